@@ -1,0 +1,340 @@
+"""The Python-callable kernels, and the only place that starts threads.
+
+This source is compiled once for every instruction set (`_engine_v3.pyx` and `_engine_v4.pyx` include it). All arrays
+are C-contiguous and of one real type; the callers in `cnn` see to it. `p` is the size of the parameter arena.
+"""
+from cython.parallel cimport parallel, threadid
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+from cnn_core cimport activations as _activations, losses as _losses, optimizers as _optimizers, random as _random
+from cnn_core.blas cimport gemm as _blas_gemm
+from cnn_core.dense cimport Noise, slab_backward, slab_forward
+from cnn_core.step cimport Job, count_blocks, run, team_size
+from cnn_core.types cimport DENSE, LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
+
+cdef extern from *:
+    """
+    #if defined(_OPENMP)
+      #define CNN_HAS_OPENMP 1
+    #else
+      #define CNN_HAS_OPENMP 0
+    #endif
+    """
+    int CNN_HAS_OPENMP
+
+openmp = bool(CNN_HAS_OPENMP)
+
+# A chunk of a minibatch is worth a thread of its own from this much arithmetic on (some 10 us of one core).
+cdef double CHUNK_FLOPS = 5e5
+# Fewer rows a chunk starve the matrix products, and the sum of partial gradients begins to show; more so when the
+# gradients do not fit in cache.
+cdef Py_ssize_t CHUNK_ROWS = 32, CHUNK_ROWS_LARGE = 128, LARGE = 1 << 20
+cdef Py_ssize_t MAX_CHUNKS = 64
+cdef int64_t MAX_PARTIALS = 1 << 26     # elements of all partial gradients together
+# The buffers of one slab should stay in a core's L2 cache.
+cdef Py_ssize_t SLAB_ELEMENTS = 1 << 17, SLAB_ROWS_MIN = 32, SLAB_ROWS_MAX = 256
+
+
+def chunks(const LayerSpec[::1] layers, int64_t columns, Py_ssize_t rows):
+    """How a minibatch of `rows` rows is cut, from sizes alone: (number of chunks, rows of a slab)."""
+    cdef int64_t size = 0
+    cdef Py_ssize_t i, limit, n = 1, capacity
+    for i in range(layers.shape[0]):
+        if layers[i].kind == DENSE:
+            size += <int64_t>layers[i].n_inputs * layers[i].n_units
+    limit = rows // (CHUNK_ROWS if size <= LARGE else CHUNK_ROWS_LARGE)
+    limit = min(limit, MAX_CHUNKS, <Py_ssize_t>(6.0 * size * rows / CHUNK_FLOPS), max(4, MAX_PARTIALS // max(size, 1)))
+    while 2 * n <= limit:  # a power of two shares out evenly among 2, 4, 8, ... threads
+        n *= 2
+    capacity = min(max(SLAB_ELEMENTS // max(columns, 1), SLAB_ROWS_MIN), SLAB_ROWS_MAX, (rows + n - 1) // n)
+    return n, max(16, (capacity + 15) // 16 * 16)
+
+
+cdef void team(Job* job, real* parameters, real* scratch, int64_t stride, int n_threads) noexcept nogil:
+    """One parallel region for the whole call."""
+    if n_threads == 1:
+        run(job, parameters, scratch, 0, 1)
+    else:
+        with parallel(num_threads=n_threads):
+            run(job, parameters, scratch + stride * threadid(), threadid(), team_size())
+
+
+cdef int train(Job* job, real* parameters, real* scratch, int n_threads) except -1:
+    """Runs the job with the small arrays that it needs for its sums."""
+    cdef Py_ssize_t n = count_blocks(job.segments, job.n_segments)
+    cdef double* sums = <double*>malloc((job.n_chunks + 2 * n) * sizeof(double))
+    cdef int* bad = <int*>malloc((n + 1) * sizeof(int))
+    if sums == NULL or bad == NULL:
+        free(sums)
+        free(bad)
+        raise MemoryError(f"no memory for the sums over {n} blocks of parameters")
+    job.n_blocks = n
+    job.chunk_loss, job.block_norm, job.block_penalty = sums, sums + job.n_chunks, sums + job.n_chunks + n
+    job.block_bad = bad
+    memset(bad, 0, (n + 1) * sizeof(int))
+    job.steps_done, job.status = 0, 0
+    with nogil:
+        team(job, parameters, scratch, job.workspace.columns * job.workspace.capacity, n_threads)
+    free(sums)
+    free(bad)
+    return 0
+
+
+cdef Job describe(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, const SegmentSpec[::1] segments,
+                  const LossSpec[::1] loss, Py_ssize_t n_chunks, int64_t size):
+    cdef Job job
+    memset(&job, 0, sizeof(job))
+    job.layers, job.n_layers, job.workspace = &layers[0], <int>layers.shape[0], &workspace[0]
+    job.segments, job.n_segments = &segments[0], <int>segments.shape[0]
+    job.loss, job.n_chunks, job.size = &loss[0], n_chunks, size
+    return job
+
+
+def train_steps(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, const SegmentSpec[::1] segments,
+                const LossSpec[::1] loss, const OptimizerSpec[::1] optimizer, real[::1] parameters,
+                real[::1] gradients, real[::1] state, double[::1] scalars, real[::1] scratch, const real[:, ::1] X,
+                const real[:, ::1] targets, const int32_t[::1] classes, const real[::1] weights,
+                const int64_t[::1] order, Py_ssize_t first, Py_ssize_t last, Py_ssize_t batch_size,
+                const double[::1] rates, int64_t step, uint64_t seed, real[:, ::1] outputs, double[:, ::1] report,
+                int n_threads):
+    """Minibatches first .. last - 1 of an epoch, without the GIL: (steps done, status).
+
+    Minibatch b is rows order[b * batch_size : (b + 1) * batch_size] (order None: as they stand). `gradients` holds a
+    partial gradient for each chunk, `scratch` a workspace for each thread, `rates` the learning rate of each step.
+    `report` (steps, 3) gets the sum of w * loss, the sum of w and the penalty; `outputs` (or None) the raw outputs.
+    Status 0: done; 1, 2: the loss or the gradient of the next step is not finite, and it was not made; 3: the last
+    update overflowed, and the elements concerned kept their value.
+    """
+    cdef Job job = describe(layers, workspace, segments, loss, gradients.shape[0] // parameters.shape[0],
+                            parameters.shape[0])
+    job.optimizer, job.training = &optimizer[0], True
+    job.slots_stride = parameters.shape[0]
+    job.n_rows, job.batch_size, job.first, job.last, job.step, job.seed = (
+        X.shape[0], batch_size, first, last, step, seed)
+    job.X = &X[0, 0]
+    job.targets = NULL if targets is None else <const void*>&targets[0, 0]
+    job.classes = NULL if classes is None else &classes[0]
+    job.weights = NULL if weights is None else <const void*>&weights[0]
+    job.order = NULL if order is None else &order[0]
+    job.gradients = &gradients[0]
+    job.state = NULL if state.shape[0] == 0 else <void*>&state[0]
+    job.outputs = NULL if outputs is None else <void*>&outputs[0, 0]
+    job.scalars, job.rates, job.report = &scalars[0], &rates[0], &report[0, 0]
+    train(&job, &parameters[0], &scratch[0], n_threads)
+    return job.steps_done, job.status
+
+
+def loss_and_gradient(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace,
+                      const SegmentSpec[::1] segments, const LossSpec[::1] loss, real[::1] parameters,
+                      real[::1] gradients, real[::1] scratch, const real[:, ::1] X, const real[:, ::1] targets,
+                      const int32_t[::1] classes, const real[::1] weights, bint training, int64_t step, uint64_t seed,
+                      int n_threads):
+    """(mean loss, penalty) over all rows of X as one minibatch; their gradient in gradients[:p]."""
+    cdef Job job = describe(layers, workspace, segments, loss, gradients.shape[0] // parameters.shape[0],
+                            parameters.shape[0])
+    cdef double report[3]
+    job.training = training
+    job.n_rows, job.batch_size, job.first, job.last, job.step, job.seed = X.shape[0], X.shape[0], 0, 1, step, seed
+    job.X = &X[0, 0]
+    job.targets = NULL if targets is None else <const void*>&targets[0, 0]
+    job.classes = NULL if classes is None else &classes[0]
+    job.weights = NULL if weights is None else <const void*>&weights[0]
+    job.gradients, job.report = &gradients[0], report
+    train(&job, &parameters[0], &scratch[0], n_threads)
+    return (report[0] / report[1] if report[1] > 0 else 0.0), report[2]
+
+
+cdef void predict_tiles(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace, const real* parameters,
+                        const real* x, real* scratch, real* out, Py_ssize_t n, int loss, int thread,
+                        int n_threads) noexcept nogil:
+    """This thread's share of the tiles; tiles are cut by sizes alone, so no bit depends on the share."""
+    cdef Py_ssize_t capacity = workspace.capacity, tiles = (n + capacity - 1) // capacity, tile, rows
+    cdef Py_ssize_t n_in = layers[0].n_inputs, n_out = layers[n_layers - 1].n_units
+    cdef const real* output
+    cdef Noise noise
+    noise.training, noise.seed, noise.step, noise.row = False, 0, 0, 0
+    for tile in range(tiles * thread // n_threads, tiles * (thread + 1) // n_threads):
+        rows = min(n - tile * capacity, capacity)
+        output = slab_forward(layers, n_layers, workspace, parameters, x + tile * capacity * n_in, scratch, rows,
+                              noise)
+        if loss < 0:
+            memcpy(out + tile * capacity * n_out, output, rows * n_out * sizeof(real))
+        else:
+            _losses.link_block(loss, output, out + tile * capacity * n_out, rows, n_out)
+
+
+cdef void predict_team(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace, const real* parameters,
+                       const real* x, real* scratch, real* out, Py_ssize_t n, int loss, int n_threads) noexcept nogil:
+    cdef int64_t stride = workspace.columns * workspace.capacity
+    if n_threads == 1:
+        predict_tiles(layers, n_layers, workspace, parameters, x, scratch, out, n, loss, 0, 1)
+    else:
+        with parallel(num_threads=n_threads):
+            predict_tiles(layers, n_layers, workspace, parameters, x, scratch + stride * threadid(), out, n, loss,
+                          threadid(), team_size())
+
+
+def predict(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, const real[::1] parameters,
+            real[::1] scratch, const real[:, ::1] X, real[:, ::1] out, int loss, int n_threads):
+    """out (n, k) = the network's outputs: raw for loss -1, else with the output link of that loss."""
+    cdef int n_layers = <int>layers.shape[0]
+    with nogil:
+        predict_team(&layers[0], n_layers, &workspace[0], &parameters[0], &X[0, 0], &scratch[0], &out[0, 0],
+                     X.shape[0], loss, n_threads)
+
+
+cdef void forward_chunks(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
+                         const real* parameters, const real* x, real* scratch, real* out, Py_ssize_t n,
+                         Py_ssize_t n_chunks, Noise noise, int thread, int n_threads) noexcept nogil:
+    cdef Py_ssize_t chunk, begin, rows, n_out = layers[n_layers - 1].n_units
+    cdef const real* output
+    for chunk in range(n_chunks * thread // n_threads, n_chunks * (thread + 1) // n_threads):
+        begin = n * chunk // n_chunks
+        rows = n * (chunk + 1) // n_chunks - begin
+        noise.row = begin
+        output = slab_forward(layers, n_layers, workspace, parameters, x + begin * layers[0].n_inputs,
+                              scratch + chunk * workspace.columns * workspace.capacity, rows, noise)
+        memcpy(out + begin * n_out, output, rows * n_out * sizeof(real))
+
+
+cdef void forward_team(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace, const real* parameters,
+                       const real* x, real* scratch, real* out, Py_ssize_t n, Py_ssize_t n_chunks, Noise noise,
+                       int n_threads) noexcept nogil:
+    if n_threads == 1:
+        forward_chunks(layers, n_layers, workspace, parameters, x, scratch, out, n, n_chunks, noise, 0, 1)
+    else:
+        with parallel(num_threads=n_threads):
+            forward_chunks(layers, n_layers, workspace, parameters, x, scratch, out, n, n_chunks, noise, threadid(),
+                           team_size())
+
+
+def forward(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, const real[::1] parameters,
+            real[::1] scratch, const real[:, ::1] X, real[:, ::1] out, Py_ssize_t n_chunks, bint training,
+            int64_t step, uint64_t seed, int n_threads):
+    """out (n, k) = raw outputs; scratch, a workspace for each chunk, keeps what `backward` needs."""
+    cdef Noise noise
+    cdef int n_layers = <int>layers.shape[0]
+    noise.training, noise.seed, noise.step, noise.row = training, seed, step, 0
+    with nogil:
+        forward_team(&layers[0], n_layers, &workspace[0], &parameters[0], &X[0, 0], &scratch[0], &out[0, 0],
+                     X.shape[0], n_chunks, noise, n_threads)
+
+
+cdef void backward_chunks(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
+                          const real* parameters, real* gradients, int64_t size, const real* x, real* scratch,
+                          const real* dout, real* dx, Py_ssize_t n, Py_ssize_t n_chunks, bint training, int thread,
+                          int n_threads) noexcept nogil:
+    cdef Py_ssize_t chunk, begin, rows, n_in = layers[0].n_inputs, n_out = layers[n_layers - 1].n_units
+    cdef real* own
+    for chunk in range(n_chunks * thread // n_threads, n_chunks * (thread + 1) // n_threads):
+        begin = n * chunk // n_chunks
+        rows = n * (chunk + 1) // n_chunks - begin
+        own = scratch + chunk * workspace.columns * workspace.capacity
+        memcpy(own + workspace.delta * workspace.capacity, dout + begin * n_out, rows * n_out * sizeof(real))
+        slab_backward(layers, n_layers, workspace, parameters, x + begin * n_in, own, rows, training, <real>0,
+                      gradients + chunk * size, dx + begin * n_in)
+
+
+cdef void backward_team(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace, const real* parameters,
+                        real* gradients, int64_t size, const real* x, real* scratch, const real* dout, real* dx,
+                        Py_ssize_t n, Py_ssize_t n_chunks, bint training, int n_threads) noexcept nogil:
+    cdef Py_ssize_t chunk
+    cdef int64_t i
+    if n_threads == 1:
+        backward_chunks(layers, n_layers, workspace, parameters, gradients, size, x, scratch, dout, dx, n, n_chunks,
+                        training, 0, 1)
+    else:
+        with parallel(num_threads=n_threads):
+            backward_chunks(layers, n_layers, workspace, parameters, gradients, size, x, scratch, dout, dx, n,
+                            n_chunks, training, threadid(), team_size())
+    for chunk in range(1, n_chunks):
+        for i in range(size):
+            gradients[i] += gradients[chunk * size + i]
+
+
+def backward(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, const real[::1] parameters,
+             real[::1] gradients, real[::1] scratch, const real[:, ::1] X, const real[:, ::1] dout, real[:, ::1] dx,
+             bint training, int n_threads):
+    """After `forward` on the same X: dL/dX in dx and the parameters' gradient in gradients[:p], from dL/d(outputs)."""
+    cdef int n_layers = <int>layers.shape[0]
+    cdef int64_t size = parameters.shape[0]
+    with nogil:
+        backward_team(&layers[0], n_layers, &workspace[0], &parameters[0], &gradients[0], size, &X[0, 0],
+                      &scratch[0], &dout[0, 0], &dx[0, 0], X.shape[0], gradients.shape[0] // size, training,
+                      n_threads)
+
+
+# The kernels one at a time, for tests, benchmarks and the curious. -------------------------------------------------
+
+def gemm(const real[:, ::1] a, const real[:, ::1] b, real[:, ::1] out):
+    """out = a b."""
+    from_blas(&a[0, 0], &b[0, 0], &out[0, 0], a.shape[0], b.shape[1], a.shape[1])
+
+
+cdef void from_blas(const real* a, const real* b, real* c, int64_t m, int64_t n, int64_t k) noexcept nogil:
+    _blas_gemm(False, False, m, n, k, a, k, b, n, <real>0, c, n)
+
+
+def activation_forward(int kind, const real[::1] z, real[::1] out, double alpha):
+    """out = f(z)."""
+    if z.shape[0]:
+        _activations.activation_forward(kind, &z[0], &out[0], z.shape[0], <real>alpha)
+
+
+def activation_backward(int kind, const real[::1] saved, real[::1] delta, double alpha):
+    """delta *= f'(z), from z where `activation_keeps_input(kind)`, else from f(z)."""
+    if saved.shape[0]:
+        _activations.activation_backward(kind, &saved[0], &delta[0], saved.shape[0], <real>alpha)
+
+
+def activation_keeps_input(int kind):
+    """Whether the derivative is taken from z (True) or from f(z)."""
+    return bool(_activations.activation_keeps_input(kind))
+
+
+def activation_default_alpha(int kind):
+    """The activation's usual parameter; 0 where it has none."""
+    return _activations.activation_default_alpha(kind)
+
+
+def loss_block(const LossSpec[::1] spec, const real[:, ::1] outputs, const real[:, ::1] targets,
+               const int32_t[::1] classes, const real[::1] weights, double scale, real[:, ::1] value,
+               real[:, ::1] delta):
+    """The sum of w * loss; delta = scale * w * dloss/doutputs; value is scratch of the outputs' shape."""
+    if outputs.shape[0] == 0:
+        return 0.0
+    return _losses.loss_block(&spec[0], &outputs[0, 0], <const real*>NULL if targets is None else &targets[0, 0],
+                              NULL if classes is None else &classes[0],
+                              <const real*>NULL if weights is None else &weights[0], scale, &value[0, 0],
+                              &delta[0, 0], outputs.shape[0])
+
+
+def link(int loss, const real[:, ::1] outputs, real[:, ::1] out):
+    """out = the output link of the loss applied to raw outputs."""
+    if outputs.shape[0]:
+        _losses.link_block(loss, &outputs[0, 0], &out[0, 0], outputs.shape[0], outputs.shape[1])
+
+
+def optimizer_slots(const OptimizerSpec[::1] spec):
+    """How many numbers of state the optimizer keeps for each parameter."""
+    return _optimizers.optimizer_slots(&spec[0])
+
+
+def optimizer_update(const OptimizerSpec[::1] spec, const SegmentSpec[::1] segments, real[::1] theta,
+                     const real[::1] gradient, real[::1] state, double[::1] scalars, int64_t step, double rate):
+    """One step on theta (p,) from its gradient; step counts from 1. No penalty and no clipping: those are the loop's."""
+    cdef _optimizers.OptimizerStep now = _optimizers.optimizer_begin(&spec[0], step, rate, &scalars[0])
+    cdef int64_t begin
+    for i in range(segments.shape[0]):
+        begin = segments[i].begin
+        _optimizers.optimizer_update(&spec[0], &now, segments[i].rate, segments[i].decay, &theta[begin],
+                                     &gradient[begin], <real*>NULL if state.shape[0] == 0 else &state[begin],
+                                     theta.shape[0], segments[i].end - begin)
+
+
+def dropout_mask(uint64_t seed, uint64_t step, uint32_t stream, uint64_t first, double rate, real[::1] out):
+    """out = zeros and 1 / (1 - rate), a function of (seed, step, stream, first + i) alone."""
+    if out.shape[0]:
+        _random.dropout_mask(seed, step, stream, first, rate, &out[0], out.shape[0])

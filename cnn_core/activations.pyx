@@ -1,0 +1,1 @@
+"""Home of the `Activation` enum; the functions are inline, in activations.pxd."""

@@ -1,0 +1,1 @@
+"""Home of the `Loss` enum; the functions are inline, in losses.pxd."""

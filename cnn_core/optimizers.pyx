@@ -1,0 +1,1 @@
+"""Home of the `Optimizer` enum; the functions are inline, in optimizers.pxd."""

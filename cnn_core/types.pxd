@@ -1,0 +1,71 @@
+"""Types that every module of the core shares: the scalar, and the plain structs a network is described by."""
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+
+
+ctypedef fused real:
+    float
+    double
+
+
+cpdef enum LayerKind:
+    DENSE
+    DROPOUT
+
+
+# One entry of a network's plan. `weights` and `biases` are element offsets into the parameter arena;
+# `output`, `saved` and so on are columns of the workspace: a buffer of a slab starts at column * capacity.
+cdef struct LayerSpec:
+    int kind                # LayerKind
+    int activation          # activations.Activation
+    int n_inputs
+    int n_units
+    int64_t weights         # W, (n_inputs, n_units), row-major
+    int64_t biases          # b, (n_units,); -1: no bias
+    int64_t output          # a, (rows, n_units): what the next layer reads
+    int64_t saved           # z of a dense layer whose derivative needs it, the scaled mask of a dropout; -1: none
+    double alpha            # the activation's parameter
+    double rate             # dropout: the share of units set to zero
+
+
+# Where the buffers of one slab lie that belong to no layer (columns again).
+cdef struct WorkspaceSpec:
+    int64_t input           # gathered rows of X, (rows, n_inputs)
+    int64_t delta           # dL/d(output) of the layer at work, (rows, widest)
+    int64_t delta_next      # the same for the layer below, (rows, widest)
+    int64_t target          # gathered targets, (rows, n_targets)
+    int64_t value           # loss of each element, (rows, n_outputs)
+    int64_t weight          # gathered sample weights, (rows,)
+    int64_t columns         # of the whole workspace
+    int64_t capacity        # rows a slab may have; a multiple of 16, so that every buffer is 64-byte aligned
+
+
+# A range of the parameter arena whose elements are updated alike.
+cdef struct SegmentSpec:
+    int64_t begin
+    int64_t end
+    double rate             # factor on the learning rate
+    double decay            # factor on the optimizer's weight decay
+    double l1
+    double l2
+
+
+cdef struct LossSpec:
+    int kind                # losses.Loss
+    int n_outputs
+    double parameter        # huber: delta; quantile: q
+    double smoothing        # label smoothing of the cross-entropies
+
+
+cdef struct OptimizerSpec:
+    int kind                # optimizers.Optimizer
+    int nesterov
+    int amsgrad
+    int decoupled           # weight decay: 1 shrinks the parameter (AdamW), 0 is added to the gradient
+    double momentum
+    double beta_1
+    double beta_2
+    double rho
+    double epsilon
+    double weight_decay
+    double clip_value       # 0: off
+    double clip_norm        # 0: off
