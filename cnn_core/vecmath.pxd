@@ -154,8 +154,10 @@ cdef inline real expm1_pair(real x, real* low) noexcept nogil:
     b = scale * r
     s = a + b
     t = s - a
-    low[0] = ((a - (s - t)) + (b - t)) + scale * tail
-    return s
+    tail = ((a - (s - t)) + (b - t)) + scale * tail
+    t = s + tail
+    low[0] = tail - (t - s)
+    return t
 
 
 cdef inline real v_expm1(real x) noexcept nogil:

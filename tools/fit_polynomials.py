@@ -1,38 +1,149 @@
-"""Derives the coefficients of `v_mills` in cnn_core/vecmath.pxd: python tools/fit_polynomials.py (needs mpmath).
+"""Derives the coefficients in cnn_core/vecmath.pxd: `python tools/fit_polynomials.py` (needs mpmath, takes a minute).
 
-The normal tail is Phi(-a) = exp(-a^2/2) G(a). G is smooth in t = (a - K) / (a + K), which maps [0, inf) to [-1, 1):
-a Chebyshev interpolation there, written out in powers of t. All other series in vecmath.pxd are Taylor's.
+Each function is fitted by p / q, the best in the sense of the largest weighted error (Remez' exchange algorithm, in 80
+digits), and printed as the Horner lines that stand in vecmath.pxd, with the error that is left in units of 2^-24 or 2^-53.
 """
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable
+
 import mpmath as mp
 
-mp.mp.dps = 60
-K = mp.mpf(4)
+mp.mp.dps = 80
+Function = Callable[[mp.mpf], mp.mpf]
 
 
-def scaled_tail(a: mp.mpf) -> mp.mpf:
-    """G(a) = Phi(-a) exp(a^2/2)."""
-    return mp.erfc(a / mp.sqrt(2)) * mp.exp(a * a / 2) / 2
+def evaluate(coefficients: list[mp.mpf], x: mp.mpf) -> mp.mpf:
+    """The polynomial with these coefficients, lowest first."""
+    return mp.polyval(coefficients[::-1], x)
 
 
-def fit(degree: int, last: float) -> tuple[list[mp.mpf], mp.mpf]:
-    """Coefficients, lowest first, over a in [0, last], and the largest relative error."""
-    low, high = mp.mpf(-1), (mp.mpf(last) - K) / (mp.mpf(last) + K)
+def solve(f: Function, weight: Function, points: list[mp.mpf], n_p: int, n_q: int) -> tuple[list[mp.mpf], list[mp.mpf]]:
+    """p, q (q(0) = 1) whose weighted error has one size and alternating sign at the points."""
+    error = mp.mpf(0)
+    values, scales = [f(x) for x in points], [1 / weight(x) for x in points]
+    for _ in range(12):
+        rows, right = [], []
+        for i, x in enumerate(points):
+            sign = -1 if i % 2 else 1
+            bent = values[i] - sign * error * scales[i]  # the product of E and q, linearised about the last E
+            rows.append([x**k for k in range(n_p)] + [-bent * x**k for k in range(1, n_q)] + [sign * scales[i]])
+            right.append(values[i])
+        solution = list(mp.lu_solve(mp.matrix(rows), mp.matrix(right)))
+        last, error = error, solution[-1]
+        if n_q == 1 or abs(error - last) < abs(error) * mp.mpf("1e-12"):
+            break
+    return solution[:n_p], [mp.mpf(1), *solution[n_p:-1]]
 
-    def of_t(t: mp.mpf) -> mp.mpf:
-        return scaled_tail(K * (1 + t) / (1 - t))
 
-    # chebyfit gives the interpolation in powers of t, highest first.
-    coefficients = mp.chebyfit(of_t, [low, high], degree + 1)
-    points = [low + (high - low) * i / 997 for i in range(998)]
-    error = max(abs(mp.polyval(coefficients, t) / of_t(t) - 1) for t in points)
-    return coefficients[::-1], error
+def least_squares(exact: list[mp.mpf], scale: list[mp.mpf], grid: list[mp.mpf], n_p: int,
+                  n_q: int) -> tuple[list[mp.mpf], list[mp.mpf]]:
+    """p, q of small squared weighted error (Sanathanan & Koerner's iteration): where the exchange starts from."""
+    q = [mp.mpf(1)]
+    n = n_p + n_q - 1
+    for _ in range(6 if n_q > 1 else 1):
+        normal, right = mp.zeros(n, n), mp.zeros(n, 1)
+        for x, y, w in zip(grid, exact, scale, strict=True):
+            w = (w / evaluate(q, x)) ** 2
+            row = [x**k for k in range(n_p)] + [-y * x**k for k in range(1, n_q)]
+            for i in range(n):
+                right[i] += w * row[i] * y
+                for j in range(i + 1):
+                    normal[i, j] += w * row[i] * row[j]
+        for i in range(n):
+            for j in range(i):
+                normal[j, i] = normal[i, j]
+        solution = list(mp.lu_solve(normal, right))
+        q = [mp.mpf(1), *solution[n_p:]]
+    return solution[:n_p], q
+
+
+def fit(f: Function, weight: Function, low: float, high: float, n_p: int, n_q: int = 1,
+        stretch: int = 1) -> tuple[list[mp.mpf], list[mp.mpf], mp.mpf]:
+    """Best p / q with n_p and n_q coefficients, and its largest weighted error. `stretch` crowds points towards low."""
+    low, high = mp.mpf(low), mp.mpf(high)
+    n = n_p + n_q
+    grid = [low + (high - low) * ((1 - mp.cos(mp.pi * i / (20 * n))) / 2) ** stretch for i in range(20 * n + 1)]
+    exact, scale = [f(x) for x in grid], [weight(x) for x in grid]
+    p, q = least_squares(exact, scale, grid, n_p, n_q)
+    best = p, q, mp.inf
+    for _ in range(30):
+        errors = [(evaluate(p, x) / evaluate(q, x) - y) * w for x, y, w in zip(grid, exact, scale, strict=True)]
+        worst = max(abs(e) for e in errors)
+        if worst < best[2]:
+            best = p, q, worst
+        extremes: list[int] = []
+        for i, e in enumerate(errors):
+            if extremes and e * errors[extremes[-1]] > 0:
+                if abs(e) > abs(errors[extremes[-1]]):
+                    extremes[-1] = i
+            else:
+                extremes.append(i)
+        while len(extremes) > n:  # the smaller end goes
+            extremes.pop(0 if abs(errors[extremes[0]]) < abs(errors[extremes[-1]]) else -1)
+        if len(extremes) < n or worst < min(abs(errors[i]) for i in extremes) * mp.mpf("1.02"):
+            break
+        p, q = solve(f, weight, [grid[i] for i in extremes], n_p, n_q)
+    return best
+
+
+def show(name: str, coefficients: list[mp.mpf], variable: str, is_float: bool) -> None:
+    """The Horner lines."""
+    for i, c in enumerate(reversed(coefficients)):
+        text = f"{struct.unpack('f', struct.pack('f', float(c)))[0]:.9g}" if is_float else repr(float(c))
+        print(f"        {name} = <real>{text}" if i == 0 else f"        {name} = {name} * {variable} + <real>{text}")
+
+
+def exp_tail(r: mp.mpf) -> mp.mpf:
+    """(e^r - 1 - r) / r^2."""
+    return (mp.expm1(r) - r) / r**2 if abs(r) > mp.mpf("1e-15") else mp.mpf("0.5") + r / 6
+
+
+def log_tail(z: mp.mpf) -> mp.mpf:
+    """(log(1 + f) - 2 s) / s^3 with z = s^2, s = f / (2 + f)."""
+    s = mp.sqrt(z)
+    return (2 * mp.atanh(s) - 2 * s) / s**3 if z > mp.mpf("1e-15") else mp.mpf(2) / 3 + z * 2 / 5
+
+
+def tanh_ratio(z: mp.mpf) -> mp.mpf:
+    """tanh(x) / x with z = x^2."""
+    x = mp.sqrt(z)
+    return mp.tanh(x) / x if z > 0 else mp.mpf(1)
+
+
+def inverse_tail(a: mp.mpf) -> mp.mpf:
+    """D(a) = exp(-a^2/2) / Phi(-a)."""
+    return 2 * mp.exp(-a * a / 2) / mp.erfc(a / mp.sqrt(2))
+
+
+def inverse_tail_rest(a: mp.mpf) -> mp.mpf:
+    """H(a) = D(a) - sqrt(2 pi) a."""
+    return inverse_tail(a) - mp.sqrt(2 * mp.pi) * a
+
+
+def main() -> None:
+    """Prints every fit."""
+    half_log2 = 0.35
+    for is_float, n_exp, n_log, n_tail, last in ((True, 5, 3, (4, 5), 15.0), (False, 10, 7, (11, 12), 39.0)):
+        unit = mp.mpf(2) ** (-24 if is_float else -53)
+        print("float" if is_float else "double")
+        p, _, error = fit(exp_tail, lambda r: max(r * r, mp.mpf("1e-3")) / mp.exp(r), -half_log2, half_log2, n_exp)
+        print(f"    exp: q, error {mp.nstr(error / unit, 3)}")
+        show("q", p, "r", is_float)
+        p, _, error = fit(log_tail, lambda z: max(z, mp.mpf("1e-4")), 0, 0.0295, n_log)
+        print(f"    log: q, error {mp.nstr(error / unit, 3)}")
+        show("q", p, "z", is_float)
+        p, q, error = fit(inverse_tail_rest, lambda a: 1 / inverse_tail(a), 0, last, *n_tail, stretch=2)
+        print(f"    normal tail: p and q, error {mp.nstr(error / unit, 3)}")
+        show("p", p, "a", is_float)
+        show("q", q, "a", is_float)
+        if is_float:
+            p, q, error = fit(tanh_ratio, lambda z: 1 / tanh_ratio(z), 0, 9.02**2, 6, 4, stretch=2)
+            print(f"    tanh: p and q, error {mp.nstr(error / unit, 3)}")
+            show("p", p, "z", is_float)
+            show("q", q, "z", is_float)
 
 
 if __name__ == "__main__":
-    for name, degree, last, digits in (("float", 11, 15.0, 10), ("double", 26, 40.0, 19)):
-        coefficients, error = fit(degree, last)
-        print(f"{name}: degree {degree}, relative error {mp.nstr(error, 3)}")
-        for c in coefficients:
-            print("   ", mp.nstr(c, digits))
+    main()
