@@ -17,14 +17,23 @@ from cnn_core.types cimport DENSE, LayerSpec, LossSpec, OptimizerSpec, SegmentSp
 cdef extern from *:
     """
     #if defined(_OPENMP)
+      #include <omp.h>
       #define CNN_HAS_OPENMP 1
     #else
       #define CNN_HAS_OPENMP 0
+      static int omp_get_max_threads(void) { return 1; }
     #endif
     """
     int CNN_HAS_OPENMP
+    int omp_get_max_threads() nogil
 
 openmp = bool(CNN_HAS_OPENMP)
+
+
+def max_threads():
+    """OpenMP's own limit: OMP_NUM_THREADS, the cores it sees, or what threadpoolctl has set."""
+    return omp_get_max_threads()
+
 
 # A chunk of a minibatch is worth a thread of its own from this much arithmetic on (some 10 us of one core).
 cdef double CHUNK_FLOPS = 5e5
@@ -97,12 +106,13 @@ def train_steps(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace,
                 real[::1] gradients, real[::1] state, double[::1] scalars, real[::1] scratch, const real[:, ::1] X,
                 const real[:, ::1] targets, const int32_t[::1] classes, const real[::1] weights,
                 const int64_t[::1] order, Py_ssize_t first, Py_ssize_t last, Py_ssize_t batch_size,
-                const double[::1] rates, int64_t step, uint64_t seed, real[:, ::1] outputs, double[:, ::1] report,
-                int n_threads):
+                const double[::1] rates, int64_t[::1] step, uint64_t seed, real[:, ::1] outputs,
+                double[:, ::1] report, int n_threads):
     """Minibatches first .. last - 1 of an epoch, without the GIL: (steps done, status).
 
     Minibatch b is rows order[b * batch_size : (b + 1) * batch_size] (order None: as they stand). `gradients` holds a
     partial gradient for each chunk, `scratch` a workspace for each thread, `rates` the learning rate of each step.
+    `step` (1,) counts the steps of the network's life, and is moved on here, so that an interrupt can't part the two.
     `report` (steps, 3) gets the sum of w * loss, the sum of w and the penalty; `outputs` (or None) the raw outputs.
     Status 0: done; 1, 2: the loss or the gradient of the next step is not finite, and it was not made; 3: the last
     update overflowed, and the elements concerned kept their value.
@@ -112,7 +122,7 @@ def train_steps(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace,
     job.optimizer, job.training = &optimizer[0], True
     job.slots_stride = parameters.shape[0]
     job.n_rows, job.batch_size, job.first, job.last, job.step, job.seed = (
-        X.shape[0], batch_size, first, last, step, seed)
+        X.shape[0], batch_size, first, last, step[0], seed)
     job.X = &X[0, 0]
     job.targets = NULL if targets is None else <const void*>&targets[0, 0]
     job.classes = NULL if classes is None else &classes[0]
@@ -123,6 +133,7 @@ def train_steps(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace,
     job.outputs = NULL if outputs is None else <void*>&outputs[0, 0]
     job.scalars, job.rates, job.report = &scalars[0], &rates[0], &report[0, 0]
     train(&job, &parameters[0], &scratch[0], n_threads)
+    step[0] += job.steps_done
     return job.steps_done, job.status
 
 

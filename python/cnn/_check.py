@@ -1,0 +1,173 @@
+"""Checks of what users give, and the texts of the errors. Each returns the value in the type the package works with."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+FloatArray = np.ndarray[Any, np.dtype[Any]]
+
+# Rows looked at together when data is searched for NaN: a memory-mapped file is never copied whole.
+_PIECE = 1 << 16
+_BLAS_MAX = 2**31 - 1
+
+
+class NonFiniteError(FloatingPointError):
+    """The loss, its gradient or an update stopped being finite; the network keeps its last finite weights."""
+
+
+class NotBuiltError(ValueError, AttributeError):
+    """The network does not know its number of inputs yet: fit it, or call `build(n_inputs)`."""
+
+
+def integer(name: str, value: object, low: int) -> int:
+    """A whole number of at least `low`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer >= {low}, got {value!r} of type {type(value).__name__}")
+    if value < low:
+        raise ValueError(f"{name} must be an integer >= {low}, got {value}")
+    return int(value)
+
+
+def number(
+    name: str,
+    value: object,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    open_low: bool = False,
+    open_high: bool = False,
+) -> float:
+    """A finite number in [low, high], either end left out when it is open."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {value!r} of type {type(value).__name__}")
+    x = float(value)
+    inside = (low < x if open_low else low <= x) and (x < high if open_high else x <= high)
+    if not math.isfinite(x) or not inside:
+        left, right = "(" if open_low or low == -math.inf else "[", ")" if open_high or high == math.inf else "]"
+        raise ValueError(f"{name} must be in {left}{low:g}, {high:g}{right}, got {value!r}")
+    return x
+
+
+def matrix_sizes(rows: int, columns: int) -> None:
+    """Refuses matrices that BLAS could not index with 32 bits."""
+    if rows > _BLAS_MAX or columns > _BLAS_MAX or rows * columns > _BLAS_MAX:
+        raise ValueError(f"a layer of {rows:,} x {columns:,} weights overflows the 32-bit integers of BLAS")
+
+
+def numeric(name: str, data: Any, dtype: np.dtype[Any], *, copy: bool = False) -> FloatArray:
+    """`data` as a C-contiguous array of the network's type; not copied when it is one already."""
+    if hasattr(data, "tocsr"):
+        raise TypeError(f"{name} is a sparse matrix; dense arrays are expected (use {name}.toarray())")
+    array = np.asarray(data)
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}; encode text and categories first")
+    return np.array(array, dtype=dtype, order="C", copy=True if copy else None)
+
+
+def features(name: str, data: Any, dtype: np.dtype[Any], n_inputs: int | None) -> FloatArray:
+    """X as (n, n_inputs), finite."""
+    X = numeric(name, data, dtype)
+    if X.ndim != 2:
+        shape = f"{X.shape}; for one row use {name}[None, :], for one column {name}[:, None]" if X.ndim == 1 else X.shape
+        raise ValueError(f"{name} must have two dimensions (rows, inputs), got shape {shape}")
+    if X.shape[1] == 0:
+        raise ValueError(f"{name} has no columns: shape {X.shape}")
+    if n_inputs is not None and X.shape[1] != n_inputs:
+        raise ValueError(f"{name} has {X.shape[1]} columns, but the network takes {n_inputs} inputs")
+    finite(name, X)
+    return X
+
+
+def finite(name: str, a: FloatArray) -> None:
+    """Refuses NaN and infinity, and says where the first one is."""
+    if a.dtype.kind != "f":
+        return
+    for start in range(0, len(a), _PIECE):
+        piece = a[start : start + _PIECE]
+        # A sum is finite when all its terms are, and much quicker to look at; it may overflow, so then look closer.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(piece.sum(dtype=np.float64)):
+                continue
+        bad = np.argwhere(~np.isfinite(piece))
+        if len(bad):
+            row, *column = bad[0]
+            where = f"row {start + row}" + (f", column {column[0]}" if column else "")
+            raise ValueError(f"{name} holds {piece[tuple(bad[0])]} at {where}; fill or drop such values first")
+
+
+def same_rows(name: str, n: int, n_rows: int) -> None:
+    if n != n_rows:
+        raise ValueError(f"{name} has {n} rows, but X has {n_rows}")
+
+
+def weights(name: str, data: Any, dtype: np.dtype[Any], n_rows: int) -> FloatArray:
+    """Sample weights (n,): finite, none negative, not all zero."""
+    w = numeric(name, data, dtype)
+    if w.ndim != 1:
+        raise ValueError(f"{name} must have one dimension (rows,), got shape {w.shape}")
+    same_rows(name, len(w), n_rows)
+    finite(name, w)
+    if len(w) and (low := float(w.min())) < 0:
+        raise ValueError(f"{name} must not be negative, got {low:g} at row {int(w.argmin())}")
+    if len(w) and not w.any():
+        raise ValueError(f"{name} is zero for every row")
+    return w
+
+
+def classes(name: str, data: Any, n_classes: int) -> FloatArray:
+    """Labels 0 .. n_classes - 1 as int32."""
+    y = np.asarray(data)
+    if y.dtype.kind not in "buif":
+        raise TypeError(
+            f"{name} must hold integer classes 0 .. {n_classes - 1}, got dtype {y.dtype}; "
+            "np.unique(y, return_inverse=True) turns labels into integers"
+        )
+    if y.dtype.kind == "f":
+        finite(name, y)
+        if len(bad := np.flatnonzero(y != np.floor(y))):
+            raise ValueError(f"{name} must hold whole classes, got {y[bad[0]]!r} at row {bad[0]}")
+    outside = np.flatnonzero((y < 0) | (y >= n_classes))
+    if len(outside):
+        raise ValueError(
+            f"{name} must hold classes 0 .. {n_classes - 1} for {n_classes} outputs, got {y[outside[0]]} "
+            f"at row {outside[0]}"
+        )
+    return y.astype(np.int32, order="C")
+
+
+def real_targets(name: str, data: Any, dtype: np.dtype[Any], n_outputs: int) -> FloatArray:
+    """Targets as (n, n_outputs), finite; (n,) for one output."""
+    y = numeric(name, data, dtype)
+    if y.ndim == 1 and n_outputs == 1:
+        y = y.reshape(-1, 1)
+    if y.ndim != 2 or y.shape[1] != n_outputs:
+        raise ValueError(f"{name} has shape {np.shape(data)}, but the network has {n_outputs} outputs per row")
+    finite(name, y)
+    return y
+
+
+def value_range(name: str, y: FloatArray, kind: str) -> None:
+    """The range of targets that a loss is defined for."""
+    if y.size == 0:
+        return
+    if kind == "binary":
+        bad, expected = (y < 0) | (y > 1), "in [0, 1] for binary_cross_entropy"
+    elif kind == "count":
+        bad, expected = y < 0, ">= 0 for poisson"
+    elif kind == "sign":
+        bad, expected = (y != 1) & (y != 0) & (y != -1), "-1 or 1 (or 0 and 1) for hinge"
+    elif kind == "classes":
+        bad, expected = y < 0, "probabilities for cross_entropy"
+        sums = y.sum(axis=1, dtype=np.float64)
+        if not bad.any() and np.abs(sums - 1).max() > 1e-3:
+            row = int(np.abs(sums - 1).argmax())
+            raise ValueError(f"{name} must hold probabilities that sum to 1 in every row, got {sums[row]:g} at row {row}")
+    else:
+        return
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise ValueError(f"{name} must be {expected}, got {y[row, column]:g} at row {row}, column {column}")

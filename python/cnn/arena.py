@@ -1,0 +1,28 @@
+"""One aligned buffer for many arrays, and named views of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+_ALIGNMENT = 64  # a cache line, and the widest vector
+
+
+def aligned_zeros(n: int, dtype: Any) -> np.ndarray[Any, Any]:
+    """n zeros that begin on a cache line. (`n` may be 0.)
+
+    >>> aligned_zeros(3, np.float32).ctypes.data % 64
+    0
+    """
+    dtype = np.dtype(dtype)
+    raw = np.zeros(n * dtype.itemsize + _ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + n * dtype.itemsize].view(dtype)
+
+
+def views(
+    buffer: np.ndarray[Any, Any], names: dict[str, tuple[int, tuple[int, ...]]]
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Arrays by name: (offset, shape) each, in the buffer."""
+    return {name: buffer[at : at + int(np.prod(shape))].reshape(shape) for name, (at, shape) in names.items()}

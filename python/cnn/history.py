@@ -1,0 +1,93 @@
+"""What happened in each epoch of a fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+class History:
+    """Numbers by epoch: `history.loss`, `.val_loss`, each metric and its `val_` twin, `.learning_rate`, `.seconds`.
+
+    >>> history = History()
+    >>> history.append(0, {"loss": 1.0, "seconds": 0.1})
+    >>> history.loss, history.epoch
+    ([1.0], [0])
+    """
+
+    def __init__(self) -> None:
+        self.epoch: list[int] = []
+        self._values: dict[str, list[float]] = {}
+
+    def append(self, epoch: int, logs: dict[str, float]) -> None:
+        """Adds an epoch; a name that is new is NaN for the epochs before."""
+        for name in logs:
+            self._values.setdefault(name, [float("nan")] * len(self.epoch))
+        for name, values in self._values.items():
+            values.append(float(logs.get(name, float("nan"))))
+        self.epoch.append(epoch)
+
+    def __getattr__(self, name: str) -> list[float]:
+        if not name.startswith("_") and name in self._values:
+            return self._values[name]
+        raise AttributeError(f"this history has no {name!r}; it has {', '.join(self.names) or 'no epochs yet'}")
+
+    def __getitem__(self, name: str) -> list[float]:
+        return self._values[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
+    def __len__(self) -> int:
+        return len(self.epoch)
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{name}={values[-1]:.4g}" for name, values in self._values.items() if values)
+        return f"History({len(self)} epochs{': ' if last else ''}{last})"
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._values)
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """Lists by name, the epochs among them."""
+        return {"epoch": [float(e) for e in self.epoch], **{k: list(v) for k, v in self._values.items()}}
+
+    def to_frame(self) -> pd.DataFrame:
+        """A data frame with a row for each epoch (needs the extra `pandas`)."""
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError("to_frame needs pandas: pip install 'cnn-core[pandas]'") from error
+        return pd.DataFrame(self._values, index=pd.Index(self.epoch, name="epoch"))
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Learning curves, training against validation: the loss, then each metric (needs the extra `plot`)."""
+        try:
+            from matplotlib.figure import Figure
+        except ImportError as error:
+            raise ImportError("plot needs matplotlib: pip install 'cnn-core[plot]'") from error
+        names = [n for n in self._values if not n.startswith("val_") and n not in ("learning_rate", "seconds")]
+        figure = Figure(figsize=(5.5 * max(len(names), 1), 4), layout="constrained")
+        for i, name in enumerate(names):
+            axes = figure.add_subplot(1, len(names), i + 1)
+            axes.plot(self.epoch, self._values[name], label="training")
+            if f"val_{name}" in self:
+                axes.plot(self.epoch, self._values[f"val_{name}"], label="validation")
+                axes.legend()
+            axes.set(xlabel="epoch", ylabel=name)
+            if name == "loss" and min(self._values[name], default=0) > 0:
+                axes.set_yscale("log")
+        if path is not None:
+            figure.savefig(path, dpi=120)
+        return figure
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "_values": self._values}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)

@@ -1,0 +1,74 @@
+"""Descriptions of layers: frozen, so that many networks may share one. A network binds them to its own parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cnn import _check, activations, initializers
+from cnn.activations import Activation
+from cnn.initializers import Initializer
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What all layers share: nothing but their kind."""
+
+
+@dataclass(frozen=True)
+class Dense(Layer):
+    """A dense layer, a = f(x W + b), with W (inputs, units) and b (units,).
+
+    Args:
+        units: number of outputs, >= 1.
+        activation: f: a name, a `cnn.Activation`, "auto" (the first fit tries candidates and chooses) or "softmax" (on
+            the last layer, with loss "cross_entropy", where it is the loss's own link).
+        initializer: of W: a name or a `cnn.Initializer`; "auto" suits it to the activation.
+        bias_initializer: of b.
+        use_bias: whether there is a b.
+        l1, l2: penalty l1 Σ|w| + l2 Σw² on W, part of the loss.
+        bias_l1, bias_l2: the same on b.
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong type or out of range.
+
+    >>> Dense(8, activation="tanh").units
+    8
+    """
+
+    units: int
+    activation: str | Activation = "identity"
+    initializer: str | Initializer = "auto"
+    bias_initializer: str | Initializer = "zeros"
+    use_bias: bool = True
+    l1: float = 0.0
+    l2: float = 0.0
+    bias_l1: float = 0.0
+    bias_l2: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "units", _check.integer("units", self.units, 1))
+        if self.activation not in ("auto", "softmax"):
+            activations.get(self.activation)
+        initializers.get(self.initializer)
+        initializers.get(self.bias_initializer)
+        for name in ("l1", "l2", "bias_l1", "bias_l2"):
+            _check.number(name, getattr(self, name), 0)
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """Sets a share of its inputs to 0 while training and scales the others by 1 / (1 - rate); nothing in prediction.
+
+    The mask is a function of the network's seed, the step and the position alone (Srivastava et al. 2014).
+
+    Args:
+        rate: the share, in [0, 1).
+
+    >>> Dropout(0.1)
+    Dropout(rate=0.1)
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        _check.number("rate of Dropout", self.rate, 0, 1, open_high=True)

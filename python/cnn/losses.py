@@ -1,0 +1,194 @@
+"""Losses by name or with their parameters; the functions themselves are compiled, in cnn_core/losses.pxd."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import cnn_core
+from cnn import _check, _names
+
+NAMES = tuple(kind.name.lower() for kind in cnn_core.Loss)
+_ALIASES = {
+    "mean_squared_error": "mse",
+    "squared_error": "mse",
+    "l2": "mse",
+    "mean_absolute_error": "mae",
+    "absolute_error": "mae",
+    "l1": "mae",
+    "logcosh": "log_cosh",
+    "pinball": "quantile",
+    "binary_crossentropy": "binary_cross_entropy",
+    "bce": "binary_cross_entropy",
+    "categorical_crossentropy": "cross_entropy",
+    "sparse_categorical_crossentropy": "cross_entropy",
+    "crossentropy": "cross_entropy",
+    "log_loss": "cross_entropy",
+    "softmax": "cross_entropy",
+}
+# What a target may be, and the output link, which `predict` applies to raw outputs.
+_TARGETS = {"poisson": "count", "binary_cross_entropy": "binary", "cross_entropy": "classes", "hinge": "sign"}
+_LINKS = {"poisson": "exp", "binary_cross_entropy": "sigmoid", "cross_entropy": "softmax"}
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss of raw outputs f and targets t, d = f - t; a row's loss is the mean over its outputs.
+
+    mse d²; mae |d|; huber (see `Huber`); log_cosh log cosh d; quantile (see `Quantile`); poisson eᶠ - t f (log link);
+    binary_cross_entropy (see `BinaryCrossEntropy`); cross_entropy (see `CrossEntropy`); hinge max(0, 1 - t f) with
+    t = ±1 (0 counts as -1).
+
+    Raises:
+        ValueError: unknown name.
+
+    >>> Loss("mean_squared_error").name
+    'mse'
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise TypeError(f"the name of a loss must be a string, got {self.name!r}")
+        name = _names.normalise(self.name)
+        name = _ALIASES.get(name, name)
+        if name not in NAMES:
+            raise _names.unknown("loss", self.name, NAMES)
+        object.__setattr__(self, "name", name)
+
+    @property
+    def kind(self) -> int:
+        """The number by which the core knows the loss."""
+        return int(cnn_core.Loss[self.name.upper()])
+
+    @property
+    def link(self) -> str:
+        """The output link: softmax, sigmoid, exp or identity."""
+        return _LINKS.get(self.name, "identity")
+
+    @property
+    def target(self) -> str:
+        """What targets are: real, classes, binary, count (>= 0) or sign (±1)."""
+        return _TARGETS.get(self.name, "real")
+
+    def parameters(self) -> dict[str, float]:
+        """The fields of the core's LossSpec that this loss sets."""
+        return {"parameter": {"huber": 1.0, "quantile": 0.5}.get(self.name, 0.0), "smoothing": 0.0}
+
+    def spec(self, n_outputs: int) -> np.ndarray[Any, Any]:
+        """The loss as the core takes it."""
+        spec = np.zeros(1, cnn_core.loss_dtype)
+        spec["kind"], spec["n_outputs"] = self.kind, n_outputs
+        for name, value in self.parameters().items():
+            spec[name] = value
+        return spec
+
+
+@dataclass(frozen=True)
+class Huber(Loss):
+    """d² / 2 for |d| <= delta, else delta (|d| - delta / 2): squares near 0, robust beyond (Huber 1964).
+
+    >>> Huber(delta=2.0)
+    Huber(delta=2.0)
+    """
+
+    name: str = "huber"
+    delta: float = 1.0
+
+    def __init__(self, delta: float = 1.0) -> None:
+        object.__setattr__(self, "name", "huber")
+        object.__setattr__(self, "delta", _check.number("delta of Huber", delta, 0, open_low=True))
+
+    def __repr__(self) -> str:
+        return f"Huber(delta={self.delta!r})"
+
+    def parameters(self) -> dict[str, float]:
+        return {"parameter": self.delta}
+
+
+@dataclass(frozen=True)
+class Quantile(Loss):
+    """The pinball loss max(q e, (q - 1) e), e = t - f: its minimum is the q-quantile (Koenker & Bassett 1978).
+
+    >>> Quantile(q=0.9)
+    Quantile(q=0.9)
+    """
+
+    name: str = "quantile"
+    q: float = 0.5
+
+    def __init__(self, q: float = 0.5) -> None:
+        object.__setattr__(self, "name", "quantile")
+        object.__setattr__(self, "q", _check.number("q of Quantile", q, 0, 1, open_low=True, open_high=True))
+
+    def __repr__(self) -> str:
+        return f"Quantile(q={self.q!r})"
+
+    def parameters(self) -> dict[str, float]:
+        return {"parameter": self.q}
+
+
+def _smoothing(value: float) -> float:
+    return _check.number("label_smoothing", value, 0, 1, open_high=True)
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Loss):
+    """Softmax cross-entropy of logits f: log Σ eᶠ - Σ q f, q = (1 - s) t + s / k for label smoothing s.
+
+    Targets are integer classes (n,) or probabilities (n, k). (Szegedy et al. 2016 for the smoothing.)
+
+    >>> CrossEntropy(label_smoothing=0.1)
+    CrossEntropy(label_smoothing=0.1)
+    """
+
+    name: str = "cross_entropy"
+    label_smoothing: float = 0.0
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        object.__setattr__(self, "name", "cross_entropy")
+        object.__setattr__(self, "label_smoothing", _smoothing(label_smoothing))
+
+    def __repr__(self) -> str:
+        return f"CrossEntropy(label_smoothing={self.label_smoothing!r})"
+
+    def parameters(self) -> dict[str, float]:
+        return {"smoothing": self.label_smoothing}
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(Loss):
+    """Sigmoid cross-entropy of logits f: log(1 + eᶠ) - t f, each output on its own (multi-label); t (1 - s) + s / 2.
+
+    >>> BinaryCrossEntropy().link
+    'sigmoid'
+    """
+
+    name: str = "binary_cross_entropy"
+    label_smoothing: float = 0.0
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        object.__setattr__(self, "name", "binary_cross_entropy")
+        object.__setattr__(self, "label_smoothing", _smoothing(label_smoothing))
+
+    def __repr__(self) -> str:
+        return f"BinaryCrossEntropy(label_smoothing={self.label_smoothing!r})"
+
+    def parameters(self) -> dict[str, float]:
+        return {"smoothing": self.label_smoothing}
+
+
+def get(loss: str | Loss) -> Loss:
+    """The loss of that name, or the one given.
+
+    >>> get("log_loss")
+    Loss(name='cross_entropy')
+    """
+    if isinstance(loss, Loss):
+        return loss
+    if not isinstance(loss, str):
+        raise TypeError(f"loss must be a name or a cnn.Loss, got {loss!r}")
+    return Loss(loss)

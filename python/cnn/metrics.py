@@ -1,0 +1,228 @@
+"""Metrics, by scikit-learn's definitions, on what `predict` returns: probabilities for classifiers, values otherwise.
+
+Each function takes the true targets as they were given, the prediction and sample weights (or None); labels are
+0 .. k - 1. Two classes are averaged as "binary" (of class 1), more as "macro"; a ratio with nothing below is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from cnn import _names
+from cnn.losses import Loss
+
+Array = np.ndarray[Any, Any]
+Metric = Callable[[Array, Array, Array | None], float]
+
+
+def _mean(values: Array, weights: Array | None) -> float:
+    """Weighted mean over rows, then over outputs."""
+    if weights is None:
+        return float(np.mean(values, dtype=np.float64))
+    return float(np.mean(np.average(values, axis=0, weights=weights)))
+
+
+def _difference(y: Array, p: Array) -> Array:
+    return np.asarray(p, np.float64).reshape(len(y), -1) - np.asarray(y, np.float64).reshape(len(y), -1)
+
+
+def mae(y: Array, p: Array, weights: Array | None = None) -> float:
+    """Mean absolute error.
+
+    >>> mae(np.array([0.0, 2.0]), np.array([1.0, 2.0]))
+    0.5
+    """
+    return _mean(np.abs(_difference(y, p)), weights)
+
+
+def rmse(y: Array, p: Array, weights: Array | None = None) -> float:
+    """Root of the mean squared error, for each output; their mean.
+
+    >>> rmse(np.array([0.0, 2.0]), np.array([2.0, 2.0])) ** 2
+    2.0000000000000004
+    """
+    return float(np.mean(np.sqrt(np.average(_difference(y, p) ** 2, axis=0, weights=weights))))
+
+
+def r2(y: Array, p: Array, weights: Array | None = None) -> float:
+    """1 - squared error / variance, for each output; their mean. A constant target scores 1 when met, else 0.
+
+    >>> r2(np.array([0.0, 2.0]), np.array([0.0, 2.0]))
+    1.0
+    """
+    if len(y) < 2:
+        return float("nan")
+    true = np.asarray(y, np.float64).reshape(len(y), -1)
+    error = np.average(_difference(y, p) ** 2, axis=0, weights=weights)
+    spread = np.average((true - np.average(true, axis=0, weights=weights)) ** 2, axis=0, weights=weights)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scores = np.where(spread == 0, np.where(error == 0, 1.0, 0.0), 1 - error / spread)
+    return float(scores.mean())
+
+
+def _labels(y: Array, p: Array) -> tuple[Array, Array, int]:
+    """True and predicted labels and the number of classes; (n, k) of 0 and 1 for several labels a row (classes 0)."""
+    y, p = np.asarray(y), np.asarray(p)
+    if p.ndim == 2 and p.shape[1] > 1:
+        if y.ndim == 2 and not np.allclose(p.sum(axis=1), 1, atol=1e-3):
+            return (y >= 0.5).astype(int), (p >= 0.5).astype(int), 0
+        return (y.argmax(axis=1) if y.ndim == 2 else y.astype(int)), p.argmax(axis=1), p.shape[1]
+    return (y.ravel() > 0.5).astype(int), (p.ravel() >= 0.5).astype(int), 2
+
+
+def accuracy(y: Array, p: Array, weights: Array | None = None) -> float:
+    """Share of rows whose label (or whole set of labels) is met.
+
+    >>> accuracy(np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]]))
+    0.5
+    """
+    true, predicted, _ = _labels(y, p)
+    hit = true == predicted
+    return _mean(hit.all(axis=1) if hit.ndim == 2 else hit, weights)
+
+
+def top_k_accuracy(y: Array, p: Array, weights: Array | None = None, k: int = 5) -> float:
+    """Share of rows whose class is among the k most probable (ties: the higher index first, as scikit-learn).
+
+    >>> top_k_accuracy(np.array([2]), np.array([[0.5, 0.3, 0.2]]), k=2)
+    0.0
+    """
+    true, _, n_classes = _labels(y, p)
+    order = np.argsort(np.asarray(p), axis=1, kind="stable")[:, ::-1]
+    return _mean((order[:, : min(k, n_classes)] == true[:, None]).any(axis=1), weights)
+
+
+def _counts(y: Array, p: Array, weights: Array | None) -> tuple[Array, Array, Array, bool]:
+    """True positives, predicted and actual, for each class; whether only class 1 is asked for."""
+    true, predicted, n_classes = _labels(y, p)
+    w = np.ones(len(true)) if weights is None else np.asarray(weights, np.float64)
+    if n_classes == 0:
+        both = [(true * predicted * w[:, None]), (predicted * w[:, None]), (true * w[:, None])]
+        hit, said, there = (a.sum(axis=0) for a in both)
+        return hit, said, there, False
+    hit = np.bincount(true, w * (true == predicted), n_classes)
+    said, there = np.bincount(predicted, w, n_classes), np.bincount(true, w, n_classes)
+    seen = (said > 0) | (there > 0)
+    if n_classes == 2:
+        return hit[1:], said[1:], there[1:], True
+    return hit[seen], said[seen], there[seen], False
+
+
+def _ratio(a: Array, b: Array) -> float:
+    return float(np.mean(np.divide(a, b, out=np.zeros(len(a)), where=b > 0)))
+
+
+def precision(y: Array, p: Array, weights: Array | None = None) -> float:
+    """True positives / predicted positives.
+
+    >>> precision(np.array([0, 1, 1]), np.array([0.7, 0.8, 0.1]))
+    0.5
+    """
+    hit, said, _, _ = _counts(y, p, weights)
+    return _ratio(hit, said)
+
+
+def recall(y: Array, p: Array, weights: Array | None = None) -> float:
+    """True positives / actual positives.
+
+    >>> recall(np.array([0, 1, 1]), np.array([0.1, 0.8, 0.1]))
+    0.5
+    """
+    hit, _, there, _ = _counts(y, p, weights)
+    return _ratio(hit, there)
+
+
+def f1(y: Array, p: Array, weights: Array | None = None) -> float:
+    """Harmonic mean of precision and recall.
+
+    >>> f1(np.array([0, 1]), np.array([0.1, 0.8]))
+    1.0
+    """
+    hit, said, there, _ = _counts(y, p, weights)
+    return _ratio(2 * hit, said + there)
+
+
+def _binary_auc(true: Array, score: Array, weights: Array | None) -> float:
+    """Probability that a positive scores above a negative, ties counted half."""
+    order = np.argsort(score, kind="stable")
+    score, positive = score[order], true[order].astype(np.float64)
+    w = np.ones(len(score)) if weights is None else np.asarray(weights, np.float64)[order]
+    last = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)
+    pos, neg = np.cumsum(positive * w)[last], np.cumsum((1 - positive) * w)[last]
+    if pos[-1] == 0 or neg[-1] == 0:
+        return float("nan")
+    pos_here, neg_before = np.diff(pos, prepend=0), np.concatenate([[0], neg[:-1]])
+    neg_here = np.diff(neg, prepend=0)
+    return float(np.sum(pos_here * (neg_before + neg_here / 2)) / (pos[-1] * neg[-1]))
+
+
+def roc_auc(y: Array, p: Array, weights: Array | None = None) -> float:
+    """Area under the ROC curve; several classes or labels: one against the rest, mean. NaN with one class only.
+
+    >>> roc_auc(np.array([0, 1]), np.array([0.2, 0.8]))
+    1.0
+    """
+    y, p = np.asarray(y), np.asarray(p)
+    if p.ndim == 1 or p.shape[1] == 1:
+        return _binary_auc(y.ravel() > 0.5, p.ravel(), weights)
+    if y.ndim == 1:
+        if p.shape[1] == 2:
+            return _binary_auc(y == 1, p[:, 1], weights)
+        y = y[:, None] == np.arange(p.shape[1])
+    return float(np.mean([_binary_auc(y[:, j] > 0.5, p[:, j], weights) for j in range(p.shape[1])]))
+
+
+def log_loss(y: Array, p: Array, weights: Array | None = None) -> float:
+    """Mean of -log of the probability given to what was true, held at the type's epsilon.
+
+    >>> round(log_loss(np.array([1]), np.array([0.5])), 4)
+    0.6931
+    """
+    p, y = np.asarray(p), np.asarray(y)
+    eps = np.finfo(p.dtype if p.dtype.kind == "f" else np.float64).eps
+    p = np.clip(p.astype(np.float64), eps, 1 - eps)
+    if p.ndim == 1 or p.shape[1] == 1 or (y.ndim == 2 and not np.allclose(p.sum(axis=1), 1, atol=1e-3)):
+        y, p = y.reshape(len(y), -1), p.reshape(len(y), -1)
+        return _mean(-(y * np.log(p) + (1 - y) * np.log1p(-p)), weights)
+    if y.ndim == 1:
+        return _mean(-np.log(p[np.arange(len(y)), y.astype(int)]), weights)
+    return _mean(-(y * np.log(p)).sum(axis=1), weights)
+
+
+BY_NAME: dict[str, Metric] = {
+    f.__name__: f
+    for f in (mae, rmse, r2, accuracy, top_k_accuracy, precision, recall, f1, roc_auc, log_loss)
+}
+_ALIASES = {"acc": "accuracy", "auc": "roc_auc", "r2_score": "r2", "root_mean_squared_error": "rmse",
+            "mean_absolute_error": "mae", "f1_score": "f1"}  # fmt: skip
+
+
+def get(metric: str | Metric) -> tuple[str, Metric]:
+    """(name, function) of a metric by name, or of one's own f(y_true, prediction, weights) -> float.
+
+    >>> get("acc")[0]
+    'accuracy'
+    """
+    if callable(metric):
+        return getattr(metric, "__name__", type(metric).__name__), metric
+    if not isinstance(metric, str):
+        raise TypeError(f"a metric must be a name or a function, got {metric!r}")
+    name = _names.normalise(metric)
+    name = _ALIASES.get(name, name)
+    if name not in BY_NAME:
+        raise _names.unknown("metric", metric, BY_NAME)
+    return name, BY_NAME[name]
+
+
+def default_for(loss: Loss) -> tuple[str, ...]:
+    """Accuracy for classification, rmse for the rest; nothing for hinge, whose outputs are margins.
+
+    >>> default_for(Loss("cross_entropy"))
+    ('accuracy',)
+    """
+    if loss.target in ("classes", "binary"):
+        return ("accuracy",)
+    return () if loss.target == "sign" else ("rmse",)

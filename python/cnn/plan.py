@@ -1,0 +1,143 @@
+"""The plan: a network's layers as the structured arrays that the engine walks, and the sizes of its buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import cnn_core
+from cnn import _check, activations
+from cnn.layers import Dense, Dropout, Layer
+from cnn.losses import Loss
+from cnn.optimizers import Optimizer
+
+Spec = np.ndarray[Any, Any]
+_LINE = 16  # elements: every tensor and every buffer begins on a cache line, in float32 and in float64
+
+
+def _round_up(n: int) -> int:
+    return (n + _LINE - 1) // _LINE * _LINE
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything the engine needs to know of a network, from descriptions and sizes alone.
+
+    `layers`, `segments`, `loss`, `optimizer` are the core's structs; `names` gives (offset, shape) of each parameter in
+    an arena of `size` elements; `columns` is the width of a workspace, whose buffers hold that many numbers a row.
+    """
+
+    layers: Spec
+    segments: Spec
+    loss: Spec
+    optimizer: Spec
+    names: dict[str, tuple[int, tuple[int, ...]]]
+    size: int
+    n_inputs: int
+    n_outputs: int
+    template: Spec
+
+    @property
+    def columns(self) -> int:
+        return int(self.template["columns"][0])
+
+    @property
+    def slots(self) -> int:
+        """Numbers of optimizer state for each parameter."""
+        return cnn_core.engine.optimizer_slots(self.optimizer)
+
+    def chunks(self, rows: int) -> tuple[int, int]:
+        """How many parts a minibatch is cut into, and the rows of a slab."""
+        return cnn_core.engine.chunks(self.layers, self.columns, rows)
+
+    def workspace(self, capacity: int) -> Spec:
+        """The layout of a workspace for slabs of up to `capacity` rows."""
+        spec = self.template.copy()
+        spec["capacity"] = _round_up(max(capacity, 1))
+        return spec
+
+    def workspace_elements(self, capacity: int) -> int:
+        return self.columns * _round_up(max(capacity, 1))
+
+
+def build(descriptions: Sequence[Layer], n_inputs: int, loss: Loss, optimizer: Optimizer) -> Plan:
+    """The plan of a network with that many inputs."""
+    layers = np.zeros(len(descriptions), cnn_core.layer_dtype)
+    names: dict[str, tuple[int, tuple[int, ...]]] = {}
+    segments: list[tuple[int, int, float, float, float, float]] = []
+    size, column, width = 0, _round_up(n_inputs), n_inputs
+    for i, (spec, layer) in enumerate(zip(layers, descriptions, strict=True)):
+        spec["n_inputs"], spec["biases"], spec["saved"] = width, -1, -1
+        if isinstance(layer, Dense):
+            _check.matrix_sizes(width, layer.units)
+            activation = layer_activation(layer, loss, last=i == len(descriptions) - 1)
+            spec["kind"], spec["activation"], spec["alpha"] = cnn_core.LayerKind.DENSE, activation.kind, activation.value
+            spec["weights"] = size
+            names[f"layers.{i}.weights"] = (size, (width, layer.units))
+            segments.append((size, size + _round_up(width * layer.units), 1.0, 1.0, layer.l1, layer.l2))
+            size = segments[-1][1]
+            width = layer.units
+            if layer.use_bias:
+                spec["biases"] = size
+                names[f"layers.{i}.biases"] = (size, (width,))
+                decay = float(optimizer.decay_biases)
+                segments.append((size, size + _round_up(width), 1.0, decay, layer.bias_l1, layer.bias_l2))
+                size = segments[-1][1]
+            keeps = cnn_core.engine.activation_keeps_input(activation.kind)
+        elif isinstance(layer, Dropout):
+            spec["kind"], spec["rate"], keeps = cnn_core.LayerKind.DROPOUT, layer.rate, True
+        spec["n_units"], spec["output"] = width, column
+        column += width
+        if keeps:
+            spec["saved"] = column
+            column += width
+    return Plan(
+        layers=layers,
+        segments=_merged(segments, optimizer),
+        loss=loss.spec(width),
+        optimizer=optimizer.spec(),
+        names=names,
+        size=size,
+        n_inputs=n_inputs,
+        n_outputs=width,
+        template=_workspace(column, n_inputs, width, max(n_inputs, int(layers["n_units"].max()))),
+    )
+
+
+def layer_activation(layer: Dense, loss: Loss, last: bool) -> activations.Activation:
+    """The function that the engine applies: a last layer that names its loss's own link leaves it to the loss."""
+    name = layer.activation if isinstance(layer.activation, str) else layer.activation.name
+    if last and name == loss.link:
+        return activations.Activation("identity")
+    if name == "softmax":
+        raise ValueError(
+            "softmax belongs on the last layer with loss='cross_entropy', which applies it; "
+            f"here it stands {'with loss=' + repr(loss.name) if last else 'before the last layer'}"
+        )
+    return activations.get(layer.activation)
+
+
+def _workspace(column: int, n_inputs: int, n_outputs: int, widest: int) -> Spec:
+    spec = np.zeros(1, cnn_core.workspace_dtype)
+    widths = {"delta": widest, "delta_next": widest, "target": n_outputs, "value": n_outputs, "weight": 1}
+    for name, width in widths.items():
+        spec[name] = column
+        column += width
+    spec["columns"] = column
+    return spec
+
+
+def _merged(segments: list[tuple[int, int, float, float, float, float]], optimizer: Optimizer) -> Spec:
+    """Neighbours that are updated alike become one segment: small networks are then one block."""
+    decays = optimizer.weight_decay > 0
+    merged: list[list[Any]] = []
+    for begin, end, rate, decay, l1, l2 in segments:
+        alike = [rate, decay if decays else 1.0, l1, l2]
+        if merged and merged[-1][2:] == alike:
+            merged[-1][1] = end
+        else:
+            merged.append([begin, end, *alike])
+    return np.array([tuple(m) for m in merged], cnn_core.segment_dtype)

@@ -1,0 +1,197 @@
+"""Learning-rate schedules: the rate of every step, known before it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cnn import _check, _names
+
+Rates = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A learning rate as a function of the step.
+
+    `rates` takes the steps done before (`first`), how many rates are wanted (`n`), the steps of an epoch and the steps
+    of the whole fit (`total`), and returns (n,) float64.
+    """
+
+    learning_rate: float = 0.001
+
+    def __post_init__(self) -> None:
+        _check.number("learning_rate", self.learning_rate, 0)
+
+    def rates(self, first: int, n: int, per_epoch: int, total: int) -> Rates:
+        return self.at(np.arange(first, first + n, dtype=np.float64), per_epoch, max(total, 1))
+
+    def at(self, step: Rates, per_epoch: int, total: int) -> Rates:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """The same rate always.
+
+    >>> Constant(0.1).rates(0, 2, 10, 100)
+    array([0.1, 0.1])
+    """
+
+    def at(self, step: Rates, per_epoch: int, total: int) -> Rates:
+        return np.full_like(step, self.learning_rate)
+
+
+@dataclass(frozen=True)
+class Step(Schedule):
+    """Multiplied by `factor` every `epochs` epochs.
+
+    >>> Step(1.0, epochs=1, factor=0.5).rates(0, 4, 2, 4)
+    array([1. , 1. , 0.5, 0.5])
+    """
+
+    epochs: int = 30
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check.integer("epochs", self.epochs, 1)
+        _check.number("factor", self.factor, 0, open_low=True)
+
+    def at(self, step: Rates, per_epoch: int, total: int) -> Rates:
+        return self.learning_rate * self.factor ** (step // per_epoch // self.epochs)
+
+
+@dataclass(frozen=True)
+class Exponential(Schedule):
+    """Multiplied by `factor` every epoch, smoothly: rate · factor^(step / steps per epoch).
+
+    >>> Exponential(1.0, factor=0.25).rates(0, 3, 2, 4)
+    array([1.  , 0.5 , 0.25])
+    """
+
+    factor: float = 0.95
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check.number("factor", self.factor, 0, open_low=True)
+
+    def at(self, step: Rates, per_epoch: int, total: int) -> Rates:
+        return self.learning_rate * self.factor ** (step / per_epoch)
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """From the rate to `floor` along half a cosine over the whole fit (Loshchilov & Hutter 2017).
+
+    >>> Cosine(1.0).rates(0, 3, 1, 2)
+    array([1. , 0.5, 0. ])
+    """
+
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check.number("floor", self.floor, 0, self.learning_rate)
+
+    def at(self, step: Rates, per_epoch: int, total: int) -> Rates:
+        done = np.minimum(step / total, 1)
+        return self.floor + (self.learning_rate - self.floor) * (1 + np.cos(np.pi * done)) / 2
+
+
+@dataclass(frozen=True)
+class OneCycle(Schedule):
+    """Up from rate / start to the rate in the first `warm` of all steps, then down to rate / (start · end), by cosines.
+
+    Smith & Topin 2018; the shape and the defaults are those of PyTorch's OneCycleLR.
+
+    >>> OneCycle(1.0).rates(0, 1, 1, 100)
+    array([0.04])
+    """
+
+    warm: float = 0.3
+    start: float = 25.0
+    end: float = 1e4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check.number("warm", self.warm, 0, 1, open_low=True, open_high=True)
+        _check.number("start", self.start, 1)
+        _check.number("end", self.end, 1)
+
+    def at(self, step: Rates, per_epoch: int, total: int) -> Rates:
+        peak = max(self.warm * total - 1, 1e-9)
+        low, high, final = self.learning_rate / self.start, self.learning_rate, self.learning_rate / self.start / self.end
+        up = np.clip(step / peak, 0, 1)
+        down = np.clip((step - peak) / max(total - 1 - peak, 1e-9), 0, 1)
+        rising = high + (low - high) * (1 + np.cos(np.pi * up)) / 2
+        falling = final + (high - final) * (1 + np.cos(np.pi * down)) / 2
+        return np.where(step <= peak, rising, falling)
+
+
+@dataclass(frozen=True)
+class InverseScaling(Schedule):
+    """rate / (t + 1)^power, t the steps done, as scikit-learn's "invscaling".
+
+    >>> InverseScaling(1.0).rates(0, 4, 1, 4)[3]
+    np.float64(0.5)
+    """
+
+    power: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check.number("power", self.power, 0)
+
+    def at(self, step: Rates, per_epoch: int, total: int) -> Rates:
+        return self.learning_rate / (step + 1) ** self.power
+
+
+@dataclass(frozen=True)
+class WarmUp(Schedule):
+    """Linearly from 0 over the first `steps` steps, then another schedule (or a constant rate).
+
+    >>> WarmUp(0.1, steps=2).rates(0, 3, 1, 3)
+    array([0.05, 0.1 , 0.1 ])
+    """
+
+    learning_rate: float | Schedule = 0.001  # type: ignore[assignment]
+    steps: int = 100
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.learning_rate, Schedule):
+            _check.number("learning_rate", self.learning_rate, 0)
+        _check.integer("steps", self.steps, 1)
+
+    def at(self, step: Rates, per_epoch: int, total: int) -> Rates:
+        then = self.learning_rate if isinstance(self.learning_rate, Schedule) else Constant(self.learning_rate)
+        return then.at(step, per_epoch, total) * np.minimum((step + 1) / self.steps, 1)
+
+
+BY_NAME = {
+    "constant": Constant,
+    "step": Step,
+    "exponential": Exponential,
+    "cosine": Cosine,
+    "one_cycle": OneCycle,
+    "inverse_scaling": InverseScaling,
+    "warm_up": WarmUp,
+}
+
+
+def get(schedule: str | float | Schedule) -> Schedule:
+    """The schedule of that name with its defaults, a constant rate for a number, or the one given.
+
+    >>> get("cosine")
+    Cosine(learning_rate=0.001, floor=0.0)
+    """
+    if isinstance(schedule, Schedule):
+        return schedule
+    if isinstance(schedule, str):
+        name = _names.normalise(schedule)
+        if name not in BY_NAME:
+            raise _names.unknown("schedule", schedule, BY_NAME)
+        return BY_NAME[name]()
+    return Constant(_check.number("learning_rate", schedule, 0))

@@ -1,0 +1,112 @@
+"""How many threads: the only reader of affinity, control groups and thread limits; keeps BLAS at one while we run."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cnn_core
+from cnn import _check
+
+# Below this much arithmetic a second thread costs more than it brings (waking it takes some 10 us).
+_PREDICT_FLOPS = 4e6
+
+_forked = False
+
+
+def _after_fork() -> None:
+    # libgomp's threads do not survive a fork, and a parallel region would wait for them for ever.
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _cgroup_cores() -> float:
+    """The cores that a control group grants (version 2, then 1), or infinity."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()[:2]
+    except (OSError, ValueError):
+        try:
+            quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text()
+            period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text()
+        except OSError:
+            return float("inf")
+    try:
+        return max(1.0, float(quota) / float(period)) if float(quota) > 0 else float("inf")
+    except ValueError:  # "max"
+        return float("inf")
+
+
+def available() -> int:
+    """Cores that this process may use: the least of affinity, control group and OpenMP's limit.
+
+    >>> available() >= 1
+    True
+    """
+    if _forked:
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min(cores, _cgroup_cores(), cnn_core.engine.max_threads())))
+
+
+def for_training(n_threads: int | None, n_chunks: int) -> int:
+    """Threads for a fit: as asked; else as many as are there and as the chunks of a minibatch can feed."""
+    if n_threads is not None:
+        n_threads = _check.integer("n_threads", n_threads, 1)
+        return 1 if _forked else n_threads
+    return min(available(), n_chunks)
+
+
+def for_prediction(n_threads: int | None, flops: float, tiles: int) -> int:
+    """Threads for a prediction of so much arithmetic in so many tiles."""
+    if n_threads is not None:
+        n_threads = _check.integer("n_threads", n_threads, 1)
+        return 1 if _forked else n_threads
+    return min(available(), tiles) if flops > _PREDICT_FLOPS and tiles > 1 else 1
+
+
+class _BlasLimit:
+    """BLAS at one thread from the first fit that enters to the last that leaves, whichever threads they are in."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._controller: Any = None
+        self._limit: Any = None
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                if self._controller is None:
+                    from threadpoolctl import ThreadpoolController
+
+                    # Found once: looking through the loaded libraries takes longer than a small fit.
+                    self._controller = ThreadpoolController().select(user_api="blas")
+                self._limit = self._controller.limit(limits=1)
+            self._users += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                self._limit.restore_original_limits()
+
+
+_blas_limit = _BlasLimit()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Our threads call BLAS side by side: it must not start its own. (And one-thread calls repeat bit for bit.)"""
+    _blas_limit.enter()
+    try:
+        yield
+    finally:
+        _blas_limit.leave()
