@@ -1,1 +1,35 @@
+"""Compiled neural networks for the CPU: dense networks, trained by gradient descent in compiled code.
 
+>>> import numpy as np
+>>> net = Network([Dense(16, "relu"), Dense(1)], loss="mse", optimizer=Adam(learning_rate=0.01), seed=0)
+>>> X = np.random.default_rng(0).normal(size=(256, 3))
+>>> history = net.fit(X, X.sum(axis=1), epochs=60, verbose=0)
+>>> net.evaluate(X, X.sum(axis=1))["rmse"] < 0.2
+True
+"""
+
+from __future__ import annotations
+
+from cnn import activations, callbacks, initializers, losses, metrics, optimizers, schedules
+from cnn._check import NonFiniteError, NotBuiltError
+from cnn.activations import Activation
+from cnn.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, Progress, ReduceOnPlateau
+from cnn.diagnosis import Diagnosis, GradientCheck, diagnose, gradient_check
+from cnn.files import ModelFormatError, load
+from cnn.history import History
+from cnn.initializers import Initializer
+from cnn.layers import Dense, Dropout
+from cnn.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, Quantile
+from cnn.network import Network
+from cnn.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, Nadam, RMSprop
+from cnn.reports import show_config
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SGD", "Activation", "Adadelta", "Adagrad", "Adam", "AdamW", "BinaryCrossEntropy", "CSVLogger", "Callback",
+    "Checkpoint", "CrossEntropy", "Dense", "Diagnosis", "Dropout", "EarlyStopping", "GradientCheck", "History", "Huber",
+    "Initializer", "Lion", "Loss", "ModelFormatError", "Nadam", "Network", "NonFiniteError", "NotBuiltError", "Progress",
+    "Quantile", "RMSprop", "ReduceOnPlateau", "activations", "callbacks", "diagnose", "gradient_check", "initializers",
+    "load", "losses", "metrics", "optimizers", "schedules", "show_config",
+]  # fmt: skip

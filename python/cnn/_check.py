@@ -52,20 +52,32 @@ def number(
     return x
 
 
+def real_dtype(dtype: object) -> np.dtype[Any]:
+    """float32 or float64."""
+    try:
+        found = np.dtype(dtype)  # type: ignore[call-overload]
+    except TypeError:
+        found = None
+    if found not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+    return found
+
+
 def matrix_sizes(rows: int, columns: int) -> None:
     """Refuses matrices that BLAS could not index with 32 bits."""
     if rows > _BLAS_MAX or columns > _BLAS_MAX or rows * columns > _BLAS_MAX:
         raise ValueError(f"a layer of {rows:,} x {columns:,} weights overflows the 32-bit integers of BLAS")
 
 
-def numeric(name: str, data: Any, dtype: np.dtype[Any], *, copy: bool = False) -> FloatArray:
+def numeric(name: str, data: Any, dtype: np.dtype[Any]) -> FloatArray:
     """`data` as a C-contiguous array of the network's type; not copied when it is one already."""
     if hasattr(data, "tocsr"):
         raise TypeError(f"{name} is a sparse matrix; dense arrays are expected (use {name}.toarray())")
     array = np.asarray(data)
     if array.dtype.kind not in "buif":
         raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}; encode text and categories first")
-    return np.array(array, dtype=dtype, order="C", copy=True if copy else None)
+    with np.errstate(over="ignore"):  # a number that overflows is found as an infinity, with its place
+        return np.asarray(array, dtype=dtype, order="C")
 
 
 def features(name: str, data: Any, dtype: np.dtype[Any], n_inputs: int | None) -> FloatArray:

@@ -31,6 +31,18 @@ class History:
             values.append(float(logs.get(name, float("nan"))))
         self.epoch.append(epoch)
 
+    def trim(self) -> None:
+        """Drops what was added for an epoch that was not finished."""
+        for values in self._values.values():
+            del values[len(self.epoch) :]
+
+    def since(self, begin: int) -> History:
+        """The epochs from the `begin`-th recorded one on."""
+        part = History()
+        part.epoch = self.epoch[begin:]
+        part._values = {name: values[begin:] for name, values in self._values.items()}
+        return part
+
     def __getattr__(self, name: str) -> list[float]:
         if not name.startswith("_") and name in self._values:
             return self._values[name]

@@ -1,0 +1,304 @@
+"""Callbacks: what happens around epochs. A plain function f(network, epoch, logs) is one too."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from cnn import _check
+
+if TYPE_CHECKING:
+    from cnn.network import Network
+
+Logs = dict[str, float]
+# Names that are better when larger; all others are losses and errors.
+_LARGER = {"r2", "accuracy", "top_k_accuracy", "precision", "recall", "f1", "roc_auc"}
+
+
+@dataclass
+class Run:
+    """What a fit tells its callbacks: the numbers of its epochs, rows and steps, and the names that logs will have."""
+
+    first_epoch: int
+    epochs: int  # the number of the last epoch
+    rows: int
+    steps_per_epoch: int
+    names: tuple[str, ...]
+
+
+class Callback:
+    """Override what you need; `network.stop_training = True` ends the fit after the epoch.
+
+    >>> class Printer(Callback):
+    ...     def on_epoch_end(self, network, epoch, logs):
+    ...         print(epoch, sorted(logs))
+    """
+
+    def on_fit_begin(self, network: Network, run: Run) -> None:
+        """Before the first epoch; may raise ValueError: nothing has been changed yet."""
+
+    def on_epoch_begin(self, network: Network, epoch: int) -> None:
+        """Before each epoch."""
+
+    def on_progress(self, network: Network, epoch: int, rows: int) -> None:
+        """Some times a second: so many more rows of this epoch are done."""
+
+    def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
+        """After each epoch, with its numbers (also in `network.history`)."""
+
+    def on_fit_end(self, network: Network) -> None:
+        """After the last epoch, or when the fit was broken off."""
+
+
+class Function(Callback):
+    """Calls f(network, epoch, logs) after each epoch.
+
+    >>> Function(lambda network, epoch, logs: None)  # doctest: +ELLIPSIS
+    <cnn.callbacks.Function object at ...>
+    """
+
+    def __init__(self, function: Callable[[Network, int, Logs], object]) -> None:
+        self.function = function
+
+    def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
+        self.function(network, epoch, logs)
+
+
+class _Monitor(Callback):
+    """Watches one number of the logs."""
+
+    def __init__(self, monitor: str, mode: str, min_delta: float) -> None:
+        if not isinstance(monitor, str):
+            raise TypeError(f"monitor must be a name such as 'val_loss', got {monitor!r}")
+        if mode not in ("auto", "min", "max"):
+            raise ValueError(f"mode must be 'auto', 'min' or 'max', got {mode!r}")
+        larger = monitor.removeprefix("val_") in _LARGER if mode == "auto" else mode == "max"
+        self.monitor = monitor
+        self.min_delta = _check.number("min_delta", min_delta, 0)
+        self.best = math.inf
+        self.best_epoch = -1
+        self._sign = -1 if larger else 1
+
+    def on_fit_begin(self, network: Network, run: Run) -> None:
+        if self.monitor not in run.names:
+            hint = " (give validation_split or validation_data)" if self.monitor.startswith("val_") else ""
+            raise ValueError(
+                f"{type(self).__name__} watches {self.monitor!r}, which this fit does not have{hint}; "
+                f"it has {', '.join(run.names)}"
+            )
+        self.best, self.best_epoch = math.inf, run.first_epoch - 1
+
+    def improved(self, epoch: int, logs: Logs) -> bool:
+        """Whether the number is better than ever in this fit by more than `min_delta`; NaN never is."""
+        value = self._sign * logs[self.monitor]
+        if value < self.best - (self.min_delta if math.isfinite(self.best) else 0):
+            self.best, self.best_epoch = value, epoch
+            return True
+        return False
+
+
+class EarlyStopping(_Monitor):
+    """Stops when the monitored number has not improved for `patience` epochs (Prechelt 1998).
+
+    Args:
+        monitor: a name of the logs: "val_loss", "loss", "val_accuracy", ...
+        patience: epochs without an improvement, >= 1.
+        min_delta: what counts as an improvement is more than this.
+        mode: "min", "max" or "auto" (by the name).
+        restore_best: whether the network gets the weights of its best epoch back, however the fit ends.
+
+    >>> EarlyStopping(patience=5, restore_best=True).monitor
+    'val_loss'
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        patience: int = 10,
+        min_delta: float = 0.0,
+        mode: str = "auto",
+        restore_best: bool = True,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        self.patience = _check.integer("patience", patience, 1)
+        self.restore_best = bool(restore_best)
+        self.stopped_epoch: int | None = None
+        self._weights: Any = None
+
+    def on_fit_begin(self, network: Network, run: Run) -> None:
+        super().on_fit_begin(network, run)
+        self.stopped_epoch, self._weights = None, None
+
+    def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
+        if self.improved(epoch, logs):
+            if self.restore_best:
+                self._weights = network.get_weights()
+        elif epoch - self.best_epoch >= self.patience:
+            self.stopped_epoch = epoch
+            network.stop_training = True
+
+    def on_fit_end(self, network: Network) -> None:
+        if self._weights is not None:
+            network.set_weights(self._weights)
+            self._weights = None
+
+
+class ReduceOnPlateau(_Monitor):
+    """Multiplies the learning rate by `factor` when the monitored number has not improved for `patience` epochs.
+
+    The rate does not fall below `min_rate` times the optimizer's own.
+
+    >>> ReduceOnPlateau(patience=3).factor
+    0.5
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.5,
+        patience: int = 5,
+        min_delta: float = 0.0,
+        mode: str = "auto",
+        min_rate: float = 1e-4,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        self.factor = _check.number("factor", factor, 0, 1, open_low=True, open_high=True)
+        self.patience = _check.integer("patience", patience, 1)
+        self.min_rate = _check.number("min_rate", min_rate, 0, 1)
+        self._since = 0
+
+    def on_fit_begin(self, network: Network, run: Run) -> None:
+        super().on_fit_begin(network, run)
+        self._since = 0
+
+    def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
+        self._since = 0 if self.improved(epoch, logs) else self._since + 1
+        if self._since >= self.patience:
+            network.rate_factor = max(network.rate_factor * self.factor, self.min_rate)
+            self._since = 0
+
+
+class Checkpoint(_Monitor):
+    """Saves the network every `every` epochs, or whenever the monitored number is the best so far.
+
+    Args:
+        path: the file; "{epoch}" in it becomes the number of the epoch.
+        monitor: with a name, only improvements are saved.
+
+    >>> Checkpoint("model-{epoch}.cnn").every
+    1
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], monitor: str | None = None, every: int = 1, mode: str = "auto"
+    ) -> None:
+        super().__init__(monitor or "loss", mode, 0.0)
+        self.path = os.fspath(path)
+        self.best_only = monitor is not None
+        self.every = _check.integer("every", every, 1)
+
+    def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
+        wanted = self.improved(epoch, logs) if self.best_only else (epoch + 1) % self.every == 0
+        if wanted:
+            network.save(self.path.replace("{epoch}", str(epoch)))
+
+
+class CSVLogger(Callback):
+    """Writes a line for each epoch to a CSV file; a further fit goes on in the same file.
+
+    >>> import tempfile, cnn, numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     log = CSVLogger(f"{folder}/log.csv")
+    ...     h = cnn.Network([cnn.Dense(1)]).fit(np.ones((4, 1)), np.ones(4), epochs=2, callbacks=[log], verbose=0)
+    ...     print(log.path.read_text().splitlines()[0])
+    epoch,loss,rmse,learning_rate,seconds
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._file: TextIO | None = None
+
+    def on_fit_begin(self, network: Network, run: Run) -> None:
+        fresh = not self.path.exists() or self.path.stat().st_size == 0
+        header = ["epoch", *run.names]
+        if not fresh:
+            with self.path.open(newline="") as file:
+                found = next(csv.reader(file), [])
+            if found != header:
+                raise ValueError(f"{self.path} has the columns {', '.join(found)}; this fit has {', '.join(header)}")
+        self._file = self.path.open("a", newline="")
+        if fresh:
+            csv.writer(self._file).writerow(header)
+
+    def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
+        assert self._file is not None
+        csv.writer(self._file).writerow([epoch, *logs.values()])
+        self._file.flush()
+
+    def on_fit_end(self, network: Network) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class Progress(Callback):
+    """A progress bar over the rows of all epochs, with the latest numbers; `verbose=1` is this.
+
+    >>> Progress().on_fit_end(None)
+    """
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._epochs = 0
+
+    def on_fit_begin(self, network: Network, run: Run) -> None:
+        from tqdm.auto import tqdm
+
+        self._epochs = run.epochs
+        total = run.rows * (run.epochs - run.first_epoch)
+        self._bar = tqdm(total=total, unit="row", unit_scale=True, dynamic_ncols=True)
+
+    def on_epoch_begin(self, network: Network, epoch: int) -> None:
+        self._bar.set_description(f"epoch {epoch + 1}/{self._epochs}", refresh=False)
+
+    def on_progress(self, network: Network, epoch: int, rows: int) -> None:
+        self._bar.update(rows)
+
+    def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
+        shown = {name: f"{value:.4g}" for name, value in logs.items() if name not in ("seconds", "learning_rate")}
+        self._bar.set_postfix(shown, refresh=False)
+
+    def on_fit_end(self, network: Network) -> None:
+        if self._bar is not None:
+            self._bar.refresh()
+            self._bar.close()
+            self._bar = None
+
+
+class EpochLines(Callback):
+    """Prints a line for each epoch; `verbose=2` is this.
+
+    >>> EpochLines().on_epoch_end(None, 0, {"loss": 0.5})
+    epoch 1: loss 0.5
+    """
+
+    def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
+        print(f"epoch {epoch + 1}: " + ", ".join(f"{name} {value:.4g}" for name, value in logs.items()))
+
+
+def get(callback: Any) -> Callback:
+    """The callback, or one that calls the function given.
+
+    >>> get(EpochLines()).__class__.__name__
+    'EpochLines'
+    """
+    if isinstance(callback, Callback):
+        return callback
+    if callable(callback) and not isinstance(callback, type):
+        return Function(callback)
+    raise TypeError(f"a callback must be a cnn.Callback or a function f(network, epoch, logs), got {callback!r}")

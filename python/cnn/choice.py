@@ -1,0 +1,84 @@
+"""activation="auto": candidates compared on a part of the data by successive halving (Jamieson & Talwalkar 2016)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cnn import training
+from cnn._check import NonFiniteError
+from cnn.data import Data
+from cnn.layers import Layer
+
+if TYPE_CHECKING:
+    from cnn.network import Network
+
+CANDIDATES = ("relu", "leaky_relu", "elu", "gelu", "silu", "mish", "tanh", "sigmoid")
+_MAX_ROWS = 5000  # of the part that the candidates see
+_HELD_OUT = 0.25
+_STEPS = 60  # of the first round; each round has twice the last one's
+
+
+def with_activation(layers: tuple[Layer, ...], name: str) -> tuple[Layer, ...]:
+    """The layers with every "auto" replaced."""
+    return tuple(
+        dataclasses.replace(layer, activation=name) if getattr(layer, "activation", None) == "auto" else layer
+        for layer in layers
+    )
+
+
+def choose_activation(net: Network, rows: Data, verbose: int) -> None:
+    """Settles the network's "auto" layers, and says on what grounds in `net.activation_choice`."""
+    from cnn.network import Network
+
+    order = np.random.default_rng((net.seed, 2)).permutation(len(rows))[:_MAX_ROWS]
+    held_out = max(1, int(len(order) * _HELD_OUT))
+    # With very few rows there is nothing to hold out: all are both trained on and judged by.
+    train = rows.take(order[held_out:] if len(order) >= 20 else order)
+    validation = rows.take(order[:held_out] if len(order) >= 20 else order)
+    batch = min(128, max(1, len(train) // 8))
+    epochs = -(-_STEPS * batch // len(train))
+
+    alive = {
+        name: Network(with_activation(net.descriptions, name), net.loss, net.optimizer, net.dtype, net.seed)
+        for name in CANDIDATES
+    }
+    losses: dict[str, float] = {}
+    while True:
+        for name, candidate in alive.items():
+            losses[name] = _loss_after(candidate, train, validation, epochs, batch)
+        ranked = sorted(alive, key=lambda name: losses[name])
+        if len(ranked) <= 2:
+            break
+        alive = {name: alive[name] for name in ranked[: len(ranked) // 2]}
+        epochs *= 2
+
+    best = ranked[0]
+    others = ", ".join(f"{name} {losses[name]:.4g}" for name in sorted(losses, key=lambda n: losses[n]) if name != best)
+    net.descriptions = with_activation(net.descriptions, best)
+    net.activation_choice = (
+        f"activation='auto' became {best!r}: the lowest loss on held-out rows, {losses[best]:.4g}, among {others} "
+        f"({len(order):,} of {len(rows):,} rows; half of the candidates dropped out in each round)"
+    )
+    if verbose:
+        print(net.activation_choice)
+
+
+def _loss_after(net: Network, train: Data, validation: Data, epochs: int, batch: int) -> float:
+    """The held-out loss after some more epochs; infinite for a candidate that diverges."""
+    def parts(rows: Data) -> tuple[object, object, object]:
+        return rows.X, rows.classes if rows.classes is not None else rows.targets, rows.weights
+
+    X, y, weight = parts(train)
+    settings = training.Settings(
+        epochs=epochs, batch_size=batch, validation_split=0.0, validation_data=None, sample_weight=weight,
+        class_weight=None, shuffle=True, initial_epoch=None, metrics=(), callbacks=(), verbose=0, n_threads=None,
+    )  # fmt: skip
+    try:
+        training.fit(net, X, y, settings)
+    except NonFiniteError:
+        return float("inf")
+    loss = net.evaluate(*parts(validation), metrics=())["loss"]
+    return loss if np.isfinite(loss) else float("inf")

@@ -1,0 +1,242 @@
+"""What goes on inside a network: saturated and dead units, gradients by layer, overfitting; and a check of gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import cnn_core
+from cnn import _check, arena, data, evaluation, reports, threads
+from cnn.data import Array, Data
+from cnn.history import History
+
+if TYPE_CHECKING:
+    from cnn.network import Network
+
+# Functions that are flat on both sides: a unit out there hardly learns. The largest slope of each.
+_SATURATING = {"SIGMOID": 0.25, "TANH": 1.0, "SOFTSIGN": 1.0, "HARD_SIGMOID": 1 / 6, "HARD_TANH": 1.0}
+_FLAT = 0.05  # of the largest slope
+_MANY_SATURATED, _MANY_DEAD, _FOLD = 0.5, 0.1, 1000.0
+_WORSE = 1.05
+
+
+@dataclass(frozen=True)
+class LayerSignals:
+    """One dense layer: shares of saturated outputs and of dead units, root mean squares of its outputs and gradients."""
+
+    name: str
+    activation: str
+    saturated: float
+    dead: float
+    output: float
+    gradient: float
+    weight_gradient: float
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """`layers`, a `LayerSignals` for each dense layer, and `advice`, sentences that say what to change."""
+
+    layers: tuple[LayerSignals, ...]
+    advice: tuple[str, ...]
+
+    def __str__(self) -> str:
+        rows: list[tuple[str, ...]] = [
+            ("layer", "activation", "saturated", "dead", "rms output", "rms gradient", "|dL/dW|")
+        ]
+        rows += [
+            (s.name, s.activation, f"{s.saturated:.0%}", f"{s.dead:.0%}", f"{s.output:.2e}", f"{s.gradient:.2e}",
+             f"{s.weight_gradient:.2e}")
+            for s in self.layers
+        ]  # fmt: skip
+        return "\n".join([reports.table(rows, right=5), *(f"- {sentence}" for sentence in self.advice)])
+
+
+def diagnose(
+    net: Network, X: Any, y: Any, sample_weight: Any = None, *, validation_data: tuple[Any, ...] | None = None,
+    max_rows: int = 2048,
+) -> Diagnosis:  # fmt: skip
+    """Looks at each layer on these rows and says what to change, if anything.
+
+    Saturated: the share of outputs of a sigmoid-like function where its slope is below 5 % of its largest. Dead: the
+    share of units whose slope is that small on every row. Gradients: dL/dz of each layer, of the mean loss.
+    Overfitting is read from the network's history or, given `validation_data`, from the two losses now.
+
+    Args:
+        max_rows: at most so many rows, evenly spread, are looked at.
+
+    >>> import cnn, numpy as np
+    >>> net = cnn.Network([cnn.Dense(4, "sigmoid"), cnn.Dense(1)], seed=0).build(2)
+    >>> found = diagnose(net, 100 * np.random.default_rng(0).normal(size=(50, 2)), np.zeros(50))
+    >>> "saturated" in found.advice[0]
+    True
+    """
+    net.plan  # noqa: B018 (raises when not built)
+    rows = data.prepare(X, y, sample_weight, net.loss, net.dtype, net.n_inputs, net.n_outputs)
+    _check.integer("max_rows", max_rows, 1)
+    seen = rows.take(np.linspace(0, len(rows) - 1, max_rows).astype(int)) if len(rows) > max_rows else rows
+    layers = _signals(net, seen)
+    advice = [*_units(layers), *_gradients(layers)]
+    if validation_data is not None:
+        held_out = data.prepare(*validation_data[:2], validation_data[2] if len(validation_data) > 2 else None,
+                                net.loss, net.dtype, net.n_inputs, net.n_outputs, "validation ")  # fmt: skip
+        now, then = (evaluation.evaluate(net, part, {})["loss"] for part in (rows, held_out))
+        if then > 1.3 * now:
+            advice.append(f"Overfitting: the loss is {now:.4g} on these rows, but {then:.4g} on the validation rows. {_CURES}")
+    elif sentence := _overfitting(net.history):
+        advice.append(sentence)
+    return Diagnosis(tuple(layers), tuple(advice) or ("Nothing stands out: units respond and gradients reach every layer.",))
+
+
+_CURES = (
+    "Stop early (cnn.EarlyStopping), add cnn.Dropout, l1, l2 or weight_decay, take fewer units, or more data."
+)
+
+
+def _signals(net: Network, rows: Data) -> list[LayerSignals]:
+    """One forward pass in the engine, then the chain rule layer by layer, so that each one's share can be seen."""
+    plan, n = net.plan, len(rows)
+    workspace = plan.workspace(n)
+    capacity = int(workspace["capacity"][0])
+    scratch = arena.aligned_zeros(plan.columns * capacity, net.dtype)
+    out = np.empty((n, net.n_outputs), net.dtype)
+    with threads.one_blas_thread():
+        cnn_core.engine.forward(plan.layers, workspace, net.flat, scratch, rows.X, out, 1, False, 0, net.seed, 1)
+    delta, value = np.empty_like(out), np.empty_like(out)
+    total = n if rows.weights is None else float(rows.weights.sum(dtype=np.float64))
+    cnn_core.engine.loss_block(plan.loss, out, rows.targets, rows.classes, rows.weights, 1 / total, value, delta)
+
+    def buffer(column: int, width: int) -> Array:
+        return scratch[column * capacity : column * capacity + n * width].reshape(n, width)
+
+    found = []
+    dense = [i for i, spec in enumerate(plan.layers) if spec["kind"] == cnn_core.LayerKind.DENSE]
+    for place in reversed(range(len(dense))):
+        i = dense[place]
+        spec, units = plan.layers[i], int(plan.layers["n_units"][i])
+        a = buffer(int(spec["output"]), units)
+        kept = a if spec["saved"] < 0 else buffer(int(spec["saved"]), units)
+        slope = np.ones(n * units, net.dtype)
+        cnn_core.engine.activation_backward(int(spec["activation"]), kept.reshape(-1), slope, float(spec["alpha"]))
+        slope = slope.reshape(n, units)
+        below = rows.X if place == 0 else buffer(
+            int(plan.layers["output"][dense[place - 1]]), int(plan.layers["n_units"][dense[place - 1]])
+        )  # fmt: skip
+        dz = delta * slope
+        kind = cnn_core.Activation(int(spec["activation"])).name
+        flat = np.abs(slope) < _FLAT * _SATURATING.get(kind, 1.0)
+        found.append(LayerSignals(
+            name=f"layers.{i}", activation=kind.lower(), saturated=float(flat.mean()) if kind in _SATURATING else 0.0,
+            dead=float(flat.all(axis=0).mean()), output=_rms(a), gradient=_rms(dz),
+            weight_gradient=float(np.linalg.norm(below.T.astype(np.float64) @ dz)),
+        ))  # fmt: skip
+        delta = dz @ net.parameters[f"layers.{i}.weights"].T
+    return found[::-1]
+
+
+def _rms(a: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(a, dtype=np.float64))))
+
+
+def _units(layers: list[LayerSignals]) -> list[str]:
+    advice = []
+    for s in layers:
+        if s.saturated > _MANY_SATURATED:
+            advice.append(
+                f"{s.name} ({s.activation}): {s.saturated:.0%} of its outputs are saturated, where it hardly learns. "
+                "Standardise the inputs, begin with smaller weights, or use 'relu' or 'silu' there.".replace("%", " %", 1)
+            )
+        elif s.dead > _MANY_DEAD:
+            advice.append(
+                f"{s.name} ({s.activation}): {s.dead:.0%} of its units respond to no row. Lower the learning rate, or use "
+                "'leaky_relu', 'elu' or 'gelu' there.".replace("%", " %", 1)
+            )
+    return advice
+
+
+def _gradients(layers: list[LayerSignals]) -> list[str]:
+    first, last = layers[0], layers[-1]
+    if len(layers) < 2 or last.gradient == 0:
+        return []
+    if first.gradient * _FOLD < last.gradient:
+        return [
+            f"Vanishing gradients: from {last.name} down to {first.name} they shrink from {last.gradient:.1e} to "
+            f"{first.gradient:.1e}. Use 'relu', 'gelu' or 'silu' (initializer 'he_normal'), 'selu', or fewer layers."
+        ]
+    if first.gradient > _FOLD * last.gradient:
+        return [
+            f"Exploding gradients: from {last.name} down to {first.name} they grow from {last.gradient:.1e} to "
+            f"{first.gradient:.1e}. Begin with smaller weights, lower the learning rate, or set clip_norm."
+        ]
+    return []
+
+
+def _overfitting(history: History) -> str:
+    if "val_loss" not in history or len(history) < 3:
+        return ""
+    loss, held_out = np.array(history.loss), np.array(history.val_loss)
+    if np.isnan(held_out).all():
+        return ""
+    best = int(np.nanargmin(held_out))
+    if held_out[-1] > _WORSE * held_out[best] and loss[-1] < loss[best]:
+        return (
+            f"Overfitting: the validation loss was lowest in epoch {history.epoch[best] + 1} ({held_out[best]:.4g}) and is "
+            f"{held_out[-1]:.4g} now, while the training loss went on falling to {loss[-1]:.4g}. {_CURES}"
+        )
+    return ""
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """`errors` of each parameter's gradient, `|analytic - numeric| / (|analytic| + |numeric|)`, and the largest, `error`."""
+
+    errors: dict[str, float]
+    error: float
+
+
+def gradient_check(
+    net: Network, X: Any, y: Any, sample_weight: Any = None, *, step: float = 1e-5, n: int = 20, seed: int = 0
+) -> GradientCheck:
+    """Compares the compiled gradient with central differences, (L(w + h) - L(w - h)) / 2h, in float64.
+
+    Args:
+        step: h, relative to max(1, |w|).
+        n: elements of each parameter that are checked, drawn at random.
+
+    Returns:
+        The relative error of each parameter, by Euclidean norm; some 1e-9 where all is well, above 1e-4 something is
+        wrong, or a kink of relu and its kin lies within h.
+
+    >>> import cnn, numpy as np
+    >>> net = cnn.Network([cnn.Dense(3, "tanh"), cnn.Dense(1)], seed=0).build(2)
+    >>> gradient_check(net, np.eye(2), np.ones(2)).error < 1e-7
+    True
+    """
+    from cnn.network import Network
+
+    _check.number("step", step, 0, open_low=True)
+    _check.integer("n", n, 1)
+    twin = Network(net.descriptions, net.loss, net.optimizer, "float64", net.seed).build(net.n_inputs)
+    twin.set_weights(net.get_weights())
+    _, gradients = twin.loss_and_gradient(X, y, sample_weight)
+    rng = np.random.default_rng(seed)
+    errors = {}
+    for name, parameter in twin.parameters.items():
+        places = rng.permutation(parameter.size)[:n]
+        w, analytic = parameter.reshape(-1), gradients[name].reshape(-1)[places]
+        numeric = np.empty(len(places))
+        for k, place in enumerate(places):
+            kept = w[place]
+            h = step * max(1.0, abs(kept))
+            w[place] = kept + h
+            up = twin.loss_and_gradient(X, y, sample_weight)[0]
+            w[place] = kept - h
+            down = twin.loss_and_gradient(X, y, sample_weight)[0]
+            w[place] = kept
+            numeric[k] = (up - down) / (2 * h)
+        size = float(np.linalg.norm(analytic) + np.linalg.norm(numeric))
+        # Where both are rounding noise there is nothing to compare.
+        errors[name] = float(np.linalg.norm(analytic - numeric)) / size if size > 1e-10 else 0.0
+    return GradientCheck(errors, max(errors.values()))

@@ -1,0 +1,65 @@
+"""Mean loss, penalties and metrics of a network's raw outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import cnn_core
+from cnn import metrics
+from cnn.data import Array, Data
+from cnn.losses import Loss
+
+if TYPE_CHECKING:
+    from cnn.network import Network
+
+Metrics = dict[str, Callable[..., float]]
+_PIECE = 1 << 18  # elements whose loss is taken at a time
+
+
+def resolve(chosen: str | Iterable[str | metrics.Metric], loss: Loss) -> Metrics:
+    """Functions by name; "auto" takes what suits the loss."""
+    if isinstance(chosen, str):
+        chosen = metrics.default_for(loss) if chosen == "auto" else (chosen,)
+    return dict(metrics.get(metric) for metric in chosen)
+
+
+def evaluate(net: Network, rows: Data, chosen: Metrics, n_threads: int | None = None) -> dict[str, float]:
+    """{"loss": mean loss plus penalties, metric: value, ...}, without dropout."""
+    out = net.outputs(rows.X, link=False, n_threads=n_threads)
+    return {"loss": mean_loss(net, rows, out) + penalty(net), **measure(net, rows, out, chosen)}
+
+
+def mean_loss(net: Network, rows: Data, out: Array) -> float:
+    """sum(w · loss) / sum(w) of raw outputs."""
+    total, piece = 0.0, max(1, _PIECE // net.n_outputs)
+    value = np.empty((min(piece, len(rows)), net.n_outputs), net.dtype)
+    delta = np.empty_like(value)
+    for begin in range(0, len(rows), piece):
+        part = rows.rows(begin, begin + piece)
+        total += cnn_core.engine.loss_block(net.plan.loss, out[begin : begin + piece], part.targets, part.classes,
+                                            part.weights, 1.0, value, delta)  # fmt: skip
+    return total / (len(rows) if rows.weights is None else float(rows.weights.sum(dtype=np.float64)))
+
+
+def measure(net: Network, rows: Data, out: Array, chosen: Metrics) -> dict[str, float]:
+    """Metrics of raw outputs, seen through the loss's link."""
+    if not chosen:
+        return {}
+    predicted = np.empty_like(out)
+    cnn_core.engine.link(net.loss.kind, out, predicted)
+    if rows.y.ndim == 1 and net.n_outputs == 1:
+        predicted = predicted[:, 0]
+    return {name: float(metric(rows.y, predicted, rows.weights)) for name, metric in chosen.items()}
+
+
+def penalty(net: Network) -> float:
+    """l1 Σ|w| + l2 Σw² over all parameters that have one."""
+    total = 0.0
+    for s in net.plan.segments:
+        if s["l1"] or s["l2"]:
+            w = net.flat[s["begin"] : s["end"]].astype(np.float64)
+            total += float(s["l1"] * np.abs(w).sum() + s["l2"] * (w * w).sum())
+    return total

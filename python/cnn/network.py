@@ -1,0 +1,444 @@
+"""`Network`: a plan, its parameters, and everything that can be asked of them; the loop of a fit is in training.py."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+import cnn_core
+from cnn import _check, _names, arena, data, evaluation, initializers, losses, metrics, optimizers, schedules, threads
+from cnn.bound import BoundLayer
+from cnn.data import Array
+from cnn.history import History
+from cnn.layers import Dense, Layer
+from cnn.losses import Loss
+from cnn.optimizers import Optimizer
+from cnn.plan import Plan, layer_activation
+from cnn.plan import build as build_plan
+
+# Arithmetic of one call into the core while predicting: Ctrl-C is looked at between two of them.
+_PIECE_FLOPS = 2e9
+
+
+class Network:
+    """A feed-forward network of dense layers, y = f(x W + b) one after another, trained by gradient descent.
+
+    Args:
+        layers: `Dense` and `Dropout` descriptions, at least one dense; the last layer is dense.
+        loss: a name or a `cnn.Loss`; it also decides the output link (sigmoid for binary_cross_entropy, softmax for
+            cross_entropy, exp for poisson) that `predict` applies and `forward` does not.
+        optimizer: a name or a `cnn.Optimizer`.
+        dtype: "float32" or "float64".
+        seed: of the initial weights, the order of rows and dropout; None draws one (kept in `seed`).
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong type, an unknown name, layers that can't follow one another.
+
+    >>> import numpy as np
+    >>> net = Network([Dense(8, "tanh"), Dense(1)], loss="mse", optimizer=optimizers.Adam(0.05), seed=0)
+    >>> X = np.linspace(-1, 1, 64)[:, None]
+    >>> history = net.fit(X, X[:, 0] ** 2, epochs=300, verbose=0)
+    >>> history.loss[-1] < 0.01 < history.loss[0]
+    True
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        loss: str | Loss = "mse",
+        optimizer: str | Optimizer = "adam",
+        dtype: str | np.dtype[Any] | type = "float32",
+        seed: int | None = None,
+    ) -> None:
+        self.descriptions = _checked_layers(layers)
+        self.loss = losses.get(loss)
+        self.optimizer = optimizers.get(optimizer)
+        self.dtype = _check.real_dtype(dtype)
+        self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else _check.integer("seed", seed, 0)
+        self.history = History()
+        self.one_dimensional = False  # predict gives (n,): so were the targets of the fit
+        self.rate_factor = 1.0  # what `ReduceOnPlateau` has made of the learning rate
+        self.stop_training = False
+        self.activation_choice = ""  # what the fit chose for activation="auto", and why
+        self._plan: Plan | None = None
+        self._tape: tuple[Array, Array, int, Any, bool, int] | None = None
+        self.lock = threading.Lock()  # one fit at a time
+        last = self.descriptions[-1]
+        assert isinstance(last, Dense)
+        if self.loss.target == "classes" and last.units < 2:
+            raise ValueError(
+                "cross_entropy needs an output for each class, got 1; for two classes and one output use "
+                "loss='binary_cross_entropy'"
+            )
+        for i, layer in enumerate(self.descriptions):
+            if isinstance(layer, Dense) and layer.activation != "auto":
+                layer_activation(layer, self.loss, last=i == len(self.descriptions) - 1)
+
+    # Building ---------------------------------------------------------------------------------------------------------
+
+    def build(self, n_inputs: int) -> Network:
+        """Makes the parameters for that many inputs; the first fit does it by itself. Returns the network."""
+        n_inputs = _check.integer("n_inputs", n_inputs, 1)
+        if self._plan is not None:
+            if n_inputs != self._plan.n_inputs:
+                raise ValueError(f"the network takes {self._plan.n_inputs} inputs already, got n_inputs={n_inputs}")
+            return self
+        if self.chooses_activation:
+            raise ValueError("activation='auto' is chosen by the first fit, on its data: fit first, or name one")
+        made = build_plan(self.descriptions, n_inputs, self.loss, self.optimizer)
+        self.flat = arena.aligned_zeros(made.size, self.dtype)
+        self.parameters: Mapping[str, Array] = arena.views(self.flat, made.names)
+        self._gradients: Array | None = None
+        self.state = arena.aligned_zeros(made.slots * made.size, self.dtype)
+        self.scalars = np.zeros(4)
+        self.counter = np.zeros(1, np.int64)
+        self._plan = made
+        for i, layer in enumerate(self.descriptions):
+            if isinstance(layer, Dense):
+                self._draw(i, layer)
+        return self
+
+    def _draw(self, index: int, layer: Dense) -> None:
+        """Initial values that depend on the seed and the layer's place alone."""
+        for j, (what, how) in enumerate((("weights", layer.initializer), ("biases", layer.bias_initializer))):
+            view = self.parameters.get(f"layers.{index}.{what}")
+            if view is not None:
+                kind = layer_activation(layer, self.loss, last=index == len(self.descriptions) - 1).name
+                view[...] = initializers.get(how).draw(view.shape, np.random.default_rng((self.seed, index, j)), kind)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan the engine walks."""
+        if self._plan is None:
+            raise _check.NotBuiltError("the network does not know its number of inputs: fit it, or call build(n_inputs)")
+        return self._plan
+
+    @property
+    def n_inputs(self) -> int:
+        return self.plan.n_inputs
+
+    @property
+    def n_outputs(self) -> int:
+        last = self.descriptions[-1]
+        assert isinstance(last, Dense)
+        return last.units
+
+    @property
+    def layers(self) -> tuple[BoundLayer, ...]:
+        """The layers, bound to this network's parameters."""
+        return tuple(BoundLayer(self, i) for i in range(len(self.descriptions)))
+
+    @property
+    def known_inputs(self) -> int | None:
+        """The number of inputs, or None before it is known."""
+        return None if self._plan is None else self._plan.n_inputs
+
+    @property
+    def chooses_activation(self) -> bool:
+        """Whether a layer's activation is still "auto"."""
+        return any(getattr(layer, "activation", None) == "auto" for layer in self.descriptions)
+
+    @property
+    def epoch(self) -> int:
+        """The number of the next epoch, from 0."""
+        return self.history.epoch[-1] + 1 if self.history.epoch else 0
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return 0 if self._plan is None else int(self.counter[0])
+
+    # Weights ----------------------------------------------------------------------------------------------------------
+
+    def get_weights(self) -> dict[str, Array]:
+        """Copies of the parameters by name ("layers.0.weights", ...)."""
+        self.plan  # noqa: B018 (raises when not built)
+        return {name: view.copy() for name, view in self.parameters.items()}
+
+    def set_weights(self, weights: Mapping[str, Any], *, partial: bool = False) -> None:
+        """Sets the parameters by name, all of them unless `partial`; nothing is changed when one does not fit."""
+        self.plan  # noqa: B018
+        if not isinstance(weights, Mapping):
+            raise TypeError(f"weights must be a mapping of names to arrays, got {type(weights).__name__}")
+        ready = {}
+        for name, value in weights.items():
+            if name not in self.parameters:
+                raise _names.unknown("parameter", name, self.parameters)
+            array = _check.numeric(name, value, self.dtype)
+            if array.shape != self.parameters[name].shape:
+                raise ValueError(f"{name} must have shape {self.parameters[name].shape}, got {array.shape}")
+            ready[name] = array
+        missing = sorted(set(self.parameters) - set(ready))
+        if missing and not partial:
+            raise ValueError(f"no value for {', '.join(missing)}")
+        for name, array in ready.items():
+            self.parameters[name][...] = array
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes architecture and weights to one file (read by `cnn.load`), whole or not at all."""
+        from cnn import files
+
+        files.save(self, path)
+
+    # Training ---------------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        epochs: int = 10,
+        batch_size: int | None = 128,
+        validation_split: float = 0.0,
+        validation_data: Sequence[Any] | None = None,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | str | None = None,
+        shuffle: bool = True,
+        initial_epoch: int | None = None,
+        metrics: str | Iterable[str | metrics.Metric] = "auto",
+        callbacks: Iterable[Any] = (),
+        verbose: int = 1,
+        n_threads: int | None = None,
+    ) -> History:
+        """Trains on minibatches and returns the history of this call; a further fit continues where this one stopped.
+
+        Args:
+            X: (n, n_inputs) numbers of any type and order. Never changed; copied only if of another type or order.
+            y: (n,) or (n, n_outputs) targets; (n,) integer classes or (n, k) probabilities for cross_entropy.
+            epochs: how many more; with `initial_epoch`, the number of the last one (as in Keras).
+            batch_size: rows of a step; None takes all.
+            validation_split: the last share of the rows is held out (before any shuffling).
+            validation_data: (X, y) or (X, y, sample_weight), instead.
+            sample_weight: (n,) weights >= 0; every mean is sum(w · value) / sum(w).
+            class_weight: weight of each class, or "balanced".
+            shuffle: a new order of the rows in each epoch, a function of the seed and the epoch alone.
+            metrics: names or functions f(y, prediction, weights); "auto" is accuracy or rmse by the loss, () none.
+            callbacks: `cnn.Callback`s or functions f(network, epoch, logs).
+            verbose: 1 a progress bar, 2 a line for each epoch, 0 nothing.
+            n_threads: the result has the same bits for every number; None chooses.
+
+        Raises:
+            TypeError, ValueError: before anything is touched.
+            NonFiniteError: the loss stopped being finite; the weights of the last finite step are kept.
+            KeyboardInterrupt: Ctrl-C, within 200 ms; the network stays usable.
+        """
+        from cnn import training
+
+        return training.fit(
+            self, X, y, training.Settings(
+                epochs=epochs, batch_size=batch_size, validation_split=validation_split,
+                validation_data=validation_data, sample_weight=sample_weight, class_weight=class_weight,
+                shuffle=shuffle, initial_epoch=initial_epoch, metrics=metrics, callbacks=tuple(callbacks),
+                verbose=verbose, n_threads=n_threads,
+            ),
+        )  # fmt: skip
+
+    # One pass at a time -----------------------------------------------------------------------------------------------
+
+    def loss_and_gradient(
+        self, X: Any, y: Any, sample_weight: Any = None, *, training: bool = False, n_threads: int | None = None
+    ) -> tuple[float, dict[str, Array]]:
+        """(loss, gradients): the mean loss plus penalties over all rows, and its gradient for each parameter, by name.
+
+        `training` turns dropout on, with the mask of the next step.
+
+        >>> import numpy as np
+        >>> net = Network([Dense(1)], dtype="float64", seed=0).build(2)
+        >>> loss, gradients = net.loss_and_gradient(np.ones((3, 2)), np.zeros(3))
+        >>> sorted(gradients)
+        ['layers.0.biases', 'layers.0.weights']
+        """
+        rows = data.prepare(X, y, sample_weight, self.loss, self.dtype, self.n_inputs, self.n_outputs)
+        n_chunks, capacity = self.plan.chunks(len(rows))
+        n = threads.for_training(n_threads, n_chunks)
+        gradients = arena.aligned_zeros(n_chunks * self.plan.size, self.dtype)
+        scratch = arena.aligned_zeros(n * self.plan.workspace_elements(capacity), self.dtype)
+        with threads.one_blas_thread():
+            loss, penalty = cnn_core.engine.loss_and_gradient(
+                self.plan.layers, self.plan.workspace(capacity), self.plan.segments, self.plan.loss, self.flat,
+                gradients, scratch, rows.X, rows.targets, rows.classes, rows.weights, training, self.step + 1,
+                self.seed, n,
+            )  # fmt: skip
+        return loss + penalty, arena.views(gradients[: self.plan.size].copy(), self.plan.names)
+
+    def update(self, gradients: Mapping[str, Any], learning_rate: float | None = None) -> None:
+        """One optimizer step from these gradients (all parameters, by name): for losses and exchanges of one's own.
+
+        >>> import numpy as np
+        >>> net = Network([Dense(1)], optimizer=optimizers.SGD(0.5), dtype="float64", seed=0).build(1)
+        >>> before = net.get_weights()["layers.0.weights"]
+        >>> net.update({"layers.0.weights": np.ones((1, 1)), "layers.0.biases": np.zeros(1)})
+        >>> (before - net.layers[0].weights).item()
+        0.5
+        """
+        flat = arena.aligned_zeros(self.plan.size, self.dtype)
+        for name, view in arena.views(flat, self.plan.names).items():
+            if name not in gradients:
+                raise ValueError(f"no gradient for {name}; there must be one for {', '.join(self.plan.names)}")
+            value = _check.numeric(name, gradients[name], self.dtype)
+            if value.shape != view.shape:
+                raise ValueError(f"the gradient for {name} must have shape {view.shape}, got {value.shape}")
+            _check.finite(f"the gradient for {name}", value)
+            view[...] = value
+        clip = self.optimizer
+        if clip.clip_value is not None:
+            np.clip(flat, -clip.clip_value, clip.clip_value, out=flat)
+        norm = float(np.sqrt(np.sum(flat.astype(np.float64) ** 2)))
+        if clip.clip_norm is not None and norm > clip.clip_norm:
+            flat *= self.dtype.type(clip.clip_norm / norm)
+        if learning_rate is None:
+            rate = float(schedules.get(self.optimizer.learning_rate).rates(self.step, 1, 1, self.step + 1)[0]) * self.rate_factor
+        else:
+            rate = _check.number("learning_rate", learning_rate, 0)
+        cnn_core.engine.optimizer_update(
+            self.plan.optimizer, self.plan.segments, self.flat, flat, self.state, self.scalars, self.step + 1, rate
+        )
+        self.counter += 1
+
+    def forward(self, X: Any, *, training: bool = False, n_threads: int | None = None) -> Array:
+        """Raw outputs (n, n_outputs), without the loss's link; what `backward` needs is kept until the next call."""
+        X = _check.features("X", X, self.dtype, self.plan.n_inputs)
+        out = np.empty((len(X), self.n_outputs), self.dtype)
+        n_chunks, _ = self.plan.chunks(max(len(X), 1))
+        workspace = self.plan.workspace(-(-len(X) // n_chunks))
+        scratch = arena.aligned_zeros(n_chunks * self.plan.columns * int(workspace["capacity"][0]), self.dtype)
+        n = threads.for_training(n_threads, n_chunks)
+        if len(X):
+            with threads.one_blas_thread():
+                cnn_core.engine.forward(self.plan.layers, workspace, self.flat, scratch, X, out, n_chunks, training,
+                                        self.step + 1, self.seed, n)  # fmt: skip
+        self._tape = (X, scratch, n_chunks, workspace, training, n)
+        return out
+
+    def backward(self, dout: Any) -> Array:
+        """dL/dX (n, n_inputs) from dL/d(outputs) of the last `forward`; the parameters' gradients go to `gradients`.
+
+        >>> import numpy as np
+        >>> net = Network([Dense(1, use_bias=False)], dtype="float64", seed=0).build(2)
+        >>> out = net.forward(np.ones((1, 2)))
+        >>> dX = net.backward(np.ones((1, 1)))
+        >>> bool(np.all(dX == net.layers[0].weights.T)), net.gradients["layers.0.weights"].ravel()
+        (True, array([1., 1.]))
+        """
+        if self._tape is None:
+            raise RuntimeError("backward needs the forward pass before it: call forward(X) first")
+        X, scratch, n_chunks, workspace, training, n = self._tape
+        dout = _check.numeric("dout", dout, self.dtype)
+        if dout.shape != (len(X), self.n_outputs):
+            raise ValueError(f"dout must have the shape of the outputs, {(len(X), self.n_outputs)}, got {dout.shape}")
+        dX = np.zeros((len(X), self.n_inputs), self.dtype)
+        gradients = arena.aligned_zeros(n_chunks * self.plan.size, self.dtype)
+        if len(X):
+            with threads.one_blas_thread():
+                cnn_core.engine.backward(self.plan.layers, workspace, self.flat, gradients, scratch, X, dout, dX,
+                                         training, n)  # fmt: skip
+        self._gradients = gradients[: self.plan.size].copy()
+        return dX
+
+    @property
+    def gradients(self) -> dict[str, Array]:
+        """What the last `backward` found, by name."""
+        if self._plan is None or self._gradients is None:
+            raise RuntimeError("there are no gradients yet: call forward(X), then backward(dout)")
+        return arena.views(self._gradients, self.plan.names)
+
+    # Prediction -------------------------------------------------------------------------------------------------------
+
+    def predict(self, X: Any, *, n_threads: int | None = None) -> Array:
+        """Values or, by the loss's link, probabilities: (n, n_outputs), or (n,) after a fit to 1-d targets."""
+        X = _check.features("X", X, self.dtype, self.plan.n_inputs)
+        out = self.outputs(X, link=True, n_threads=n_threads)
+        return out[:, 0] if self.one_dimensional else out
+
+    def predict_classes(self, X: Any, *, n_threads: int | None = None) -> Array:
+        """The most probable class (n,); 0 or 1 for each output of binary_cross_entropy; -1 or 1 for hinge."""
+        if self.loss.target not in ("classes", "binary", "sign"):
+            raise ValueError(f"predict_classes needs a loss for classes; this network was made with {self.loss.name!r}")
+        p = self.predict(X, n_threads=n_threads)
+        if self.loss.target == "classes":
+            return p.argmax(axis=1)
+        return (p >= 0.5).astype(np.int64) if self.loss.target == "binary" else np.where(p >= 0, 1, -1)
+
+    def outputs(self, X: Array, *, link: bool, n_threads: int | None = None) -> Array:
+        """(n, n_outputs) of rows that are checked already, in pieces of some ten milliseconds."""
+        out = np.empty((len(X), self.n_outputs), self.dtype)
+        flops = 2.0 * self.plan.size
+        _, capacity = self.plan.chunks(256)
+        n = threads.for_prediction(n_threads, flops * len(X), -(-len(X) // capacity))
+        scratch = arena.aligned_zeros(n * self.plan.workspace_elements(capacity), self.dtype)
+        piece = max(int(_PIECE_FLOPS / flops) // (n * capacity), 1) * n * capacity
+        workspace, kind = self.plan.workspace(capacity), self.loss.kind if link else -1
+        with threads.one_blas_thread():
+            for begin in range(0, len(X), piece):
+                cnn_core.engine.predict(self.plan.layers, workspace, self.flat, scratch, X[begin : begin + piece],
+                                        out[begin : begin + piece], kind, n)  # fmt: skip
+        return out
+
+    def evaluate(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        metrics: str | Iterable[str | metrics.Metric] = "auto",
+        n_threads: int | None = None,
+    ) -> dict[str, float]:
+        """{"loss": mean loss plus penalties, metric: value, ...} on these rows, without dropout."""
+        chosen = evaluation.resolve(metrics, self.loss)
+        rows = data.prepare(X, y, sample_weight, self.loss, self.dtype, self.n_inputs, self.n_outputs)
+        return evaluation.evaluate(self, rows, chosen, n_threads)
+
+    # Looking at it, copying it ----------------------------------------------------------------------------------------
+
+    def summary(self) -> None:
+        """Prints layers, output widths and numbers of parameters.
+
+        >>> Network([Dense(8, "relu"), Dense(1)]).build(3).summary()
+        layer     description           units  parameters
+        layers.0  Dense(8, 'relu')          8          32
+        layers.1  Dense(1, 'identity')      1           9
+        41 parameters, float32, 164 bytes; loss mse, optimizer Adam
+        """
+        from cnn import reports
+
+        print(reports.summary(self))
+
+    def __repr__(self) -> str:
+        inside = ", ".join(map(repr, self.descriptions))
+        return (
+            f"Network([{inside}], loss={self.loss!r}, optimizer={self.optimizer!r}, dtype={self.dtype.name!r}, "
+            f"seed={self.seed})"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {k: v for k, v in self.__dict__.items() if k not in ("lock", "_tape", "parameters", "_gradients", "_plan")}
+        state["n_inputs"] = None if self._plan is None else self._plan.n_inputs
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        n_inputs = state.pop("n_inputs")
+        self.__dict__.update(state)
+        self.lock, self._tape, self._plan, self._gradients = threading.Lock(), None, None, None
+        if n_inputs is not None:  # unpickled arrays are not aligned
+            self._plan = build_plan(self.descriptions, n_inputs, self.loss, self.optimizer)
+            for name in ("flat", "state"):
+                aligned = arena.aligned_zeros(len(state[name]), self.dtype)
+                aligned[...] = state[name]
+                setattr(self, name, aligned)
+            self.parameters = arena.views(self.flat, self._plan.names)
+
+
+def _checked_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    if isinstance(layers, Layer) or not isinstance(layers, Iterable):
+        raise TypeError(f"layers must be a list of layers such as cnn.Dense(8), got {layers!r}")
+    layers = tuple(layers)
+    for layer in layers:
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layers must be cnn.Dense or cnn.Dropout, got {layer!r}")
+    if not layers or not isinstance(layers[-1], Dense):
+        raise ValueError(f"the last layer must be a cnn.Dense, got {layers[-1] if layers else 'no layers'!r}")
+    return layers

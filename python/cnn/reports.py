@@ -1,0 +1,78 @@
+"""What is printed about a network and about this installation."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from typing import TYPE_CHECKING, Any
+
+import cnn_core
+from cnn import threads
+
+if TYPE_CHECKING:
+    from cnn.network import Network
+
+
+def table(rows: list[tuple[str, ...]], right: int) -> str:
+    """Columns of equal width, the last `right` of them aligned to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    left = len(widths) - right
+    return "\n".join(
+        "  ".join(c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+        for row in rows
+    )
+
+
+def short(description: Any) -> str:
+    """A description without the fields that have their defaults."""
+    shown = [
+        repr(value) if f.name in ("units", "rate", "activation") else f"{f.name}={value!r}"
+        for f in dataclasses.fields(description)
+        if (value := getattr(description, f.name)) != f.default or f.name == "activation"
+    ]
+    return f"{type(description).__name__}({', '.join(shown)})"
+
+
+def summary(net: Network) -> str:
+    """The table of `Network.summary`."""
+    rows: list[tuple[str, ...]] = [("layer", "description", "units", "parameters")]
+    for layer in net.layers:
+        size = sum(p.size for name, p in net.parameters.items() if name.startswith(f"{layer.name}."))
+        rows.append((layer.name, short(layer.description), f"{layer.n_units:,}", f"{size:,}"))
+    size = sum(p.size for p in net.parameters.values())
+    return (
+        f"{table(rows, right=2)}\n{size:,} parameters, {net.dtype.name}, {size * net.dtype.itemsize:,} bytes; "
+        f"loss {net.loss.name}, optimizer {type(net.optimizer).__name__}"
+    )
+
+
+def config() -> dict[str, Any]:
+    """What runs here: versions, instruction set, OpenMP, threads, BLAS."""
+    import numpy as np
+    import scipy
+    from threadpoolctl import threadpool_info
+
+    from cnn import __version__
+
+    blas = [f"{p['internal_api']} {p['version']}, {p['num_threads']} threads" for p in threadpool_info() if p["user_api"] == "blas"]
+    return {
+        "cnn": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "machine": f"{platform.system()} {platform.machine()}",
+        "instruction set": cnn_core.isa,
+        "instruction sets here": ", ".join(cnn_core.engines()),
+        "OpenMP": "yes" if cnn_core.engine.openmp else "no: training runs on one thread",
+        "threads": threads.available(),
+        "BLAS": "; ".join(sorted(set(blas))),
+    }
+
+
+def show_config() -> None:
+    """Prints versions, the instruction set in use, OpenMP, the number of threads and the BLAS.
+
+    >>> show_config()  # doctest: +ELLIPSIS
+    cnn ...
+    """
+    print("\n".join(f"{name:<22} {value}" for name, value in config().items()))

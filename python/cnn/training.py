@@ -1,0 +1,219 @@
+"""The loop of a fit: epochs, the order of rows, learning rates, metrics, callbacks, history."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import cnn_core
+from cnn import _check, arena, callbacks, data, evaluation, schedules, threads
+from cnn.data import Array, Data
+from cnn.history import History
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cnn.network import Network
+
+# A call into the core lasts about this long; then signals are looked at and progress is drawn.
+_PIECE_SECONDS = 0.05
+# How much arithmetic a second is expected before the first measurement: rather too little.
+_CAUTIOUS_FLOPS = 5e9
+
+
+@dataclass
+class Settings:
+    """The arguments of `Network.fit`."""
+
+    epochs: int
+    batch_size: int | None
+    validation_split: float
+    validation_data: Sequence[Any] | None
+    sample_weight: Any
+    class_weight: Mapping[int, float] | str | None
+    shuffle: bool
+    initial_epoch: int | None
+    metrics: str | Iterable[Any]
+    callbacks: tuple[Any, ...]
+    verbose: int
+    n_threads: int | None
+
+
+def fit(net: Network, X: Any, y: Any, settings: Settings) -> History:
+    """See `Network.fit`."""
+    if not net.lock.acquire(blocking=False):
+        raise RuntimeError("this network is being fitted in another thread; make a copy for each (copy.deepcopy)")
+    try:
+        return _fit(net, X, y, settings)
+    finally:
+        net.lock.release()
+
+
+def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
+    epochs = _check.integer("epochs", s.epochs, 0)
+    first = net.epoch if s.initial_epoch is None else _check.integer("initial_epoch", s.initial_epoch, 0)
+    last = first + epochs if s.initial_epoch is None else max(epochs, first)
+    verbose = _check.integer("verbose", int(s.verbose), 0)
+    measured = evaluation.resolve(s.metrics, net.loss)
+    hooks = [callbacks.get(callback) for callback in s.callbacks]
+    if s.n_threads is not None:
+        _check.integer("n_threads", s.n_threads, 1)
+    train, validation = _split(net, X, y, s)
+    batch = len(train) if s.batch_size is None else min(_check.integer("batch_size", s.batch_size, 1), len(train))
+
+    if net.chooses_activation:
+        from cnn import choice
+
+        choice.choose_activation(net, train, verbose)
+    net.build(train.X.shape[1])
+    net.one_dimensional = net.n_outputs == 1 and train.y.ndim == 1
+    net.stop_training = False
+
+    steps = -(-len(train) // batch)
+    names = ["loss", *measured]
+    names += [f"val_{name}" for name in names] if validation is not None else []
+    run = callbacks.Run(first, last, len(train), steps, (*names, "learning_rate", "seconds"))
+    hooks += {0: [], 1: [callbacks.Progress()]}.get(verbose, [callbacks.EpochLines()])
+    before = len(net.history)
+    with threads.one_blas_thread(), _hooked(hooks, net, run) as begun:
+        loop = _Loop(net, train, batch, s.shuffle, bool(measured), (last - first) * steps, s.n_threads)
+        try:
+            for epoch in range(first, last):
+                for hook in begun:
+                    hook.on_epoch_begin(net, epoch)
+                start = time.perf_counter()
+                loss = loop.epoch(epoch, begun)
+                logs = {"loss": loss, **evaluation.measure(net, train, loop.outputs, measured)}
+                if validation is not None:
+                    held_out = evaluation.evaluate(net, validation, measured, s.n_threads)
+                    logs.update({f"val_{name}": value for name, value in held_out.items()})
+                logs["learning_rate"] = float(loop.rates[-1])
+                logs["seconds"] = time.perf_counter() - start
+                net.history.append(epoch, logs)
+                for hook in begun:
+                    hook.on_epoch_end(net, epoch, logs)
+                if net.stop_training:
+                    break
+        except BaseException:
+            net.history.trim()  # a Ctrl-C between two of an epoch's numbers
+            raise
+    return net.history.since(before)
+
+
+def _split(net: Network, X: Any, y: Any, s: Settings) -> tuple[Data, Data | None]:
+    """Training and validation rows, all checked."""
+    share = _check.number("validation_split", s.validation_split, 0, 1, open_high=True)
+    if s.validation_data is not None and share > 0:
+        raise ValueError("give validation_split or validation_data, not both")
+    n_inputs = net.known_inputs
+    if n_inputs is None:
+        n_inputs = np.shape(X)[1] if np.ndim(X) == 2 else 0
+    everything = data.prepare(X, y, s.sample_weight, net.loss, net.dtype, n_inputs, net.n_outputs)
+    train, validation = everything, None
+    if share > 0:
+        held_out = int(round(len(everything) * share))
+        if held_out in (0, len(everything)):
+            raise ValueError(
+                f"validation_split={share:g} of {len(everything)} rows leaves {len(everything) - held_out} to train on "
+                f"and {held_out} to validate on"
+            )
+        train = everything.rows(0, len(everything) - held_out)
+        validation = everything.rows(len(everything) - held_out, len(everything))
+    if s.validation_data is not None:
+        given = tuple(s.validation_data)
+        if len(given) not in (2, 3):
+            raise ValueError(f"validation_data must be (X, y) or (X, y, sample_weight), got {len(given)} items")
+        weight = given[2] if len(given) == 3 else None
+        validation = data.prepare(*given[:2], weight, net.loss, net.dtype, n_inputs, net.n_outputs, "validation ")
+    for part, what in ((train, "training"), (validation, "validation")):
+        if part is not None and part.weights is not None and not part.weights.any():
+            raise ValueError(f"sample_weight is zero for every {what} row")
+    return data.with_class_weights(train, s.class_weight, net.loss, net.n_outputs), validation
+
+
+@contextmanager
+def _hooked(hooks: list[callbacks.Callback], net: Network, run: callbacks.Run) -> Iterator[list[callbacks.Callback]]:
+    """Begins the callbacks; those that have begun are ended whatever happens."""
+    begun: list[callbacks.Callback] = []
+    try:
+        for hook in hooks:
+            hook.on_fit_begin(net, run)
+            begun.append(hook)
+        yield begun
+    finally:
+        for hook in begun:
+            hook.on_fit_end(net)
+
+
+class _Loop:
+    """The buffers of a fit, and one epoch after another in them."""
+
+    def __init__(
+        self, net: Network, train: Data, batch: int, shuffle: bool, keep_outputs: bool, total: int, n_threads: int | None
+    ) -> None:
+        plan = net.plan
+        self.net, self.train, self.batch, self.shuffle = net, train, batch, shuffle
+        self.steps = -(-len(train) // batch)
+        self.done_before, self.total = net.step, net.step + total
+        self.schedule = schedules.get(net.optimizer.learning_rate)
+        n_chunks, capacity = plan.chunks(batch)
+        self.n_threads = threads.for_training(n_threads, n_chunks)
+        self.workspace = plan.workspace(capacity)
+        self.gradients = arena.aligned_zeros(n_chunks * plan.size, net.dtype)
+        self.scratch = arena.aligned_zeros(self.n_threads * plan.workspace_elements(capacity), net.dtype)
+        self.outputs: Array = np.zeros((len(train), net.n_outputs), net.dtype) if keep_outputs else np.empty((0, 0))
+        self.keep_outputs = keep_outputs
+        self.report = np.zeros((self.steps, 3))
+        self.rates = np.zeros(1)
+        self.per_call = max(1, int(_PIECE_SECONDS * _CAUTIOUS_FLOPS / (6.0 * plan.size * batch)))
+
+    def epoch(self, epoch: int, hooks: list[callbacks.Callback]) -> float:
+        """All minibatches once; returns the mean loss with penalties."""
+        net, order = self.net, None
+        if self.shuffle:
+            order = np.random.default_rng((net.seed, 1, epoch)).permutation(len(self.train))
+        self.rates = self.schedule.rates(net.step, self.steps, self.steps, self.total) * net.rate_factor
+        begin = 0
+        while begin < self.steps:
+            end = min(begin + self.per_call, self.steps)
+            start = time.perf_counter()
+            status = self._steps(begin, end, order)
+            if status:
+                self._not_finite(epoch, status)
+            # Towards the wanted duration, by no more than a factor of four at a time.
+            ratio = _PIECE_SECONDS / max(time.perf_counter() - start, 1e-9)
+            if ratio < 1 or end - begin == self.per_call:
+                self.per_call = max(1, int((end - begin) * min(ratio, 4.0)))
+            rows = min(end * self.batch, len(self.train)) - begin * self.batch
+            for hook in hooks:
+                hook.on_progress(net, epoch, rows)
+            begin = end
+        return float(self.report[:, 0].sum() / self.report[:, 1].sum() + self.report[:, 2].mean())
+
+    def _steps(self, begin: int, end: int, order: Array | None) -> int:
+        net, plan, rows = self.net, self.net.plan, self.train
+        _, status = cnn_core.engine.train_steps(
+            plan.layers, self.workspace, plan.segments, plan.loss, plan.optimizer, net.flat, self.gradients, net.state,
+            net.scalars, self.scratch, rows.X, rows.targets, rows.classes, rows.weights, order, begin, end, self.batch,
+            self.rates[begin:end], net.counter, net.seed, self.outputs if self.keep_outputs else None,
+            self.report[begin:end], self.n_threads,
+        )  # fmt: skip
+        return int(status)
+
+    def _not_finite(self, epoch: int, status: int) -> None:
+        net = self.net
+        done = net.step - self.done_before
+        batch = done % self.steps - (1 if status == 3 else 0)  # an update that overflowed was counted
+        what = {1: "loss", 2: "gradient", 3: "updated parameter"}[status]
+        if not np.isfinite(net.state).all():
+            net.state[...] = 0
+        raise _check.NonFiniteError(
+            f"the {what} is not finite in epoch {epoch + 1}, batch {batch % self.steps + 1} of {self.steps}; the network keeps the "
+            f"weights of the last finite step. Lower the learning rate (now {self.rates[batch]:g}), standardise inputs "
+            "and targets, or clip the gradient (clip_norm of the optimizer)"
+        )
