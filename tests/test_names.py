@@ -1,8 +1,9 @@
-"""Descriptions of layers and activations: what they take, how they read, what they say of mistakes."""
+"""Descriptions of layers, activations and losses: what they take, how they read, what they say of mistakes."""
 
 from __future__ import annotations
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ from cnn import _names, activations, initializers, losses, optimizers, plan
 from cnn.activations import Activation
 from cnn.initializers import Initializer
 from cnn.layers import Dense, Dropout
+from cnn.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, Quantile
 
 import cnn_core
 
 ACTIVATIONS = [kind.name.lower() for kind in cnn_core.Activation]
+LOSSES = [kind.name.lower() for kind in cnn_core.Loss]
 WITH_ALPHA = {"leaky_relu": 0.01, "elu": 1.0, "celu": 1.0}
 
 DESCRIPTIONS = [
@@ -33,6 +36,7 @@ def test_repr_reads_back(description):
     assert again == description
     assert hash(again) == hash(description)
     assert repr(again) == repr(description)
+    assert dataclasses.replace(description) == pickle.loads(pickle.dumps(description)) == description
     field = dataclasses.fields(description)[0].name
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(description, field, getattr(description, field))
@@ -92,12 +96,80 @@ def test_activation_errors():
         Activation(1)
 
 
+# Losses ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "loss", [*map(Loss, LOSSES), Huber(2.0), Quantile(0.1), CrossEntropy(0.2), BinaryCrossEntropy(0.3)]
+)
+def test_loss(loss):
+    assert eval(repr(loss)) == loss
+    assert pickle.loads(pickle.dumps(loss)) == loss
+    assert dataclasses.replace(loss) == loss
+    assert losses.get(loss) is loss
+    assert hash(loss) == hash(eval(repr(loss)))
+    spec = loss.spec(5)
+    assert spec.dtype == cnn_core.loss_dtype
+    assert (spec["kind"][0], spec["n_outputs"][0]) == (cnn_core.Loss[loss.name.upper()], 5)
+    assert loss.link == {"poisson": "exp", "binary_cross_entropy": "sigmoid", "cross_entropy": "softmax"}.get(
+        loss.name, "identity"
+    )
+    assert loss.target in ("real", "classes", "binary", "count", "sign")
+
+
+def test_loss_parameters_reach_the_spec():
+    assert Huber(2.0).spec(1)["parameter"] == 2.0
+    assert Loss("huber").spec(1)["parameter"] == 1.0
+    assert Quantile(0.1).spec(1)["parameter"] == 0.1
+    assert Loss("quantile").spec(1)["parameter"] == 0.5
+    assert CrossEntropy(0.2).spec(3)["smoothing"] == 0.2
+    assert BinaryCrossEntropy(0.3).spec(1)["smoothing"] == 0.3
+    assert Huber(np.float32(0.5)) == Huber(0.5)
+    assert repr(Huber(np.float32(0.5))) == "Huber(delta=0.5)"
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_are_found_however_written(name):
+    for written in (name.upper(), name.title(), f" {name} ", name.replace("_", "-")):
+        assert losses.get(written).name == name
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [("pinball", "quantile"), ("log_loss", "cross_entropy"), ("bce", "binary_cross_entropy"), ("logcosh", "log_cosh")],
+)
+def test_loss_aliases(alias, name):
+    assert losses.get(alias) == Loss(name)
+    assert losses.get(alias).name == name
+
+
+def test_loss_errors():
+    with pytest.raises(ValueError, match=r"unknown loss 'cros_entropy'. Did you mean 'cross_entropy'\? Known: .*hinge"):
+        losses.get("cros_entropy")
+    with pytest.raises(TypeError, match=r"loss must be a name or a cnn\.Loss, got 3"):
+        losses.get(3)
+    with pytest.raises(TypeError, match="must be a string, got None"):
+        Loss(None)
+    with pytest.raises(ValueError, match=r"delta of Huber must be in \(0, inf\), got 0"):
+        Huber(0)
+    for q in (0, 1, -0.5, np.nan):
+        with pytest.raises(ValueError, match=r"q of Quantile must be in \(0, 1\), got"):
+            Quantile(q)
+    for made in (CrossEntropy, BinaryCrossEntropy):
+        with pytest.raises(ValueError, match=r"label_smoothing must be in \[0, 1\), got 1"):
+            made(1)
+        with pytest.raises(TypeError, match="label_smoothing must be a number, got 'a' of type str"):
+            made("a")
+
+
 # Layers ---------------------------------------------------------------------------------------------------------------
 
 
 def test_dense_keeps_the_usual_names():
     assert Dense(2, "Swish", initializer="Xavier", bias_initializer="zero") == Dense(2, "silu", "glorot_uniform")
-    assert Dense(2, Activation("relu")) == Dense(2, "relu")
+    assert repr(Dense(2, "Swish")) == repr(Dense(2, "silu"))
+    assert Dense(2, Activation("relu")).activation == "relu"
+    assert Dense(2, initializer="he").initializer == "he_normal"
     assert Dense(2, " SoftMax ").activation == "softmax"
     assert Dense(2, "AUTO").activation == "auto"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -203,6 +204,7 @@ def test_every_field_reaches_the_spec_and_the_repr(cls):
     names = [field.name for field in dataclasses.fields(cls)]
     made = cls(**{name: FIELDS[name] for name in names})
     assert eval(repr(made)) == made
+    assert dataclasses.replace(made) == pickle.loads(pickle.dumps(made)) == made
     assert hash(made) == hash(eval(repr(made)))
     spec = made.spec()
     for name in set(names) - {"learning_rate", "decay_biases"}:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -98,6 +100,7 @@ def test_values_from_the_documentation_of_pytorch():
 @examples
 def test_repr_reads_back(schedule):
     assert eval(repr(schedule)) == schedule
+    assert dataclasses.replace(schedule) == pickle.loads(pickle.dumps(schedule)) == schedule
     assert hash(eval(repr(schedule))) == hash(schedule)
 
 

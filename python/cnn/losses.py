@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -95,15 +95,11 @@ class Huber(Loss):
     Huber(delta=2.0)
     """
 
-    name: str = "huber"
+    name: str = field(default="huber", init=False, repr=False)
     delta: float = 1.0
 
-    def __init__(self, delta: float = 1.0) -> None:
-        object.__setattr__(self, "name", "huber")
-        object.__setattr__(self, "delta", _check.number("delta of Huber", delta, 0, open_low=True))
-
-    def __repr__(self) -> str:
-        return f"Huber(delta={self.delta!r})"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "delta", _check.number("delta of Huber", self.delta, 0, open_low=True))
 
     def parameters(self) -> dict[str, float]:
         return {"parameter": self.delta}
@@ -117,15 +113,11 @@ class Quantile(Loss):
     Quantile(q=0.9)
     """
 
-    name: str = "quantile"
+    name: str = field(default="quantile", init=False, repr=False)
     q: float = 0.5
 
-    def __init__(self, q: float = 0.5) -> None:
-        object.__setattr__(self, "name", "quantile")
-        object.__setattr__(self, "q", _check.number("q of Quantile", q, 0, 1, open_low=True, open_high=True))
-
-    def __repr__(self) -> str:
-        return f"Quantile(q={self.q!r})"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "q", _check.number("q of Quantile", self.q, 0, 1, open_low=True, open_high=True))
 
     def parameters(self) -> dict[str, float]:
         return {"parameter": self.q}
@@ -145,15 +137,11 @@ class CrossEntropy(Loss):
     CrossEntropy(label_smoothing=0.1)
     """
 
-    name: str = "cross_entropy"
+    name: str = field(default="cross_entropy", init=False, repr=False)
     label_smoothing: float = 0.0
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
-        object.__setattr__(self, "name", "cross_entropy")
-        object.__setattr__(self, "label_smoothing", _smoothing(label_smoothing))
-
-    def __repr__(self) -> str:
-        return f"CrossEntropy(label_smoothing={self.label_smoothing!r})"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label_smoothing", _smoothing(self.label_smoothing))
 
     def parameters(self) -> dict[str, float]:
         return {"smoothing": self.label_smoothing}
@@ -167,15 +155,11 @@ class BinaryCrossEntropy(Loss):
     'sigmoid'
     """
 
-    name: str = "binary_cross_entropy"
+    name: str = field(default="binary_cross_entropy", init=False, repr=False)
     label_smoothing: float = 0.0
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
-        object.__setattr__(self, "name", "binary_cross_entropy")
-        object.__setattr__(self, "label_smoothing", _smoothing(label_smoothing))
-
-    def __repr__(self) -> str:
-        return f"BinaryCrossEntropy(label_smoothing={self.label_smoothing!r})"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label_smoothing", _smoothing(self.label_smoothing))
 
     def parameters(self) -> dict[str, float]:
         return {"smoothing": self.label_smoothing}
