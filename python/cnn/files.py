@@ -58,8 +58,6 @@ def describe(thing: Any) -> Any:
     """A description (frozen dataclass) as plain JSON values: its class and its fields."""
     if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
         fields = {f.name: describe(getattr(thing, f.name)) for f in dataclasses.fields(thing) if f.init}
-        if isinstance(thing, losses.Loss) and type(thing) is not losses.Loss:
-            fields.pop("name")
         return {"class": type(thing).__name__, **fields}
     return thing
 

@@ -361,7 +361,7 @@ class Network:
         p = self.predict(X, n_threads=n_threads)
         if self.loss.target == "classes":
             return p.argmax(axis=1)
-        return (p >= 0.5).astype(np.int64) if self.loss.target == "binary" else np.where(p >= 0, 1, -1)
+        return (p > 0.5).astype(np.int64) if self.loss.target == "binary" else np.where(p > 0, 1, -1)
 
     def outputs(self, X: Array, *, link: bool, n_threads: int | None = None) -> Array:
         """(n, n_outputs) of rows that are checked already, in pieces of some ten milliseconds."""
