@@ -52,11 +52,11 @@ if not X86_64:
     levels = {}
 
 # The engine is inlined from every .pxd, and its source is included by the builds for other instruction sets.
-sources = sorted(str(p) for p in Path("cnn_core").glob("*.pxd")) + ["cnn_core/_engine.pyx"]
+sources = sorted(str(p) for kind in ("*.pxd", "*.h") for p in Path("cnn_core").glob(kind)) + ["cnn_core/_engine.pyx"]
 
 
 def extension(name: str, extra: list[str] | None = None) -> Extension:
-    return Extension(f"cnn_core.{name}", [f"cnn_core/{name}.pyx"], depends=sources,
+    return Extension(f"cnn_core.{name}", [f"cnn_core/{name}.pyx"], depends=sources, include_dirs=["cnn_core"],
                      extra_compile_args=compile_args + (extra or []), extra_link_args=link_args)
 
 

@@ -11,7 +11,8 @@ from libc.string cimport memcpy, memset
 from cnn_core cimport activations as _activations, losses as _losses, optimizers as _optimizers, random as _random
 from cnn_core.blas cimport gemm as _blas_gemm
 from cnn_core.dense cimport Noise, slab_backward, slab_forward
-from cnn_core.step cimport Job, count_blocks, run, team_size
+from cnn_core.step cimport Barrier, Job, count_blocks, run, team_size
+from cnn_core.tile cimport gather, padded, scatter
 from cnn_core.types cimport DENSE, LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
 
 cdef extern from *:
@@ -75,6 +76,7 @@ cdef int train(Job* job, real* parameters, real* scratch, int n_threads) except 
     cdef Py_ssize_t n = count_blocks(job.segments, job.n_segments)
     cdef double* sums = <double*>malloc((job.n_chunks + 2 * n) * sizeof(double))
     cdef int* bad = <int*>malloc((n + 1) * sizeof(int))
+    cdef Barrier gate
     if sums == NULL or bad == NULL:
         free(sums)
         free(bad)
@@ -83,6 +85,8 @@ cdef int train(Job* job, real* parameters, real* scratch, int n_threads) except 
     job.chunk_loss, job.block_norm, job.block_penalty = sums, sums + job.n_chunks, sums + job.n_chunks + n
     job.block_bad = bad
     memset(bad, 0, (n + 1) * sizeof(int))
+    memset(&gate, 0, sizeof(gate))
+    job.barrier = &gate
     job.steps_done, job.status = 0, 0
     with nogil:
         team(job, parameters, scratch, job.workspace.columns * job.workspace.capacity, n_threads)
@@ -161,19 +165,20 @@ cdef void predict_tiles(const LayerSpec* layers, int n_layers, const WorkspaceSp
                         const real* x, real* scratch, real* out, Py_ssize_t n, int loss, int thread,
                         int n_threads) noexcept nogil:
     """This thread's share of the tiles; tiles are cut by sizes alone, so no bit depends on the share."""
-    cdef Py_ssize_t capacity = workspace.capacity, tiles = (n + capacity - 1) // capacity, tile, rows
+    cdef Py_ssize_t capacity = workspace.capacity, tiles = (n + capacity - 1) // capacity, tile, rows, ld
     cdef Py_ssize_t n_in = layers[0].n_inputs, n_out = layers[n_layers - 1].n_units
     cdef const real* output
     cdef Noise noise
     noise.training, noise.seed, noise.step, noise.row = False, 0, 0, 0
     for tile in range(tiles * thread // n_threads, tiles * (thread + 1) // n_threads):
         rows = min(n - tile * capacity, capacity)
-        output = slab_forward(layers, n_layers, workspace, parameters, x + tile * capacity * n_in, scratch, rows,
-                              noise)
-        if loss < 0:
-            memcpy(out + tile * capacity * n_out, output, rows * n_out * sizeof(real))
-        else:
-            _losses.link_block(loss, output, out + tile * capacity * n_out, rows, n_out)
+        ld = padded(rows, parameters)
+        gather(rows, ld, n_in, x, n * n_in, <const int64_t*>NULL, tile * capacity, scratch + workspace.input * capacity)
+        output = slab_forward(layers, n_layers, workspace, parameters, scratch, rows, noise)
+        if loss >= 0:
+            _losses.link_block(loss, output, scratch + workspace.delta * capacity, n_out, ld)
+            output = <const real*>(scratch + workspace.delta * capacity)
+        scatter(rows, ld, n_out, output, <const int64_t*>NULL, tile * capacity, out)
 
 
 cdef void predict_team(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace, const real* parameters,
@@ -199,15 +204,18 @@ def predict(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, con
 cdef void forward_chunks(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
                          const real* parameters, const real* x, real* scratch, real* out, Py_ssize_t n,
                          Py_ssize_t n_chunks, Noise noise, int thread, int n_threads) noexcept nogil:
-    cdef Py_ssize_t chunk, begin, rows, n_out = layers[n_layers - 1].n_units
+    cdef Py_ssize_t chunk, begin, rows, ld, n_in = layers[0].n_inputs
     cdef const real* output
+    cdef real* own
     for chunk in range(n_chunks * thread // n_threads, n_chunks * (thread + 1) // n_threads):
         begin = n * chunk // n_chunks
         rows = n * (chunk + 1) // n_chunks - begin
+        ld = padded(rows, parameters)
+        own = scratch + chunk * workspace.columns * workspace.capacity
         noise.row = begin
-        output = slab_forward(layers, n_layers, workspace, parameters, x + begin * layers[0].n_inputs,
-                              scratch + chunk * workspace.columns * workspace.capacity, rows, noise)
-        memcpy(out + begin * n_out, output, rows * n_out * sizeof(real))
+        gather(rows, ld, n_in, x, n * n_in, <const int64_t*>NULL, begin, own + workspace.input * workspace.capacity)
+        output = slab_forward(layers, n_layers, workspace, parameters, own, rows, noise)
+        scatter(rows, ld, layers[n_layers - 1].n_units, output, <const int64_t*>NULL, begin, out)
 
 
 cdef void forward_team(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace, const real* parameters,
@@ -234,31 +242,35 @@ def forward(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, con
 
 
 cdef void backward_chunks(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
-                          const real* parameters, real* gradients, int64_t size, const real* x, real* scratch,
-                          const real* dout, real* dx, Py_ssize_t n, Py_ssize_t n_chunks, bint training, int thread,
+                          const real* parameters, real* gradients, int64_t size, real* scratch, const real* dout,
+                          real* dx, Py_ssize_t n, Py_ssize_t n_chunks, bint training, int thread,
                           int n_threads) noexcept nogil:
-    cdef Py_ssize_t chunk, begin, rows, n_in = layers[0].n_inputs, n_out = layers[n_layers - 1].n_units
+    cdef Py_ssize_t chunk, begin, rows, ld, n_out = layers[n_layers - 1].n_units
+    cdef const real* delta
     cdef real* own
     for chunk in range(n_chunks * thread // n_threads, n_chunks * (thread + 1) // n_threads):
         begin = n * chunk // n_chunks
         rows = n * (chunk + 1) // n_chunks - begin
+        ld = padded(rows, parameters)
         own = scratch + chunk * workspace.columns * workspace.capacity
-        memcpy(own + workspace.delta * workspace.capacity, dout + begin * n_out, rows * n_out * sizeof(real))
-        slab_backward(layers, n_layers, workspace, parameters, x + begin * n_in, own, rows, training, <real>0,
-                      gradients + chunk * size, dx + begin * n_in)
+        gather(rows, ld, n_out, dout, n * n_out, <const int64_t*>NULL, begin,
+               own + workspace.delta * workspace.capacity)
+        delta = slab_backward(layers, n_layers, workspace, parameters, own, rows, training, False,
+                              gradients + chunk * size, True)
+        scatter(rows, ld, layers[0].n_inputs, delta, <const int64_t*>NULL, begin, dx)
 
 
 cdef void backward_team(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace, const real* parameters,
-                        real* gradients, int64_t size, const real* x, real* scratch, const real* dout, real* dx,
+                        real* gradients, int64_t size, real* scratch, const real* dout, real* dx,
                         Py_ssize_t n, Py_ssize_t n_chunks, bint training, int n_threads) noexcept nogil:
     cdef Py_ssize_t chunk
     cdef int64_t i
     if n_threads == 1:
-        backward_chunks(layers, n_layers, workspace, parameters, gradients, size, x, scratch, dout, dx, n, n_chunks,
+        backward_chunks(layers, n_layers, workspace, parameters, gradients, size, scratch, dout, dx, n, n_chunks,
                         training, 0, 1)
     else:
         with parallel(num_threads=n_threads):
-            backward_chunks(layers, n_layers, workspace, parameters, gradients, size, x, scratch, dout, dx, n,
+            backward_chunks(layers, n_layers, workspace, parameters, gradients, size, scratch, dout, dx, n,
                             n_chunks, training, threadid(), team_size())
     for chunk in range(1, n_chunks):
         for i in range(size):
@@ -272,9 +284,13 @@ def backward(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, co
     cdef int n_layers = <int>layers.shape[0]
     cdef int64_t size = parameters.shape[0]
     with nogil:
-        backward_team(&layers[0], n_layers, &workspace[0], &parameters[0], &gradients[0], size, &X[0, 0],
-                      &scratch[0], &dout[0, 0], &dx[0, 0], X.shape[0], gradients.shape[0] // size, training,
+        backward_team(&layers[0], n_layers, &workspace[0], &parameters[0], &gradients[0], size, &scratch[0], &dout[0, 0], &dx[0, 0], X.shape[0], gradients.shape[0] // size, training,
                       n_threads)
+
+
+def row_stride(Py_ssize_t rows, const real[::1] like):
+    """Elements between two features of a slab of so many rows: whole vectors of the array's type."""
+    return padded(rows, &like[0])
 
 
 # The kernels one at a time, for tests, benchmarks and the curious. -------------------------------------------------
@@ -310,22 +326,58 @@ def activation_default_alpha(int kind):
     return _activations.activation_default_alpha(kind)
 
 
+cdef enum:
+    TILE = 64   # rows that `loss_block` and `link` turn into a slab at a time
+
+
 def loss_block(const LossSpec[::1] spec, const real[:, ::1] outputs, const real[:, ::1] targets,
-               const int32_t[::1] classes, const real[::1] weights, double scale, real[:, ::1] value,
-               real[:, ::1] delta):
-    """The sum of w * loss; delta = scale * w * dloss/doutputs; value is scratch of the outputs' shape."""
-    if outputs.shape[0] == 0:
-        return 0.0
-    return _losses.loss_block(&spec[0], &outputs[0, 0], <const real*>NULL if targets is None else &targets[0, 0],
-                              NULL if classes is None else &classes[0],
-                              <const real*>NULL if weights is None else &weights[0], scale, &value[0, 0],
-                              &delta[0, 0], outputs.shape[0])
+               const int32_t[::1] classes, const real[::1] weights, double scale, real[:, ::1] delta):
+    """The sum of w * loss over all rows; delta = scale * w * dloss/doutputs. All arrays by rows, (n, k)."""
+    cdef Py_ssize_t n = outputs.shape[0], k = outputs.shape[1], begin = 0, rows, ld
+    cdef double total = 0
+    cdef real* slabs = <real*>malloc(4 * (k + 1) * TILE * sizeof(real))
+    cdef real* f = slabs
+    cdef real* t = slabs + (k + 1) * TILE
+    cdef real* value = slabs + 2 * (k + 1) * TILE
+    cdef real* d = slabs + 3 * (k + 1) * TILE
+    cdef real* w = slabs + k * TILE
+    cdef int32_t labels[TILE]
+    if slabs == NULL:
+        raise MemoryError(f"no memory for {4 * (k + 1) * TILE} numbers")
+    while begin < n:
+        rows = min(n - begin, <Py_ssize_t>TILE)
+        ld = padded(rows, <const real*>f)
+        gather(rows, ld, k, &outputs[0, 0], n * k, <const int64_t*>NULL, begin, f)
+        if targets is not None:
+            gather(rows, ld, k, &targets[0, 0], n * k, <const int64_t*>NULL, begin, t)
+        if weights is not None:
+            gather(rows, ld, 1, &weights[0], n, <const int64_t*>NULL, begin, w)
+        if classes is not None:
+            memset(labels, 0, sizeof(labels))
+            memcpy(labels, &classes[begin], rows * sizeof(int32_t))
+        total += _losses.loss_block(&spec[0], <const real*>f, <const real*>t if targets is not None else NULL,
+                                    <const int32_t*>labels if classes is not None else NULL,
+                                    <const real*>w if weights is not None else NULL, scale, value, d, rows, ld)
+        scatter(rows, ld, k, <const real*>d, <const int64_t*>NULL, begin, &delta[0, 0])
+        begin += TILE
+    free(slabs)
+    return total
 
 
 def link(int loss, const real[:, ::1] outputs, real[:, ::1] out):
-    """out = the output link of the loss applied to raw outputs."""
-    if outputs.shape[0]:
-        _losses.link_block(loss, &outputs[0, 0], &out[0, 0], outputs.shape[0], outputs.shape[1])
+    """out = the output link of the loss applied to raw outputs, both by rows, (n, k)."""
+    cdef Py_ssize_t n = outputs.shape[0], k = outputs.shape[1], begin = 0, rows, ld
+    cdef real* slab = <real*>malloc(k * TILE * sizeof(real))
+    if slab == NULL:
+        raise MemoryError(f"no memory for {k * TILE} numbers")
+    while begin < n:
+        rows = min(n - begin, <Py_ssize_t>TILE)
+        ld = padded(rows, <const real*>slab)
+        gather(rows, ld, k, &outputs[0, 0], n * k, <const int64_t*>NULL, begin, slab)
+        _losses.link_block(loss, <const real*>slab, slab, k, ld)
+        scatter(rows, ld, k, <const real*>slab, <const int64_t*>NULL, begin, &out[0, 0])
+        begin += TILE
+    free(slab)
 
 
 def optimizer_slots(const OptimizerSpec[::1] spec):

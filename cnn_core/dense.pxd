@@ -1,10 +1,14 @@
-"""Forward and backward of a slab: some rows through all layers, in buffers of one workspace. No policy, no threads."""
+"""Forward and backward of a slab: some rows through all layers, in buffers of one workspace. No policy, no threads.
+
+A slab is stored by features: unit u of row r at u * ld + r, where ld is the number of rows rounded up to whole vectors,
+so that every loop runs along the rows. What stands beyond the last row is finite, and 0 in every delta.
+"""
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy
 
 from cnn_core.activations cimport activation_backward, activation_forward
 from cnn_core.blas cimport gemm
 from cnn_core.random cimport dropout_mask
+from cnn_core.tile cimport CNN_VECTORS, dots, lanes, padded, product, row_sums, turn
 from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
 
 
@@ -16,106 +20,125 @@ cdef struct Noise:
     int64_t row
 
 
-cdef inline const real* layer_input(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const real* x,
+# From so many weights on, BLAS with its blocks for every level of cache is faster than our tiles.
+cdef enum:
+    BLAS_WEIGHTS = 1 << 20
+
+
+cdef inline bint by_blas(const LayerSpec* layer) noexcept nogil:
+    return not CNN_VECTORS or <int64_t>layer.n_inputs * layer.n_units >= BLAS_WEIGHTS
+
+
+cdef inline const real* layer_input(const LayerSpec* layers, int i, const WorkspaceSpec* workspace,
                                     const real* scratch, bint training) noexcept nogil:
-    """What layer i reads: the output of the layer below, seen through dropouts that are off; x for the first."""
+    """What layer i reads: the output of the layer below, seen through dropouts that are off; the rows for the first."""
     i -= 1
     while i >= 0 and layers[i].kind != DENSE and not training:
         i -= 1
-    return x if i < 0 else scratch + layers[i].output * workspace.capacity
+    return scratch + (workspace.input if i < 0 else layers[i].output) * workspace.capacity
 
 
 cdef inline const real* slab_forward(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
-                                     const real* parameters, const real* x, real* scratch, Py_ssize_t rows,
+                                     const real* parameters, real* scratch, Py_ssize_t rows,
                                      Noise noise) noexcept nogil:
-    """Runs x (rows, n_inputs) through the layers; returns the raw output (rows, n_outputs), in scratch."""
+    """Runs the input buffer (n_inputs, ld) through the layers; returns the raw output (n_outputs, ld), in scratch."""
+    cdef Py_ssize_t ld = padded(rows, parameters)
+    cdef const real* a
     cdef int i
     for i in range(n_layers):
+        a = layer_input(layers, i, workspace, <const real*>scratch, noise.training)
         if layers[i].kind == DENSE:
-            dense_forward(&layers[i], workspace, parameters,
-                          layer_input(layers, i, workspace, x, <const real*>scratch, noise.training), scratch, rows)
+            dense_forward(&layers[i], workspace, parameters, a, scratch, ld)
         elif noise.training:
-            dropout_forward(&layers[i], i, workspace,
-                            layer_input(layers, i, workspace, x, <const real*>scratch, True), scratch, rows, noise)
-    return layer_input(layers, n_layers, workspace, x, <const real*>scratch, noise.training)
+            dropout_forward(&layers[i], i, workspace, a, scratch, rows, ld, noise)
+    return layer_input(layers, n_layers, workspace, <const real*>scratch, noise.training)
 
 
 cdef inline void dense_forward(const LayerSpec* layer, const WorkspaceSpec* workspace, const real* parameters,
-                               const real* a, real* scratch, Py_ssize_t rows) noexcept nogil:
-    """z = a W + b, output = f(z)."""
+                               const real* a, real* scratch, Py_ssize_t ld) noexcept nogil:
+    """z = W' a + b, output = f(z)."""
     cdef real* output = scratch + layer.output * workspace.capacity
     cdef real* z = output if layer.saved < 0 else scratch + layer.saved * workspace.capacity
-    cdef Py_ssize_t n = layer.n_units, r, j
-    cdef const real* biases
-    if layer.biases >= 0:
-        # The product is added to the biases, so that the activation runs flat over all rows at once.
-        biases = parameters + layer.biases
-        for r in range(rows):
-            for j in range(n):
-                z[r * n + j] = biases[j]
-    gemm(False, False, rows, n, layer.n_inputs, a, layer.n_inputs, parameters + layer.weights, n,
-         <real>(layer.biases >= 0), z, n)
-    activation_forward(layer.activation, <const real*>z, output, rows * n, <real>layer.alpha)
+    cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs, u, r
+    cdef const real* weights = parameters + layer.weights
+    cdef const real* biases = parameters + layer.biases if layer.biases >= 0 else NULL
+    if by_blas(layer):
+        if biases != NULL:
+            for u in range(n):
+                for r in range(ld):
+                    z[u * ld + r] = biases[u]
+        gemm(True, False, n, ld, m, weights, n, a, ld, <real>(biases != NULL), z, ld)
+    else:
+        product(n, ld, m, weights, 1, n, a, ld, z, ld, biases, False)
+    activation_forward(layer.activation, <const real*>z, output, n * ld, <real>layer.alpha)
 
 
 cdef inline void dropout_forward(const LayerSpec* layer, int index, const WorkspaceSpec* workspace, const real* a,
-                                 real* scratch, Py_ssize_t rows, Noise noise) noexcept nogil:
-    """output = a * mask; the mask, zeros and 1 / (1 - rate), is kept for the way back."""
+                                 real* scratch, Py_ssize_t rows, Py_ssize_t ld, Noise noise) noexcept nogil:
+    """output = a * mask; the mask, zeros and 1 / (1 - rate), is kept for the way back.
+
+    Row r of unit u draws number u * 2^34 + r of the layer's stream.
+    """
     cdef real* output = scratch + layer.output * workspace.capacity
     cdef real* mask = scratch + layer.saved * workspace.capacity
-    cdef Py_ssize_t i, n = rows * layer.n_units
-    dropout_mask(noise.seed, noise.step, index, noise.row * layer.n_units, layer.rate, mask, n)
-    for i in range(n):
+    cdef Py_ssize_t i, u
+    for u in range(layer.n_units):
+        dropout_mask(noise.seed, noise.step, index, (<uint64_t>u << 34) + noise.row, layer.rate, mask + u * ld, rows)
+    for i in range(layer.n_units * ld):
         output[i] = a[i] * mask[i]
 
 
-cdef inline void slab_backward(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
-                               const real* parameters, const real* x, real* scratch, Py_ssize_t rows, bint training,
-                               real beta, real* gradient, real* dx) noexcept nogil:
-    """gradient = dL/dparameters + beta gradient, from dL/d(output) in the delta buffer; dL/dx to dx unless NULL."""
+cdef inline const real* slab_backward(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
+                                      const real* parameters, real* scratch, Py_ssize_t rows, bint training, bint add,
+                                      real* gradient, bint to_input) noexcept nogil:
+    """gradient = dL/dparameters (+ gradient if add), from dL/d(output) (n_outputs, ld) in the delta buffer.
+
+    Returns where dL/d(input) (n_inputs, ld) stands if it is asked for.
+    """
+    cdef Py_ssize_t ld = padded(rows, parameters), k
     cdef real* delta = scratch + workspace.delta * workspace.capacity
     cdef real* below = scratch + workspace.delta_next * workspace.capacity
     cdef const real* mask
-    cdef Py_ssize_t k
     cdef int i, lowest = 0
-    if dx == NULL:  # nobody asks for the gradient below the first dense layer
+    if not to_input:  # nobody asks for the gradient below the first dense layer
         while layers[lowest].kind != DENSE:
             lowest += 1
     for i in range(n_layers - 1, lowest - 1, -1):
         if layers[i].kind == DENSE:
             dense_backward(&layers[i], workspace, parameters,
-                           layer_input(layers, i, workspace, x, <const real*>scratch, training), scratch, rows, beta,
-                           delta, gradient, below if i > lowest or dx != NULL else NULL)
+                           layer_input(layers, i, workspace, <const real*>scratch, training), scratch, ld, add,
+                           delta, gradient, below, i > lowest or to_input)
             delta, below = below, delta
         elif training:
             mask = scratch + layers[i].saved * workspace.capacity
-            for k in range(rows * layers[i].n_units):
+            for k in range(layers[i].n_units * ld):
                 delta[k] *= mask[k]
-    if dx != NULL:
-        memcpy(dx, delta, rows * layers[0].n_inputs * sizeof(real))
+    return <const real*>delta
 
 
 cdef inline void dense_backward(const LayerSpec* layer, const WorkspaceSpec* workspace, const real* parameters,
-                                const real* a, real* scratch, Py_ssize_t rows, real beta, real* delta, real* gradient,
-                                real* below) noexcept nogil:
-    """delta *= f'(z); dW = a' delta; db = column sums of delta; below = delta W' unless NULL."""
+                                const real* a, real* scratch, Py_ssize_t ld, bint add, real* delta, real* gradient,
+                                real* below, bint go_on) noexcept nogil:
+    """delta *= f'(z); dW = a delta'; db = row sums of delta; below = W delta, if wanted."""
     cdef int64_t kept = layer.output if layer.saved < 0 else layer.saved
-    cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs
-    activation_backward(layer.activation, <const real*>(scratch + kept * workspace.capacity), delta, rows * n,
+    cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs, turned = padded(n, parameters)
+    cdef const real* weights = parameters + layer.weights
+    cdef const real* d = <const real*>delta
+    cdef real* dw = gradient + layer.weights
+    activation_backward(layer.activation, <const real*>(scratch + kept * workspace.capacity), delta, n * ld,
                         <real>layer.alpha)
-    gemm(True, False, m, n, rows, a, m, <const real*>delta, n, beta, gradient + layer.weights, n)
     if layer.biases >= 0:
-        column_sums(<const real*>delta, rows, n, beta, gradient + layer.biases)
-    if below != NULL:
-        gemm(False, True, rows, m, n, <const real*>delta, n, parameters + layer.weights, n, <real>0, below, m)
-
-
-cdef inline void column_sums(const real* a, Py_ssize_t rows, Py_ssize_t n, real beta, real* out) noexcept nogil:
-    """out = sum of the rows of a (rows, n) + beta out."""
-    cdef Py_ssize_t r, j
-    if beta == 0:
-        for j in range(n):
-            out[j] = 0
-    for r in range(rows):
-        for j in range(n):
-            out[j] += a[r * n + j]
+        row_sums(n, ld, d, ld, gradient + layer.biases, add)
+    if by_blas(layer):
+        gemm(False, True, m, n, ld, a, ld, d, ld, <real>add, dw, n)
+    elif n < lanes(parameters):
+        dots(m, n, ld, a, ld, d, ld, dw, n, add)
+    else:  # a vector of units at a time: the deltas of a row side by side, in the buffer that is free until `below`
+        turn(n, ld, d, ld, below, turned)
+        product(m, n, ld, a, ld, 1, <const real*>below, turned, dw, n, <const real*>NULL, add)
+    if not go_on:
+        return
+    if by_blas(layer):
+        gemm(False, False, m, ld, n, weights, n, d, ld, <real>0, below, ld)
+    else:
+        product(m, ld, n, weights, n, 1, d, ld, below, ld, <const real*>NULL, False)

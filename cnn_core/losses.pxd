@@ -118,150 +118,158 @@ cdef inline void elementwise(const LossSpec* spec, const real* f, const real* t,
 
 # Cross-entropy --------------------------------------------------------------------------------------------------------
 
-cdef inline real largest(const real* f, Py_ssize_t k) noexcept nogil:
-    """The maximum of a row, NaN if there is one."""
-    cdef real m = f[0]
-    cdef Py_ssize_t j
+cdef enum:
+    ROWS = 64   # rows that the cross-entropy takes at a time: their sums stay in L1
+
+
+cdef inline void softmax(const real* f, real* y, Py_ssize_t ld, real* shift, real* total, Py_ssize_t rows,
+                         Py_ssize_t k) noexcept nogil:
+    """y = e^(f - m) for up to ROWS rows of a slab, with the maximum m and the sum of each row in shift and total."""
+    cdef Py_ssize_t r, j, first
+    cdef real part[ROWS]
+    for r in range(rows):
+        shift[r] = f[r]
+        total[r] = 0
     for j in range(1, k):
-        m = m if f[j] <= m else f[j]
-    return m
+        for r in range(rows):  # NaN, if there is one
+            shift[r] = shift[r] if f[j * ld + r] <= shift[r] else f[j * ld + r]
+    for first in range(0, k, 16):  # the sum of sums of 16, which loses less than one long sum
+        for r in range(rows):
+            part[r] = 0
+        for j in range(first, min(first + 16, k)):
+            for r in range(rows):
+                y[j * ld + r] = v_exp(f[j * ld + r] - shift[r])
+            for r in range(rows):
+                part[r] += y[j * ld + r]
+        for r in range(rows):
+            total[r] += part[r]
 
 
-cdef inline real sum_in_lanes(const real* a, Py_ssize_t n) noexcept nogil:
-    """Sum of a row by eight fixed accumulators: a plain sum can't be vectorised without changing its order."""
-    cdef real lane[8]
-    cdef real s = 0
+# l = log sum e^f - sum q f, q = (1 - p) t + p / k for label smoothing p; dl/df = softmax(f) sum q - q
+cdef inline void cross_entropy(const LossSpec* spec, const real* f, const real* target, const int32_t* classes,
+                               real* value, real* delta, Py_ssize_t rows, Py_ssize_t ld) noexcept nogil:
+    """For up to ROWS rows, of which those that are only padding have class 0 or no target at all."""
+    cdef Py_ssize_t k = spec.n_outputs, r, j
+    cdef real p = <real>spec.smoothing, keep = 1 - p, even = p / k, q
+    cdef real shift[ROWS]
+    cdef real total[ROWS]
+    cdef real mass[ROWS]
+    cdef const real* x
+    softmax(f, delta, ld, shift, total, rows, k)
+    for r in range(rows):
+        value[r] = 0
+        mass[r] = 1
+    if classes != NULL:
+        for r in range(rows):
+            value[r] = shift[r] * keep - f[classes[r] * ld + r] * keep
+    else:
+        for r in range(rows):
+            mass[r] = p
+        for j in range(k):
+            x = target + j * ld
+            for r in range(rows):
+                q = x[r] * keep
+                mass[r] += q
+                # 0 * inf is NaN: a class without mass has no say, however far its logit
+                value[r] += shift[r] * q - f[j * ld + r] * q if q != 0 else <real>0
+    if p > 0:
+        for j in range(k):
+            for r in range(rows):
+                value[r] += shift[r] * even - f[j * ld + r] * even
+    for r in range(rows):
+        value[r] += v_log(total[r]) * mass[r]
+        total[r] = mass[r] / total[r]
+    for j in range(k):
+        for r in range(rows):
+            delta[j * ld + r] = delta[j * ld + r] * total[r] - even
+    if classes != NULL:
+        for r in range(rows):
+            delta[classes[r] * ld + r] -= keep
+    else:
+        for j in range(k):
+            for r in range(rows):
+                delta[j * ld + r] -= target[j * ld + r] * keep
+
+
+# All losses -----------------------------------------------------------------------------------------------------------
+
+cdef inline double sum_in_lanes(const real* a, Py_ssize_t n) noexcept nogil:
+    """The sum in float64, by eight fixed accumulators: a plain sum can't be vectorised without changing its order."""
+    cdef double lane[8]
+    cdef double s = 0
     cdef Py_ssize_t i, j
-    if n < 16:
-        for i in range(n):
-            s += a[i]
-        return s
     for j in range(8):
         lane[j] = 0
     for i in range(0, n - 7, 8):
         for j in range(8):
-            lane[j] += a[i + j]
+            lane[j] += <double>a[i + j]
     for i in range(n - n % 8, n):
-        lane[i % 8] += a[i]
+        lane[i % 8] += <double>a[i]
     for j in range(8):
         s += lane[j]
     return s
 
 
-cdef inline void softmax(const real* f, real* y, real* shift, real* total, Py_ssize_t rows,
-                         Py_ssize_t k) noexcept nogil:
-    """y = e^(f - m), (rows, k), with m and the sum of each row in shift and total (rows,)."""
-    cdef Py_ssize_t r, j
-    for r in range(rows):
-        shift[r] = largest(f + r * k, k)
-        for j in range(k):
-            y[r * k + j] = f[r * k + j] - shift[r]
-    for j in range(rows * k):  # flat, so that few classes fill the vectors too
-        y[j] = v_exp(y[j])
-    for r in range(rows):
-        total[r] = sum_in_lanes(<const real*>(y + r * k), k)
-
-
-# l = log sum e^f - sum q f, q = (1 - p) t + p / k for label smoothing p; dl/df = softmax(f) - q (for sum q = 1)
-cdef inline void cross_entropy(const LossSpec* spec, const real* f, const real* target, const int32_t* classes,
-                               real* value, real* delta, Py_ssize_t rows) noexcept nogil:
-    cdef Py_ssize_t k = spec.n_outputs, r, j, b, block
-    cdef real p = <real>spec.smoothing, even = p / k, q, mean, mass, loss
-    cdef real shift[64]
-    cdef real total[64]
-    cdef real logarithm[64]
-    cdef const real* x
-    for b in range(0, rows, 64):
-        block = min(rows - b, 64)
-        softmax(f + b * k, delta + b * k, shift, total, block, k)
-        for r in range(block):
-            logarithm[r] = v_log(total[r])
-        for r in range(block):
-            x = f + (b + r) * k
-            mass = 1
-            loss = 0
-            if classes != NULL:
-                loss = (shift[r] - x[classes[b + r]]) * (1 - p)
-            else:
-                mass = 0
-                for j in range(k):
-                    q = target[(b + r) * k + j] * (1 - p)
-                    mass += q
-                    # 0 * inf is NaN: a class without mass has no say, however far its logit
-                    loss += q * (shift[r] - x[j]) if q != 0 else 0
-                mass += p
-            if p > 0:
-                mean = 0
-                for j in range(k):
-                    mean += (shift[r] - x[j]) * even
-                loss += mean
-            value[b + r] = loss + logarithm[r] * mass
-            q = mass / total[r]
-            for j in range(k):
-                delta[(b + r) * k + j] = delta[(b + r) * k + j] * q - even
-            if classes != NULL:
-                delta[(b + r) * k + classes[b + r]] -= 1 - p
-            else:
-                for j in range(k):
-                    delta[(b + r) * k + j] -= target[(b + r) * k + j] * (1 - p)
-
-
-# All losses -----------------------------------------------------------------------------------------------------------
-
 cdef inline double loss_block(const LossSpec* spec, const real* out, const real* target, const int32_t* classes,
-                              const real* weight, double scale, real* value, real* delta,
-                              Py_ssize_t rows) noexcept nogil:
-    """Sum of w * loss over some rows, in float64; delta = scale * w * dloss/dout.
+                              const real* weight, double scale, real* value, real* delta, Py_ssize_t rows,
+                              Py_ssize_t ld) noexcept nogil:
+    """Sum of w * loss over the rows of a slab, in float64; delta = scale * w * dloss/dout, 0 beyond the last row.
 
-    out, delta (rows, k) raw outputs and their derivative; target (rows, k) or classes (rows,), the other NULL;
-    weight (rows,) or NULL; value (rows, k) is scratch. A row's loss is its mean over the k outputs, or its
-    cross-entropy. Weights are applied here for all losses, as w * loss: a weight of 0 does not hide a NaN.
+    out, delta (k, ld) raw outputs and their derivative; target (k, ld) or classes (ld,), the other NULL; weight (ld,)
+    or NULL; value (k, ld) is scratch. A row's loss is its mean over the k outputs, or its cross-entropy. Weights are
+    applied here for all losses, as w * loss: a weight of 0 does not hide a NaN.
     """
-    cdef Py_ssize_t k = spec.n_outputs, r, j, per_row = k
-    cdef double total = 0, row
+    cdef Py_ssize_t k = spec.n_outputs, r, j, b, per_row = k
     cdef real factor
     if spec.kind == CROSS_ENTROPY:
-        cross_entropy(spec, out, target, classes, value, delta, rows)
-        per_row = 1
+        per_row, b = 1, 0
+        while b < ld:
+            cross_entropy(spec, out + b, target + b if target != NULL else NULL,
+                          classes + b if classes != NULL else NULL, value + b, delta + b, min(ld - b, <Py_ssize_t>ROWS),
+                          ld)
+            b += ROWS
     else:
-        elementwise(spec, out, target, value, delta, rows * k)
+        elementwise(spec, out, target, value, delta, k * ld)
         scale /= k
+    factor = <real>scale
     if weight == NULL:
-        factor = <real>scale
-        for j in range(rows * k):
+        for j in range(k * ld):
             delta[j] *= factor
-        for j in range(rows * per_row):
-            total += value[j]
-        return total / per_row
-    for r in range(rows):
-        factor = <real>(scale * weight[r])
+    else:
         for j in range(k):
-            delta[r * k + j] *= factor
-        row = 0
+            for r in range(rows):
+                delta[j * ld + r] *= factor * weight[r]
         for j in range(per_row):
-            row += value[r * per_row + j]
-        total += weight[r] * row
-    return total / per_row
+            for r in range(rows):
+                value[j * ld + r] *= weight[r]
+    for j in range(k):
+        for r in range(rows, ld):
+            delta[j * ld + r] = 0
+    for j in range(per_row):
+        for r in range(rows, ld):
+            value[j * ld + r] = 0
+    return sum_in_lanes(<const real*>value, per_row * ld) / per_row
 
 
-cdef inline void link_block(int loss, const real* out, real* y, Py_ssize_t rows, Py_ssize_t k) noexcept nogil:
-    """The loss's output link, (rows, k): softmax, sigmoid, exp or nothing. y may be out."""
-    cdef Py_ssize_t i, j, b, block
-    cdef real shift[64]
-    cdef real total[64]
+cdef inline void link_block(int loss, const real* out, real* y, Py_ssize_t k, Py_ssize_t ld) noexcept nogil:
+    """The loss's output link on a slab (k, ld): softmax, sigmoid, exp or nothing. y may be out."""
+    cdef Py_ssize_t i, j, r, b = 0, rows
+    cdef real shift[ROWS]
+    cdef real total[ROWS]
     if loss == CROSS_ENTROPY:
-        for b in range(0, rows, 64):
-            block = min(rows - b, 64)
-            softmax(out + b * k, y + b * k, shift, total, block, k)
-            for i in range(block):
-                for j in range(k):
-                    y[(b + i) * k + j] /= total[i]
+        while b < ld:
+            rows = min(ld - b, <Py_ssize_t>ROWS)
+            softmax(out + b, y + b, ld, shift, total, rows, k)
+            for j in range(k):
+                for r in range(rows):
+                    y[j * ld + b + r] /= total[r]
+            b += ROWS
     elif loss == BINARY_CROSS_ENTROPY:
-        for i in range(rows * k):
+        for i in range(k * ld):
             y[i] = v_sigmoid(out[i])
     elif loss == POISSON:
-        for i in range(rows * k):
+        for i in range(k * ld):
             y[i] = v_exp(out[i])
-    else:
-        for i in range(rows * k):
+    elif y != out:
+        for i in range(k * ld):
             y[i] = out[i]

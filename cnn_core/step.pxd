@@ -10,25 +10,14 @@ from libc.string cimport memcpy, memset
 from cnn_core.dense cimport Noise, slab_backward, slab_forward
 from cnn_core.losses cimport loss_block
 from cnn_core.optimizers cimport OptimizerStep, optimizer_begin, optimizer_update
+from cnn_core.tile cimport gather, padded, scatter
 from cnn_core.types cimport LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
 
-cdef extern from *:
-    """
-    #if defined(_OPENMP)
-      #include <omp.h>
-      #if defined(_MSC_VER)
-        #define cnn_barrier() __pragma(omp barrier)
-      #else
-        #define cnn_barrier() _Pragma("omp barrier")
-      #endif
-      #define cnn_team_size() omp_get_num_threads()
-    #else
-      #define cnn_barrier()
-      #define cnn_team_size() 1
-    #endif
-    """
-    void barrier "cnn_barrier"() noexcept nogil
-    int team_size "cnn_team_size"() noexcept nogil
+cdef extern from "team.h" nogil:
+    ctypedef struct Barrier "cnn_barrier_t":
+        pass
+    void barrier "cnn_barrier"(Barrier*, int)
+    int team_size "cnn_team_size"()
 
 # Elements of the arena that one thread sums and updates at a time: a few buffers of this size stay in L1.
 cdef enum:
@@ -79,6 +68,7 @@ cdef struct Job:
     Py_ssize_t n_blocks
     Py_ssize_t steps_done
     int status
+    Barrier* barrier
 
 
 cdef inline Py_ssize_t count_blocks(const SegmentSpec* segments, int n_segments) noexcept nogil:
@@ -98,30 +88,6 @@ cdef inline double sum_of_weights(const Job* job, const real* weights, Py_ssize_
     return total
 
 
-cdef inline const real* take(const void* source, const int64_t* order, Py_ssize_t begin, Py_ssize_t rows, Py_ssize_t n,
-                             real* buffer) noexcept nogil:
-    """Rows begin .. begin + rows of source (any, n) in the given order: in place where they stand so, else gathered."""
-    cdef const real* data = <const real*>source
-    cdef const real* row
-    cdef Py_ssize_t i, j
-    if source == NULL:
-        return NULL
-    if order == NULL:
-        return data + begin * n
-    for i in range(rows):
-        row = data + order[begin + i] * n
-        for j in range(n):
-            buffer[i * n + j] = row[j]
-    return <const real*>buffer
-
-
-cdef inline void put(const real* output, const int64_t* order, Py_ssize_t begin, Py_ssize_t rows, Py_ssize_t n,
-                     real* outputs) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(rows):
-        memcpy(outputs + (order[begin + i] if order != NULL else begin + i) * n, output + i * n, n * sizeof(real))
-
-
 cdef inline void chunk_gradient(const Job* job, const real* parameters, real* scratch, Py_ssize_t chunk,
                                 Py_ssize_t batch_begin, Py_ssize_t batch_rows, int64_t step,
                                 double scale) noexcept nogil:
@@ -130,17 +96,14 @@ cdef inline void chunk_gradient(const Job* job, const real* parameters, real* sc
     cdef int64_t capacity = ws.capacity
     cdef Py_ssize_t begin = batch_rows * chunk // job.n_chunks
     cdef Py_ssize_t end = batch_rows * (chunk + 1) // job.n_chunks
-    cdef Py_ssize_t n_outputs = job.loss.n_outputs, first, rows, i
+    cdef Py_ssize_t n_in = job.layers[0].n_inputs, n_out = job.loss.n_outputs, first, rows, ld
     cdef real* gradient = <real*>job.gradients + chunk * job.size
-    cdef real* delta = scratch + ws.delta * capacity
-    cdef int32_t* gathered = <int32_t*>(scratch + ws.target * capacity)
-    cdef const int32_t* classes
-    cdef const real* x
-    cdef const real* target
+    cdef real* target = scratch + ws.target * capacity
+    cdef real* weight = scratch + ws.weight * capacity
+    cdef int32_t* classes = <int32_t*>target
     cdef const real* output
-    cdef const real* weight
     cdef double loss = 0
-    cdef real beta = 0
+    cdef bint add = False
     cdef Noise noise
     noise.training, noise.seed, noise.step = job.training, job.seed, step
     if begin == end:  # the last minibatch may have fewer rows than there are chunks
@@ -148,28 +111,35 @@ cdef inline void chunk_gradient(const Job* job, const real* parameters, real* sc
     while begin < end:
         first = batch_begin + begin
         rows = min(end - begin, capacity)
+        ld = padded(rows, parameters)
         noise.row = begin
-        x = take(job.X, job.order, first, rows, job.layers[0].n_inputs, scratch + ws.input * capacity)
-        weight = take(job.weights, job.order, first, rows, 1, scratch + ws.weight * capacity)
-        target = NULL
-        classes = NULL
-        if job.classes == NULL:
-            target = take(job.targets, job.order, first, rows, n_outputs, scratch + ws.target * capacity)
-        elif job.order == NULL:
-            classes = job.classes + first
+        gather(rows, ld, n_in, <const real*>job.X, job.n_rows * n_in, job.order, first, scratch + ws.input * capacity)
+        if job.weights != NULL:
+            gather(rows, ld, 1, <const real*>job.weights, job.n_rows, job.order, first, weight)
+        if job.classes != NULL:
+            gather_classes(job, first, rows, ld, classes)
         else:
-            for i in range(rows):
-                gathered[i] = job.classes[job.order[first + i]]
-            classes = gathered
-        output = slab_forward(job.layers, job.n_layers, ws, parameters, x, scratch, rows, noise)
+            gather(rows, ld, n_out, <const real*>job.targets, job.n_rows * n_out, job.order, first, target)
+        output = slab_forward(job.layers, job.n_layers, ws, parameters, scratch, rows, noise)
         if job.outputs != NULL:
-            put(output, job.order, first, rows, n_outputs, <real*>job.outputs)
-        loss += loss_block(job.loss, output, target, classes, weight, scale, scratch + ws.value * capacity, delta, rows)
-        slab_backward(job.layers, job.n_layers, ws, parameters, x, scratch, rows, job.training, beta, gradient,
-                      <real*>NULL)
-        beta = 1
+            scatter(rows, ld, n_out, output, job.order, first, <real*>job.outputs)
+        loss += loss_block(job.loss, output, <const real*>target if job.classes == NULL else NULL,
+                           <const int32_t*>classes if job.classes != NULL else NULL,
+                           <const real*>weight if job.weights != NULL else NULL, scale,
+                           scratch + ws.value * capacity, scratch + ws.delta * capacity, rows, ld)
+        slab_backward(job.layers, job.n_layers, ws, parameters, scratch, rows, job.training, add, gradient, False)
+        add = True
         begin += rows
     job.chunk_loss[chunk] = loss
+
+
+cdef inline void gather_classes(const Job* job, Py_ssize_t first, Py_ssize_t rows, Py_ssize_t ld,
+                                int32_t* classes) noexcept nogil:
+    cdef Py_ssize_t r
+    for r in range(rows):
+        classes[r] = job.classes[job.order[first + r] if job.order != NULL else first + r]
+    for r in range(rows, ld):
+        classes[r] = 0
 
 
 cdef inline int not_finite(const real* a, Py_ssize_t n) noexcept nogil:
@@ -301,9 +271,9 @@ cdef inline void run(Job* job, real* parameters, real* scratch, int thread, int 
         for chunk in range(job.n_chunks * thread // n_threads, job.n_chunks * (thread + 1) // n_threads):
             chunk_gradient(job, <const real*>parameters, scratch, chunk, begin, rows, job.step + done + 1,
                            1 / weight if weight > 0 else 0.0)
-        barrier()
+        barrier(job.barrier, n_threads)
         sweep(job, parameters, &now, 1.0, False, thread, n_threads)
-        barrier()
+        barrier(job.barrier, n_threads)
         # From here on every thread comes to the same conclusions from the same numbers.
         loss = total(job.chunk_loss, job.n_chunks)
         penalty = total(job.block_penalty, job.n_blocks)
@@ -321,9 +291,9 @@ cdef inline void run(Job* job, real* parameters, real* scratch, int thread, int 
             if norm > job.optimizer.clip_norm:
                 shrink = job.optimizer.clip_norm / norm
         now = optimizer_begin(job.optimizer, job.step + done + 1, job.rates[done], scalars)
-        barrier()  # all have read block_bad, which the update writes anew
+        barrier(job.barrier, n_threads)  # all have read block_bad, which the update writes anew
         sweep(job, parameters, &now, shrink, True, thread, n_threads)
-        barrier()
+        barrier(job.barrier, n_threads)
         if thread == 0:
             job.steps_done = done + 1
         if any_bad(job):

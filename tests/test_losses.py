@@ -36,7 +36,7 @@ def describe(name: str, p: float) -> Loss:
 def compute(engine, loss, f, targets=None, classes=None, weights=None, scale=1.0):
     """(sum of w * loss, delta) from the engine."""
     delta = np.full_like(f, np.nan)
-    total = engine.loss_block(loss.spec(f.shape[1]), f, targets, classes, weights, scale, np.empty_like(f), delta)
+    total = engine.loss_block(loss.spec(f.shape[1]), f, targets, classes, weights, scale, delta)
     return total, delta
 
 

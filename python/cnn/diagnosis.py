@@ -104,12 +104,15 @@ def _signals(net: Network, rows: Data) -> list[LayerSignals]:
     out = np.empty((n, net.n_outputs), net.dtype)
     with threads.one_blas_thread():
         cnn_core.engine.forward(plan.layers, workspace, net.flat, scratch, rows.X, out, 1, False, 0, net.seed, 1)
-    delta, value = np.empty_like(out), np.empty_like(out)
+    delta = np.empty_like(out)
     total = n if rows.weights is None else float(rows.weights.sum(dtype=np.float64))
-    cnn_core.engine.loss_block(plan.loss, out, rows.targets, rows.classes, rows.weights, 1 / total, value, delta)
+    cnn_core.engine.loss_block(plan.loss, out, rows.targets, rows.classes, rows.weights, 1 / total, delta)
+
+    stride = cnn_core.engine.row_stride(n, net.flat)
 
     def buffer(column: int, width: int) -> Array:
-        return scratch[column * capacity : column * capacity + n * width].reshape(n, width)
+        """(n, width) of a slab, which is stored by features."""
+        return scratch[column * capacity : column * capacity + width * stride].reshape(width, stride)[:, :n].T
 
     found = []
     dense = [i for i, spec in enumerate(plan.layers) if spec["kind"] == cnn_core.LayerKind.DENSE]
@@ -119,7 +122,7 @@ def _signals(net: Network, rows: Data) -> list[LayerSignals]:
         a = buffer(int(spec["output"]), units)
         kept = a if spec["saved"] < 0 else buffer(int(spec["saved"]), units)
         slope = np.ones(n * units, net.dtype)
-        cnn_core.engine.activation_backward(int(spec["activation"]), kept.reshape(-1), slope, float(spec["alpha"]))
+        cnn_core.engine.activation_backward(int(spec["activation"]), np.ascontiguousarray(kept).reshape(-1), slope, float(spec["alpha"]))
         slope = slope.reshape(n, units)
         below = rows.X if place == 0 else buffer(
             int(plan.layers["output"][dense[place - 1]]), int(plan.layers["n_units"][dense[place - 1]])

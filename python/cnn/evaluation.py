@@ -35,12 +35,11 @@ def evaluate(net: Network, rows: Data, chosen: Metrics, n_threads: int | None = 
 def mean_loss(net: Network, rows: Data, out: Array) -> float:
     """sum(w · loss) / sum(w) of raw outputs."""
     total, piece = 0.0, max(1, _PIECE // net.n_outputs)
-    value = np.empty((min(piece, len(rows)), net.n_outputs), net.dtype)
-    delta = np.empty_like(value)
+    delta = np.empty((min(piece, len(rows)), net.n_outputs), net.dtype)
     for begin in range(0, len(rows), piece):
         part = rows.rows(begin, begin + piece)
         total += cnn_core.engine.loss_block(net.plan.loss, out[begin : begin + piece], part.targets, part.classes,
-                                            part.weights, 1.0, value, delta)  # fmt: skip
+                                            part.weights, 1.0, delta)  # fmt: skip
     return total / (len(rows) if rows.weights is None else float(rows.weights.sum(dtype=np.float64)))
 
 

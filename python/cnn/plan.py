@@ -122,6 +122,7 @@ def layer_activation(layer: Dense, loss: Loss, last: bool) -> activations.Activa
 
 def _workspace(column: int, n_inputs: int, n_outputs: int, widest: int) -> Spec:
     spec = np.zeros(1, cnn_core.workspace_dtype)
+    widest = _round_up(widest)  # the deltas are also turned into rows there, and rows are whole vectors
     widths = {"delta": widest, "delta_next": widest, "target": n_outputs, "value": n_outputs, "weight": 1}
     for name, width in widths.items():
         spec[name] = column

@@ -1,0 +1,85 @@
+/* What the threads of a team need: their number, and a barrier that spins briefly and then sleeps.
+ *
+ * OpenMP's own barrier spins for milliseconds, which on a busy machine takes the core from the thread that is waited for.
+ */
+#ifndef CNN_TEAM_H
+#define CNN_TEAM_H
+#include <stdint.h>
+#include <string.h>
+
+#if defined(_OPENMP)
+#include <omp.h>
+#define cnn_team_size() omp_get_num_threads()
+#else
+#define cnn_team_size() 1
+#endif
+
+/* Spins are counted in pauses: some 20 us. */
+#if defined(__x86_64__) || defined(_M_X64)
+#define CNN_SPINS 500
+#else
+#define CNN_SPINS 10000
+#endif
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
+#include <windows.h>
+#define cnn_pause() YieldProcessor()
+#define cnn_load(p) (MemoryBarrier(), *(volatile int32_t *)(p))
+#define cnn_store(p, v) ((void)InterlockedExchange((volatile LONG *)(p), (v)))
+#define cnn_add(p, v) ((int32_t)InterlockedExchangeAdd((volatile LONG *)(p), (v)))
+#define cnn_sleep(p, v) ((void)SwitchToThread())
+#define cnn_wake(p) ((void)0)
+#else
+#if defined(__x86_64__)
+#define cnn_pause() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define cnn_pause() __asm__ volatile("yield")
+#else
+#define cnn_pause() ((void)0)
+#endif
+#define cnn_load(p) __atomic_load_n((p), __ATOMIC_SEQ_CST)
+#define cnn_store(p, v) __atomic_store_n((p), (v), __ATOMIC_SEQ_CST)
+#define cnn_add(p, v) __atomic_fetch_add((p), (v), __ATOMIC_SEQ_CST)
+#if defined(__linux__)
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#define cnn_sleep(p, v) ((void)syscall(SYS_futex, (p), FUTEX_WAIT_PRIVATE, (v), (void *)0, (void *)0, 0))
+#define cnn_wake(p) ((void)syscall(SYS_futex, (p), FUTEX_WAKE_PRIVATE, INT_MAX, (void *)0, (void *)0, 0))
+#else
+#include <sched.h>
+#define cnn_sleep(p, v) ((void)sched_yield())
+#define cnn_wake(p) ((void)0)
+#endif
+#endif
+
+/* Each field that threads write has a cache line of its own. */
+typedef struct {
+    int32_t arrived; char pad_1[60];
+    int32_t round; char pad_2[60];
+    int32_t sleepers; char pad_3[60];
+} cnn_barrier_t;
+
+static inline void cnn_barrier(cnn_barrier_t *b, int n)
+{
+    int32_t round;
+    int spins = 0;
+    if (n == 1) return;
+    round = cnn_load(&b->round);
+    if (cnn_add(&b->arrived, 1) == n - 1) {
+        cnn_store(&b->arrived, 0);
+        cnn_store(&b->round, (int32_t)((uint32_t)round + 1u));
+        if (cnn_load(&b->sleepers)) cnn_wake(&b->round);
+        return;
+    }
+    while (cnn_load(&b->round) == round)
+        if (++spins < CNN_SPINS) cnn_pause();
+        else {
+            cnn_add(&b->sleepers, 1);
+            if (cnn_load(&b->round) == round) cnn_sleep(&b->round, round);
+            cnn_add(&b->sleepers, -1);
+        }
+}
+#endif

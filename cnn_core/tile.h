@@ -1,0 +1,96 @@
+/* Matrix products of slabs in vector registers, and the turning of rows into columns; float and double from one body.
+ *
+ * A slab is stored by features: element (unit, row) at unit * ld + row, ld a multiple of the vector length, so that
+ * vectors run along the rows and every width of layer fills them. Where the compiler has no vector types (MSVC) a
+ * "vector" is one element: slow, but the same mathematics.
+ */
+#ifndef CNN_TILE_H
+#define CNN_TILE_H
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__GNUC__) || defined(__clang__)
+#define CNN_VECTORS 1
+#define CNN_INLINE static inline __attribute__((always_inline, unused))
+#define CNN_UNUSED static __attribute__((unused))
+#if defined(__clang__)
+#define CNN_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define CNN_UNROLL _Pragma("GCC unroll 16")
+#endif
+#if defined(__AVX512F__)
+#define CNN_BYTES 64
+#elif defined(__AVX__)
+#define CNN_BYTES 32
+#else
+#define CNN_BYTES 16
+#endif
+#else
+#define CNN_VECTORS 0
+#define CNN_INLINE static __inline
+#define CNN_UNUSED static
+#define CNN_UNROLL
+#endif
+
+/* The widest tile that leaves registers for the operands: rows of the broadcast operand by vectors of the other. */
+#if defined(__AVX512F__) || defined(__aarch64__)
+#define CNN_WIDE 1
+#define CNN_J 4
+#else
+#define CNN_WIDE 0
+#define CNN_J 2
+#endif
+/* Depth of the sum that is run at a time: CNN_J vectors of so many rows stay in L1. */
+#define CNN_DEPTH 128
+
+/* Elements 0, L, 1, L + 1, ... of two vectors of L elements after one another, and the rest. */
+#if CNN_VECTORS && (defined(__clang__) || __GNUC__ >= 12)
+#define CNN_SHUFFLES 1
+#else
+#define CNN_SHUFFLES 0
+#endif
+#define CNN_LOW_2 0, 2
+#define CNN_HIGH_2 1, 3
+#define CNN_LOW_4 0, 4, 1, 5
+#define CNN_HIGH_4 2, 6, 3, 7
+#define CNN_LOW_8 0, 8, 1, 9, 2, 10, 3, 11
+#define CNN_HIGH_8 4, 12, 5, 13, 6, 14, 7, 15
+#define CNN_LOW_16 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define CNN_HIGH_16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+/* Where a vector is put down element by element; large enough for all. */
+#define CNN_BYTES_MAX 64
+
+#define CNN_T float
+#define CNN_(name) cnn_##name##f
+#if defined(CNN_BYTES) && CNN_BYTES == 64
+#define CNN_LOW CNN_LOW_16
+#define CNN_HIGH CNN_HIGH_16
+#elif defined(CNN_BYTES) && CNN_BYTES == 32
+#define CNN_LOW CNN_LOW_8
+#define CNN_HIGH CNN_HIGH_8
+#else
+#define CNN_LOW CNN_LOW_4
+#define CNN_HIGH CNN_HIGH_4
+#endif
+#include "tile_body.h"
+#undef CNN_T
+#undef CNN_
+#undef CNN_LOW
+#undef CNN_HIGH
+#define CNN_T double
+#define CNN_(name) cnn_##name
+#if defined(CNN_BYTES) && CNN_BYTES == 64
+#define CNN_LOW CNN_LOW_8
+#define CNN_HIGH CNN_HIGH_8
+#elif defined(CNN_BYTES) && CNN_BYTES == 32
+#define CNN_LOW CNN_LOW_4
+#define CNN_HIGH CNN_HIGH_4
+#else
+#define CNN_LOW CNN_LOW_2
+#define CNN_HIGH CNN_HIGH_2
+#endif
+#include "tile_body.h"
+#undef CNN_T
+#undef CNN_
+#endif

@@ -1,0 +1,91 @@
+"""The C kernels of tile.h under one name for float and double; shapes and strides are told there."""
+from libc.stdint cimport int64_t
+
+from cnn_core.types cimport real
+
+cdef extern from "tile.h" nogil:
+    const int CNN_VECTORS
+    Py_ssize_t cnn_lanesf()
+    Py_ssize_t cnn_lanes()
+    void cnn_productf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, const float*,
+                      Py_ssize_t, float*, Py_ssize_t, const float*, bint)
+    void cnn_product(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, const double*,
+                     Py_ssize_t, double*, Py_ssize_t, const double*, bint)
+    void cnn_dotsf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, const float*, Py_ssize_t, float*,
+                   Py_ssize_t, bint)
+    void cnn_dots(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, const double*, Py_ssize_t, double*,
+                  Py_ssize_t, bint)
+    void cnn_row_sumsf(Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, float*, bint)
+    void cnn_row_sums(Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, double*, bint)
+    void cnn_gatherf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, const int64_t*, Py_ssize_t, float*)
+    void cnn_gather(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, const int64_t*, Py_ssize_t, double*)
+    void cnn_scatterf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, const int64_t*, Py_ssize_t, float*)
+    void cnn_scatter(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, const int64_t*, Py_ssize_t, double*)
+    void cnn_turnf(Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, float*, Py_ssize_t)
+    void cnn_turn(Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, double*, Py_ssize_t)
+
+
+cdef inline Py_ssize_t lanes(const real* kind) noexcept nogil:
+    """Elements of a vector; `kind` only tells their type."""
+    return cnn_lanesf() if real is float else cnn_lanes()
+
+
+cdef inline Py_ssize_t padded(Py_ssize_t n, const real* kind) noexcept nogil:
+    """n rounded up to whole vectors."""
+    cdef Py_ssize_t step = lanes(kind)
+    return (n + step - 1) // step * step
+
+
+cdef inline void product(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t nk, const real* a, Py_ssize_t ai, Py_ssize_t ak,
+                         const real* b, Py_ssize_t ldb, real* c, Py_ssize_t ldc, const real* start,
+                         bint add) noexcept nogil:
+    """c (ni, nj) = sum over k of a[i ai + k ak] b[k ldb + j], from start[i], from c (add) or from 0."""
+    if real is float:
+        cnn_productf(ni, nj, nk, a, ai, ak, b, ldb, c, ldc, start, add)
+    else:
+        cnn_product(ni, nj, nk, a, ai, ak, b, ldb, c, ldc, start, add)
+
+
+cdef inline void dots(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t nk, const real* a, Py_ssize_t lda, const real* b,
+                      Py_ssize_t ldb, real* c, Py_ssize_t ldc, bint add) noexcept nogil:
+    """c (ni, nj) = a b' (+ c), a (ni, nk), b (nj, nk)."""
+    if real is float:
+        cnn_dotsf(ni, nj, nk, a, lda, b, ldb, c, ldc, add)
+    else:
+        cnn_dots(ni, nj, nk, a, lda, b, ldb, c, ldc, add)
+
+
+cdef inline void row_sums(Py_ssize_t n, Py_ssize_t nk, const real* d, Py_ssize_t ld, real* out,
+                          bint add) noexcept nogil:
+    """out (n,) = sums of the rows of d (n, nk) (+ out)."""
+    if real is float:
+        cnn_row_sumsf(n, nk, d, ld, out, add)
+    else:
+        cnn_row_sums(n, nk, d, ld, out, add)
+
+
+cdef inline void gather(Py_ssize_t rows, Py_ssize_t ld, Py_ssize_t n, const real* x, Py_ssize_t size,
+                        const int64_t* order, Py_ssize_t begin, real* out) noexcept nogil:
+    """Rows of x (any, n), `size` elements, become columns of a slab: out[j ld + r]; 0 beyond the last row."""
+    if real is float:
+        cnn_gatherf(rows, ld, n, x, size, order, begin, out)
+    else:
+        cnn_gather(rows, ld, n, x, size, order, begin, out)
+
+
+cdef inline void scatter(Py_ssize_t rows, Py_ssize_t ld, Py_ssize_t n, const real* slab, const int64_t* order,
+                         Py_ssize_t begin, real* y) noexcept nogil:
+    """Columns of a slab become rows of y (any, n)."""
+    if real is float:
+        cnn_scatterf(rows, ld, n, slab, order, begin, y)
+    else:
+        cnn_scatter(rows, ld, n, slab, order, begin, y)
+
+
+cdef inline void turn(Py_ssize_t n, Py_ssize_t nk, const real* d, Py_ssize_t ld, real* out,
+                      Py_ssize_t ldt) noexcept nogil:
+    """out (nk, ldt) = the transpose of d (n, nk)."""
+    if real is float:
+        cnn_turnf(n, nk, d, ld, out, ldt)
+    else:
+        cnn_turn(n, nk, d, ld, out, ldt)
