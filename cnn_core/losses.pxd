@@ -145,6 +145,11 @@ cdef inline void softmax(const real* f, real* y, Py_ssize_t ld, real* shift, rea
             total[r] += part[r]
 
 
+cdef inline real below(real shift, real f) noexcept nogil:
+    """(shift - f) / 4: the difference of two finite logits may overflow, a quarter of it can't."""
+    return <real>0.25 * shift - <real>0.25 * f
+
+
 # l = log sum e^f - sum q f, q = (1 - p) t + p / k for label smoothing p; dl/df = softmax(f) sum q - q
 cdef inline void cross_entropy(const LossSpec* spec, const real* f, const real* target, const int32_t* classes,
                                real* value, real* delta, Py_ssize_t rows, Py_ssize_t ld) noexcept nogil:
@@ -161,7 +166,7 @@ cdef inline void cross_entropy(const LossSpec* spec, const real* f, const real* 
         mass[r] = 1
     if classes != NULL:
         for r in range(rows):
-            value[r] = shift[r] * keep - f[classes[r] * ld + r] * keep
+            value[r] = below(shift[r], f[classes[r] * ld + r]) * (4 * keep)
     else:
         for r in range(rows):
             mass[r] = p
@@ -171,11 +176,11 @@ cdef inline void cross_entropy(const LossSpec* spec, const real* f, const real* 
                 q = x[r] * keep
                 mass[r] += q
                 # 0 * inf is NaN: a class without mass has no say, however far its logit
-                value[r] += shift[r] * q - f[j * ld + r] * q if q != 0 else <real>0
+                value[r] += below(shift[r], f[j * ld + r]) * (4 * q) if q != 0 else <real>0
     if p > 0:
         for j in range(k):
             for r in range(rows):
-                value[r] += shift[r] * even - f[j * ld + r] * even
+                value[r] += below(shift[r], f[j * ld + r]) * (4 * even)
     for r in range(rows):
         value[r] += v_log(total[r]) * mass[r]
         total[r] = mass[r] / total[r]
