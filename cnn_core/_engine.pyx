@@ -11,9 +11,11 @@ from libc.string cimport memcpy, memset
 from cnn_core cimport activations as _activations, losses as _losses, optimizers as _optimizers, random as _random
 from cnn_core.blas cimport gemm as _blas_gemm
 from cnn_core.dense cimport Noise, slab_backward, slab_forward
-from cnn_core.step cimport Barrier, Job, count_blocks, run, team_size
-from cnn_core.tile cimport gather, padded, scatter
+from cnn_core.step cimport Job, count_blocks, run
+from cnn_core.team cimport Barrier, team_size
+from cnn_core.tile cimport CNN_VECTORS, gather, padded, scatter
 from cnn_core.types cimport DENSE, LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
+from cnn_core.wide cimport PANEL
 
 cdef extern from *:
     """
@@ -36,39 +38,46 @@ def max_threads():
     return omp_get_max_threads()
 
 
-# A chunk of a minibatch is worth a thread of its own from this much arithmetic on (some 10 us of one core).
+# A chunk of a minibatch is worth a thread of its own from this much arithmetic on (some 5 us of one core).
 cdef double CHUNK_FLOPS = 5e5
-# Fewer rows a chunk starve the matrix products, and the sum of partial gradients begins to show; more so when the
-# gradients do not fit in cache.
-cdef Py_ssize_t CHUNK_ROWS = 32, CHUNK_ROWS_LARGE = 128, LARGE = 1 << 20
-cdef Py_ssize_t MAX_CHUNKS = 64
-cdef int64_t MAX_PARTIALS = 1 << 26     # elements of all partial gradients together
+# Fewer rows a chunk leave the sum of partial gradients to be seen.
+cdef Py_ssize_t CHUNK_ROWS = 32, MAX_CHUNKS = 64
+# From so many weights on, units are shared out among the threads instead of rows.
+cdef int64_t WIDE_WEIGHTS = 1 << 17
 # The buffers of one slab should stay in a core's L2 cache.
-cdef Py_ssize_t SLAB_ELEMENTS = 1 << 17, SLAB_ROWS_MIN = 32, SLAB_ROWS_MAX = 256
+cdef Py_ssize_t SLAB_ELEMENTS = 1 << 16, SLAB_ROWS_MIN = 32, SLAB_ROWS_MAX = 256, WIDE_ROWS = 64
 
 
-def chunks(const LayerSpec[::1] layers, int64_t columns, Py_ssize_t rows):
-    """How a minibatch of `rows` rows is cut, from sizes alone: (number of chunks, rows of a slab)."""
-    cdef int64_t size = 0
-    cdef Py_ssize_t i, limit, n = 1, capacity
+def cut(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, Py_ssize_t rows):
+    """How a minibatch of `rows` rows is cut, from sizes alone: (wide, parts, rows of a slab, shared, own).
+
+    The scratch memory of a call is `shared` elements and `own` for each thread.
+    """
+    cdef int64_t size = 0, columns = workspace[0].columns
+    cdef Py_ssize_t i, limit, n = 1, capacity, widest = 0
     for i in range(layers.shape[0]):
+        widest = max(widest, layers[i].n_units)
         if layers[i].kind == DENSE:
             size += <int64_t>layers[i].n_inputs * layers[i].n_units
-    limit = rows // (CHUNK_ROWS if size <= LARGE else CHUNK_ROWS_LARGE)
-    limit = min(limit, MAX_CHUNKS, <Py_ssize_t>(6.0 * size * rows / CHUNK_FLOPS), max(4, MAX_PARTIALS // max(size, 1)))
+    if CNN_VECTORS and size >= WIDE_WEIGHTS:
+        capacity = min((rows + 15) // 16 * 16, WIDE_ROWS)
+        n = (rows + capacity - 1) // capacity
+        return True, n, capacity, n * capacity * (columns + 2 * ((widest + PANEL - 1) // PANEL * PANEL)), 0
+    limit = min(rows // CHUNK_ROWS, MAX_CHUNKS, <Py_ssize_t>(6.0 * size * rows / CHUNK_FLOPS))
     while 2 * n <= limit:  # a power of two shares out evenly among 2, 4, 8, ... threads
         n *= 2
     capacity = min(max(SLAB_ELEMENTS // max(columns, 1), SLAB_ROWS_MIN), SLAB_ROWS_MAX, (rows + n - 1) // n)
-    return n, max(16, (capacity + 15) // 16 * 16)
+    capacity = max(16, (capacity + 15) // 16 * 16)
+    return False, n, capacity, 0, columns * capacity
 
 
-cdef void team(Job* job, real* parameters, real* scratch, int64_t stride, int n_threads) noexcept nogil:
+cdef void team(Job* job, real* parameters, real* scratch, int n_threads) noexcept nogil:
     """One parallel region for the whole call."""
     if n_threads == 1:
         run(job, parameters, scratch, 0, 1)
     else:
         with parallel(num_threads=n_threads):
-            run(job, parameters, scratch + stride * threadid(), threadid(), team_size())
+            run(job, parameters, scratch, threadid(), team_size())
 
 
 cdef int train(Job* job, real* parameters, real* scratch, int n_threads) except -1:
@@ -89,25 +98,31 @@ cdef int train(Job* job, real* parameters, real* scratch, int n_threads) except 
     job.barrier = &gate
     job.steps_done, job.status = 0, 0
     with nogil:
-        team(job, parameters, scratch, job.workspace.columns * job.workspace.capacity, n_threads)
+        team(job, parameters, scratch, n_threads)
     free(sums)
     free(bad)
     return 0
 
 
 cdef Job describe(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, const SegmentSpec[::1] segments,
-                  const LossSpec[::1] loss, Py_ssize_t n_chunks, int64_t size):
+                  const LossSpec[::1] loss, bint wide, Py_ssize_t n_chunks, int64_t size):
     cdef Job job
+    cdef Py_ssize_t widest = 0, i
     memset(&job, 0, sizeof(job))
+    for i in range(layers.shape[0]):
+        widest = max(widest, layers[i].n_units)
+    job.wide = wide
+    job.turned_size = n_chunks * workspace[0].capacity * ((widest + PANEL - 1) // PANEL * PANEL)
+    job.scratch_stride = workspace[0].columns * workspace[0].capacity
     job.layers, job.n_layers, job.workspace = &layers[0], <int>layers.shape[0], &workspace[0]
     job.segments, job.n_segments = &segments[0], <int>segments.shape[0]
     job.loss, job.n_chunks, job.size = &loss[0], n_chunks, size
     return job
 
 
-def train_steps(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, const SegmentSpec[::1] segments,
-                const LossSpec[::1] loss, const OptimizerSpec[::1] optimizer, real[::1] parameters,
-                real[::1] gradients, real[::1] state, double[::1] scalars, real[::1] scratch, const real[:, ::1] X,
+def train_steps(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, bint wide, Py_ssize_t n_chunks,
+                const SegmentSpec[::1] segments, const LossSpec[::1] loss, const OptimizerSpec[::1] optimizer,
+                real[::1] parameters, real[::1] gradients, real[::1] state, double[::1] scalars, real[::1] scratch, const real[:, ::1] X,
                 const real[:, ::1] targets, const int32_t[::1] classes, const real[::1] weights,
                 const int64_t[::1] order, Py_ssize_t first, Py_ssize_t last, Py_ssize_t batch_size,
                 const double[::1] rates, int64_t[::1] step, uint64_t seed, real[:, ::1] outputs,
@@ -121,8 +136,7 @@ def train_steps(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace,
     Status 0: done; 1, 2: the loss or the gradient of the next step is not finite, and it was not made; 3: the last
     update overflowed, and the elements concerned kept their value.
     """
-    cdef Job job = describe(layers, workspace, segments, loss, gradients.shape[0] // parameters.shape[0],
-                            parameters.shape[0])
+    cdef Job job = describe(layers, workspace, segments, loss, wide, n_chunks, parameters.shape[0])
     job.optimizer, job.training = &optimizer[0], True
     job.slots_stride = parameters.shape[0]
     job.n_rows, job.batch_size, job.first, job.last, job.step, job.seed = (
@@ -141,14 +155,13 @@ def train_steps(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace,
     return job.steps_done, job.status
 
 
-def loss_and_gradient(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace,
-                      const SegmentSpec[::1] segments, const LossSpec[::1] loss, real[::1] parameters,
+def loss_and_gradient(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, bint wide,
+                      Py_ssize_t n_chunks, const SegmentSpec[::1] segments, const LossSpec[::1] loss, real[::1] parameters,
                       real[::1] gradients, real[::1] scratch, const real[:, ::1] X, const real[:, ::1] targets,
                       const int32_t[::1] classes, const real[::1] weights, bint training, int64_t step, uint64_t seed,
                       int n_threads):
     """(mean loss, penalty) over all rows of X as one minibatch; their gradient in gradients[:p]."""
-    cdef Job job = describe(layers, workspace, segments, loss, gradients.shape[0] // parameters.shape[0],
-                            parameters.shape[0])
+    cdef Job job = describe(layers, workspace, segments, loss, wide, n_chunks, parameters.shape[0])
     cdef double report[3]
     job.training = training
     job.n_rows, job.batch_size, job.first, job.last, job.step, job.seed = X.shape[0], X.shape[0], 0, 1, step, seed

@@ -20,13 +20,9 @@ cdef struct Noise:
     int64_t row
 
 
-# From so many weights on, BLAS with its blocks for every level of cache is faster than our tiles.
-cdef enum:
-    BLAS_WEIGHTS = 1 << 20
-
-
 cdef inline bint by_blas(const LayerSpec* layer) noexcept nogil:
-    return not CNN_VECTORS or <int64_t>layer.n_inputs * layer.n_units >= BLAS_WEIGHTS
+    """Where there are no vector types, BLAS is the faster one, but for narrow layers."""
+    return not CNN_VECTORS and layer.n_inputs >= 8 and layer.n_units >= 8
 
 
 cdef inline const real* layer_input(const LayerSpec* layers, int i, const WorkspaceSpec* workspace,
@@ -50,7 +46,7 @@ cdef inline const real* slab_forward(const LayerSpec* layers, int n_layers, cons
         if layers[i].kind == DENSE:
             dense_forward(&layers[i], workspace, parameters, a, scratch, ld)
         elif noise.training:
-            dropout_forward(&layers[i], i, workspace, a, scratch, rows, ld, noise)
+            dropout_units(&layers[i], i, workspace, a, scratch, 0, layers[i].n_units, rows, ld, noise)
     return layer_input(layers, n_layers, workspace, <const real*>scratch, noise.training)
 
 
@@ -73,18 +69,19 @@ cdef inline void dense_forward(const LayerSpec* layer, const WorkspaceSpec* work
     activation_forward(layer.activation, <const real*>z, output, n * ld, <real>layer.alpha)
 
 
-cdef inline void dropout_forward(const LayerSpec* layer, int index, const WorkspaceSpec* workspace, const real* a,
-                                 real* scratch, Py_ssize_t rows, Py_ssize_t ld, Noise noise) noexcept nogil:
-    """output = a * mask; the mask, zeros and 1 / (1 - rate), is kept for the way back.
+cdef inline void dropout_units(const LayerSpec* layer, int index, const WorkspaceSpec* workspace, const real* a,
+                               real* scratch, Py_ssize_t first, Py_ssize_t end, Py_ssize_t rows, Py_ssize_t ld,
+                               Noise noise) noexcept nogil:
+    """output = a * mask for units first .. end - 1; the mask, zeros and 1 / (1 - rate), is kept for the way back.
 
     Row r of unit u draws number u * 2^34 + r of the layer's stream.
     """
     cdef real* output = scratch + layer.output * workspace.capacity
     cdef real* mask = scratch + layer.saved * workspace.capacity
     cdef Py_ssize_t i, u
-    for u in range(layer.n_units):
+    for u in range(first, end):
         dropout_mask(noise.seed, noise.step, index, (<uint64_t>u << 34) + noise.row, layer.rate, mask + u * ld, rows)
-    for i in range(layer.n_units * ld):
+    for i in range(first * ld, end * ld):
         output[i] = a[i] * mask[i]
 
 

@@ -7,17 +7,14 @@ from libc.math cimport isfinite, sqrt
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from cnn_core.dense cimport Noise, slab_backward, slab_forward
+from cnn_core.dense cimport Noise, layer_input, slab_backward, slab_forward
 from cnn_core.losses cimport loss_block
 from cnn_core.optimizers cimport OptimizerStep, optimizer_begin, optimizer_update
+from cnn_core.team cimport Barrier, barrier
 from cnn_core.tile cimport gather, padded, scatter
 from cnn_core.types cimport LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
-
-cdef extern from "team.h" nogil:
-    ctypedef struct Barrier "cnn_barrier_t":
-        pass
-    void barrier "cnn_barrier"(Barrier*, int)
-    int team_size "cnn_team_size"()
+from cnn_core.wide cimport (PANEL, Slabs, make_slabs, rows_of, turn_panel, wide_backward, wide_delta, wide_dropouts,
+                            wide_passes)
 
 # Elements of the arena that one thread sums and updates at a time: a few buffers of this size stay in L1.
 cdef enum:
@@ -41,8 +38,11 @@ cdef struct Job:
     const LossSpec* loss
     const OptimizerSpec* optimizer      # NULL: only the gradient is wanted
     int64_t size                        # elements of the parameter arena
+    int64_t scratch_stride              # elements between the workspaces of two threads
     int64_t slots_stride                # elements between two slots of the optimizer's state
-    Py_ssize_t n_chunks
+    bint wide                           # units are shared out among the threads (wide.pxd), else rows
+    Py_ssize_t n_chunks                 # parts of a minibatch: chunks with a gradient of their own, or slabs
+    Py_ssize_t turned_size              # wide: elements of the deltas by rows
     Py_ssize_t n_rows                   # of the data
     Py_ssize_t batch_size
     Py_ssize_t first                    # minibatches first .. last - 1 are run
@@ -88,49 +88,96 @@ cdef inline double sum_of_weights(const Job* job, const real* weights, Py_ssize_
     return total
 
 
+cdef inline void take_rows(const Job* job, Py_ssize_t first, Py_ssize_t rows, real* scratch) noexcept nogil:
+    """Gathers rows `first` .. of the epoch's order into a slab: inputs, targets or classes, weights."""
+    cdef const WorkspaceSpec* ws = job.workspace
+    cdef Py_ssize_t n_in = job.layers[0].n_inputs, n_out = job.loss.n_outputs, ld = padded(rows, <const real*>scratch)
+    cdef real* target = scratch + ws.target * ws.capacity
+    gather(rows, ld, n_in, <const real*>job.X, job.n_rows * n_in, job.order, first, scratch + ws.input * ws.capacity)
+    if job.weights != NULL:
+        gather(rows, ld, 1, <const real*>job.weights, job.n_rows, job.order, first, scratch + ws.weight * ws.capacity)
+    if job.classes != NULL:
+        gather_classes(job, first, rows, ld, <int32_t*>target)
+    else:
+        gather(rows, ld, n_out, <const real*>job.targets, job.n_rows * n_out, job.order, first, target)
+
+
+cdef inline double take_loss(const Job* job, const real* output, Py_ssize_t first, Py_ssize_t rows, double scale,
+                             real* scratch) noexcept nogil:
+    """The loss of a slab's outputs, which are kept where that is asked for; dL/d(output) to the delta buffer."""
+    cdef const WorkspaceSpec* ws = job.workspace
+    cdef Py_ssize_t n_out = job.loss.n_outputs, ld = padded(rows, output)
+    cdef const real* target = scratch + ws.target * ws.capacity
+    if job.outputs != NULL:
+        scatter(rows, ld, n_out, output, job.order, first, <real*>job.outputs)
+    return loss_block(job.loss, output, target if job.classes == NULL else NULL,
+                      <const int32_t*>target if job.classes != NULL else NULL,
+                      <const real*>(scratch + ws.weight * ws.capacity) if job.weights != NULL else NULL, scale,
+                      scratch + ws.value * ws.capacity, scratch + ws.delta * ws.capacity, rows, ld)
+
+
 cdef inline void chunk_gradient(const Job* job, const real* parameters, real* scratch, Py_ssize_t chunk,
-                                Py_ssize_t batch_begin, Py_ssize_t batch_rows, int64_t step,
+                                Py_ssize_t batch_begin, Py_ssize_t batch_rows, Noise noise,
                                 double scale) noexcept nogil:
     """Forward, loss and backward of one chunk of a minibatch, in slabs; its loss and its partial gradient."""
-    cdef const WorkspaceSpec* ws = job.workspace
-    cdef int64_t capacity = ws.capacity
-    cdef Py_ssize_t begin = batch_rows * chunk // job.n_chunks
-    cdef Py_ssize_t end = batch_rows * (chunk + 1) // job.n_chunks
-    cdef Py_ssize_t n_in = job.layers[0].n_inputs, n_out = job.loss.n_outputs, first, rows, ld
+    cdef Py_ssize_t begin = batch_rows * chunk // job.n_chunks, end = batch_rows * (chunk + 1) // job.n_chunks, rows
     cdef real* gradient = <real*>job.gradients + chunk * job.size
-    cdef real* target = scratch + ws.target * capacity
-    cdef real* weight = scratch + ws.weight * capacity
-    cdef int32_t* classes = <int32_t*>target
     cdef const real* output
     cdef double loss = 0
     cdef bint add = False
-    cdef Noise noise
-    noise.training, noise.seed, noise.step = job.training, job.seed, step
     if begin == end:  # the last minibatch may have fewer rows than there are chunks
         memset(gradient, 0, job.size * sizeof(real))
     while begin < end:
-        first = batch_begin + begin
-        rows = min(end - begin, capacity)
-        ld = padded(rows, parameters)
+        rows = min(end - begin, <Py_ssize_t>job.workspace.capacity)
         noise.row = begin
-        gather(rows, ld, n_in, <const real*>job.X, job.n_rows * n_in, job.order, first, scratch + ws.input * capacity)
-        if job.weights != NULL:
-            gather(rows, ld, 1, <const real*>job.weights, job.n_rows, job.order, first, weight)
-        if job.classes != NULL:
-            gather_classes(job, first, rows, ld, classes)
-        else:
-            gather(rows, ld, n_out, <const real*>job.targets, job.n_rows * n_out, job.order, first, target)
-        output = slab_forward(job.layers, job.n_layers, ws, parameters, scratch, rows, noise)
-        if job.outputs != NULL:
-            scatter(rows, ld, n_out, output, job.order, first, <real*>job.outputs)
-        loss += loss_block(job.loss, output, <const real*>target if job.classes == NULL else NULL,
-                           <const int32_t*>classes if job.classes != NULL else NULL,
-                           <const real*>weight if job.weights != NULL else NULL, scale,
-                           scratch + ws.value * capacity, scratch + ws.delta * capacity, rows, ld)
-        slab_backward(job.layers, job.n_layers, ws, parameters, scratch, rows, job.training, add, gradient, False)
+        take_rows(job, batch_begin + begin, rows, scratch)
+        output = slab_forward(job.layers, job.n_layers, job.workspace, parameters, scratch, rows, noise)
+        loss += take_loss(job, output, batch_begin + begin, rows, scale, scratch)
+        slab_backward(job.layers, job.n_layers, job.workspace, parameters, scratch, rows, job.training, add, gradient,
+                      False)
         add = True
         begin += rows
     job.chunk_loss[chunk] = loss
+
+
+cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, Py_ssize_t batch_begin,
+                               Py_ssize_t batch_rows, Noise noise, double scale, int thread,
+                               int n_threads) noexcept nogil:
+    """The same of a whole minibatch by the whole team; ends behind a barrier."""
+    cdef const WorkspaceSpec* ws = job.workspace
+    cdef Slabs slabs = make_slabs(ws, batch_rows)
+    cdef int top = job.n_layers - 1
+    cdef Py_ssize_t s, u, rows, ld, n_out = job.loss.n_outputs
+    # The deltas by rows stand behind the workspaces of as many slabs as the largest minibatch has.
+    cdef real* turned = scratch + job.n_chunks * slabs.stride
+    cdef real* own
+    cdef Py_ssize_t mine = slabs.n * thread // n_threads, end = slabs.n * (thread + 1) // n_threads
+    for s in range(mine, end):
+        rows = rows_of(&slabs, s)
+        own = scratch + s * slabs.stride
+        take_rows(job, batch_begin + s * slabs.capacity, rows, own)
+        noise.row = s * slabs.capacity
+        wide_dropouts(job.layers, job.n_layers, 0, ws, own, 0, job.layers[0].n_inputs, rows, padded(rows, parameters),
+                      noise)
+    barrier(job.barrier, n_threads)
+    wide_passes(job.layers, job.n_layers, ws, &slabs, parameters, scratch, noise, job.barrier, thread, n_threads)
+    for s in range(mine, end):
+        rows = rows_of(&slabs, s)
+        ld = padded(rows, parameters)
+        own = scratch + s * slabs.stride
+        job.chunk_loss[s] = take_loss(job, layer_input(job.layers, job.n_layers, ws, <const real*>own, True),
+                                      batch_begin + s * slabs.capacity, rows, scale, own)
+        wide_delta(job.layers, top, ws, own, own + ws.delta * ws.capacity, 0, n_out, ld)
+        u = 0
+        while u < n_out:
+            turn_panel(&slabs, s, u, min(n_out - u, <Py_ssize_t>PANEL), ld,
+                       <const real*>(own + ws.delta * ws.capacity), turned)
+            u += PANEL
+    for s in range(max(mine, slabs.n), job.n_chunks):  # a last minibatch may have fewer slabs
+        job.chunk_loss[s] = 0
+    barrier(job.barrier, n_threads)
+    wide_backward(job.layers, job.n_layers, ws, &slabs, parameters, scratch, turned, job.turned_size,
+                  <real*>job.gradients, job.training, job.barrier, thread, n_threads)
 
 
 cdef inline void gather_classes(const Job* job, Py_ssize_t first, Py_ssize_t rows, Py_ssize_t ld,
@@ -187,7 +234,7 @@ cdef inline void reduce_block(const Job* job, const real* parameters, const Segm
     cdef const real* partial
     cdef real bound
     cdef Py_ssize_t chunk, i
-    for chunk in range(1, job.n_chunks):
+    for chunk in range(1, 1 if job.wide else job.n_chunks):
         partial = <const real*>job.gradients + chunk * job.size + begin
         for i in range(n):
             g[i] += partial[i]
@@ -256,10 +303,12 @@ cdef inline bint any_bad(const Job* job) noexcept nogil:
 cdef inline void run(Job* job, real* parameters, real* scratch, int thread, int n_threads) noexcept nogil:
     """What each thread of the team does: all minibatches of the call, in step with the others."""
     cdef Py_ssize_t batch, begin, end, rows, chunk, done
-    cdef double weight, loss, penalty, norm, shrink
+    cdef double weight, scale, loss, penalty, norm, shrink
+    cdef Noise noise
     cdef double scalars[4]
     cdef OptimizerStep now
     cdef int status = DONE
+    noise.training, noise.seed, noise.row = job.training, job.seed, 0
     if job.optimizer != NULL:
         memcpy(scalars, job.scalars, sizeof(scalars))
     for batch in range(job.first, job.last):
@@ -268,10 +317,15 @@ cdef inline void run(Job* job, real* parameters, real* scratch, int thread, int 
         end = min(begin + job.batch_size, job.n_rows)
         rows = end - begin
         weight = sum_of_weights(job, <const real*>job.weights, begin, end)
-        for chunk in range(job.n_chunks * thread // n_threads, job.n_chunks * (thread + 1) // n_threads):
-            chunk_gradient(job, <const real*>parameters, scratch, chunk, begin, rows, job.step + done + 1,
-                           1 / weight if weight > 0 else 0.0)
-        barrier(job.barrier, n_threads)
+        scale = 1 / weight if weight > 0 else 0.0
+        noise.step = job.step + done + 1
+        if job.wide:
+            wide_gradient(job, <const real*>parameters, scratch, begin, rows, noise, scale, thread, n_threads)
+        else:
+            for chunk in range(job.n_chunks * thread // n_threads, job.n_chunks * (thread + 1) // n_threads):
+                chunk_gradient(job, <const real*>parameters, scratch + thread * job.scratch_stride, chunk, begin, rows,
+                               noise, scale)
+            barrier(job.barrier, n_threads)
         sweep(job, parameters, &now, 1.0, False, thread, n_threads)
         barrier(job.barrier, n_threads)
         # From here on every thread comes to the same conclusions from the same numbers.

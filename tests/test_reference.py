@@ -131,13 +131,13 @@ def test_compiled_steps_equal_the_reference(loss, optimizer, clipping):
         views[key] = parameters[offset : offset + int(np.prod(shape))].reshape(shape)
         views[key][...] = layers[key[0]][key[1]]
     state = {key: np.zeros((built.slots, *view.shape)) for key, view in views.items()}
-    n_chunks, capacity = built.chunks(len(x))
+    cut = built.cut(len(x))
     report = np.zeros((10, 3))
     order = np.tile(np.arange(len(x)), 10)
     done = cnn_core.engine.train_steps(
-        built.layers, built.workspace(capacity), built.segments, built.loss, built.optimizer, parameters,
-        np.zeros(n_chunks * built.size), np.zeros(built.slots * built.size), np.zeros(4),
-        np.zeros(built.workspace_elements(capacity)), np.tile(x, (10, 1)), np.tile(t, (10, 1)), None, np.tile(w, 10),
+        built.layers, cut.workspace, cut.wide, cut.parts, built.segments, built.loss, built.optimizer, parameters,
+        np.zeros(cut.gradients * built.size), np.zeros(built.slots * built.size), np.zeros(4),
+        np.zeros(cut.shared + cut.own), np.tile(x, (10, 1)), np.tile(t, (10, 1)), None, np.tile(w, 10),
         order, 0, 10, len(x), np.full(10, 0.01), np.zeros(1, np.int64), 42, None, report, 1,
     )  # fmt: skip
     assert done == (10, 0)

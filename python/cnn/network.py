@@ -22,6 +22,8 @@ from cnn.plan import build as build_plan
 
 # Arithmetic of one call into the core while predicting: Ctrl-C is looked at between two of them.
 _PIECE_FLOPS = 2e9
+# `backward` keeps a gradient of wide layers for at most so many parts of the rows.
+_MAX_GRADIENTS = 4
 
 
 class Network:
@@ -253,13 +255,13 @@ class Network:
         ['layers.0.biases', 'layers.0.weights']
         """
         rows = data.prepare(X, y, sample_weight, self.loss, self.dtype, self.n_inputs, self.n_outputs)
-        n_chunks, capacity = self.plan.chunks(len(rows))
-        n = threads.for_training(n_threads, n_chunks)
-        gradients = arena.aligned_zeros(n_chunks * self.plan.size, self.dtype)
-        scratch = arena.aligned_zeros(n * self.plan.workspace_elements(capacity), self.dtype)
+        cut = self.plan.cut(len(rows))
+        n = threads.for_training(n_threads, cut.feeds)
+        gradients = arena.aligned_zeros(cut.gradients * self.plan.size, self.dtype)
+        scratch = arena.aligned_zeros(cut.shared + n * cut.own, self.dtype)
         with threads.one_blas_thread():
             loss, penalty = cnn_core.engine.loss_and_gradient(
-                self.plan.layers, self.plan.workspace(capacity), self.plan.segments, self.plan.loss, self.flat,
+                self.plan.layers, cut.workspace, cut.wide, cut.parts, self.plan.segments, self.plan.loss, self.flat,
                 gradients, scratch, rows.X, rows.targets, rows.classes, rows.weights, training, self.step + 1,
                 self.seed, n,
             )  # fmt: skip
@@ -303,7 +305,8 @@ class Network:
         """Raw outputs (n, n_outputs), without the loss's link; what `backward` needs is kept until the next call."""
         X = _check.features("X", X, self.dtype, self.plan.n_inputs)
         out = np.empty((len(X), self.n_outputs), self.dtype)
-        n_chunks, _ = self.plan.chunks(max(len(X), 1))
+        cut = self.plan.cut(max(len(X), 1))
+        n_chunks = min(cut.parts, _MAX_GRADIENTS) if cut.wide else cut.parts
         workspace = self.plan.workspace(-(-len(X) // n_chunks))
         scratch = arena.aligned_zeros(n_chunks * self.plan.columns * int(workspace["capacity"][0]), self.dtype)
         n = threads.for_training(n_threads, n_chunks)
@@ -367,11 +370,12 @@ class Network:
         """(n, n_outputs) of rows that are checked already, in pieces of some ten milliseconds."""
         out = np.empty((len(X), self.n_outputs), self.dtype)
         flops = 2.0 * self.plan.size
-        _, capacity = self.plan.chunks(256)
+        workspace = self.plan.cut(256).workspace
+        capacity = int(workspace["capacity"][0])
         n = threads.for_prediction(n_threads, flops * len(X), -(-len(X) // capacity))
-        scratch = arena.aligned_zeros(n * self.plan.workspace_elements(capacity), self.dtype)
+        scratch = arena.aligned_zeros(n * self.plan.columns * capacity, self.dtype)
         piece = max(int(_PIECE_FLOPS / flops) // (n * capacity), 1) * n * capacity
-        workspace, kind = self.plan.workspace(capacity), self.loss.kind if link else -1
+        kind = self.loss.kind if link else -1
         with threads.one_blas_thread():
             for begin in range(0, len(X), piece):
                 cnn_core.engine.predict(self.plan.layers, workspace, self.flat, scratch, X[begin : begin + piece],

@@ -15,6 +15,7 @@ from cnn.losses import Loss
 from cnn.optimizers import Optimizer
 
 Spec = np.ndarray[Any, Any]
+_WIDE_FLOPS = 2e6  # of a step in wide layers, for each thread: some 20 us, between barriers of 1 us
 _LINE = 16  # elements: every tensor and every buffer begins on a cache line, in float32 and in float64
 
 
@@ -49,9 +50,11 @@ class Plan:
         """Numbers of optimizer state for each parameter."""
         return cnn_core.engine.optimizer_slots(self.optimizer)
 
-    def chunks(self, rows: int) -> tuple[int, int]:
-        """How many parts a minibatch is cut into, and the rows of a slab."""
-        return cnn_core.engine.chunks(self.layers, self.columns, rows)
+    def cut(self, rows: int) -> Cut:
+        """How a minibatch of that many rows is shared out, from sizes alone."""
+        wide, parts, capacity, shared, own = cnn_core.engine.cut(self.layers, self.template, rows)
+        work = 6.0 * self.size * rows
+        return Cut(wide, parts, self.workspace(capacity), shared, own, max(1, int(work / _WIDE_FLOPS)) if wide else parts)
 
     def workspace(self, capacity: int) -> Spec:
         """The layout of a workspace for slabs of up to `capacity` rows."""
@@ -59,8 +62,29 @@ class Plan:
         spec["capacity"] = _round_up(max(capacity, 1))
         return spec
 
-    def workspace_elements(self, capacity: int) -> int:
-        return self.columns * _round_up(max(capacity, 1))
+
+@dataclass(frozen=True)
+class Cut:
+    """The parts of a minibatch: chunks of rows, each with a gradient of its own, or for `wide` layers the slabs.
+
+    The engine needs scratch memory of `shared` elements and `own` for each thread; more threads than `feeds` idle.
+    """
+
+    wide: bool
+    parts: int
+    workspace: Spec
+    shared: int
+    own: int
+    feeds: int
+
+    @property
+    def gradients(self) -> int:
+        """How many gradients are kept at once."""
+        return 1 if self.wide else self.parts
+
+    @property
+    def capacity(self) -> int:
+        return int(self.workspace["capacity"][0])
 
 
 def build(descriptions: Sequence[Layer], n_inputs: int, loss: Loss, optimizer: Optimizer) -> Plan:

@@ -161,11 +161,10 @@ class _Loop:
         self.steps = -(-len(train) // batch)
         self.done_before, self.total = net.step, net.step + total
         self.schedule = schedules.get(net.optimizer.learning_rate)
-        n_chunks, capacity = plan.chunks(batch)
-        self.n_threads = threads.for_training(n_threads, n_chunks)
-        self.workspace = plan.workspace(capacity)
-        self.gradients = arena.aligned_zeros(n_chunks * plan.size, net.dtype)
-        self.scratch = arena.aligned_zeros(self.n_threads * plan.workspace_elements(capacity), net.dtype)
+        self.cut = plan.cut(batch)
+        self.n_threads = threads.for_training(n_threads, self.cut.feeds)
+        self.gradients = arena.aligned_zeros(self.cut.gradients * plan.size, net.dtype)
+        self.scratch = arena.aligned_zeros(self.cut.shared + self.n_threads * self.cut.own, net.dtype)
         self.outputs: Array = np.zeros((len(train), net.n_outputs), net.dtype) if keep_outputs else np.empty((0, 0))
         self.keep_outputs = keep_outputs
         self.report = np.zeros((self.steps, 3))
@@ -198,8 +197,8 @@ class _Loop:
     def _steps(self, begin: int, end: int, order: Array | None) -> int:
         net, plan, rows = self.net, self.net.plan, self.train
         _, status = cnn_core.engine.train_steps(
-            plan.layers, self.workspace, plan.segments, plan.loss, plan.optimizer, net.flat, self.gradients, net.state,
-            net.scalars, self.scratch, rows.X, rows.targets, rows.classes, rows.weights, order, begin, end, self.batch,
+            plan.layers, self.cut.workspace, self.cut.wide, self.cut.parts, plan.segments, plan.loss, plan.optimizer,
+            net.flat, self.gradients, net.state, net.scalars, self.scratch, rows.X, rows.targets, rows.classes, rows.weights, order, begin, end, self.batch,
             self.rates[begin:end], net.counter, net.seed, self.outputs if self.keep_outputs else None,
             self.report[begin:end], self.n_threads,
         )  # fmt: skip

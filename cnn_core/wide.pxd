@@ -1,0 +1,214 @@
+"""A minibatch through wide layers, seen by one thread of a team: units are shared out instead of rows.
+
+All slabs of the minibatch are in memory at once, layer after layer with a barrier in between. Each thread computes some
+panels of units for all rows, so every weight is read once by the whole team and there is one gradient, not one for each
+share of the rows. No sum is cut: no bit depends on the number of threads.
+"""
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
+
+from cnn_core.activations cimport activation_backward, activation_forward
+from cnn_core.dense cimport Noise, dropout_units, layer_input
+from cnn_core.team cimport Barrier, barrier
+from cnn_core.tile cimport padded, product, turn
+from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
+
+cdef enum:
+    PANEL = 64      # units that are computed together
+    DEPTH = 128     # weights of a panel that are copied side by side at a time: 32 kB in float32
+
+
+# The slabs of a minibatch, and the deltas by rows: panel p of units has (rows, PANEL) at turned + p * rows * PANEL.
+cdef struct Slabs:
+    Py_ssize_t n
+    Py_ssize_t rows             # of the minibatch
+    Py_ssize_t capacity         # of a slab
+    Py_ssize_t stride           # elements between the workspaces of two slabs
+    Py_ssize_t turned_rows      # n * capacity
+
+
+cdef inline Slabs make_slabs(const WorkspaceSpec* workspace, Py_ssize_t rows) noexcept nogil:
+    cdef Slabs slabs
+    slabs.rows, slabs.capacity = rows, workspace.capacity
+    slabs.n = (rows + slabs.capacity - 1) // slabs.capacity
+    slabs.stride = workspace.columns * workspace.capacity
+    slabs.turned_rows = slabs.n * slabs.capacity
+    return slabs
+
+
+cdef inline Py_ssize_t rows_of(const Slabs* slabs, Py_ssize_t s) noexcept nogil:
+    return min(slabs.rows - s * slabs.capacity, slabs.capacity)
+
+
+cdef inline void wide_forward(const LayerSpec* layers, int n_layers, int i, const WorkspaceSpec* workspace,
+                              const Slabs* slabs, const real* parameters, real* scratch, Noise noise, int thread,
+                              int n_threads) noexcept nogil:
+    """This thread's panels of dense layer i, and of the dropouts above it, for all slabs."""
+    cdef const LayerSpec* layer = &layers[i]
+    cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs, capacity = workspace.capacity
+    cdef Py_ssize_t panels = (n + PANEL - 1) // PANEL, items = panels * slabs.n
+    cdef Py_ssize_t item = items * thread // n_threads, last = items * (thread + 1) // n_threads
+    cdef Py_ssize_t u, units, s, end, k, depth, j, ld
+    cdef int64_t z_column = layer.output if layer.saved < 0 else layer.saved
+    cdef const real* biases
+    cdef real* z
+    cdef real* own
+    cdef real packed[DEPTH * PANEL]
+    while item < last:
+        u = item // slabs.n * PANEL
+        units = min(n - u, <Py_ssize_t>PANEL)
+        end = min(last - item + item % slabs.n, slabs.n)
+        k = 0
+        while k < m:
+            depth = min(m - k, <Py_ssize_t>DEPTH)
+            # Rows of a wide W lie on the same few lines of the cache; side by side they do not.
+            for j in range(depth):
+                memcpy(packed + j * PANEL, parameters + layer.weights + (k + j) * n + u, units * sizeof(real))
+            biases = parameters + layer.biases + u if layer.biases >= 0 and k == 0 else NULL
+            for s in range(item % slabs.n, end):
+                ld = padded(rows_of(slabs, s), parameters)
+                own = scratch + s * slabs.stride
+                product(units, ld, depth, <const real*>packed, 1, PANEL,
+                        layer_input(layers, i, workspace, <const real*>own, noise.training) + k * ld, ld,
+                        own + z_column * capacity + u * ld, ld, biases, k > 0)
+            k += depth
+        for s in range(item % slabs.n, end):
+            ld = padded(rows_of(slabs, s), parameters)
+            own = scratch + s * slabs.stride
+            z = own + z_column * capacity + u * ld
+            activation_forward(layer.activation, <const real*>z, own + layer.output * capacity + u * ld, units * ld,
+                               <real>layer.alpha)
+            noise.row = s * capacity
+            wide_dropouts(layers, n_layers, i + 1, workspace, own, u, u + units, rows_of(slabs, s), ld, noise)
+        item += end - item % slabs.n
+
+
+cdef inline void wide_dropouts(const LayerSpec* layers, int n_layers, int first, const WorkspaceSpec* workspace,
+                               real* own, Py_ssize_t u, Py_ssize_t end, Py_ssize_t rows, Py_ssize_t ld,
+                               Noise noise) noexcept nogil:
+    """The dropouts that stand directly above a dense layer, or below the first one, for some of its units."""
+    cdef int j = first
+    while noise.training and j < n_layers and layers[j].kind != DENSE:
+        dropout_units(&layers[j], j, workspace, layer_input(layers, j, workspace, <const real*>own, True), own, u, end,
+                      rows, ld, noise)
+        j += 1
+
+
+cdef inline void wide_delta(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, real* own, real* delta,
+                            Py_ssize_t u, Py_ssize_t end, Py_ssize_t ld) noexcept nogil:
+    """delta of some units of dense layer i, from that of its output: delta *= f'(z)."""
+    cdef int64_t kept = layers[i].output if layers[i].saved < 0 else layers[i].saved
+    activation_backward(layers[i].activation, <const real*>(own + kept * workspace.capacity + u * ld), delta + u * ld,
+                        (end - u) * ld, <real>layers[i].alpha)
+
+
+cdef inline void turn_panel(const Slabs* slabs, Py_ssize_t s, Py_ssize_t u, Py_ssize_t units, Py_ssize_t ld,
+                            const real* delta, real* turned) noexcept nogil:
+    """A panel's deltas of one slab, by rows."""
+    turn(units, ld, delta + u * ld, ld, turned + (u // PANEL * slabs.turned_rows + s * slabs.capacity) * PANEL, PANEL)
+
+
+cdef inline void wide_weights(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const Slabs* slabs,
+                              const real* scratch, const real* turned, real* gradient, bint training, int thread,
+                              int n_threads) noexcept nogil:
+    """This thread's blocks of dW = a delta' and db, summed over all slabs."""
+    cdef const LayerSpec* layer = &layers[i]
+    cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs
+    cdef Py_ssize_t blocks = (m + PANEL - 1) // PANEL, items = (n + PANEL - 1) // PANEL * blocks, item, u, v, s, ld
+    cdef const real* panel
+    cdef const real* own
+    for item in range(items * thread // n_threads, items * (thread + 1) // n_threads):
+        u, v = item // blocks * PANEL, item % blocks * PANEL
+        panel = turned + u * slabs.turned_rows
+        for s in range(slabs.n):
+            ld = padded(rows_of(slabs, s), turned)
+            own = scratch + s * slabs.stride
+            product(min(m - v, <Py_ssize_t>PANEL), min(n - u, <Py_ssize_t>PANEL), ld,
+                    layer_input(layers, i, workspace, own, training) + v * ld, ld, 1,
+                    panel + s * slabs.capacity * PANEL, PANEL, gradient + layer.weights + v * n + u, n,
+                    <const real*>NULL, s > 0)
+        if v == 0 and layer.biases >= 0:
+            column_sums(slabs, panel, min(n - u, <Py_ssize_t>PANEL), gradient + layer.biases + u)
+
+
+cdef inline void column_sums(const Slabs* slabs, const real* panel, Py_ssize_t units, real* out) noexcept nogil:
+    """out (units,) = sums over all rows; those of a slab first, which loses less than one long sum."""
+    cdef real part[PANEL]
+    cdef real sums[PANEL]
+    cdef Py_ssize_t s, r, j
+    cdef const real* row
+    for j in range(PANEL):
+        sums[j] = 0
+    for s in range(slabs.n):
+        for j in range(PANEL):
+            part[j] = 0
+        for r in range(rows_of(slabs, s)):
+            row = panel + (s * slabs.capacity + r) * PANEL
+            for j in range(PANEL):
+                part[j] += row[j]
+        for j in range(PANEL):
+            sums[j] += part[j]
+    memcpy(out, sums, units * sizeof(real))
+
+
+cdef inline void wide_inputs(const LayerSpec* layers, int i, int below, const WorkspaceSpec* workspace,
+                             const Slabs* slabs, const real* parameters, real* scratch, int64_t delta_column,
+                             int64_t next_column, real* turned, bint training, int thread,
+                             int n_threads) noexcept nogil:
+    """This thread's panels of W delta, made the deltas of dense layer `below` at once."""
+    cdef const LayerSpec* layer = &layers[i]
+    cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs, capacity = workspace.capacity, items, item, v, end, s, ld, r
+    cdef real* own
+    cdef real* next_delta
+    cdef const real* mask
+    cdef int j
+    items = (m + PANEL - 1) // PANEL * slabs.n
+    for item in range(items * thread // n_threads, items * (thread + 1) // n_threads):
+        v, s = item // slabs.n * PANEL, item % slabs.n
+        end = min(m, v + PANEL)
+        ld = padded(rows_of(slabs, s), parameters)
+        own = scratch + s * slabs.stride
+        next_delta = own + next_column * capacity
+        product(end - v, ld, n, parameters + layer.weights + v * n, n, 1, <const real*>(own + delta_column * capacity),
+                ld, next_delta + v * ld, ld, <const real*>NULL, False)
+        if training:
+            for j in range(i - 1, below, -1):
+                mask = own + layers[j].saved * capacity
+                for r in range(v * ld, end * ld):
+                    next_delta[r] *= mask[r]
+        wide_delta(layers, below, workspace, own, next_delta, v, end, ld)
+        turn_panel(slabs, s, v, end - v, ld, <const real*>next_delta, turned)
+
+
+cdef inline void wide_passes(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace, const Slabs* slabs,
+                             const real* parameters, real* scratch, Noise noise, Barrier* gate, int thread,
+                             int n_threads) noexcept nogil:
+    """Forward through all layers, the rows being gathered; ends behind a barrier."""
+    cdef int i
+    for i in range(n_layers):
+        if layers[i].kind == DENSE:
+            wide_forward(layers, n_layers, i, workspace, slabs, parameters, scratch, noise, thread, n_threads)
+            barrier(gate, n_threads)
+
+
+cdef inline void wide_backward(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
+                               const Slabs* slabs, const real* parameters, real* scratch, real* turned,
+                               Py_ssize_t turned_size, real* gradient, bint training, Barrier* gate, int thread,
+                               int n_threads) noexcept nogil:
+    """gradient = dL/dparameters, from the last layer's deltas, by units and turned; ends behind a barrier."""
+    cdef int64_t delta = workspace.delta, next_delta = workspace.delta_next
+    cdef real* other = turned + turned_size
+    cdef int i = n_layers - 1, below
+    while i >= 0:
+        below = i - 1
+        while below >= 0 and layers[below].kind != DENSE:
+            below -= 1
+        wide_weights(layers, i, workspace, slabs, <const real*>scratch, <const real*>turned, gradient, training,
+                     thread, n_threads)
+        if below >= 0:
+            wide_inputs(layers, i, below, workspace, slabs, parameters, scratch, delta, next_delta, other, training,
+                        thread, n_threads)
+        barrier(gate, n_threads)
+        delta, next_delta = next_delta, delta
+        turned, other = other, turned
+        i = below
