@@ -7,7 +7,7 @@ Its regressor has no activation on the output: there it has less to do, and its 
 from __future__ import annotations
 
 import numpy as np
-from networks import Parameters, Problem
+from networks import Network, Parameters, Problem
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 VARIANTS = ("partial_fit",)
@@ -50,5 +50,5 @@ class Trainer:
         return [(W.copy(), b.copy()) for W, b in zip(self.net.coefs_, self.net.intercepts_, strict=True)]
 
 
-def comparable(problem: Problem) -> bool:
-    return problem.network.output_activation == "identity"
+def comparable(network: Network) -> bool:
+    return network.output_activation == "identity"
