@@ -24,7 +24,7 @@ from peers import MODULES
 from worker import Worker
 
 SETTLE = 0.05  # idle threads of the contestant before may still spin
-TOLERANCE = 1e-3  # of losses after an epoch, relative: float32 in another order of summation
+TOLERANCE = 1e-4  # of losses after an epoch, relative: float32 in another order of summation
 Line = dict[str, Any]
 
 

@@ -6,7 +6,8 @@ import importlib
 import multiprocessing
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -22,7 +23,8 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe()
         self.process = context.Process(target=_serve, args=(other, peer, threads), daemon=True)
-        self.process.start()
+        with _limits(threads):
+            self.process.start()
         other.close()
         self.absent: str | None = self._receive()
 
@@ -53,10 +55,24 @@ class Worker:
         self.process.join()
 
 
-def _serve(pipe: Connection, peer: str, threads: int) -> None:
+@contextmanager
+def _limits(threads: int) -> Iterator[None]:
+    """A child started meanwhile inherits them: libraries read both as they are loaded, before any code of ours runs."""
+    environment = dict(os.environ)
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
-    if hasattr(os, "sched_setaffinity"):  # the only limit that every library heeds
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    if cores is not None:  # the only limit that every library heeds
+        os.sched_setaffinity(0, sorted(cores)[:threads])
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+        if cores is not None:
+            os.sched_setaffinity(0, cores)
+
+
+def _serve(pipe: Connection, peer: str, threads: int) -> None:
     from peers import MODULES
 
     try:

@@ -21,7 +21,7 @@ class Trainer:
         self.X = problem.X
         self.y = problem.y.astype(problem.X.dtype) if network.loss == "mse" else problem.y
         self.arguments = {"batch_size": network.batch_size, "shuffle": False, "verbose": 0, "metrics": ()}
-        self.arguments["n_threads"] = threads
+        self.arguments["n_threads"] = 1 if threads == 1 else None  # None: as many as the work can feed
 
     def epoch(self) -> None:
         self.net.fit(self.X, self.y, epochs=1, **self.arguments)
