@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class Network:
     @property
     def flops(self) -> int:
         """Of the matrix products of one step: forward, weight gradient, and input gradient above the first layer."""
-        products = [m * n for m, n in zip(self.sizes, self.sizes[1:], strict=False)]
+        products = [m * n for m, n in pairwise(self.sizes)]
         return 2 * self.batch_size * (3 * sum(products) - products[0])
 
     def activations(self) -> list[str]:
@@ -80,7 +81,7 @@ def problem(network: Network) -> Problem:
     score += rng.standard_normal(score.shape, np.float32)
     y = score.argmax(1) if network.loss == "cross_entropy" else 0.5 + 0.25 * np.tanh(score[:, 0])
     parameters = []
-    for m, n in zip(network.sizes, network.sizes[1:], strict=False):
+    for m, n in pairwise(network.sizes):
         bound = np.sqrt(6 / (m + n))  # Glorot & Bengio 2010
         parameters.append((rng.uniform(-bound, bound, (m, n)).astype(np.float32), np.zeros(n, np.float32)))
     return Problem(network, X, y, parameters)

@@ -17,16 +17,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+from cnn import layers, losses, optimizers, plan
+from cnn.arena import aligned_zeros
 from threadpoolctl import threadpool_limits
 
 import cnn_core
-from cnn import layers, losses, optimizers, plan
-from cnn.arena import aligned_zeros
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -100,7 +101,7 @@ class Bench:
             p = network_plan(network)
             n_chunks, capacity = p.chunks(network.batch_size)
             rows = min(capacity, -(-network.batch_size // n_chunks))
-            for i, (m, n) in enumerate(zip(network.sizes, network.sizes[1:], strict=False)):
+            for i, (m, n) in enumerate(pairwise(network.sizes)):
                 a, w, d = self.normal(rows, m), self.normal(m, n), self.normal(rows, n)
                 cases = {
                     "forward": (False, False, a, w, self.zeros(rows, n)),
@@ -200,16 +201,17 @@ def main() -> int:
         try:
             kernels = build(Path(folder))
         except (ImportError, subprocess.CalledProcessError) as error:
-            print(f"kernels.pyx can't be built (it needs Cython, setuptools and a C compiler): {error}", file=sys.stderr)
+            print(f"can't build kernels.pyx; it needs Cython, setuptools and a C compiler: {error}", file=sys.stderr)
             return 1
     about = machine.description()
     with threadpool_limits(1, user_api="blas"):
         bench = Bench(kernels, options.dtype, options.seconds)
         print(f"{about['cpu']}, {cnn_core.isa}, {options.dtype}: peak of one core {bench.peak / 1e9:.1f} GFLOP/s")
         lines = []
+        head = {"benchmark": "kernels", "dtype": options.dtype, "peak_gflops": bench.peak / 1e9}
         for group in options.only:
             for result in getattr(bench, group)():
-                lines.append({"benchmark": "kernels", "dtype": options.dtype, "peak_gflops": bench.peak / 1e9, **result})
+                lines.append({**head, **result})
                 number = (
                     f"{result['gflops']:8.1f} GFLOP/s  {result['share']:4.0%} of peak"
                     if "gflops" in result

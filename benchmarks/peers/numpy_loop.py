@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from networks import Parameters, Problem
 
@@ -27,8 +29,8 @@ class Trainer:
         self.update = {"sgd": self._sgd, "adam": self._adam}[network.optimizer]
 
     def _views(self, flat: np.ndarray) -> Parameters:
-        views, at, sizes = [], 0, self.network.sizes
-        for m, n in zip(sizes, sizes[1:], strict=False):
+        views, at = [], 0
+        for m, n in pairwise(self.network.sizes):
             views.append((flat[at : at + m * n].reshape(m, n), flat[at + m * n : at + (m + 1) * n]))
             at += (m + 1) * n
         return views
