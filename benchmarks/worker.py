@@ -98,6 +98,7 @@ class _Contestant:
         self.module, self.threads = module, threads
         self.trainer: Any = None
         self.n_batches = 0
+        self.epoch_seconds = 0.0
 
     def prepare(self, name: str) -> dict[str, Any]:
         from networks import NETWORKS, loss, problem
@@ -113,6 +114,7 @@ class _Contestant:
             trials[variant] = _seconds_per_epoch(trainer.epoch, TRIAL_SECONDS)
             if trials[variant] == min(trials.values()):
                 self.trainer, variant_loss, best = trainer, after, variant
+        self.epoch_seconds = trials[best]
         return {
             "variant": best,
             "loss": variant_loss,
@@ -121,8 +123,8 @@ class _Contestant:
         }
 
     def measure(self, seconds: float) -> float:
-        # Others have had the caches since the last round; where an epoch is long, that is nothing.
-        _seconds_per_epoch(self.trainer.epoch, seconds / 10)
+        if self.epoch_seconds < seconds:  # others have had the caches since; to a long epoch that is nothing
+            _seconds_per_epoch(self.trainer.epoch, seconds / 10)
         return _seconds_per_epoch(self.trainer.epoch, seconds) / self.n_batches
 
 

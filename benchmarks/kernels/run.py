@@ -13,7 +13,6 @@ import argparse
 import importlib.util
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -28,6 +27,13 @@ from cnn.arena import aligned_zeros
 from threadpoolctl import threadpool_limits
 
 import cnn_core
+
+try:
+    from Cython.Build import cythonize
+    from setuptools import Distribution, Extension
+    from setuptools.errors import CCompilerError, PlatformError
+except ImportError as missing:
+    sys.exit(f"this benchmark compiles itself and needs Cython and setuptools: {missing}")
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -51,9 +57,6 @@ def flags() -> list[str]:
 
 def build(folder: Path) -> ModuleType:
     """The compiled kernels.pyx, against the .pxd files that lie beside the imported `cnn_core`."""
-    from Cython.Build import cythonize
-    from setuptools import Distribution, Extension
-
     for name in ("kernels.pyx", "timing.h"):
         shutil.copy(HERE / name, folder)
     extension = Extension("kernels", [str(folder / "kernels.pyx")], extra_compile_args=flags())
@@ -200,8 +203,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         try:
             kernels = build(Path(folder))
-        except (ImportError, subprocess.CalledProcessError) as error:
-            print(f"can't build kernels.pyx; it needs Cython, setuptools and a C compiler: {error}", file=sys.stderr)
+        except (CCompilerError, PlatformError) as error:
+            print(f"this benchmark needs a C compiler: {error}", file=sys.stderr)
             return 1
     about = machine.description()
     with threadpool_limits(1, user_api="blas"):
