@@ -32,10 +32,17 @@ def version(distribution: str) -> str | None:
         return None
 
 
-def description() -> dict[str, str | int | None]:
+def load() -> float | None:
+    """Runnable threads of the last minute. On a busy machine teams of threads that spin hold each other up a
+    thousandfold, whoever's they are."""
+    return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+
+
+def description() -> dict[str, str | int | float | None]:
     return {
         "cpu": cpu_model(),
         "cores": cores(),
+        "load": load(),
         "isa": cnn_core.isa,
         "system": platform.platform(terse=True),
         "python": platform.python_version(),

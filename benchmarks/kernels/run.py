@@ -209,7 +209,8 @@ def main() -> int:
     about = machine.description()
     with threadpool_limits(1, user_api="blas"):
         bench = Bench(kernels, options.dtype, options.seconds)
-        print(f"{about['cpu']}, {cnn_core.isa}, {options.dtype}: peak of one core {bench.peak / 1e9:.1f} GFLOP/s")
+        print(f"{about['cpu']}, load {about['load']}, {cnn_core.isa}, {options.dtype}: "
+              f"peak of one core {bench.peak / 1e9:.1f} GFLOP/s")  # fmt: skip
         lines = []
         head = {"benchmark": "kernels", "dtype": options.dtype, "peak_gflops": bench.peak / 1e9}
         for group in options.only:
