@@ -4,9 +4,10 @@ The arrays stay in cache, as they do within a training step. Compiled by run.py,
 """
 from libc.stdint cimport int32_t, uint64_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
-from cnn_core cimport activations, blas, losses, optimizers, random
-from cnn_core.step cimport Job, count_blocks, run
+from cnn_core cimport activations, blas, losses, optimizers, random, tile
+from cnn_core.step cimport Barrier, Job, count_blocks, run
 from cnn_core.types cimport LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
 
 cdef extern from "timing.h":
@@ -54,13 +55,41 @@ def fma_peak(bint double_precision, double seconds):
     return flops / t.best
 
 
-def gemm(bint transpose_a, bint transpose_b, real[:, ::1] a, real[:, ::1] b, real[:, ::1] c, double seconds):
-    cdef Py_ssize_t k = a.shape[0] if transpose_a else a.shape[1]
+cdef enum Product:
+    FORWARD
+    WEIGHTS
+    INPUTS
+
+
+def layer_product(int kind, bint by_blas, real[:, ::1] w, real[:, ::1] a, real[:, ::1] d, real[::1] spare,
+                  double seconds):
+    """One of a dense layer's products, as dense.pxd calls it: by BLAS or by the tiles of the core.
+
+    FORWARD d = w' a, WEIGHTS w = a d', INPUTS a = w d, for w (inputs, units), slabs a (inputs, ld) and d (units, ld).
+    """
+    cdef Py_ssize_t m = w.shape[0], n = w.shape[1], ld = a.shape[1], turned
+    cdef const real* ww = &w[0, 0]
+    cdef const real* aa = &a[0, 0]
+    cdef const real* dd = &d[0, 0]
     cdef Timer t = timer(seconds)
+    turned = tile.padded(n, ww)
     while more(&t):
         for _ in range(t.repeats):
-            blas.gemm(transpose_a, transpose_b, c.shape[0], c.shape[1], k, <const real*>&a[0, 0], a.shape[1],
-                      <const real*>&b[0, 0], b.shape[1], <real>0, &c[0, 0], c.shape[1])
+            if by_blas and kind == FORWARD:
+                blas.gemm(True, False, n, ld, m, ww, n, aa, ld, <real>0, &d[0, 0], ld)
+            elif by_blas and kind == WEIGHTS:
+                blas.gemm(False, True, m, n, ld, aa, ld, dd, ld, <real>0, &w[0, 0], n)
+            elif by_blas:
+                blas.gemm(False, False, m, ld, n, ww, n, dd, ld, <real>0, &a[0, 0], ld)
+            elif kind == FORWARD:
+                tile.product(n, ld, m, ww, 1, n, aa, ld, &d[0, 0], ld, <const real*>NULL, False)
+            elif kind == WEIGHTS and n < tile.lanes(ww):
+                tile.dots(m, n, ld, aa, ld, dd, ld, &w[0, 0], n, False)
+            elif kind == WEIGHTS:
+                tile.turn(n, ld, dd, ld, &spare[0], turned)
+                tile.product(m, n, ld, aa, ld, 1, <const real*>&spare[0], turned, &w[0, 0], n, <const real*>NULL, False)
+            else:
+                tile.product(m, ld, n, ww, n, 1, dd, ld, &a[0, 0], ld, <const real*>NULL, False)
     return t.best
 
 
@@ -92,6 +121,7 @@ def activation_backward(int kind, const real[::1] z, real[::1] a, real[::1] delt
 
 def loss_block(const LossSpec[::1] spec, const real[:, ::1] outputs, const real[:, ::1] targets,
                const int32_t[::1] classes, real[:, ::1] value, real[:, ::1] delta, double seconds):
+    """Slabs by features: (outputs, rows), rows being whole vectors."""
     cdef const real* target = NULL
     cdef const int32_t* labels = NULL
     cdef Timer t
@@ -103,7 +133,7 @@ def loss_block(const LossSpec[::1] spec, const real[:, ::1] outputs, const real[
     while more(&t):
         for _ in range(t.repeats):
             losses.loss_block(&spec[0], &outputs[0, 0], target, labels, <const real*>NULL, 1.0, &value[0, 0],
-                              &delta[0, 0], outputs.shape[0])
+                              &delta[0, 0], outputs.shape[1], outputs.shape[1])
             bench_fence()
     return t.best
 
@@ -137,8 +167,11 @@ def epoch(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, const
           const int32_t[::1] classes, Py_ssize_t batch_size, const double[::1] rates, double seconds):
     """All minibatches once, as one thread of a training call runs them."""
     cdef double[4] scalars = [0, 0, 0, 0]
+    cdef Barrier gate
     cdef Timer t
     cdef Job job
+    memset(&gate, 0, sizeof(gate))
+    job.barrier = &gate
     job.layers, job.n_layers, job.workspace = &layers[0], <int>layers.shape[0], &workspace[0]
     job.segments, job.n_segments = &segments[0], <int>segments.shape[0]
     job.loss, job.optimizer, job.training = &loss[0], &optimizer[0], True

@@ -2,7 +2,7 @@
 
     python benchmarks/kernels/run.py [--json out.jsonl]
 
-GEMM at the shapes of six networks, activations, losses, optimizers, the dropout mask and whole training steps, as
+The products of six networks' layers, activations, losses, optimizers, the dropout mask and whole training steps, as
 GFLOP/s, share of the peak of multiply-adds measured in the same run, and ns per element. The extension is built for
 each run, in a temporary folder, with the flags of the engine that `cnn_core` has chosen (CNN_ISA chooses another).
 """
@@ -59,10 +59,12 @@ def build(folder: Path) -> ModuleType:
     """The compiled kernels.pyx, against the .pxd files that lie beside the imported `cnn_core`."""
     for name in ("kernels.pyx", "timing.h"):
         shutil.copy(HERE / name, folder)
-    extension = Extension("kernels", [str(folder / "kernels.pyx")], extra_compile_args=flags())
+    core = Path(cnn_core.__file__).parent
+    extension = Extension(
+        "kernels", [str(folder / "kernels.pyx")], include_dirs=[str(core)], extra_compile_args=flags()
+    )
     directives = {"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True}
-    core = str(Path(cnn_core.__file__).parents[1])
-    (extension,) = cythonize([extension], include_path=[core], compiler_directives=directives, quiet=True)
+    (extension,) = cythonize([extension], include_path=[str(core.parent)], compiler_directives=directives, quiet=True)
     command = Distribution({"ext_modules": [extension]}).get_command_obj("build_ext")
     command.build_lib = command.build_temp = str(folder)
     command.ensure_finalized()
@@ -98,24 +100,19 @@ class Bench:
     def elements(self, kernel: str, case: str, seconds: float, n: int) -> Result:
         return {"kernel": kernel, "case": case, "us": 1e6 * seconds, "ns_per_element": 1e9 * seconds / n}
 
-    def gemm(self) -> Iterator[Result]:
+    def products(self) -> Iterator[Result]:
         """Forward, weight gradient and input gradient of each layer, with the rows that a slab has."""
         for network in NETWORKS.values():
-            p = network_plan(network)
-            n_chunks, capacity = p.chunks(network.batch_size)
+            n_chunks, capacity = network_plan(network).chunks(network.batch_size)
             rows = min(capacity, -(-network.batch_size // n_chunks))
+            ld = cnn_core.engine.row_stride(rows, self.zeros(1))
             for i, (m, n) in enumerate(pairwise(network.sizes)):
-                a, w, d = self.normal(rows, m), self.normal(m, n), self.normal(rows, n)
-                cases = {
-                    "forward": (False, False, a, w, self.zeros(rows, n)),
-                    "weights": (True, False, a, d, self.zeros(m, n)),
-                    "inputs": (False, True, d, w, self.zeros(rows, m)),
-                }
-                for name, arguments in cases.items():
-                    if i > 0 or name != "inputs":
-                        best = self.kernels.gemm(*arguments, self.seconds)
-                        case = f"{network.name}: {name} {rows} rows, {m} to {n}"
-                        yield self.arithmetic("gemm", case, best, 2 * rows * m * n)
+                arrays = self.normal(m, n), self.normal(m, ld), self.normal(n, ld), self.zeros((n + 64) * ld)
+                for kind, name in enumerate(("forward", "weights", "inputs")[: 2 + (i > 0)]):
+                    for way in ("blas", "tile"):
+                        best = self.kernels.layer_product(kind, way == "blas", *arrays, self.seconds)
+                        case = f"{network.name}: {name}, {m} to {n}, {rows} rows"
+                        yield self.arithmetic(way, case, best, 2 * rows * m * n)
 
     def activations(self) -> Iterator[Result]:
         z, a, delta = 2 * self.normal(ELEMENTS), self.zeros(ELEMENTS), self.zeros(ELEMENTS)
@@ -131,10 +128,10 @@ class Bench:
             spec = np.zeros(1, cnn_core.loss_dtype)
             spec["kind"], spec["n_outputs"], spec["parameter"] = kind, k, 0.5
             classes = self.rng.integers(0, k, rows).astype(np.int32) if k > 1 else None
-            targets = None if k > 1 else (self.normal(rows, k) > 0).astype(self.dtype)
-            value, delta = self.zeros(rows, k), self.zeros(rows, k)
+            targets = None if k > 1 else (self.normal(k, rows) > 0).astype(self.dtype)
+            value, delta = self.zeros(k, rows), self.zeros(k, rows)
             best = self.kernels.loss_block(
-                spec, self.normal(rows, k), targets, classes, value, delta, self.seconds
+                spec, self.normal(k, rows), targets, classes, value, delta, self.seconds
             )
             yield self.elements("loss", f"{kind.name.lower()} ({rows}, {k})", best, ELEMENTS)
 
@@ -197,7 +194,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write one JSON line for each measurement there")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--seconds", type=float, default=0.05, help="for each measurement (default %(default)s)")
-    groups = ["gemm", "activations", "losses", "optimizers", "dropout", "steps"]
+    groups = ["products", "activations", "losses", "optimizers", "dropout", "steps"]
     parser.add_argument("--only", nargs="+", choices=groups, default=groups)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
