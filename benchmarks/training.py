@@ -91,7 +91,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=machine.cores(), help="what 'all' means (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.2, help="a round of a contestant (default %(default)s)")
-    parser.add_argument("--json", type=Path, help="write one JSON line for each network and contestant there")
+    parser.add_argument("--json", type=Path, help="append one JSON line for each network and contestant")
     options = parser.parse_args()
     about = machine.description()
     print(", ".join(f"{key} {value}" for key, value in about.items()), flush=True)
@@ -104,11 +104,12 @@ def main() -> int:
                   f"{line['us']:>13.2f} us (median {line['us_median']:.2f}) {line['gflops']:7.1f} GFLOP/s, "
                   f"{line['ratio']:6.2f} x cnn, loss {line['loss']:.6f} {agreement}", flush=True)  # fmt: skip
             lines.append(line)
+            if options.json:
+                with options.json.open("a") as out:
+                    out.write(json.dumps({**line, "machine": about}) + "\n")
     for worker in workers:
         worker.stop()
     report(lines)
-    if options.json:
-        options.json.write_text("".join(json.dumps({**line, "machine": about}) + "\n" for line in lines))
     return 0 if all(line["agrees"] is not False for line in lines) else 1
 
 
