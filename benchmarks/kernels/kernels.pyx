@@ -1,0 +1,210 @@
+"""Times the kernels of the installed `cnn_core` in C: each function returns the best seconds per call.
+
+The arrays stay in cache, as they do within a training step. Compiled by run.py, which also says what is measured.
+"""
+from libc.stdint cimport int32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from cnn_core cimport activations, blas, losses, optimizers, random, tile
+from cnn_core.step cimport Barrier, Job, count_blocks, run
+from cnn_core.types cimport LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
+
+cdef extern from "timing.h":
+    double bench_now() noexcept nogil
+    void bench_fence() noexcept nogil
+    double bench_fma_float(long n) noexcept nogil
+    double bench_fma_double(long n) noexcept nogil
+
+
+# Repeats a kernel in batches, each long enough for the clock, until the time is up; keeps the best batch.
+cdef struct Timer:
+    double end
+    double began
+    double best
+    Py_ssize_t repeats
+
+
+cdef Timer timer(double seconds) noexcept nogil:
+    cdef Timer t
+    t.best, t.repeats, t.began = 1e30, 0, bench_now()
+    t.end = t.began + seconds
+    return t
+
+
+cdef bint more(Timer* t) noexcept nogil:
+    """Ends a batch and says whether to run another, of t.repeats calls."""
+    cdef double now = bench_now(), batch = now - t.began
+    if t.repeats == 0:
+        t.repeats = 1
+    elif batch < 1e-4:
+        t.repeats *= 2
+    else:
+        t.best = min(t.best, batch / t.repeats)
+    t.began = bench_now()
+    return now < t.end or t.best > 1e29
+
+
+def fma_peak(bint double_precision, double seconds):
+    """FLOP/s of one core: independent multiply-adds in the instruction set of this build, nothing else."""
+    cdef Timer t = timer(seconds)
+    cdef double flops = 0
+    while more(&t):
+        for _ in range(t.repeats):
+            flops = bench_fma_double(1000) if double_precision else bench_fma_float(1000)
+    return flops / t.best
+
+
+cdef enum Product:
+    FORWARD
+    WEIGHTS
+    INPUTS
+
+
+def layer_product(int kind, bint by_blas, real[:, ::1] w, real[:, ::1] a, real[:, ::1] d, real[::1] spare,
+                  double seconds):
+    """One of a dense layer's products, as dense.pxd calls it: by BLAS or by the tiles of the core.
+
+    FORWARD d = w' a, WEIGHTS w = a d', INPUTS a = w d, for w (inputs, units), slabs a (inputs, ld) and d (units, ld).
+    """
+    cdef Py_ssize_t m = w.shape[0], n = w.shape[1], ld = a.shape[1], turned
+    cdef const real* ww = &w[0, 0]
+    cdef const real* aa = &a[0, 0]
+    cdef const real* dd = &d[0, 0]
+    cdef Timer t = timer(seconds)
+    turned = tile.padded(n, ww)
+    while more(&t):
+        for _ in range(t.repeats):
+            if by_blas and kind == FORWARD:
+                blas.gemm(True, False, n, ld, m, ww, n, aa, ld, <real>0, &d[0, 0], ld)
+            elif by_blas and kind == WEIGHTS:
+                blas.gemm(False, True, m, n, ld, aa, ld, dd, ld, <real>0, &w[0, 0], n)
+            elif by_blas:
+                blas.gemm(False, False, m, ld, n, ww, n, dd, ld, <real>0, &a[0, 0], ld)
+            elif kind == FORWARD:
+                tile.product(n, ld, m, ww, 1, n, aa, ld, &d[0, 0], ld, <const real*>NULL, False)
+            elif kind == WEIGHTS and n < tile.lanes(ww):
+                tile.dots(m, n, ld, aa, ld, dd, ld, &w[0, 0], n, False)
+            elif kind == WEIGHTS:
+                tile.turn(n, ld, dd, ld, &spare[0], turned)
+                tile.product(m, n, ld, aa, ld, 1, <const real*>&spare[0], turned, &w[0, 0], n, <const real*>NULL, False)
+            else:
+                tile.product(m, ld, n, ww, n, 1, dd, ld, &a[0, 0], ld, <const real*>NULL, False)
+    return t.best
+
+
+def activation_forward(int kind, const real[::1] z, real[::1] a, double seconds):
+    cdef real alpha = <real>activations.activation_default_alpha(kind)
+    cdef Timer t = timer(seconds)
+    while more(&t):
+        for _ in range(t.repeats):
+            activations.activation_forward(kind, &z[0], &a[0], z.shape[0], alpha)
+            bench_fence()
+    return t.best
+
+
+def activation_backward(int kind, const real[::1] z, real[::1] a, real[::1] delta, double seconds):
+    """delta should be 0: it is multiplied again and again, and any other number would end among the denormals."""
+    cdef real alpha = <real>activations.activation_default_alpha(kind)
+    cdef const real* saved = &z[0]
+    cdef Timer t
+    if not activations.activation_keeps_input(kind):
+        activations.activation_forward(kind, &z[0], &a[0], z.shape[0], alpha)
+        saved = &a[0]
+    t = timer(seconds)
+    while more(&t):
+        for _ in range(t.repeats):
+            activations.activation_backward(kind, saved, &delta[0], z.shape[0], alpha)
+            bench_fence()
+    return t.best
+
+
+def loss_block(const LossSpec[::1] spec, const real[:, ::1] outputs, const real[:, ::1] targets,
+               const int32_t[::1] classes, real[:, ::1] value, real[:, ::1] delta, double seconds):
+    """Slabs by features: (outputs, rows), rows being whole vectors."""
+    cdef const real* target = NULL
+    cdef const int32_t* labels = NULL
+    cdef Timer t
+    if classes is None:
+        target = &targets[0, 0]
+    else:
+        labels = &classes[0]
+    t = timer(seconds)
+    while more(&t):
+        for _ in range(t.repeats):
+            losses.loss_block(&spec[0], &outputs[0, 0], target, labels, <const real*>NULL, 1.0, &value[0, 0],
+                              &delta[0, 0], outputs.shape[1], outputs.shape[1])
+            bench_fence()
+    return t.best
+
+
+def optimizer_update(const OptimizerSpec[::1] spec, real[::1] theta, const real[::1] gradient, real[::1] state,
+                     double[::1] scalars, double seconds):
+    cdef optimizers.OptimizerStep now = optimizers.optimizer_begin(&spec[0], 1, 1e-6, &scalars[0])
+    cdef Timer t = timer(seconds)
+    while more(&t):
+        for _ in range(t.repeats):
+            optimizers.optimizer_update(&spec[0], &now, 1.0, 1.0, &theta[0], &gradient[0], &state[0], theta.shape[0],
+                                        theta.shape[0])
+            bench_fence()
+    return t.best
+
+
+def dropout_mask(real[::1] mask, double seconds):
+    cdef uint64_t step = 0
+    cdef Timer t = timer(seconds)
+    while more(&t):
+        for _ in range(t.repeats):
+            step += 1
+            random.dropout_mask(1, step, 0, 0, 0.5, &mask[0], mask.shape[0])
+            bench_fence()
+    return t.best
+
+
+def epoch(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, const SegmentSpec[::1] segments,
+          const LossSpec[::1] loss, const OptimizerSpec[::1] optimizer, real[::1] parameters, real[::1] gradients,
+          real[::1] state, real[::1] scratch, const real[:, ::1] X, const real[:, ::1] targets,
+          const int32_t[::1] classes, Py_ssize_t batch_size, const double[::1] rates, double seconds):
+    """All minibatches once, as one thread of a training call runs them."""
+    cdef double[4] scalars = [0, 0, 0, 0]
+    cdef Barrier gate
+    cdef Timer t
+    cdef Job job
+    memset(&gate, 0, sizeof(gate))
+    job.barrier = &gate
+    job.layers, job.n_layers, job.workspace = &layers[0], <int>layers.shape[0], &workspace[0]
+    job.segments, job.n_segments = &segments[0], <int>segments.shape[0]
+    job.loss, job.optimizer, job.training = &loss[0], &optimizer[0], True
+    job.size = job.slots_stride = parameters.shape[0]
+    job.n_chunks = gradients.shape[0] // parameters.shape[0]
+    job.n_rows, job.batch_size, job.first, job.last = X.shape[0], batch_size, 0, rates.shape[0]
+    job.step, job.seed, job.status, job.steps_done = 0, 0, 0, 0
+    job.X = &X[0, 0]
+    job.targets, job.classes = NULL, NULL
+    if classes is None:
+        job.targets = &targets[0, 0]
+    else:
+        job.classes = &classes[0]
+    job.weights, job.order, job.outputs = NULL, NULL, NULL
+    job.gradients, job.state = &gradients[0], &state[0]
+    job.scalars, job.rates = scalars, &rates[0]
+    job.n_blocks = count_blocks(job.segments, job.n_segments)
+    job.block_bad = <int*>calloc(job.n_blocks + 1, sizeof(int))
+    job.chunk_loss = <double*>calloc(job.n_chunks + 2 * job.n_blocks + 3 * rates.shape[0], sizeof(double))
+    if job.block_bad == NULL or job.chunk_loss == NULL:
+        free(job.block_bad)
+        free(job.chunk_loss)
+        raise MemoryError("no memory for the sums of a training step")
+    job.block_norm = job.chunk_loss + job.n_chunks
+    job.block_penalty = job.block_norm + job.n_blocks
+    job.report = job.block_penalty + job.n_blocks
+    t = timer(seconds)
+    while more(&t):
+        for _ in range(t.repeats):
+            run(&job, &parameters[0], &scratch[0], 0, 1)
+            job.step += rates.shape[0]
+    free(job.block_bad)
+    free(job.chunk_loss)
+    if job.status != 0:
+        raise FloatingPointError(f"training stopped with status {job.status}")
+    return t.best
