@@ -39,7 +39,7 @@ X86_64 = sysconfig.get_platform().endswith(("x86_64", "amd64"))
 
 
 class BuildCore(build_ext):
-    """Gives each extension the flags that the compiler at hand takes, and compiles several at a time."""
+    """Runs Cython, gives each extension the flags that the compiler at hand takes, compiles several at a time."""
 
     def finalize_options(self) -> None:
         super().finalize_options()
@@ -54,7 +54,11 @@ class BuildCore(build_ext):
             common, levels = UNIX, UNIX_LEVELS
             openmp = ["-fopenmp"] if self.takes(["-fopenmp"], "#include <omp.h>") else []
         flags = {f"cnn_core._engine_{level}": extra for level, extra in levels.items()}
+        # Here rather than in the call of setup(), which also runs for an sdist and for the metadata alone.
+        made = cythonize(self.extensions, build_dir=f"{BUILD}/cython", compiler_directives=DIRECTIVES)
+        sources = {extension.name: extension.sources for extension in made}
         for extension in list(self.extensions):
+            extension.sources = sources[extension.name]
             extra = flags.get(extension.name, [])
             if extra and not self.takes(extra):  # a compiler too old for them: the package does without that engine
                 self.extensions.remove(extension)
@@ -79,9 +83,9 @@ class BuildCore(build_ext):
 inlined = sorted(str(path) for kind in ("*.pxd", "*.h") for path in Path("cnn_core").glob(kind))
 settings = {"depends": [*inlined, "cnn_core/_engine.pyx"], "include_dirs": ["cnn_core"]}
 names = MODULES + [f"_engine_{level}" for level in UNIX_LEVELS if X86_64]
+# The engine is inlined from every .pxd and .h, and the builds for other instruction sets include its source.
+inlined = sorted(str(path) for kind in ("*.pxd", "*.h") for path in Path("cnn_core").glob(kind))
+settings = {"depends": [*inlined, "cnn_core/_engine.pyx"], "include_dirs": ["cnn_core"]}
+names = MODULES + [f"_engine_{level}" for level in UNIX_LEVELS if X86_64]
 extensions = [Extension(f"cnn_core.{name}", [f"cnn_core/{name}.pyx"], **settings) for name in names]
-setup(
-    ext_modules=cythonize(extensions, build_dir=f"{BUILD}/cython", compiler_directives=DIRECTIVES),
-    cmdclass={"build_ext": BuildCore},
-    options={"build": {"build_base": BUILD}},
-)
+setup(ext_modules=extensions, cmdclass={"build_ext": BuildCore}, options={"build": {"build_base": BUILD}})
