@@ -29,7 +29,7 @@ checked: $(CHECKED)/installed $(CHECKED)/test-tools
 
 lint: $(VENV)/installed $(VENV)/lint-tools
 	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/cython-lint cnn_core
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint cnn_core  # calls pycodestyle by that name
 	@$(VENV)/bin/mypy
 
 clean:
