@@ -83,9 +83,5 @@ class BuildCore(build_ext):
 inlined = sorted(str(path) for kind in ("*.pxd", "*.h") for path in Path("cnn_core").glob(kind))
 settings = {"depends": [*inlined, "cnn_core/_engine.pyx"], "include_dirs": ["cnn_core"]}
 names = MODULES + [f"_engine_{level}" for level in UNIX_LEVELS if X86_64]
-# The engine is inlined from every .pxd and .h, and the builds for other instruction sets include its source.
-inlined = sorted(str(path) for kind in ("*.pxd", "*.h") for path in Path("cnn_core").glob(kind))
-settings = {"depends": [*inlined, "cnn_core/_engine.pyx"], "include_dirs": ["cnn_core"]}
-names = MODULES + [f"_engine_{level}" for level in UNIX_LEVELS if X86_64]
 extensions = [Extension(f"cnn_core.{name}", [f"cnn_core/{name}.pyx"], **settings) for name in names]
 setup(ext_modules=extensions, cmdclass={"build_ext": BuildCore}, options={"build": {"build_base": BUILD}})

@@ -12,7 +12,7 @@ MAY_REQUIRE = {"numpy", "scipy", "threadpoolctl", "tqdm", "safetensors"}
 MAX_WHEEL = 3_000_000
 IN_SDIST = [
     "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "pyproject.toml", "setup.py",
-    "cnn_core/_engine.pyx", "cnn_core/step.pxd", "python/cnn/py.typed", "tests/reference.py", "tools/find_python.sh",
+    "cnn_core/_engine.pyx", "cnn_core/step.pxd", "cnn_core/tile.h", "python/cnn/py.typed", "tests/reference.py", "tools/find_python.sh",
     "benchmarks/", "examples/", "docs/", "data/",
 ]  # fmt: skip
 
@@ -21,7 +21,7 @@ def check_wheel(path: Path) -> str:
     assert path.stat().st_size < MAX_WHEEL, f"{path.name} has {path.stat().st_size:,} bytes"
     with zipfile.ZipFile(path) as wheel:
         names = wheel.namelist()
-        missing = {"cnn/py.typed", "cnn_core/__init__.pxd", "cnn_core/types.pxd", "cnn_core/step.pxd"} - set(names)
+        missing = {"cnn/py.typed", "cnn_core/__init__.pxd", "cnn_core/types.pxd", "cnn_core/step.pxd", "cnn_core/tile.h"} - set(names)
         assert not missing, f"{path.name} lacks {missing}"
         assert not [name for name in names if name.endswith((".c", ".pyc"))]
         for name in names:

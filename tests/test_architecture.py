@@ -16,7 +16,7 @@ if not (CORE / "_engine.pyx").exists():
 # From the bottom up; a module may import those on earlier lines only.
 CORE_ORDER = [
     ["types"],
-    ["vecmath", "random", "blas"],
+    ["vecmath", "random", "blas", "tile"],
     ["activations", "losses", "optimizers"],
     ["dense"],
     ["step"],
@@ -43,7 +43,7 @@ DOORS = {
     ("training", "choice"),  # activation="auto", which trains its candidates
     ("reports", "__init__"),  # the version
 }
-CORE_FILES = sorted([*CORE.glob("*.py"), *CORE.glob("*.pxd"), *CORE.glob("*.pyx")])
+CORE_FILES = sorted([*CORE.glob("*.py"), *CORE.glob("*.pxd"), *CORE.glob("*.pyx"), *CORE.glob("*.h")])
 API_FILES = sorted(API.glob("*.py"))
 
 
