@@ -10,7 +10,7 @@ SOURCES = $(wildcard cnn_core/*.py cnn_core/*.pyx cnn_core/*.pxd cnn_core/*.h py
 # In the environment itself: a fresh Cython for each build would look newer than all it has made, and make it anew.
 BUILD_TOOLS = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
 # Tests import what is installed, never the checkout.
-PYTEST = pytest --import-mode=append --doctest-modules --pyargs cnn tests/
+PYTEST = pytest -n auto --import-mode=append --doctest-modules --pyargs cnn tests/
 
 FOUND = $(shell sh tools/find_python.sh)
 MADE_WITH = $(if $(findstring error: ,$(FOUND)),$(error $(subst error: ,,$(FOUND))),$(FOUND))
