@@ -11,8 +11,8 @@ cdef inline void philox(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint
     """The four words of counter (c0, c1, c2, c3)."""
     cdef uint32_t k0 = <uint32_t>key, k1 = <uint32_t>(key >> 32)
     cdef uint64_t p0, p1
-    cdef int i
-    for i in range(10):
+    cdef int _round
+    for _round in range(10):
         p0 = <uint64_t>0xD2511F53u * c0
         p1 = <uint64_t>0xCD9E8D57u * c2
         c0 = <uint32_t>(p1 >> 32) ^ c1 ^ k0

@@ -1,0 +1,56 @@
+"""Checks the wheel and the sdist in a folder: size, no debug symbols, what must be in them, what they require."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+MAY_REQUIRE = {"numpy", "scipy", "threadpoolctl", "tqdm", "safetensors"}
+MAX_WHEEL = 3_000_000
+IN_SDIST = [
+    "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "pyproject.toml", "setup.py",
+    "cnn_core/_engine.pyx", "cnn_core/step.pxd", "cnn_core/tile.h", "python/cnn/py.typed", "tests/reference.py", "tools/find_python.sh",
+    "benchmarks/", "examples/", "docs/", "data/",
+]  # fmt: skip
+
+
+def check_wheel(path: Path) -> str:
+    assert path.stat().st_size < MAX_WHEEL, f"{path.name} has {path.stat().st_size:,} bytes"
+    with zipfile.ZipFile(path) as wheel:
+        names = wheel.namelist()
+        missing = {"cnn/py.typed", "cnn_core/__init__.pxd", "cnn_core/types.pxd", "cnn_core/step.pxd", "cnn_core/tile.h"} - set(names)
+        assert not missing, f"{path.name} lacks {missing}"
+        assert not [name for name in names if name.endswith((".c", ".pyc"))]
+        for name in names:
+            if name.endswith(".so"):
+                assert b".debug_info" not in wheel.read(name), f"{name} holds debug symbols"
+        text = wheel.read(next(name for name in names if name.endswith("/METADATA"))).decode()
+    lines = re.findall(r"^Requires-Dist: ([\w-]+)(.*)$", text, re.M)
+    required = {name for name, rest in lines if "extra ==" not in rest}
+    assert required <= MAY_REQUIRE, f"the wheel requires {required}"
+    return f"{path.name}: {path.stat().st_size / 1e6:.2f} MB, requires {', '.join(sorted(required))}"
+
+
+def check_sdist(path: Path) -> str:
+    with tarfile.open(path) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    missing = [want for want in IN_SDIST if not any(name == want or name.startswith(want) for name in names)]
+    assert not missing, f"{path.name} lacks {missing}"
+    built = [name for name in names if name.endswith((".c", ".so", ".pyc"))]
+    assert not built, f"{path.name} holds built files: {built}"
+    return f"{path.name}: {path.stat().st_size / 1e6:.2f} MB, {len(names)} files"
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    (wheel,) = folder.glob("*.whl")
+    (sdist,) = folder.glob("*.tar.gz")
+    print(check_wheel(wheel))
+    print(check_sdist(sdist))
+
+
+if __name__ == "__main__":
+    main()
