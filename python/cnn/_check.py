@@ -52,6 +52,13 @@ def number(
     return x
 
 
+def flag(name: str, value: object) -> bool:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r} of type {type(value).__name__}")
+    return bool(value)
+
+
 def real_dtype(dtype: object) -> np.dtype[Any]:
     """float32 or float64."""
     try:

@@ -28,7 +28,7 @@ class Activation:
     Args:
         name: one of `cnn.activations.NAMES` (identity, sigmoid, tanh, relu, leaky_relu, relu6, elu, selu, celu, gelu,
             gelu_tanh, silu, mish, softplus, softsign, hard_sigmoid, hard_swish, hard_tanh) or a usual alias.
-        alpha: the parameter of leaky_relu (slope below 0, default 0.01), elu and celu (default 1); the others take none.
+        alpha: the parameter of leaky_relu (slope below 0, default 0.01), elu and celu (default 1); others have none.
 
     Raises:
         ValueError: unknown name, or a parameter out of range or for an activation that has none.

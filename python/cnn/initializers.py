@@ -9,6 +9,8 @@ import numpy as np
 
 from cnn import _check, _names
 
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
 # (distribution, scale, fan): variance scale / fan.
 _SCALED = {
     "glorot_uniform": ("uniform", 1.0, "mean"),
@@ -18,11 +20,14 @@ _SCALED = {
     "lecun_uniform": ("uniform", 1.0, "in"),
     "lecun_normal": ("normal", 1.0, "in"),
 }
-NAMES = ("auto", *_SCALED, "orthogonal", "uniform", "normal", "zeros", "ones", "constant")
+# Those that need no number of inputs and outputs, which is all that biases can be drawn from.
+PLAIN = ("uniform", "normal", "zeros", "ones", "constant")
+NAMES = ("auto", *_SCALED, "orthogonal", *PLAIN)
 _ALIASES = {"xavier_uniform": "glorot_uniform", "xavier_normal": "glorot_normal", "kaiming_uniform": "he_uniform",
             "kaiming_normal": "he_normal", "xavier": "glorot_uniform", "glorot": "glorot_uniform", "he": "he_normal",
             "lecun": "lecun_normal", "zero": "zeros", "one": "ones"}  # fmt: skip
-_RELU_LIKE = {"relu", "leaky_relu", "relu6", "elu", "celu", "gelu", "gelu_tanh", "silu", "mish", "hard_swish", "softplus"}
+_RELU_LIKE = {"relu", "leaky_relu", "relu6", "elu", "celu", "gelu", "gelu_tanh", "silu", "mish", "hard_swish",
+              "softplus"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,10 @@ class Initializer:
         if self.scale is not None:
             if name not in ("uniform", "normal", "orthogonal", "constant"):
                 raise ValueError(f"initializer {name!r} takes no scale, got {self.scale!r}")
-            _check.number(f"scale of {name}", self.scale, -np.inf if name == "constant" else 0)
+            scale = _check.number(f"scale of {name}", self.scale, -np.inf if name == "constant" else 0)
+            object.__setattr__(self, "scale", scale)
 
-    def draw(self, shape: tuple[int, ...], rng: np.random.Generator, activation: str = "identity") -> np.ndarray[Any, Any]:
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator, activation: str = "identity") -> Array:
         """The weights in float64; `activation` decides for "auto"."""
         name = self.name
         if name == "auto":
@@ -80,7 +86,7 @@ class Initializer:
         return np.full(shape, scale)
 
 
-def _orthogonal(rows: int, columns: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
+def _orthogonal(rows: int, columns: int, rng: np.random.Generator) -> Array:
     """Uniformly drawn among matrices with orthonormal rows or columns, whichever are fewer."""
     q, r = np.linalg.qr(rng.normal(size=(max(rows, columns), min(rows, columns))))
     q = q * np.sign(np.diag(r))

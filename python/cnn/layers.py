@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cnn import _check, activations, initializers
+from cnn import _check, _names, activations, initializers
 from cnn.activations import Activation
 from cnn.initializers import Initializer
+
+# Not activations of the core: the network settles what they stand for.
+_FOR_NETWORKS = ("auto", "softmax")
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Dense(Layer):
         activation: f: a name, a `cnn.Activation`, "auto" (the first fit tries candidates and chooses) or "softmax" (on
             the last layer, with loss "cross_entropy", where it is the loss's own link).
         initializer: of W: a name or a `cnn.Initializer`; "auto" suits it to the activation.
-        bias_initializer: of b.
+        bias_initializer: of b: uniform, normal, zeros, ones or constant.
         use_bias: whether there is a b.
         l1, l2: penalty l1 Σ|w| + l2 Σw² on W, part of the loss.
         bias_l1, bias_l2: the same on b.
@@ -47,12 +50,21 @@ class Dense(Layer):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", _check.integer("units", self.units, 1))
-        if self.activation not in ("auto", "softmax"):
-            activations.get(self.activation)
-        initializers.get(self.initializer)
-        initializers.get(self.bias_initializer)
+        object.__setattr__(self, "use_bias", _check.flag("use_bias", self.use_bias))
+        # Names are kept in their usual form: whoever reads the field need not know the aliases.
+        if isinstance(self.activation, str) and _names.normalise(self.activation) in _FOR_NETWORKS:
+            object.__setattr__(self, "activation", _names.normalise(self.activation))
+        else:
+            activation = activations.get(self.activation)
+            object.__setattr__(self, "activation", activation.name if activation.alpha is None else activation)
+        for name in ("initializer", "bias_initializer"):
+            initializer = initializers.get(getattr(self, name))
+            if name == "bias_initializer" and initializer.name not in initializers.PLAIN:
+                known = ", ".join(initializers.PLAIN)
+                raise ValueError(f"bias_initializer must be one of {known}, got {initializer.name!r}")
+            object.__setattr__(self, name, initializer.name if initializer.scale is None else initializer)
         for name in ("l1", "l2", "bias_l1", "bias_l2"):
-            _check.number(name, getattr(self, name), 0)
+            object.__setattr__(self, name, _check.number(name, getattr(self, name), 0))
 
 
 @dataclass(frozen=True)
@@ -71,4 +83,4 @@ class Dropout(Layer):
     rate: float
 
     def __post_init__(self) -> None:
-        _check.number("rate of Dropout", self.rate, 0, 1, open_high=True)
+        object.__setattr__(self, "rate", _check.number("rate of Dropout", self.rate, 0, 1, open_high=True))

@@ -1,8 +1,8 @@
 """Optimizers: what the user names. The updates are compiled, in cnn_core/optimizers.pxd; formulas are PyTorch's.
 
-theta is a parameter, g its gradient, a the learning rate. All take, besides their own arguments:
+theta is a parameter, g its gradient, a the learning rate. All take, besides their own arguments and by keyword:
 
-- `learning_rate`: a number or a schedule (`cnn.schedules`);
+- `learning_rate`: a number or a schedule (`cnn.schedules`); it may come first without its name;
 - `weight_decay`: w; coupled, g + w theta, or decoupled, theta - a w theta, for AdamW and Lion;
 - `decay_biases`: whether biases decay too (default: no);
 - `clip_value`: every element of the gradient is held within ± this;
@@ -11,7 +11,8 @@ theta is a parameter, g its gradient, a the learning rate. All take, besides the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,6 +30,7 @@ class Optimizer:
     kind: ClassVar[str]
     decoupled: ClassVar[bool] = False
     learning_rate: float | Schedule = 0.001
+    _: KW_ONLY
     weight_decay: float = 0.0
     decay_biases: bool = False
     clip_value: float | None = None
@@ -38,16 +40,23 @@ class Optimizer:
         if isinstance(self.learning_rate, (Schedule, str)):
             object.__setattr__(self, "learning_rate", get_schedule(self.learning_rate))
         else:
-            object.__setattr__(self, "learning_rate", _check.number("learning_rate", self.learning_rate, 0))
-        _check.number("weight_decay", self.weight_decay, 0)
+            self._number("learning_rate", 0)
+        self._number("weight_decay", 0)
         for name in ("clip_value", "clip_norm"):
             if getattr(self, name) is not None:
-                _check.number(name, getattr(self, name), 0, open_low=True)
+                self._number(name, 0, open_low=True)
         for name in ("momentum", "beta_1", "beta_2", "rho"):
             if hasattr(self, name):
-                _check.number(name, getattr(self, name), 0, 1, open_high=True)
+                self._number(name, 0, 1, open_high=True)
         if hasattr(self, "epsilon"):
-            _check.number("epsilon", self.epsilon, 0, open_low=True)
+            self._number("epsilon", 0, open_low=True)
+        for name in ("decay_biases", "nesterov", "amsgrad"):
+            if hasattr(self, name):
+                object.__setattr__(self, name, _check.flag(name, getattr(self, name)))
+
+    def _number(self, name: str, low: float, high: float = math.inf, **ends: bool) -> None:
+        """Checks a field and makes it a plain float, so that the repr can be read back."""
+        object.__setattr__(self, name, _check.number(name, getattr(self, name), low, high, **ends))
 
     def spec(self) -> np.ndarray[Any, Any]:
         """The optimizer as the core takes it."""
@@ -149,7 +158,7 @@ class AdamW(Adam):
     """
 
     decoupled: ClassVar[bool] = True
-    weight_decay: float = 0.01
+    weight_decay: float = field(default=0.01, kw_only=True)
 
 
 @dataclass(frozen=True)

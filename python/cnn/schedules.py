@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,13 @@ class Schedule:
     learning_rate: float = 0.001
 
     def __post_init__(self) -> None:
-        _check.number("learning_rate", self.learning_rate, 0)
+        self._number("learning_rate", 0)
+
+    def _number(self, name: str, low: float, high: float = math.inf, **ends: bool) -> None:
+        object.__setattr__(self, name, _check.number(name, getattr(self, name), low, high, **ends))
+
+    def _integer(self, name: str, low: int) -> None:
+        object.__setattr__(self, name, _check.integer(name, getattr(self, name), low))
 
     def rates(self, first: int, n: int, per_epoch: int, total: int) -> Rates:
         return self.at(np.arange(first, first + n, dtype=np.float64), per_epoch, max(total, 1))
@@ -57,8 +64,8 @@ class Step(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check.integer("epochs", self.epochs, 1)
-        _check.number("factor", self.factor, 0, open_low=True)
+        self._integer("epochs", 1)
+        self._number("factor", 0, open_low=True)
 
     def at(self, step: Rates, per_epoch: int, total: int) -> Rates:
         return self.learning_rate * self.factor ** (step // per_epoch // self.epochs)
@@ -76,7 +83,7 @@ class Exponential(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check.number("factor", self.factor, 0, open_low=True)
+        self._number("factor", 0, open_low=True)
 
     def at(self, step: Rates, per_epoch: int, total: int) -> Rates:
         return self.learning_rate * self.factor ** (step / per_epoch)
@@ -94,7 +101,7 @@ class Cosine(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check.number("floor", self.floor, 0, self.learning_rate)
+        self._number("floor", 0, self.learning_rate)
 
     def at(self, step: Rates, per_epoch: int, total: int) -> Rates:
         done = np.minimum(step / total, 1)
@@ -117,13 +124,14 @@ class OneCycle(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check.number("warm", self.warm, 0, 1, open_low=True, open_high=True)
-        _check.number("start", self.start, 1)
-        _check.number("end", self.end, 1)
+        self._number("warm", 0, 1, open_low=True, open_high=True)
+        self._number("start", 1)
+        self._number("end", 1)
 
     def at(self, step: Rates, per_epoch: int, total: int) -> Rates:
         peak = max(self.warm * total - 1, 1e-9)
-        low, high, final = self.learning_rate / self.start, self.learning_rate, self.learning_rate / self.start / self.end
+        high, low = self.learning_rate, self.learning_rate / self.start
+        final = low / self.end
         up = np.clip(step / peak, 0, 1)
         down = np.clip((step - peak) / max(total - 1 - peak, 1e-9), 0, 1)
         rising = high + (low - high) * (1 + np.cos(np.pi * up)) / 2
@@ -143,7 +151,7 @@ class InverseScaling(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check.number("power", self.power, 0)
+        self._number("power", 0)
 
     def at(self, step: Rates, per_epoch: int, total: int) -> Rates:
         return self.learning_rate / (step + 1) ** self.power
@@ -162,8 +170,8 @@ class WarmUp(Schedule):
 
     def __post_init__(self) -> None:
         if not isinstance(self.learning_rate, Schedule):
-            _check.number("learning_rate", self.learning_rate, 0)
-        _check.integer("steps", self.steps, 1)
+            self._number("learning_rate", 0)
+        self._integer("steps", 1)
 
     def at(self, step: Rates, per_epoch: int, total: int) -> Rates:
         then = self.learning_rate if isinstance(self.learning_rate, Schedule) else Constant(self.learning_rate)

@@ -1,0 +1,199 @@
+"""The specification: all that the compiled core computes, in plain NumPy float64, one formula after the other.
+
+Dictionaries are keyed by the lower-case names of the core's enums. Formulas and conventions (the slope at a kink, the
+place of epsilon) are PyTorch's. f is a raw output, t its target, theta a parameter, g its gradient.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import expit, log_softmax, ndtr, softmax
+
+# fmt: off
+# Activations: f(z) and f'(z); p is the parameter of leaky_relu, elu and celu. -----------------------------------------
+SELU, SELU_ALPHA = 1.0507009873554804934, 1.6732632423543772848
+ROOT = np.sqrt(2 / np.pi)
+
+def gelu_tanh_slope(z, p):
+    t = np.tanh(ROOT * (z + 0.044715 * z**3))
+    return (1 + t) / 2 + z / 2 * (1 - t**2) * ROOT * (1 + 3 * 0.044715 * z**2)
+
+def mish_slope(z, p):
+    t = np.tanh(np.logaddexp(0, z))
+    return t + z * (1 - t**2) * expit(z)
+
+ACTIVATIONS = {
+    "identity": (lambda z, p: z, lambda z, p: z * 0 + 1),
+    "sigmoid": (lambda z, p: expit(z), lambda z, p: expit(z) * expit(-z)),
+    "tanh": (lambda z, p: np.tanh(z), lambda z, p: 1 - np.tanh(z) ** 2),
+    "relu": (lambda z, p: np.maximum(z, 0), lambda z, p: np.where(z > 0, 1.0, 0.0)),
+    "leaky_relu": (lambda z, p: np.where(z > 0, z, p * z), lambda z, p: np.where(z > 0, 1.0, p)),
+    "relu6": (lambda z, p: np.clip(z, 0, 6), lambda z, p: np.where((z > 0) & (z < 6), 1.0, 0.0)),
+    "elu": (lambda z, p: np.where(z > 0, z, p * np.expm1(np.minimum(z, 0))),
+            lambda z, p: np.where(z > 0, 1.0, p * np.exp(np.minimum(z, 0)))),
+    "selu": (lambda z, p: SELU * np.where(z > 0, z, SELU_ALPHA * np.expm1(np.minimum(z, 0))),
+             lambda z, p: SELU * np.where(z > 0, 1.0, SELU_ALPHA * np.exp(np.minimum(z, 0)))),
+    "celu": (lambda z, p: np.where(z > 0, z, p * np.expm1(np.minimum(z, 0) / p)),
+             lambda z, p: np.where(z > 0, 1.0, np.exp(np.minimum(z, 0) / p))),
+    "gelu": (lambda z, p: z * ndtr(z), lambda z, p: ndtr(z) + z * np.exp(-z**2 / 2) / np.sqrt(2 * np.pi)),
+    "gelu_tanh": (lambda z, p: z / 2 * (1 + np.tanh(ROOT * (z + 0.044715 * z**3))), gelu_tanh_slope),
+    "silu": (lambda z, p: z * expit(z), lambda z, p: expit(z) * (1 + z * expit(-z))),
+    "mish": (lambda z, p: z * np.tanh(np.logaddexp(0, z)), mish_slope),
+    "softplus": (lambda z, p: np.logaddexp(0, z), lambda z, p: expit(z)),
+    "softsign": (lambda z, p: z / (1 + np.abs(z)), lambda z, p: 1 / (1 + np.abs(z)) ** 2),
+    "hard_sigmoid": (lambda z, p: np.clip(z / 6 + 0.5, 0, 1), lambda z, p: np.where(np.abs(z) < 3, 1 / 6, 0.0)),
+    "hard_swish": (lambda z, p: z * np.clip(z / 6 + 0.5, 0, 1),
+                   lambda z, p: np.where(z <= -3, 0.0, np.where(z >= 3, 1.0, z / 3 + 0.5))),
+    "hard_tanh": (lambda z, p: np.clip(z, -1, 1), lambda z, p: np.where(np.abs(z) < 1, 1.0, 0.0)),
+}
+
+# Losses: value and dl/df, elementwise (n, k), or of a row (n,) for cross_entropy. p: delta, q or smoothing. -------
+def log_cosh(f, t, p):
+    d = np.abs(f - t)  # the first form loses its digits near 0, the second overflows far from it
+    far, near = d + np.log1p(np.exp(-2 * d)) - np.log(2), np.log1p(2 * np.sinh(np.minimum(d, 1) / 2) ** 2)
+    return np.where(d > 1, far, near), np.tanh(f - t)
+
+def binary_cross_entropy(f, t, p):
+    s = t * (1 - p) + p / 2
+    return s * np.logaddexp(0, -f) + (1 - s) * np.logaddexp(0, f), expit(f) - s
+
+def cross_entropy(f, t, p):
+    q = t * (1 - p) + p / f.shape[1]
+    return -(q * log_softmax(f, axis=1)).sum(axis=1), softmax(f, axis=1) * q.sum(axis=1, keepdims=True) - q
+
+def hinge(f, t, p):
+    sign = np.where(t > 0, 1.0, -1.0)
+    return np.maximum(0, 1 - sign * f), np.where(sign * f < 1, -sign, 0.0)
+
+LOSSES = {
+    "mse": lambda f, t, p: ((f - t) ** 2, 2 * (f - t)), "mae": lambda f, t, p: (np.abs(f - t), np.sign(f - t)),
+    "huber": lambda f, t, p: (np.where(np.abs(f - t) <= p, (f - t) ** 2 / 2, p * (np.abs(f - t) - p / 2)),
+                              np.clip(f - t, -p, p)),
+    "log_cosh": log_cosh,
+    "quantile": lambda f, t, p: (np.maximum(p * (t - f), (p - 1) * (t - f)),
+                                 np.where(t > f, -p, np.where(t < f, 1 - p, 0.0))),
+    "poisson": lambda f, t, p: (np.exp(f) - t * f, np.exp(f) - t),
+    "binary_cross_entropy": binary_cross_entropy, "cross_entropy": cross_entropy, "hinge": hinge,
+}
+LINKS = {"poisson": np.exp, "binary_cross_entropy": expit, "cross_entropy": lambda f: softmax(f, axis=1)}
+
+def row_losses(name, f, t, p=0.0):
+    """Loss of each row (n,) and its derivative (n, k): the mean over the outputs, or the row's cross-entropy."""
+    value, slope = LOSSES[name](f, t, p)
+    return (value, slope) if value.ndim == 1 else (value.mean(axis=1), slope / f.shape[1])
+
+# Optimizers: u in theta -= a u, of step i (from 1). h has the fields of the core's OptimizerSpec, state a row a slot. -
+def mean(state, slot, beta, x):  # a running mean
+    state[slot] = beta * state[slot] + (1 - beta) * x
+    return state[slot]
+
+def sgd(h, i, g, state):
+    if h["momentum"] == 0:
+        return g
+    state[0] = h["momentum"] * state[0] + g
+    return g + h["momentum"] * state[0] if h["nesterov"] else state[0]
+
+def rmsprop(h, i, g, state):
+    u = g / (np.sqrt(mean(state, 0, h["rho"], g**2)) + h["epsilon"])
+    if h["momentum"] == 0:
+        return u
+    state[1] = h["momentum"] * state[1] + u
+    return state[1]
+
+def adagrad(h, i, g, state):
+    state[0] = state[0] + g**2
+    return g / (np.sqrt(state[0]) + h["epsilon"])
+
+def adadelta(h, i, g, state):
+    u = g * np.sqrt(state[1] + h["epsilon"]) / np.sqrt(mean(state, 0, h["rho"], g**2) + h["epsilon"])
+    mean(state, 1, h["rho"], u**2)
+    return u
+
+def adam(h, i, g, state):
+    m, v = mean(state, 0, h["beta_1"], g), mean(state, 1, h["beta_2"], g**2)
+    if h["amsgrad"]:
+        v = state[2] = np.maximum(state[2], v)
+    return m / (1 - h["beta_1"] ** i) / (np.sqrt(v / (1 - h["beta_2"] ** i)) + h["epsilon"])
+
+def nadam(h, i, g, state):
+    m, v = mean(state, 0, h["beta_1"], g), mean(state, 1, h["beta_2"], g**2)
+    mu = h["beta_1"] * (1 - 0.5 * 0.96 ** (0.004 * np.arange(1, i + 2)))  # of steps 1 .. i + 1
+    ahead = mu[-1] * m / (1 - mu.prod()) + (1 - mu[-2]) * g / (1 - mu[:-1].prod())
+    return ahead / (np.sqrt(v / (1 - h["beta_2"] ** i)) + h["epsilon"])
+
+def lion(h, i, g, state):
+    u = np.sign(h["beta_1"] * state[0] + (1 - h["beta_1"]) * g)
+    mean(state, 0, h["beta_2"], g)
+    return u
+
+OPTIMIZERS = {f.__name__: f for f in (sgd, rmsprop, adagrad, adadelta, adam, nadam, lion)}
+SLOTS = {"sgd": lambda h: int(h["momentum"] > 0), "rmsprop": lambda h: 1 + int(h["momentum"] > 0),
+         "adagrad": lambda h: 1, "adadelta": lambda h: 2, "adam": lambda h: 3 if h["amsgrad"] else 2,
+         "nadam": lambda h: 2, "lion": lambda h: 1}
+
+def update(name, h, i, rate, theta, g, state, decay_factor=1.0):
+    """theta after step i at learning rate `rate`; state (slots, n) is brought up to date in place."""
+    decay = h["weight_decay"] * decay_factor
+    if h["decoupled"]:
+        return theta * (1 - rate * decay) - rate * OPTIMIZERS[name](h, i, g, state)
+    return theta - rate * OPTIMIZERS[name](h, i, g + decay * theta, state)
+
+# Dropout: Philox4x32-10 (Salmon et al. 2011), a function of (seed, step, stream, position). ---------------------------
+def philox(counter, key):
+    """Four words from a counter of four words and a key of two."""
+    c, k, low = [int(w) for w in counter], [int(w) for w in key], 2**32 - 1
+    for _ in range(10):
+        p, q = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [q >> 32 ^ c[1] ^ k[0], q & low, p >> 32 ^ c[3] ^ k[1], p & low]
+        k = [(k[0] + 0x9E3779B9) & low, (k[1] + 0xBB67AE85) & low]
+    return c
+
+def dropout_mask(seed, step, stream, first, rate, n):
+    """0 where a word is below rate * 2^32, else 1 / (1 - rate); element j takes word j % 4 of counter j // 4."""
+    low, words = 2**32 - 1, {}
+    for b in range(first // 4, (first + n + 3) // 4):
+        counter = (b & low, stream ^ b >> 32 << 16 & low, step & low, step >> 32)
+        words[b] = philox(counter, (seed & low, seed >> 32))
+    return np.array([words[j // 4][j % 4] >= int(rate * 2**32) for j in range(first, first + n)]) / (1 - rate)
+
+# The whole step. ------------------------------------------------------------------------------------------------------
+# A dense layer is {"W", "b" or None, "activation", "p", "penalty": {"W": (l1, l2), "b": (l1, l2)}}, a dropout {"rate"}.
+def loss_and_gradient(layers, loss, x, t, p=0.0, weights=None, seed=0, i=1):
+    """Mean loss sum(w l) / sum(w), penalty sum(l1 |w| + l2 w^2), and the gradient of both by (layer, "W" or "b")."""
+    a, kept, penalty, gradient = x, [], 0.0, {}
+    for index, layer in enumerate(layers):
+        if "rate" in layer:
+            kept.append(dropout_mask(seed, i, index, 0, layer["rate"], a.size).reshape(a.shape))
+            a = a * kept[-1]
+        else:
+            z = a @ layer["W"] + (0 if layer["b"] is None else layer["b"])
+            kept.append((a, z))
+            a = ACTIVATIONS[layer["activation"]][0](z, layer["p"])
+    value, delta = row_losses(loss, a, t, p)
+    w = np.ones(len(x)) if weights is None else weights
+    delta = delta * (w / w.sum())[:, None]
+    for index, layer in reversed(list(enumerate(layers))):
+        if "rate" in layer:
+            delta = delta * kept[index]
+            continue
+        below, z = kept[index]
+        delta = delta * ACTIVATIONS[layer["activation"]][1](z, layer["p"])
+        gradient[index, "W"], gradient[index, "b"] = below.T @ delta, delta.sum(axis=0)
+        delta = delta @ layer["W"].T
+        for name, (l1, l2) in layer["penalty"].items():
+            penalty += l1 * np.abs(layer[name]).sum() + l2 * (layer[name] ** 2).sum()
+            gradient[index, name] = gradient[index, name] + l1 * np.sign(layer[name]) + 2 * l2 * layer[name]
+    return w @ value / w.sum(), penalty, {k: g for k, g in gradient.items() if layers[k[0]][k[1]] is not None}
+
+def train_step(layers, loss, optimizer, h, i, rate, state, x, t, decay_biases=False, **options):
+    """Step i on the layers and the state {(layer, "W" or "b"): (slots, ...)} in place; (mean loss, penalty) before."""
+    value, penalty, gradient = loss_and_gradient(layers, loss, x, t, i=i, **options)
+    if h["clip_value"]:
+        gradient = {k: np.clip(g, -h["clip_value"], h["clip_value"]) for k, g in gradient.items()}
+    norm = np.sqrt(sum((g**2).sum() for g in gradient.values()))
+    shrink = min(1.0, h["clip_norm"] / norm) if h["clip_norm"] else 1.0
+    for (index, name), g in gradient.items():
+        factor = 1.0 if name == "W" or decay_biases else 0.0
+        layer = layers[index]
+        layer[name] = update(optimizer, h, i, rate, layer[name], g * shrink, state[index, name], factor)
+    return value, penalty

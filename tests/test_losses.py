@@ -1,0 +1,384 @@
+"""Losses of the core, on every engine, in both types: values, derivatives, extremes, links; and their descriptions."""
+
+from __future__ import annotations
+
+import mpmath
+import numpy as np
+import pytest
+import reference
+import sklearn.metrics
+from cnn import losses
+from cnn.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, Quantile
+from hypothesis import given
+from hypothesis import strategies as st
+
+import cnn_core
+
+NAMES = [kind.name.lower() for kind in cnn_core.Loss]
+ENGINES = cnn_core.engines()
+ROWS, OUTPUTS = (1, 63, 64, 65, 130), (1, 2, 3, 7, 64, 65)
+# The parameters worth a test: of huber its delta, of quantile its q, of the cross-entropies the smoothing.
+PARAMETERS = {
+    "huber": (1.0, 0.3, 4.0),
+    "quantile": (0.5, 0.1, 0.95),
+    "binary_cross_entropy": (0.0, 0.1, 0.7),
+    "cross_entropy": (0.0, 0.1, 0.7),
+}
+CASES = [(name, p) for name in NAMES for p in PARAMETERS.get(name, (0.0,))]
+BOUND = {np.float32: 3e-6, np.float64: 1e-14}
+
+engines = pytest.mark.parametrize("engine", ENGINES.values(), ids=list(ENGINES))
+dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+def describe(name: str, p: float) -> Loss:
+    made = {cls().name: cls for cls in (Huber, Quantile, CrossEntropy, BinaryCrossEntropy)}
+    return made[name](p) if name in made else Loss(name)
+
+
+def compute(engine, loss, f, targets=None, classes=None, weights=None, scale=1.0):
+    """(sum of w * loss, delta) from the engine."""
+    delta = np.full_like(f, np.nan)
+    total = engine.loss_block(loss.spec(f.shape[1]), f, targets, classes, weights, scale, np.empty_like(f), delta)
+    return total, delta
+
+
+def draw_targets(name, rng, rows, k, dtype):
+    if name == "cross_entropy":
+        t = rng.dirichlet(np.ones(k), rows)
+    elif name == "binary_cross_entropy":
+        t = rng.uniform(size=(rows, k))
+    elif name == "poisson":
+        t = rng.poisson(3, (rows, k))
+    elif name == "hinge":
+        t = rng.choice([-1, 0, 1], (rows, k))
+    else:
+        t = rng.normal(size=(rows, k)) * 2
+    return np.ascontiguousarray(t, dtype)
+
+
+@engines
+@dtypes
+@pytest.mark.parametrize(("name", "p"), CASES)
+def test_value_and_delta_equal_the_reference(name, p, dtype, engine):
+    rng = np.random.default_rng(1)
+    for rows in ROWS:
+        for k in OUTPUTS:
+            f = np.ascontiguousarray(rng.normal(size=(rows, k)) * 3, dtype)
+            t, w = draw_targets(name, rng, rows, k, dtype), rng.uniform(0, 2, rows).astype(dtype)
+            value, slope = reference.row_losses(name, f.astype(float), t.astype(float), p)
+            for weights in (None, w):
+                factor = np.ones(rows) if weights is None else weights.astype(float)
+                total, delta = compute(engine, describe(name, p), f, t, None, weights, 0.37)
+                size = factor @ np.abs(value) + factor.sum()
+                assert total == pytest.approx(factor @ value, abs=BOUND[dtype] * size)
+                bound = BOUND[dtype] * (1 + np.abs(slope) * k)
+                assert np.all(np.abs(delta - 0.37 * factor[:, None] * slope) <= bound)
+
+
+@engines
+@pytest.mark.parametrize(("name", "p"), CASES)
+@pytest.mark.parametrize("k", [1, 3, 65])
+def test_delta_is_the_central_difference(name, p, k, engine):
+    rng = np.random.default_rng(2)
+    f, t, w = rng.normal(size=(4, k)), draw_targets(name, rng, 4, k, np.float64), rng.uniform(0.5, 2, 4)
+    # A kink (f = t, |f - t| = delta, t f = 1) within a step of f would spoil the difference: move such outputs away.
+    f[np.abs(np.abs(f - t) - p) < 1e-3] += 0.01
+    f[np.abs(np.abs(f) - 1) < 1e-3] += 0.01
+    loss, h = describe(name, p), 1e-5
+    _, delta = compute(engine, loss, f, t, None, w, 0.5)
+    for position in np.ndindex(f.shape):
+        sides = []
+        for sign in (1, -1):
+            moved = f.copy()
+            moved[position] += sign * h
+            sides.append(compute(engine, loss, moved, t, None, w)[0])
+        assert delta[position] == pytest.approx(0.5 * (sides[0] - sides[1]) / (2 * h), rel=1e-6, abs=1e-8)
+
+
+@engines
+@dtypes
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_classes_are_one_hot_probabilities(smoothing, dtype, engine):
+    rng = np.random.default_rng(3)
+    for rows in ROWS:
+        for k in OUTPUTS:
+            f, y = rng.normal(size=(rows, k)).astype(dtype), rng.integers(k, size=rows).astype(np.int32)
+            w, loss = rng.uniform(0, 2, rows).astype(dtype), CrossEntropy(smoothing)
+            by_class, delta_c = compute(engine, loss, f, None, y, w, 0.1)
+            by_share, delta_s = compute(engine, loss, f, np.eye(k, dtype=dtype)[y], None, w, 0.1)
+            assert by_class == pytest.approx(by_share, rel=4 * BOUND[dtype])
+            np.testing.assert_allclose(delta_c, delta_s, atol=BOUND[dtype])
+
+
+@engines
+@dtypes
+def test_weights_scale_a_row_and_nothing_else(dtype, engine):
+    rng = np.random.default_rng(4)
+    for name in NAMES:
+        f, t = rng.normal(size=(3, 2)).astype(dtype), draw_targets(name, rng, 3, 2, dtype)
+        whole, delta = compute(engine, Loss(name), f, t, None, np.array([0, 4, 1], dtype))
+        rows = [compute(engine, Loss(name), f[r : r + 1], t[r : r + 1]) for r in range(3)]
+        assert whole == pytest.approx(4 * rows[1][0] + rows[2][0], rel=1e-6)
+        assert not delta[0].any()
+        np.testing.assert_array_equal(delta[1], 4 * rows[1][1][0])
+        np.testing.assert_array_equal(delta[2], rows[2][1][0])
+
+
+@engines
+@dtypes
+def test_no_rows(dtype, engine):
+    for name in NAMES:
+        f = np.empty((0, 3), dtype)
+        assert compute(engine, Loss(name), f, f)[0] == 0
+
+
+# Extremes -------------------------------------------------------------------------------------------------------------
+
+
+SIZES = [50.0, 88.8, 104.0, 745.0, 1e4, 1e30]
+
+
+@engines
+@dtypes
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy_is_finite_for_any_logit(smoothing, dtype, engine):
+    # The distance of two logits, which is what the loss can come to, must itself be representable.
+    for size in [*SIZES, float(np.finfo(dtype).max) / 2.5]:
+        for pattern in [(1, -1, 0), (-1, 1, 1), (0, 0, -1), (-1, -1, -1), (1, 1, 1)]:
+            f = np.array([pattern], dtype) * dtype(size)
+            for y in range(3):
+                t = np.eye(3, dtype=dtype)[[y]]
+                value, slope = reference.row_losses("cross_entropy", f.astype(float), t.astype(float), smoothing)
+                for given_as in ((None, np.array([y], np.int32)), (t, None)):
+                    total, delta = compute(engine, CrossEntropy(smoothing), f, *given_as)
+                    assert total == pytest.approx(value[0], rel=1e-6, abs=1e-6)
+                    np.testing.assert_allclose(delta, slope, atol=1e-6)
+
+
+@engines
+@dtypes
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_binary_cross_entropy_is_finite_for_any_logit(smoothing, dtype, engine):
+    for size in [*SIZES, float(np.finfo(dtype).max)]:
+        for f in (np.array([[size]], dtype), np.array([[-size]], dtype)):
+            for t in (np.zeros((1, 1), dtype), np.ones((1, 1), dtype), np.full((1, 1), 0.25, dtype)):
+                value, slope = reference.row_losses("binary_cross_entropy", f.astype(float), t.astype(float), smoothing)
+                total, delta = compute(engine, BinaryCrossEntropy(smoothing), f, t)
+                assert total == pytest.approx(value[0], rel=1e-6, abs=1e-20)
+                np.testing.assert_allclose(delta, slope, rtol=1e-6, atol=1e-20)
+
+
+@engines
+@dtypes
+@pytest.mark.parametrize("name", ["mae", "huber", "log_cosh", "quantile", "hinge"])
+@pytest.mark.parametrize("size", [1e4, 1e30])
+def test_linear_losses_are_finite_for_large_outputs(name, size, dtype, engine):
+    f, t = np.array([[size, -size]], dtype), np.array([[1, -1], [-1, 1]], dtype)
+    for target in t:
+        p = Loss(name).parameters()["parameter"]
+        value, slope = reference.row_losses(name, f.astype(float), target[None].astype(float), p)
+        total, delta = compute(engine, Loss(name), f, target[None].copy())
+        assert total == pytest.approx(value[0], rel=1e-6)
+        np.testing.assert_allclose(delta, slope, atol=1e-6)
+
+
+@engines
+@dtypes
+def test_log_cosh_keeps_its_digits(dtype, engine):
+    edges = [0.0399, 0.0401, 0.0024, 0.0026]
+    d = np.concatenate([np.logspace(-12, 2, 400), -np.logspace(-6, 3, 50), edges]).astype(dtype)
+    mpmath.mp.dps = 40
+    for x in d:
+        exact = float(mpmath.log(mpmath.cosh(mpmath.mpf(float(x)))))
+        total, _ = compute(engine, Loss("log_cosh"), np.array([[x]]), np.zeros((1, 1), dtype))
+        # Where the series ends, log 2 is taken from d + log(1 + ...): half a digit of 0.7 is left in d^2 / 2.
+        assert total == pytest.approx(exact, rel=6e-5 if dtype is np.float32 else 5e-11)
+
+
+@engines
+@dtypes
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("k", [1, 3, 20])
+def test_nan_propagates(name, k, dtype, engine):
+    rng = np.random.default_rng(5)
+    for column in range(k):
+        f, t = rng.normal(size=(4, k)).astype(dtype), draw_targets(name, rng, 4, k, dtype)
+        f[2, column] = np.nan
+        for weights in (None, np.ones(4, dtype)):
+            total, delta = compute(engine, Loss(name), f, t, None, weights)
+            assert np.isnan(total)
+            assert np.isfinite(delta[[0, 1, 3]]).all()
+        if name == "cross_entropy":
+            assert np.isnan(compute(engine, Loss(name), f, None, np.zeros(4, np.int32))[0])
+
+
+# Links ----------------------------------------------------------------------------------------------------------------
+
+
+@engines
+@dtypes
+@pytest.mark.parametrize("name", NAMES)
+def test_link(name, dtype, engine):
+    rng = np.random.default_rng(6)
+    kind = cnn_core.Loss[name.upper()]
+    for rows in ROWS:
+        for k in OUTPUTS:
+            f = np.ascontiguousarray(rng.normal(size=(rows, k)) * 5, dtype)
+            y = np.empty_like(f)
+            engine.link(kind, f, y)
+            expected = reference.LINKS.get(name, np.array)(f.astype(float))
+            np.testing.assert_allclose(y, expected, rtol=2e-6 if dtype is np.float32 else 1e-14)
+            engine.link(kind, f, f)
+            np.testing.assert_array_equal(f, y)
+            if name == "cross_entropy":
+                np.testing.assert_allclose(y.sum(axis=1, dtype=float), 1, rtol=1e-6 if dtype is np.float32 else 4e-15)
+
+
+@engines
+@dtypes
+def test_links_at_extremes(dtype, engine):
+    big = float(np.finfo(dtype).max)
+    f = np.array([[big, -big, 0], [-big, -big, -big], [1e4, -1e4, 1e4]], dtype)
+    y = np.empty_like(f)
+    with np.errstate(over="ignore"):
+        engine.link(cnn_core.Loss.CROSS_ENTROPY, f, y)
+    np.testing.assert_allclose(y, [[1, 0, 0], [1 / 3, 1 / 3, 1 / 3], [0.5, 0, 0.5]], rtol=1e-6)
+    engine.link(cnn_core.Loss.BINARY_CROSS_ENTROPY, f, y)
+    np.testing.assert_array_equal(y, [[1, 0, 0.5], [0, 0, 0], [1, 0, 1]])
+    engine.link(cnn_core.Loss.POISSON, f, y)
+    np.testing.assert_array_equal(y, [[np.inf, 0, 1], [0, 0, 0], [np.inf, 0, np.inf]])
+
+
+# Numbers from elsewhere -----------------------------------------------------------------------------------------------
+
+
+@engines
+@pytest.mark.parametrize(
+    ("loss", "f", "t", "value"),
+    [
+        (Loss("mse"), [[1.0, 2.0]], [[3.0, 2.0]], 2.0),
+        (Loss("mae"), [[1.0, 2.0]], [[3.0, 2.5]], 1.25),
+        (Huber(1.0), [[0.5]], [[0.0]], 0.125),
+        (Huber(1.0), [[3.0]], [[0.0]], 2.5),
+        (Huber(2.0), [[3.0]], [[0.0]], 4.0),
+        (Loss("log_cosh"), [[1.0]], [[0.0]], 0.4337808304830272),
+        (Quantile(0.9), [[1.0, 1.0]], [[3.0, 0.0]], (0.9 * 2 + 0.1) / 2),
+        (Loss("poisson"), [[0.0]], [[2.0]], 1.0),
+        (Loss("poisson"), [[1.0]], [[2.0]], 0.7182818284590451),
+        (Loss("binary_cross_entropy"), [[0.0]], [[1.0]], 0.6931471805599453),
+        (Loss("binary_cross_entropy"), [[1.5]], [[1.0]], 0.20141327798275246),  # -log sigmoid(1.5)
+        (Loss("binary_cross_entropy"), [[1.5]], [[0.0]], 1.7014132779827524),
+        (BinaryCrossEntropy(0.2), [[0.0]], [[1.0]], 0.6931471805599453),
+        (BinaryCrossEntropy(0.2), [[1.5]], [[1.0]], 0.9 * 0.20141327798275246 + 0.1 * 1.7014132779827524),
+        (Loss("cross_entropy"), [[0.0, 0.0]], [[0.5, 0.5]], 0.6931471805599453),
+        (Loss("cross_entropy"), [[1.0, 2.0, 3.0]], [[0.0, 0.0, 1.0]], 0.4076059644443803),
+        (CrossEntropy(0.3), [[1.0, 2.0, 3.0]], [[0.0, 0.0, 1.0]], 0.4076059644443803 + 0.3),  # 0.1 (0 + 1 + 2) more
+        (Loss("hinge"), [[0.5, -2.0, 3.0]], [[1.0, 1.0, -1.0]], (0.5 + 3 + 4) / 3),
+        (Loss("hinge"), [[0.5]], [[0.0]], 1.5),
+    ],
+)
+def test_values_computed_by_hand(loss, f, t, value, engine):
+    """PyTorch's losses with reduction="mean" have these values (poisson: log_input=True, full=False)."""
+    assert compute(engine, loss, np.array(f), np.array(t))[0] == pytest.approx(value, rel=1e-14)
+
+
+@engines
+def test_scikit_learn_has_the_same_losses(engine):
+    rng = np.random.default_rng(7)
+    f, y, w = rng.normal(size=(40, 4)), rng.integers(4, size=40).astype(np.int32), rng.uniform(0.1, 2, 40)
+    real = rng.normal(size=(40, 4))
+    probability = np.empty_like(f)
+
+    def mean(loss, targets=None, classes=None, outputs=f):
+        return compute(engine, loss, outputs, targets, classes, w, 1.0)[0] / w.sum()
+
+    engine.link(cnn_core.Loss.CROSS_ENTROPY, f, probability)
+    assert mean(Loss("cross_entropy"), None, y) == pytest.approx(
+        sklearn.metrics.log_loss(y, probability, sample_weight=w), rel=1e-13
+    )
+    column = np.ascontiguousarray(f[:, :1])
+    binary = (y > 1).astype(float)[:, None]
+    engine.link(cnn_core.Loss.BINARY_CROSS_ENTROPY, column, probability := np.empty_like(column))
+    assert mean(Loss("binary_cross_entropy"), binary, outputs=column) == pytest.approx(
+        sklearn.metrics.log_loss(binary[:, 0], probability[:, 0], sample_weight=w), rel=1e-13
+    )
+    assert mean(Loss("hinge"), binary, outputs=column) == pytest.approx(
+        sklearn.metrics.hinge_loss(binary[:, 0], column[:, 0], sample_weight=w), rel=1e-13
+    )
+    for loss, oracle in (("mse", sklearn.metrics.mean_squared_error), ("mae", sklearn.metrics.mean_absolute_error)):
+        assert mean(Loss(loss), real) == pytest.approx(oracle(real, f, sample_weight=w), rel=1e-13)
+    for q in (0.1, 0.5, 0.9):
+        pinball = sklearn.metrics.mean_pinball_loss(real, f, sample_weight=w, alpha=q)
+        assert mean(Quantile(q), real) == pytest.approx(pinball, rel=1e-13)
+    counts = rng.poisson(2, (40, 1)).astype(float)
+    deviance = sklearn.metrics.mean_poisson_deviance(counts[:, 0], np.exp(column[:, 0]), sample_weight=w)
+    saturated = np.where(counts > 0, counts - counts * np.log(np.maximum(counts, 1)), 0.0)[:, 0]
+    assert mean(Loss("poisson"), counts, outputs=column) == pytest.approx(
+        deviance / 2 + np.average(saturated, weights=w), rel=1e-12
+    )
+
+
+# Descriptions ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "loss", [*map(Loss, NAMES), Huber(2.0), Quantile(0.1), CrossEntropy(0.2), BinaryCrossEntropy(0.3)]
+)
+def test_description(loss):
+    assert eval(repr(loss)) == loss
+    assert losses.get(loss) is loss
+    assert hash(loss) == hash(eval(repr(loss)))
+    spec = loss.spec(5)
+    assert spec.dtype == cnn_core.loss_dtype
+    assert (spec["kind"][0], spec["n_outputs"][0]) == (cnn_core.Loss[loss.name.upper()], 5)
+    assert loss.link == {"poisson": "exp", "binary_cross_entropy": "sigmoid", "cross_entropy": "softmax"}.get(
+        loss.name, "identity"
+    )
+    assert loss.target in ("real", "classes", "binary", "count", "sign")
+
+
+def test_parameters_reach_the_spec():
+    assert Huber(2.0).spec(1)["parameter"] == 2.0
+    assert Loss("huber").spec(1)["parameter"] == 1.0
+    assert Quantile(0.1).spec(1)["parameter"] == 0.1
+    assert Loss("quantile").spec(1)["parameter"] == 0.5
+    assert CrossEntropy(0.2).spec(3)["smoothing"] == 0.2
+    assert BinaryCrossEntropy(0.3).spec(1)["smoothing"] == 0.3
+    assert Huber(np.float32(0.5)) == Huber(0.5)
+    assert repr(Huber(np.float32(0.5))) == "Huber(delta=0.5)"
+
+
+@given(
+    st.sampled_from(NAMES), st.sampled_from([str.upper, str.title, lambda s: f" {s} ", lambda s: s.replace("_", "-")])
+)
+def test_names_are_found_however_written(name, change):
+    assert losses.get(change(name)).name == name
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [("pinball", "quantile"), ("log_loss", "cross_entropy"), ("bce", "binary_cross_entropy"), ("logcosh", "log_cosh")],
+)
+def test_aliases(alias, name):
+    assert losses.get(alias) == Loss(name)
+    assert losses.get(alias).name == name
+
+
+def test_errors():
+    with pytest.raises(ValueError, match=r"unknown loss 'cros_entropy'. Did you mean 'cross_entropy'\? Known: .*hinge"):
+        losses.get("cros_entropy")
+    with pytest.raises(TypeError, match=r"loss must be a name or a cnn\.Loss, got 3"):
+        losses.get(3)
+    with pytest.raises(TypeError, match="must be a string, got None"):
+        Loss(None)
+    with pytest.raises(ValueError, match=r"delta of Huber must be in \(0, inf\), got 0"):
+        Huber(0)
+    for q in (0, 1, -0.5, np.nan):
+        with pytest.raises(ValueError, match=r"q of Quantile must be in \(0, 1\), got"):
+            Quantile(q)
+    for made in (CrossEntropy, BinaryCrossEntropy):
+        with pytest.raises(ValueError, match=r"label_smoothing must be in \[0, 1\), got 1"):
+            made(1)
+        with pytest.raises(TypeError, match="label_smoothing must be a number, got 'a' of type str"):
+            made("a")
