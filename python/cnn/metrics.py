@@ -1,7 +1,8 @@
 """Metrics, by scikit-learn's definitions, on what `predict` returns: probabilities for classifiers, values otherwise.
 
 Each function takes the true targets as they were given, the prediction and sample weights (or None); labels are
-0 .. k - 1. Two classes are averaged as "binary" (of class 1), more as "macro"; a ratio with nothing below is 0.
+0 .. k - 1, or a table (n, k) of probabilities or of several labels a row. One output says yes above 0.5, or above 0
+where targets are ±1. Two classes are averaged as "binary" (of class 1), more as "macro"; a ratio over nothing is 0.
 """
 
 from __future__ import annotations
@@ -25,8 +26,21 @@ def _mean(values: Array, weights: Array | None) -> float:
     return float(np.mean(np.average(values, axis=0, weights=weights)))
 
 
+def _flat(y: Array, p: Array) -> tuple[Array, Array]:
+    """Both as arrays of as many rows, a single column as (n,)."""
+    y, p = np.asarray(y), np.asarray(p)
+    if len(y) != len(p):
+        raise ValueError(f"{len(y)} targets, but {len(p)} predictions")
+    y, p = (a[:, 0] if a.ndim == 2 and a.shape[1] == 1 else a for a in (y, p))
+    return y, p
+
+
 def _difference(y: Array, p: Array) -> Array:
-    return np.asarray(p, np.float64).reshape(len(y), -1) - np.asarray(y, np.float64).reshape(len(y), -1)
+    """p - y as (n, outputs), float64."""
+    y, p = _flat(y, p)
+    if y.shape != p.shape:
+        raise ValueError(f"a target of shape {y.shape} can't be compared with a prediction of shape {p.shape}")
+    return (p.astype(np.float64) - y.astype(np.float64)).reshape(len(y), -1)
 
 
 def mae(y: Array, p: Array, weights: Array | None = None) -> float:
@@ -63,14 +77,18 @@ def r2(y: Array, p: Array, weights: Array | None = None) -> float:
     return float(scores.mean())
 
 
+def _is_multi_label(y: Array, p: Array) -> bool:
+    """Whether two tables are yes and no of each column, and not the probabilities of one class a row."""
+    return y.ndim == 2 and not all(np.allclose(table.sum(axis=1), 1, atol=1e-3) for table in (y, p))
+
+
 def _labels(y: Array, p: Array) -> tuple[Array, Array, int]:
     """True and predicted labels and the number of classes; (n, k) of 0 and 1 for several labels a row (classes 0)."""
-    y, p = np.asarray(y), np.asarray(p)
-    if p.ndim == 2 and p.shape[1] > 1:
-        if y.ndim == 2 and not np.allclose(p.sum(axis=1), 1, atol=1e-3):
-            return (y >= 0.5).astype(int), (p >= 0.5).astype(int), 0
+    y, p = _flat(y, p)
+    if p.ndim == 2 and not _is_multi_label(y, p):
         return (y.argmax(axis=1) if y.ndim == 2 else y.astype(int)), p.argmax(axis=1), p.shape[1]
-    return (y.ravel() > 0.5).astype(int), (p.ravel() >= 0.5).astype(int), 2
+    threshold = 0.0 if (y < 0).any() else 0.5
+    return (y > 0.5).astype(int), (p > threshold).astype(int), 2 if p.ndim == 1 else 0
 
 
 def accuracy(y: Array, p: Array, weights: Array | None = None) -> float:
@@ -90,9 +108,13 @@ def top_k_accuracy(y: Array, p: Array, weights: Array | None = None, k: int = 5)
     >>> top_k_accuracy(np.array([2]), np.array([[0.5, 0.3, 0.2]]), k=2)
     0.0
     """
-    true, _, n_classes = _labels(y, p)
+    true, predicted, n_classes = _labels(y, p)
+    if n_classes == 0:
+        raise ValueError("top_k_accuracy needs one class a row, got several labels a row")
+    if n_classes == 2 and _flat(y, p)[1].ndim == 1:
+        return _mean((true == predicted) | (k > 1), weights)
     order = np.argsort(np.asarray(p), axis=1, kind="stable")[:, ::-1]
-    return _mean((order[:, : min(k, n_classes)] == true[:, None]).any(axis=1), weights)
+    return _mean((order[:, :k] == true[:, None]).any(axis=1), weights)
 
 
 def _counts(y: Array, p: Array, weights: Array | None) -> tuple[Array, Array, Array, bool]:
@@ -105,7 +127,7 @@ def _counts(y: Array, p: Array, weights: Array | None) -> tuple[Array, Array, Ar
         return hit, said, there, False
     hit = np.bincount(true, w * (true == predicted), n_classes)
     said, there = np.bincount(predicted, w, n_classes), np.bincount(true, w, n_classes)
-    seen = (said > 0) | (there > 0)
+    seen = (np.bincount(predicted, minlength=n_classes) > 0) | (np.bincount(true, minlength=n_classes) > 0)
     if n_classes == 2:
         return hit[1:], said[1:], there[1:], True
     return hit[seen], said[seen], there[seen], False
@@ -165,9 +187,9 @@ def roc_auc(y: Array, p: Array, weights: Array | None = None) -> float:
     >>> roc_auc(np.array([0, 1]), np.array([0.2, 0.8]))
     1.0
     """
-    y, p = np.asarray(y), np.asarray(p)
-    if p.ndim == 1 or p.shape[1] == 1:
-        return _binary_auc(y.ravel() > 0.5, p.ravel(), weights)
+    y, p = _flat(y, p)
+    if p.ndim == 1:
+        return _binary_auc(y > 0.5, p, weights)
     if y.ndim == 1:
         if p.shape[1] == 2:
             return _binary_auc(y == 1, p[:, 1], weights)
@@ -181,11 +203,10 @@ def log_loss(y: Array, p: Array, weights: Array | None = None) -> float:
     >>> round(log_loss(np.array([1]), np.array([0.5])), 4)
     0.6931
     """
-    p, y = np.asarray(p), np.asarray(y)
+    y, p = _flat(y, p)
     eps = np.finfo(p.dtype if p.dtype.kind == "f" else np.float64).eps
     p = np.clip(p.astype(np.float64), eps, 1 - eps)
-    if p.ndim == 1 or p.shape[1] == 1 or (y.ndim == 2 and not np.allclose(p.sum(axis=1), 1, atol=1e-3)):
-        y, p = y.reshape(len(y), -1), p.reshape(len(y), -1)
+    if p.ndim == 1 or _is_multi_label(y, p):
         return _mean(-(y * np.log(p) + (1 - y) * np.log1p(-p)), weights)
     if y.ndim == 1:
         return _mean(-np.log(p[np.arange(len(y)), y.astype(int)]), weights)
@@ -193,8 +214,7 @@ def log_loss(y: Array, p: Array, weights: Array | None = None) -> float:
 
 
 BY_NAME: dict[str, Metric] = {
-    f.__name__: f
-    for f in (mae, rmse, r2, accuracy, top_k_accuracy, precision, recall, f1, roc_auc, log_loss)
+    f.__name__: f for f in (mae, rmse, r2, accuracy, top_k_accuracy, precision, recall, f1, roc_auc, log_loss)
 }
 _ALIASES = {"acc": "accuracy", "auc": "roc_auc", "r2_score": "r2", "root_mean_squared_error": "rmse",
             "mean_absolute_error": "mae", "f1_score": "f1"}  # fmt: skip

@@ -1,0 +1,113 @@
+"""Philox and the dropout masks made of it: known answers, the same bits however a range is cut, the share of zeros."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import cnn_core
+
+ENGINES = cnn_core.engines()
+engines = pytest.mark.parametrize("engine", ENGINES.values(), ids=list(ENGINES))
+dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+ONES = 2**32 - 1
+# Counter, key and words: the known answers that the authors of Philox publish with Random123.
+KNOWN = [
+    ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+    ((ONES,) * 4, (ONES,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+    (
+        (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
+        (0xA4093822, 0x299F31D0),
+        (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
+    ),
+]
+known = pytest.mark.parametrize(("counter", "key", "words"), KNOWN)
+
+
+def mask(engine, seed, step, stream, first, rate, n, dtype=np.float64) -> np.ndarray:
+    out = np.full(n, np.nan, dtype)
+    engine.dropout_mask(seed, step, stream, first, rate, out)
+    return out
+
+
+@known
+def test_the_reference_knows_the_answers(counter, key, words):
+    assert reference.philox(counter, key) == list(words)
+
+
+@engines
+@dtypes
+@known
+def test_the_core_knows_the_answers(counter, key, words, dtype, engine):
+    """A word is kept at a rate of word / 2^32 and dropped at (word + 1) / 2^32: that tells all of its bits."""
+    seed, step = key[0] | key[1] << 32, counter[2] | counter[3] << 32
+    for i, word in enumerate(words):
+        assert mask(engine, seed, step, counter[1], 4 * counter[0] + i, word / 2**32, 1, dtype)[0] > 0
+        assert mask(engine, seed, step, counter[1], 4 * counter[0] + i, (word + 1) / 2**32, 1, dtype)[0] == 0
+
+
+WORD64 = st.one_of(st.integers(0, 5), st.integers(0, 2**64 - 1), st.sampled_from([2**32 - 1, 2**32, 2**64 - 1]))
+FIRST = st.one_of(st.integers(0, 300), st.integers(2**34 - 40, 2**34 + 40), st.integers(0, 2**46))
+
+
+@given(WORD64, WORD64, st.integers(0, 2**32 - 1), FIRST, st.floats(0, 0.999), st.integers(1, 200))
+@settings(max_examples=80, deadline=None)
+def test_masks_equal_the_reference(seed, step, stream, first, rate, n):
+    expected = reference.dropout_mask(seed, step, stream, first, rate, n)
+    for engine in ENGINES.values():
+        np.testing.assert_array_equal(mask(engine, seed, step, stream, first, rate, n), expected)
+        np.testing.assert_array_equal(
+            mask(engine, seed, step, stream, first, rate, n, np.float32), expected.astype(np.float32)
+        )
+
+
+@given(WORD64, WORD64, FIRST, st.integers(1, 500), st.lists(st.integers(0, 500), max_size=6))
+@settings(max_examples=80, deadline=None)
+def test_any_split_gives_the_same_bits(seed, step, first, n, cuts):
+    edges = sorted({0, n, *(cut % n for cut in cuts)})
+    for engine in ENGINES.values():
+        whole = mask(engine, seed, step, 3, first, 0.4, n)
+        parts = [mask(engine, seed, step, 3, first + a, 0.4, b - a) for a, b in pairwise(edges)]
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+@engines
+def test_seed_step_and_stream_all_matter(engine):
+    masks = [
+        mask(engine, seed, step, stream, 0, 0.5, 256)
+        for seed, step, stream in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (2**32, 0, 0), (0, 2**32, 0)]
+    ]
+    assert len({m.tobytes() for m in masks}) == len(masks)
+    for other in masks[1:]:
+        assert abs(np.mean(masks[0] == other) - 0.5) < 5 * 0.5 / np.sqrt(256)
+
+
+@engines
+@dtypes
+def test_rate_zero_keeps_everything(dtype, engine):
+    np.testing.assert_array_equal(mask(engine, 1, 2, 3, 5, 0.0, 1000, dtype), 1)
+
+
+@engines
+@dtypes
+def test_no_elements(dtype, engine):
+    assert mask(engine, 1, 2, 3, 5, 0.5, 0, dtype).size == 0
+
+
+@engines
+@dtypes
+@pytest.mark.parametrize("rate", [0.001, 0.1, 0.3, 0.5, 0.9, 0.999])
+def test_share_of_zeros_and_scale(rate, dtype, engine):
+    n = 200_000
+    drawn = mask(engine, 12345, 6, 7, 1, rate, n, dtype)
+    assert set(np.unique(drawn)) == {dtype(0), dtype(1 / (1 - rate))}
+    assert abs(np.mean(drawn == 0) - rate) < 5 * np.sqrt(rate * (1 - rate) / n)
+    zeros = (drawn == 0) - rate  # neighbours, within a counter and across, know nothing of each other
+    for lag in (1, 2, 4, 64):
+        assert abs(np.mean(zeros[lag:] * zeros[:-lag])) < 5 * rate * (1 - rate) / np.sqrt(n - lag)

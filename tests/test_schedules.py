@@ -1,0 +1,147 @@
+"""Schedules beside loops and closed formulas; OneCycle and the others that PyTorch has, beside its documented rates."""
+
+from __future__ import annotations
+
+import inspect
+import math
+
+import numpy as np
+import pytest
+from cnn import schedules
+from cnn.schedules import Constant, Cosine, Exponential, InverseScaling, OneCycle, Schedule, Step, WarmUp
+from hypothesis import given
+from hypothesis import strategies as st
+
+CLASSES = list(schedules.BY_NAME.values())
+EXAMPLES = [
+    Constant(0.3), Step(0.3, epochs=2, factor=0.5), Exponential(0.3, factor=0.9), Cosine(0.3, floor=0.01),
+    OneCycle(0.3, warm=0.25, start=10.0, end=100.0), InverseScaling(0.3, power=0.75), WarmUp(0.3, steps=7),
+    WarmUp(Cosine(0.3), steps=4), WarmUp(WarmUp(Step(0.3, epochs=1), steps=3), steps=2),
+]  # fmt: skip
+examples = pytest.mark.parametrize("schedule", EXAMPLES, ids=repr)
+
+
+def test_every_schedule_is_an_example():
+    defined = {cls for _, cls in inspect.getmembers(schedules, inspect.isclass) if issubclass(cls, Schedule)}
+    assert {type(schedule) for schedule in EXAMPLES} == set(CLASSES) == defined - {Schedule}
+
+
+def at(schedule: Schedule, step: int, per_epoch: int, total: int) -> float:
+    """The rate of one step, by plain arithmetic."""
+    if isinstance(schedule, WarmUp):
+        then = schedule.learning_rate
+        rate = at(then, step, per_epoch, total) if isinstance(then, Schedule) else then
+        return rate * (step + 1) / schedule.steps if step + 1 < schedule.steps else rate
+    rate = schedule.learning_rate
+    if isinstance(schedule, Step):
+        for epoch in range(1, step // per_epoch + 1):
+            if epoch % schedule.epochs == 0:
+                rate *= schedule.factor
+    elif isinstance(schedule, Exponential):
+        rate *= schedule.factor ** (step / per_epoch)
+    elif isinstance(schedule, Cosine):
+        angle = math.pi * min(step / total, 1)
+        rate = schedule.floor + (rate - schedule.floor) * 0.5 * (1 + math.cos(angle))
+    elif isinstance(schedule, OneCycle):
+        # torch.optim.lr_scheduler.OneCycleLR: two phases, each annealed by a cosine, with these first and last steps.
+        low, peak_step = rate / schedule.start, schedule.warm * total - 1
+        if step <= peak_step:
+            begin, end, share = low, rate, step / peak_step
+        else:
+            begin, end, share = rate, low / schedule.end, min((step - peak_step) / (total - 1 - peak_step), 1)
+        rate = end + (begin - end) / 2 * (1 + math.cos(math.pi * share))
+    elif isinstance(schedule, InverseScaling):
+        rate /= math.pow(step + 1, schedule.power)
+    return rate
+
+
+@examples
+@pytest.mark.parametrize(("per_epoch", "epochs"), [(10, 10), (7, 3), (1, 40)])
+def test_rates(schedule, per_epoch, epochs):
+    total = per_epoch * epochs
+    rates = schedule.rates(0, total, per_epoch, total)
+    assert rates.dtype == np.float64
+    np.testing.assert_allclose(rates, [at(schedule, i, per_epoch, total) for i in range(total)], rtol=1e-12)
+
+
+@given(st.sampled_from(EXAMPLES), st.integers(0, 99), st.integers(0, 60), st.integers(1, 30), st.integers(0, 150))
+def test_rates_do_not_depend_on_where_they_are_asked_for(schedule, first, n, per_epoch, total):
+    whole = schedule.rates(0, 160, per_epoch, total)
+    part = schedule.rates(first, n, per_epoch, total)
+    np.testing.assert_array_equal(part, whole[first : first + n])
+    assert np.isfinite(whole).all()
+    assert (whole >= 0).all()
+
+
+@examples
+def test_a_fit_that_goes_on_beyond_its_end(schedule):
+    rates = schedule.rates(0, 300, 10, 100)
+    if isinstance(schedule, Cosine):
+        np.testing.assert_array_equal(rates[100:], schedule.floor)
+    if isinstance(schedule, OneCycle):
+        np.testing.assert_allclose(rates[99:], 0.3 / 10 / 100, rtol=1e-12)
+
+
+def test_values_from_the_documentation_of_pytorch():
+    # StepLR(lr=0.05, step_size=30, gamma=0.1): 0.05, 0.005 from epoch 30, 0.0005 from epoch 60
+    rates = Step(0.05, epochs=30, factor=0.1).rates(0, 90, 1, 90)
+    np.testing.assert_allclose(rates, np.repeat([0.05, 0.005, 0.0005], 30), rtol=1e-12)
+    # OneCycleLR(max_lr=1, total_steps=10): initial lr 1 / 25, peak at step 0.3 * 10 - 1, end 1 / 25 / 1e4
+    rates = OneCycle(1.0).rates(0, 10, 1, 10)
+    np.testing.assert_allclose(rates[[0, 1, 2, 9]], [0.04, 0.52, 1.0, 4e-6], rtol=1e-12)
+    assert (np.diff(rates)[2:] < 0).all()
+    # CosineAnnealingLR(T_max=4)
+    half = math.sqrt(0.5)
+    np.testing.assert_allclose(Cosine(2.0).rates(0, 5, 1, 4), [2, 1 + half, 1, 1 - half, 0], atol=1e-15)
+
+
+@examples
+def test_repr_reads_back(schedule):
+    assert eval(repr(schedule)) == schedule
+    assert hash(eval(repr(schedule))) == hash(schedule)
+
+
+def test_numbers_of_numpy_are_plain_inside():
+    assert repr(Step(np.float64(0.5), epochs=np.int64(3))) == "Step(learning_rate=0.5, epochs=3, factor=0.1)"
+    assert repr(WarmUp(np.float32(0.5), steps=np.int8(3))) == "WarmUp(learning_rate=0.5, steps=3)"
+
+
+def test_get():
+    for name, cls in schedules.BY_NAME.items():
+        assert schedules.get(name) == schedules.get(name.upper().replace("_", " ")) == cls()
+    assert schedules.get(0.1) == Constant(0.1)
+    assert schedules.get(EXAMPLES[0]) is EXAMPLES[0]
+    with pytest.raises(ValueError, match=r"unknown schedule 'cosin'\. Did you mean 'cosine'\? Known: constant, cosine"):
+        schedules.get("cosin")
+    with pytest.raises(TypeError, match="learning_rate must be a number, got None of type NoneType"):
+        schedules.get(None)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: Constant(-1), r"learning_rate must be in \[0, inf\), got -1"),
+        (lambda: WarmUp(math.nan), r"learning_rate must be in \[0, inf\), got nan"),
+        (lambda: Step(epochs=0), "epochs must be an integer >= 1, got 0"),
+        (lambda: Step(factor=0), r"factor must be in \(0, inf\), got 0"),
+        (lambda: Exponential(factor=-0.5), r"factor must be in \(0, inf\), got -0.5"),
+        (lambda: Cosine(0.1, floor=0.2), r"floor must be in \[0, 0.1\], got 0.2"),
+        (lambda: OneCycle(warm=1), r"warm must be in \(0, 1\), got 1"),
+        (lambda: OneCycle(start=0.5), r"start must be in \[1, inf\), got 0.5"),
+        (lambda: OneCycle(end=0), r"end must be in \[1, inf\), got 0"),
+        (lambda: InverseScaling(power=-1), r"power must be in \[0, inf\), got -1"),
+        (lambda: WarmUp(steps=0), "steps must be an integer >= 1, got 0"),
+    ],
+)
+def test_values_out_of_range(make, text):
+    with pytest.raises(ValueError, match=text):
+        make()
+
+
+def test_values_of_the_wrong_type():
+    with pytest.raises(TypeError, match="learning_rate must be a number, got True of type bool"):
+        Constant(True)
+    with pytest.raises(TypeError, match=r"epochs must be an integer >= 1, got 2\.5 of type float"):
+        Step(epochs=2.5)
+    with pytest.raises(TypeError, match="learning_rate must be a number, got 'cosine' of type str"):
+        WarmUp("cosine")
