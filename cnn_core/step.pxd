@@ -39,6 +39,14 @@ cdef enum Status:
     LOSS_NOT_FINITE
     GRADIENT_NOT_FINITE
     UPDATE_NOT_FINITE
+    STOPPED
+
+
+# What `sweep` does with each block of parameters.
+cdef enum Pass:
+    REDUCE
+    UPDATE
+    UNDO
 
 
 # Everything the team shares. Pointers to scalars of the network's type are void*, for a struct can't be generic;
@@ -77,6 +85,8 @@ cdef struct Job:
     double* block_penalty               # (n_blocks,)
     int* block_bad                      # (n_blocks,): some element is not finite
     Py_ssize_t n_blocks
+    const volatile int32_t* stop        # NULL, or set from outside: the minibatch at work is given up
+    bint stopping                       # what the team has seen of it
     Py_ssize_t steps_done
     int status
 
@@ -122,7 +132,7 @@ cdef inline void put(const real* output, const int64_t* order, Py_ssize_t begin,
         memcpy(outputs + (order[begin + i] if order != NULL else begin + i) * n, output + i * n, n * sizeof(real))
 
 
-cdef inline void chunk_gradient(const Job* job, const real* parameters, real* scratch, Py_ssize_t chunk,
+cdef inline void chunk_gradient(Job* job, const real* parameters, real* scratch, Py_ssize_t chunk,
                                 Py_ssize_t batch_begin, Py_ssize_t batch_rows, int64_t step,
                                 double scale) noexcept nogil:
     """Forward, loss and backward of one chunk of a minibatch, in slabs; its loss and its partial gradient."""
@@ -146,6 +156,9 @@ cdef inline void chunk_gradient(const Job* job, const real* parameters, real* sc
     if begin == end:  # the last minibatch may have fewer rows than there are chunks
         memset(gradient, 0, job.size * sizeof(real))
     while begin < end:
+        if job.stop != NULL and job.stop[0]:
+            job.stopping = True  # read by all after the barrier; whoever writes it writes the same
+            break
         first = batch_begin + begin
         rows = min(end - begin, capacity)
         noise.row = begin
@@ -234,7 +247,7 @@ cdef inline void reduce_block(const Job* job, const real* parameters, const Segm
 cdef inline void update_block(const Job* job, real* parameters, const OptimizerStep* scalars,
                               const SegmentSpec* segment, int64_t begin, Py_ssize_t n, Py_ssize_t block,
                               double shrink) noexcept nogil:
-    """Clipping by norm, then the optimizer; an element whose update overflows keeps its value."""
+    """Clipping by norm, then the optimizer; the parameters from before take the gradient's place, for `UNDO`."""
     cdef real* theta = parameters + begin
     cdef real* g = <real*>job.gradients + begin
     cdef real before[BLOCK]
@@ -246,14 +259,12 @@ cdef inline void update_block(const Job* job, real* parameters, const OptimizerS
     optimizer_update(job.optimizer, scalars, segment.rate, segment.decay, theta, <const real*>g,
                      <real*>job.state + begin, job.slots_stride, n)
     job.block_bad[block] = not_finite(<const real*>theta, n)
-    if job.block_bad[block]:
-        for i in range(n):
-            theta[i] = theta[i] if theta[i] - theta[i] == 0 else before[i]
+    memcpy(g, before, n * sizeof(real))
 
 
-cdef inline void sweep(const Job* job, real* parameters, const OptimizerStep* scalars, double shrink, bint update,
+cdef inline void sweep(const Job* job, real* parameters, const OptimizerStep* scalars, double shrink, Pass what,
                        int thread, int n_threads) noexcept nogil:
-    """Reduces or updates this thread's share of the blocks of all segments."""
+    """One pass over this thread's share of the blocks of all segments."""
     cdef Py_ssize_t block = 0, lo = job.n_blocks * thread // n_threads, hi = job.n_blocks * (thread + 1) // n_threads
     cdef int64_t begin, n
     for i in range(job.n_segments):
@@ -261,10 +272,12 @@ cdef inline void sweep(const Job* job, real* parameters, const OptimizerStep* sc
         while begin < job.segments[i].end:
             n = min(job.segments[i].end - begin, <int64_t>BLOCK)
             if lo <= block < hi:
-                if update:
+                if what == REDUCE:
+                    reduce_block(job, <const real*>parameters, &job.segments[i], begin, n, block)
+                elif what == UPDATE:
                     update_block(job, parameters, scalars, &job.segments[i], begin, n, block, shrink)
                 else:
-                    reduce_block(job, <const real*>parameters, &job.segments[i], begin, n, block)
+                    memcpy(parameters + begin, <const real*>job.gradients + begin, n * sizeof(real))
             block += 1
             begin += n
 
@@ -288,6 +301,7 @@ cdef inline void run(Job* job, real* parameters, real* scratch, int thread, int 
     cdef Py_ssize_t batch, begin, end, rows, chunk, done
     cdef double weight, loss, penalty, norm, shrink
     cdef double scalars[4]
+    cdef double scalars_before[4]
     cdef OptimizerStep now
     cdef int status = DONE
     if job.optimizer != NULL:
@@ -302,7 +316,10 @@ cdef inline void run(Job* job, real* parameters, real* scratch, int thread, int 
             chunk_gradient(job, <const real*>parameters, scratch, chunk, begin, rows, job.step + done + 1,
                            1 / weight if weight > 0 else 0.0)
         barrier()
-        sweep(job, parameters, &now, 1.0, False, thread, n_threads)
+        if job.stopping:
+            status = STOPPED
+            break
+        sweep(job, parameters, &now, 1.0, REDUCE, thread, n_threads)
         barrier()
         # From here on every thread comes to the same conclusions from the same numbers.
         loss = total(job.chunk_loss, job.n_chunks)
@@ -320,15 +337,18 @@ cdef inline void run(Job* job, real* parameters, real* scratch, int thread, int 
             norm = sqrt(total(job.block_norm, job.n_blocks))
             if norm > job.optimizer.clip_norm:
                 shrink = job.optimizer.clip_norm / norm
+        memcpy(scalars_before, scalars, sizeof(scalars))
         now = optimizer_begin(job.optimizer, job.step + done + 1, job.rates[done], scalars)
         barrier()  # all have read block_bad, which the update writes anew
-        sweep(job, parameters, &now, shrink, True, thread, n_threads)
+        sweep(job, parameters, &now, shrink, UPDATE, thread, n_threads)
         barrier()
-        if thread == 0:
-            job.steps_done = done + 1
         if any_bad(job):
+            sweep(job, parameters, &now, shrink, UNDO, thread, n_threads)
+            memcpy(scalars, scalars_before, sizeof(scalars))
             status = UPDATE_NOT_FINITE
             break
+        if thread == 0:
+            job.steps_done = done + 1
     if thread == 0:
         job.status = status
         if job.optimizer != NULL:

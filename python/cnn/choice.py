@@ -33,7 +33,9 @@ def choose_activation(net: Network, rows: Data, verbose: int) -> None:
     """Settles the network's "auto" layers, and says on what grounds in `net.activation_choice`."""
     from cnn.network import Network
 
-    order = np.random.default_rng((net.seed, 2)).permutation(len(rows))[:_MAX_ROWS]
+    # A row without weight would have no say, and a part of nothing but such rows no loss.
+    counted = np.arange(len(rows)) if rows.weights is None else np.flatnonzero(rows.weights)
+    order = np.random.default_rng((net.seed, 2)).permutation(counted)[:_MAX_ROWS]
     held_out = max(1, int(len(order) * _HELD_OUT))
     # With very few rows there is nothing to hold out: all are both trained on and judged by.
     train = rows.take(order[held_out:] if len(order) >= 20 else order)
@@ -56,11 +58,12 @@ def choose_activation(net: Network, rows: Data, verbose: int) -> None:
         epochs *= 2
 
     best = ranked[0]
-    others = ", ".join(f"{name} {losses[name]:.4g}" for name in sorted(losses, key=lambda n: losses[n]) if name != best)
+    dropped = ", ".join(f"{name} {losses[name]:.4g}" for name in sorted(losses, key=lambda n: losses[n]) if name not in ranked)
     net.descriptions = with_activation(net.descriptions, best)
     net.activation_choice = (
-        f"activation='auto' became {best!r}: the lowest loss on held-out rows, {losses[best]:.4g}, among {others} "
-        f"({len(order):,} of {len(rows):,} rows; half of the candidates dropped out in each round)"
+        f"activation='auto' became {best!r}: its loss on held-out rows was {losses[best]:.4g} in the last round, that of "
+        f"{ranked[1]} {losses[ranked[1]]:.4g}; half of the candidates dropped out in each round before: {dropped} "
+        f"({len(order):,} of {len(rows):,} rows)"
     )
     if verbose:
         print(net.activation_choice)

@@ -80,8 +80,8 @@ def diagnose(
     layers = _signals(net, seen)
     advice = [*_units(layers), *_gradients(layers)]
     if validation_data is not None:
-        held_out = data.prepare(*validation_data[:2], validation_data[2] if len(validation_data) > 2 else None,
-                                net.loss, net.dtype, net.n_inputs, net.n_outputs, "validation ")  # fmt: skip
+        held_out = data.prepare(*data.validation_sets(validation_data), net.loss, net.dtype, net.n_inputs,
+                                net.n_outputs, "validation ")  # fmt: skip
         now, then = (evaluation.evaluate(net, part, {})["loss"] for part in (rows, held_out))
         if then > 1.3 * now:
             advice.append(f"Overfitting: the loss is {now:.4g} on these rows, but {then:.4g} on the validation rows. {_CURES}")
@@ -127,6 +127,8 @@ def _signals(net: Network, rows: Data) -> list[LayerSignals]:
         dz = delta * slope
         kind = cnn_core.Activation(int(spec["activation"])).name
         flat = np.abs(slope) < _FLAT * _SATURATING.get(kind, 1.0)
+        if kind == "LEAKY_RELU":  # its slope is small by design, and alive
+            flat = slope == 0
         found.append(LayerSignals(
             name=f"layers.{i}", activation=kind.lower(), saturated=float(flat.mean()) if kind in _SATURATING else 0.0,
             dead=float(flat.all(axis=0).mean()), output=_rms(a), gradient=_rms(dz),
