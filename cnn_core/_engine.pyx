@@ -143,7 +143,7 @@ def loss_and_gradient(const LayerSpec[::1] layers, const WorkspaceSpec[::1] work
                       real[::1] gradients, real[::1] scratch, const real[:, ::1] X, const real[:, ::1] targets,
                       const int32_t[::1] classes, const real[::1] weights, bint training, int64_t step, uint64_t seed,
                       int n_threads):
-    """(mean loss, penalty) over all rows of X as one minibatch; their gradient in gradients[:p]."""
+    """(mean loss, penalty) over all rows of X as one minibatch; their gradient in gradients[:p]; step: steps done."""
     cdef Job job = describe(layers, workspace, segments, loss, gradients.shape[0] // parameters.shape[0],
                             parameters.shape[0])
     cdef double report[3]

@@ -267,7 +267,7 @@ class Network:
         with threads.one_blas_thread():
             loss, penalty = cnn_core.engine.loss_and_gradient(
                 self.plan.layers, self.plan.workspace(capacity), self.plan.segments, self.plan.loss, self.flat,
-                gradients, scratch, rows.X, rows.targets, rows.classes, rows.weights, training, self.step + 1,
+                gradients, scratch, rows.X, rows.targets, rows.classes, rows.weights, training, self.step,
                 self.seed, n,
             )  # fmt: skip
         return loss + penalty, arena.views(gradients[: self.plan.size].copy(), self.plan.names)
