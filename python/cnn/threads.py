@@ -115,24 +115,28 @@ def interruptible(call: Callable[[Array], T]) -> T:
         return call(stop)
     found: list[T] = []
     failed: list[BaseException] = []
+    finished = threading.Event()  # join() takes a thread for ended when Ctrl-C comes in it (CPython 3.11)
 
     def work() -> None:
         try:
             found.append(call(stop))
         except BaseException as error:
             failed.append(error)
+        finally:
+            finished.set()
 
     worker = threading.Thread(target=work, daemon=True)
+    worker.start()
     try:
-        worker.start()
-        while worker.is_alive():
-            worker.join(0.05)  # without a limit, Windows would not see the signal
+        while not finished.wait(0.05):  # without a limit, Windows would not see the signal
+            pass
     except BaseException:
         stop[0] = 1
-        while worker.is_alive():  # it writes to arrays that the caller is about to use
+        while not finished.is_set():  # it writes to arrays that the caller is about to use
             with suppress(KeyboardInterrupt):
-                worker.join(0.05)
+                finished.wait(0.05)
         raise
+    worker.join()
     if failed:
         raise failed[0]
     return found[0]
