@@ -22,14 +22,17 @@ class NonFiniteError(FloatingPointError):
 class NotBuiltError(ValueError, AttributeError):
     """The network does not know its number of inputs yet: fit it, or call `build(n_inputs)`."""
 
+    def __init__(self) -> None:
+        super().__init__("the network does not know its number of inputs: fit it, or call build(n_inputs)")
+
 
 def integer(name: str, value: object, low: int, high: int | None = None) -> int:
     """A whole number of at least `low` (and at most `high`)."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer >= {low}, got {value!r} of type {type(value).__name__}")
-    if high is not None and value > high:
+    if high is not None and int(value) > high:
         raise ValueError(f"{name} must be an integer in [{low}, {high}], got {value}")
-    if value < low:
+    if int(value) < low:
         raise ValueError(f"{name} must be an integer >= {low}, got {value}")
     return int(value)
 
@@ -83,7 +86,7 @@ def array(name: str, data: Any) -> FloatArray:
     if hasattr(data, "tocsr"):
         raise TypeError(f"{name} is a sparse matrix; dense arrays are expected (use {name}.toarray())")
     if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
-        raise TypeError(f"{name} is a masked array, whose masked values would be used; fill them in (filled) or drop the rows")
+        raise TypeError(f"{name} is a masked array, and what is masked would be used; fill it in or drop those rows")
     try:
         return np.asarray(data)
     except ValueError as error:  # rows of different lengths
@@ -103,8 +106,8 @@ def features(name: str, data: Any, dtype: np.dtype[Any], n_inputs: int | None) -
     """X as (n, n_inputs), finite."""
     X = numeric(name, data, dtype)
     if X.ndim != 2:
-        shape = f"{X.shape}; for one row use {name}[None, :], for one column {name}[:, None]" if X.ndim == 1 else X.shape
-        raise ValueError(f"{name} must have two dimensions (rows, inputs), got shape {shape}")
+        hint = f"; for one row use {name}[None, :], for one column {name}[:, None]" if X.ndim == 1 else ""
+        raise ValueError(f"{name} must have two dimensions (rows, inputs), got shape {X.shape}{hint}")
     if X.shape[1] == 0:
         raise ValueError(f"{name} has no columns: shape {X.shape}")
     if n_inputs is not None and X.shape[1] != n_inputs:
@@ -196,7 +199,9 @@ def value_range(name: str, y: FloatArray, kind: str) -> None:
         sums = y.sum(axis=1, dtype=np.float64)
         if not bad.any() and np.abs(sums - 1).max() > 1e-3:
             row = int(np.abs(sums - 1).argmax())
-            raise ValueError(f"{name} must hold probabilities that sum to 1 in every row, got {sums[row]:g} at row {row}")
+            raise ValueError(
+                f"{name} must hold probabilities that sum to 1 in every row, got {sums[row]:g} at row {row}"
+            )
     else:
         return
     if bad.any():

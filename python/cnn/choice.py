@@ -10,7 +10,7 @@ import numpy as np
 from cnn import training
 from cnn._check import NonFiniteError
 from cnn.data import Data
-from cnn.layers import Layer
+from cnn.layers import Dense, Layer
 
 if TYPE_CHECKING:
     from cnn.network import Network
@@ -24,7 +24,7 @@ _STEPS = 60  # of the first round; each round has twice the last one's
 def with_activation(layers: tuple[Layer, ...], name: str) -> tuple[Layer, ...]:
     """The layers with every "auto" replaced."""
     return tuple(
-        dataclasses.replace(layer, activation=name) if getattr(layer, "activation", None) == "auto" else layer
+        dataclasses.replace(layer, activation=name) if isinstance(layer, Dense) and layer.activation == "auto" else layer
         for layer in layers
     )
 
@@ -54,15 +54,16 @@ def choose_activation(net: Network, rows: Data, verbose: int) -> None:
         ranked = sorted(alive, key=lambda name: losses[name])
         if len(ranked) <= 2:
             break
-        alive = {name: alive[name] for name in ranked[: len(ranked) // 2]}
+        alive = {name: alive[name] for name in ranked[: (len(ranked) + 1) // 2]}
         epochs *= 2
 
-    best = ranked[0]
-    dropped = ", ".join(f"{name} {losses[name]:.4g}" for name in sorted(losses, key=lambda n: losses[n]) if name not in ranked)
+    best, second = ranked
+    dropped = sorted(set(losses) - {best, second}, key=lambda name: losses[name])
     net.descriptions = with_activation(net.descriptions, best)
     net.activation_choice = (
-        f"activation='auto' became {best!r}: its loss on held-out rows was {losses[best]:.4g} in the last round, that of "
-        f"{ranked[1]} {losses[ranked[1]]:.4g}; half of the candidates dropped out in each round before: {dropped} "
+        f"activation='auto' became {best!r}: its loss on held-out rows was {losses[best]:.4g} in the last round, that "
+        f"of {second} {losses[second]:.4g}; half of the candidates dropped out in each round before: "
+        f"{', '.join(f'{name} {losses[name]:.4g}' for name in dropped) or 'none'} "
         f"({len(order):,} of {len(rows):,} rows)"
     )
     if verbose:

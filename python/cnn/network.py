@@ -60,7 +60,8 @@ class Network:
         self.loss = losses.get(loss)
         self.optimizer = optimizers.get(optimizer)
         self.dtype = _check.real_dtype(dtype)
-        self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else _check.integer("seed", seed, 0, 2**64 - 1)
+        drawn = int(np.random.SeedSequence().generate_state(1)[0])
+        self.seed = drawn if seed is None else _check.integer("seed", seed, 0, 2**64 - 1)
         self.history = History()
         self.one_dimensional = False  # predict gives (n,): so were the targets of the fit
         self.rate_factor = 1.0  # what `ReduceOnPlateau` has made of the learning rate
@@ -116,7 +117,7 @@ class Network:
     def plan(self) -> Plan:
         """The plan the engine walks."""
         if self._plan is None:
-            raise _check.NotBuiltError("the network does not know its number of inputs: fit it, or call build(n_inputs)")
+            raise _check.NotBuiltError()
         return self._plan
 
     @property
@@ -298,7 +299,8 @@ class Network:
         if clip.clip_norm is not None and norm > clip.clip_norm:
             flat *= self.dtype.type(clip.clip_norm / norm)
         if learning_rate is None:
-            rate = float(schedules.get(self.optimizer.learning_rate).rates(self.step, 1, 1, self.step + 1)[0]) * self.rate_factor
+            schedule = schedules.get(self.optimizer.learning_rate)
+            rate = float(schedule.rates(self.step, 1, 1, self.step + 1)[0]) * self.rate_factor
         else:
             rate = _check.number("learning_rate", learning_rate, 0)
         cnn_core.engine.optimizer_update(
@@ -426,7 +428,8 @@ class Network:
         return copy.deepcopy(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {k: v for k, v in self.__dict__.items() if k not in ("lock", "_tape", "_parameters", "_gradients", "_plan")}
+        without = {"lock", "_tape", "_parameters", "_gradients", "_plan"}
+        state = {k: v for k, v in self.__dict__.items() if k not in without}
         state["n_inputs"] = None if self._plan is None else self._plan.n_inputs
         return state
 

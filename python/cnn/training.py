@@ -122,7 +122,7 @@ def _split(net: Network, X: Any, y: Any, s: Settings) -> tuple[Data, Data | None
     everything = data.prepare(X, y, s.sample_weight, net.loss, net.dtype, n_inputs, net.n_outputs)
     train, validation = everything, None
     if share > 0:
-        held_out = int(round(len(everything) * share))
+        held_out = round(len(everything) * share)
         if held_out in (0, len(everything)):
             raise ValueError(
                 f"validation_split={share:g} of {len(everything)} rows leaves {len(everything) - held_out} to train on "
@@ -158,8 +158,9 @@ class _Loop:
     """The buffers of a fit, and one epoch after another in them."""
 
     def __init__(
-        self, net: Network, train: Data, batch: int, shuffle: bool, keep_outputs: bool, total: int, n_threads: int | None
-    ) -> None:
+        self, net: Network, train: Data, batch: int, shuffle: bool, keep_outputs: bool, total: int,
+        n_threads: int | None,
+    ) -> None:  # fmt: skip
         plan = net.plan
         self.net, self.train, self.batch, self.shuffle = net, train, batch, shuffle
         self.steps = -(-len(train) // batch)
