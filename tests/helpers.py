@@ -7,6 +7,7 @@ from typing import Any
 import cnn
 import numpy as np
 import reference
+
 from cnn_core import Activation, Loss
 
 Array = np.ndarray[Any, Any]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 import cnn
-import cnn_core
 import numpy as np
 import pytest
 from cnn import choice
 from helpers import reference_gradient
+
+import cnn_core
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(200, 5))
@@ -87,7 +88,8 @@ def test_overfitting_from_the_history_and_from_validation_data() -> None:
     held_out = few[20:], target[20:], np.ones(20)
     now = advice(cnn.diagnose(net, few[:20], target[:20], validation_data=held_out))
     assert "Overfitting: the loss is" in now
-    assert "Overfitting" not in advice(cnn.diagnose(net, few[:20], target[:20], validation_data=(few[:20], target[:20])))
+    same = few[:20], target[:20]
+    assert "Overfitting" not in advice(cnn.diagnose(net, *same, validation_data=same))
 
 
 def test_the_gradients_are_those_of_the_loss() -> None:

@@ -133,8 +133,8 @@ SHIM = """
 #include <dlfcn.h>
 #include <stddef.h>
 #include <string.h>
-extern void* __libc_malloc(size_t); extern void* __libc_calloc(size_t, size_t); extern void* __libc_realloc(void*, size_t);
-extern void* __libc_memalign(size_t, size_t);
+extern void* __libc_malloc(size_t); extern void* __libc_calloc(size_t, size_t);
+extern void* __libc_realloc(void*, size_t); extern void* __libc_memalign(size_t, size_t);
 static long ours, blas;
 static int on;
 void count(int whether) { on = whether; ours = blas = 0; }
@@ -162,7 +162,8 @@ COUNTED = """
     shim = ctypes.CDLL(None)
     rng = np.random.default_rng(0)
     batch, batches = 64, 1000
-    X, y = rng.normal(size=(batch * batches, 20)).astype(np.float32), rng.normal(size=(batch * batches, 2)).astype(np.float32)
+    X = rng.normal(size=(batch * batches, 20)).astype(np.float32)
+    y = rng.normal(size=(batch * batches, 2)).astype(np.float32)
     layers = [cnn.Dense(100, "gelu", l2=0.01), cnn.Dropout(0.1), cnn.Dense(100, "tanh"), cnn.Dense(2)]
     net = cnn.Network(layers, optimizer=cnn.Adam(clip_norm=1.0), seed=0).build(20)
     plan, n_threads = net.plan, {n_threads}

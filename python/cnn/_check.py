@@ -22,8 +22,10 @@ class NonFiniteError(FloatingPointError):
 class NotBuiltError(ValueError, AttributeError):
     """The network does not know its number of inputs yet: fit it, or call `build(n_inputs)`."""
 
-    def __init__(self) -> None:
-        super().__init__("the network does not know its number of inputs: fit it, or call build(n_inputs)")
+    def __init__(
+        self, message: str = "the network does not know its number of inputs: fit it, or call build(n_inputs)"
+    ) -> None:
+        super().__init__(message)
 
 
 def integer(name: str, value: object, low: int, high: int | None = None) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cnn.network import Network
 
 CANDIDATES = ("relu", "leaky_relu", "elu", "gelu", "silu", "mish", "tanh", "sigmoid")
+_AUTO = "auto"
 _MAX_ROWS = 5000  # of the part that the candidates see
 _HELD_OUT = 0.25
 _STEPS = 60  # of the first round; each round has twice the last one's
@@ -24,7 +25,7 @@ _STEPS = 60  # of the first round; each round has twice the last one's
 def with_activation(layers: tuple[Layer, ...], name: str) -> tuple[Layer, ...]:
     """The layers with every "auto" replaced."""
     return tuple(
-        dataclasses.replace(layer, activation=name) if isinstance(layer, Dense) and layer.activation == "auto" else layer
+        dataclasses.replace(layer, activation=name) if isinstance(layer, Dense) and layer.activation == _AUTO else layer
         for layer in layers
     )
 

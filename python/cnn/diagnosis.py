@@ -183,15 +183,15 @@ def _overfitting(history: History) -> str:
     best = int(np.nanargmin(held_out))
     if held_out[-1] > _WORSE * held_out[best] and loss[-1] < loss[best]:
         return (
-            f"Overfitting: the validation loss was lowest in epoch {history.epoch[best] + 1} ({held_out[best]:.4g}) and "
-            f"is {held_out[-1]:.4g} now, while the training loss went on falling to {loss[-1]:.4g}. {_CURES}"
+            f"Overfitting: the validation loss was lowest in epoch {history.epoch[best] + 1} ({held_out[best]:.4g}) "
+            f"and is {held_out[-1]:.4g} now, while the training loss went on falling to {loss[-1]:.4g}. {_CURES}"
         )
     return ""
 
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """`errors` of each parameter's gradient, |analytic - numeric| / (|analytic| + |numeric|); the largest is `error`."""
+    """`errors` of each gradient, |analytic - numeric| / (|analytic| + |numeric|), and the largest of them, `error`."""
 
     errors: dict[str, float]
     error: float

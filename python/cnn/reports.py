@@ -17,10 +17,11 @@ def table(rows: list[tuple[str, ...]], right: int) -> str:
     """Columns of equal width, the last `right` of them aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     left = len(widths) - right
-    return "\n".join(
-        "  ".join(c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths, strict=True))).rstrip()
-        for r in rows
+    lines = (
+        "  ".join(c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
     )
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def short(description: Any) -> str:
