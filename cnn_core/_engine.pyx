@@ -126,15 +126,15 @@ def train_steps(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace,
                 const real[:, ::1] targets, const int32_t[::1] classes, const real[::1] weights,
                 const int64_t[::1] order, Py_ssize_t first, Py_ssize_t last, Py_ssize_t batch_size,
                 const double[::1] rates, int64_t[::1] step, uint64_t seed, real[:, ::1] outputs,
-                double[:, ::1] report, int n_threads):
+                double[:, ::1] report, int n_threads, const int32_t[::1] stop=None):
     """Minibatches first .. last - 1 of an epoch, without the GIL: (steps done, status).
 
     Minibatch b is rows order[b * batch_size : (b + 1) * batch_size] (order None: as they stand). `gradients` holds a
     partial gradient for each chunk, `scratch` a workspace for each thread, `rates` the learning rate of each step.
     `step` (1,) counts the steps of the network's life, and is moved on here, so that an interrupt can't part the two.
     `report` (steps, 3) gets the sum of w * loss, the sum of w and the penalty; `outputs` (or None) the raw outputs.
-    Status 0: done; 1, 2: the loss or the gradient of the next step is not finite, and it was not made; 3: the last
-    update overflowed, and the elements concerned kept their value.
+    Status 0: done; 1, 2, 3: the loss, the gradient or the update of the next step is not finite, and it was not made;
+    4: `stop` (1,), which another thread may set meanwhile, ended the call before the next step was made.
     """
     cdef Job job = describe(layers, workspace, segments, loss, wide, n_chunks, parameters.shape[0])
     job.optimizer, job.training = &optimizer[0], True
@@ -150,6 +150,7 @@ def train_steps(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace,
     job.state = NULL if state.shape[0] == 0 else <void*>&state[0]
     job.outputs = NULL if outputs is None else <void*>&outputs[0, 0]
     job.scalars, job.rates, job.report = &scalars[0], &rates[0], &report[0, 0]
+    job.stop = NULL if stop is None else &stop[0]
     train(&job, &parameters[0], &scratch[0], n_threads)
     step[0] += job.steps_done
     return job.steps_done, job.status
@@ -160,7 +161,7 @@ def loss_and_gradient(const LayerSpec[::1] layers, const WorkspaceSpec[::1] work
                       real[::1] gradients, real[::1] scratch, const real[:, ::1] X, const real[:, ::1] targets,
                       const int32_t[::1] classes, const real[::1] weights, bint training, int64_t step, uint64_t seed,
                       int n_threads):
-    """(mean loss, penalty) over all rows of X as one minibatch; their gradient in gradients[:p]."""
+    """(mean loss, penalty) over all rows of X as one minibatch; their gradient in gradients[:p]; step: steps done."""
     cdef Job job = describe(layers, workspace, segments, loss, wide, n_chunks, parameters.shape[0])
     cdef double report[3]
     job.training = training

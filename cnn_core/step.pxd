@@ -12,9 +12,9 @@ from cnn_core.losses cimport loss_block
 from cnn_core.optimizers cimport OptimizerStep, optimizer_begin, optimizer_update
 from cnn_core.team cimport Barrier, barrier
 from cnn_core.tile cimport gather, padded, scatter
-from cnn_core.types cimport LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
-from cnn_core.wide cimport (PANEL, Slabs, make_slabs, rows_of, turn_panel, wide_backward, wide_delta, wide_dropouts,
-                            wide_passes)
+from cnn_core.types cimport DENSE, LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
+from cnn_core.wide cimport (PANEL, Slabs, make_slabs, rows_of, turn_panel, wide_delta, wide_dropouts, wide_forward,
+                            wide_inputs, wide_weights)
 
 # Elements of the arena that one thread sums and updates at a time: a few buffers of this size stay in L1.
 cdef enum:
@@ -25,6 +25,14 @@ cdef enum Status:
     LOSS_NOT_FINITE
     GRADIENT_NOT_FINITE
     UPDATE_NOT_FINITE
+    STOPPED
+
+
+# What `sweep` does with each block of parameters.
+cdef enum Pass:
+    REDUCE
+    UPDATE
+    UNDO
 
 
 # Everything the team shares. Pointers to scalars of the network's type are void*, for a struct can't be generic;
@@ -66,6 +74,9 @@ cdef struct Job:
     double* block_penalty               # (n_blocks,)
     int* block_bad                      # (n_blocks,): some element is not finite
     Py_ssize_t n_blocks
+    const volatile int32_t* stop        # NULL, or set from outside: the minibatch at work is given up
+    bint stopping                       # what the team has seen of it
+    int stop_phase                      # wide: when thread 0 saw it
     Py_ssize_t steps_done
     int status
     Barrier* barrier
@@ -116,7 +127,7 @@ cdef inline double take_loss(const Job* job, const real* output, Py_ssize_t firs
                       scratch + ws.value * ws.capacity, scratch + ws.delta * ws.capacity, rows, ld)
 
 
-cdef inline void chunk_gradient(const Job* job, const real* parameters, real* scratch, Py_ssize_t chunk,
+cdef inline void chunk_gradient(Job* job, const real* parameters, real* scratch, Py_ssize_t chunk,
                                 Py_ssize_t batch_begin, Py_ssize_t batch_rows, Noise noise,
                                 double scale) noexcept nogil:
     """Forward, loss and backward of one chunk of a minibatch, in slabs; its loss and its partial gradient."""
@@ -128,6 +139,9 @@ cdef inline void chunk_gradient(const Job* job, const real* parameters, real* sc
     if begin == end:  # the last minibatch may have fewer rows than there are chunks
         memset(gradient, 0, job.size * sizeof(real))
     while begin < end:
+        if job.stop != NULL and job.stop[0]:
+            job.stopping = True  # read by all after the barrier; whoever writes it writes the same
+            break
         rows = min(end - begin, <Py_ssize_t>job.workspace.capacity)
         noise.row = begin
         take_rows(job, batch_begin + begin, rows, scratch)
@@ -140,44 +154,82 @@ cdef inline void chunk_gradient(const Job* job, const real* parameters, real* sc
     job.chunk_loss[chunk] = loss
 
 
+cdef inline bint phase_ends(Job* job, int phase, int thread, int n_threads) noexcept nogil:
+    """A barrier; whether the minibatch is given up, on which all threads agree: they look at their own phase alone."""
+    if thread == 0 and job.stop != NULL and job.stop[0] and job.stop_phase == 0:
+        job.stop_phase = phase
+    barrier(job.barrier, n_threads)
+    if job.stop_phase == phase:
+        job.stopping = True
+    return job.stop_phase == phase
+
+
 cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, Py_ssize_t batch_begin,
                                Py_ssize_t batch_rows, Noise noise, double scale, int thread,
                                int n_threads) noexcept nogil:
     """The same of a whole minibatch by the whole team; ends behind a barrier."""
     cdef const WorkspaceSpec* ws = job.workspace
+    cdef const LayerSpec* layers = job.layers
     cdef Slabs slabs = make_slabs(ws, batch_rows)
-    cdef int top = job.n_layers - 1
-    cdef Py_ssize_t s, u, rows, ld, n_out = job.loss.n_outputs
+    cdef Py_ssize_t s, first = slabs.n * thread // n_threads, end = slabs.n * (thread + 1) // n_threads
+    cdef int64_t delta = ws.delta, next_delta = ws.delta_next
     # The deltas by rows stand behind the workspaces of as many slabs as the largest minibatch has.
     cdef real* turned = scratch + job.n_chunks * slabs.stride
+    cdef real* other = turned + job.turned_size
     cdef real* own
-    cdef Py_ssize_t mine = slabs.n * thread // n_threads, end = slabs.n * (thread + 1) // n_threads
-    for s in range(mine, end):
-        rows = rows_of(&slabs, s)
+    cdef int i, below, phase = 1
+    for s in range(first, end):
         own = scratch + s * slabs.stride
-        take_rows(job, batch_begin + s * slabs.capacity, rows, own)
+        take_rows(job, batch_begin + s * slabs.capacity, rows_of(&slabs, s), own)
         noise.row = s * slabs.capacity
-        wide_dropouts(job.layers, job.n_layers, 0, ws, own, 0, job.layers[0].n_inputs, rows, padded(rows, parameters),
-                      noise)
-    barrier(job.barrier, n_threads)
-    wide_passes(job.layers, job.n_layers, ws, &slabs, parameters, scratch, noise, job.barrier, thread, n_threads)
-    for s in range(mine, end):
-        rows = rows_of(&slabs, s)
-        ld = padded(rows, parameters)
-        own = scratch + s * slabs.stride
-        job.chunk_loss[s] = take_loss(job, layer_input(job.layers, job.n_layers, ws, <const real*>own, True),
-                                      batch_begin + s * slabs.capacity, rows, scale, own)
-        wide_delta(job.layers, top, ws, own, own + ws.delta * ws.capacity, 0, n_out, ld)
-        u = 0
-        while u < n_out:
-            turn_panel(&slabs, s, u, min(n_out - u, <Py_ssize_t>PANEL), ld,
-                       <const real*>(own + ws.delta * ws.capacity), turned)
-            u += PANEL
-    for s in range(max(mine, slabs.n), job.n_chunks):  # a last minibatch may have fewer slabs
-        job.chunk_loss[s] = 0
-    barrier(job.barrier, n_threads)
-    wide_backward(job.layers, job.n_layers, ws, &slabs, parameters, scratch, turned, job.turned_size,
-                  <real*>job.gradients, job.training, job.barrier, thread, n_threads)
+        wide_dropouts(layers, job.n_layers, 0, ws, own, 0, layers[0].n_inputs, rows_of(&slabs, s),
+                      padded(rows_of(&slabs, s), parameters), noise)
+    if phase_ends(job, phase, thread, n_threads):
+        return
+    for i in range(job.n_layers):
+        if layers[i].kind == DENSE:
+            wide_forward(layers, job.n_layers, i, ws, &slabs, parameters, scratch, noise, thread, n_threads)
+            phase += 1
+            if phase_ends(job, phase, thread, n_threads):
+                return
+    for s in range(first, end):
+        wide_loss(job, &slabs, s, batch_begin, scale, scratch + s * slabs.stride, turned)
+    if thread == 0:
+        for s in range(slabs.n, job.n_chunks):  # a last minibatch may have fewer slabs
+            job.chunk_loss[s] = 0
+    phase += 1
+    if phase_ends(job, phase, thread, n_threads):
+        return
+    i = job.n_layers - 1
+    while i >= 0:
+        below = i - 1
+        while below >= 0 and layers[below].kind != DENSE:
+            below -= 1
+        wide_weights(layers, i, ws, &slabs, <const real*>scratch, <const real*>turned, <real*>job.gradients,
+                     job.training, thread, n_threads)
+        if below >= 0:
+            wide_inputs(layers, i, below, ws, &slabs, parameters, scratch, delta, next_delta, other, job.training,
+                        thread, n_threads)
+        phase += 1
+        if phase_ends(job, phase, thread, n_threads):
+            return
+        delta, next_delta = next_delta, delta
+        turned, other = other, turned
+        i = below
+
+
+cdef inline void wide_loss(const Job* job, const Slabs* slabs, Py_ssize_t s, Py_ssize_t batch_begin, double scale,
+                           real* own, real* turned) noexcept nogil:
+    """A slab's loss, and the deltas of the last layer, by units and by rows."""
+    cdef const WorkspaceSpec* ws = job.workspace
+    cdef Py_ssize_t rows = rows_of(slabs, s), ld = padded(rows, <const real*>own), n = job.loss.n_outputs, u = 0
+    cdef real* delta = own + ws.delta * ws.capacity
+    job.chunk_loss[s] = take_loss(job, layer_input(job.layers, job.n_layers, ws, <const real*>own, True),
+                                  batch_begin + s * slabs.capacity, rows, scale, own)
+    wide_delta(job.layers, job.n_layers - 1, ws, own, delta, 0, n, ld)
+    while u < n:
+        turn_panel(slabs, s, u, min(n - u, <Py_ssize_t>PANEL), ld, <const real*>delta, turned)
+        u += PANEL
 
 
 cdef inline void gather_classes(const Job* job, Py_ssize_t first, Py_ssize_t rows, Py_ssize_t ld,
@@ -251,7 +303,7 @@ cdef inline void reduce_block(const Job* job, const real* parameters, const Segm
 cdef inline void update_block(const Job* job, real* parameters, const OptimizerStep* scalars,
                               const SegmentSpec* segment, int64_t begin, Py_ssize_t n, Py_ssize_t block,
                               double shrink) noexcept nogil:
-    """Clipping by norm, then the optimizer; an element whose update overflows keeps its value."""
+    """Clipping by norm, then the optimizer; the parameters from before take the gradient's place, for `UNDO`."""
     cdef real* theta = parameters + begin
     cdef real* g = <real*>job.gradients + begin
     cdef real before[BLOCK]
@@ -263,14 +315,12 @@ cdef inline void update_block(const Job* job, real* parameters, const OptimizerS
     optimizer_update(job.optimizer, scalars, segment.rate, segment.decay, theta, <const real*>g,
                      <real*>job.state + begin, job.slots_stride, n)
     job.block_bad[block] = not_finite(<const real*>theta, n)
-    if job.block_bad[block]:
-        for i in range(n):
-            theta[i] = theta[i] if theta[i] - theta[i] == 0 else before[i]
+    memcpy(g, before, n * sizeof(real))
 
 
-cdef inline void sweep(const Job* job, real* parameters, const OptimizerStep* scalars, double shrink, bint update,
+cdef inline void sweep(const Job* job, real* parameters, const OptimizerStep* scalars, double shrink, Pass what,
                        int thread, int n_threads) noexcept nogil:
-    """Reduces or updates this thread's share of the blocks of all segments."""
+    """One pass over this thread's share of the blocks of all segments."""
     cdef Py_ssize_t block = 0, lo = job.n_blocks * thread // n_threads, hi = job.n_blocks * (thread + 1) // n_threads
     cdef int64_t begin, n
     for i in range(job.n_segments):
@@ -278,10 +328,12 @@ cdef inline void sweep(const Job* job, real* parameters, const OptimizerStep* sc
         while begin < job.segments[i].end:
             n = min(job.segments[i].end - begin, <int64_t>BLOCK)
             if lo <= block < hi:
-                if update:
+                if what == REDUCE:
+                    reduce_block(job, <const real*>parameters, &job.segments[i], begin, n, block)
+                elif what == UPDATE:
                     update_block(job, parameters, scalars, &job.segments[i], begin, n, block, shrink)
                 else:
-                    reduce_block(job, <const real*>parameters, &job.segments[i], begin, n, block)
+                    memcpy(parameters + begin, <const real*>job.gradients + begin, n * sizeof(real))
             block += 1
             begin += n
 
@@ -306,6 +358,7 @@ cdef inline void run(Job* job, real* parameters, real* scratch, int thread, int 
     cdef double weight, scale, loss, penalty, norm, shrink
     cdef Noise noise
     cdef double scalars[4]
+    cdef double scalars_before[4]
     cdef OptimizerStep now
     cdef int status = DONE
     noise.training, noise.seed, noise.row = job.training, job.seed, 0
@@ -326,7 +379,10 @@ cdef inline void run(Job* job, real* parameters, real* scratch, int thread, int 
                 chunk_gradient(job, <const real*>parameters, scratch + thread * job.scratch_stride, chunk, begin, rows,
                                noise, scale)
             barrier(job.barrier, n_threads)
-        sweep(job, parameters, &now, 1.0, False, thread, n_threads)
+        if job.stopping:
+            status = STOPPED
+            break
+        sweep(job, parameters, &now, 1.0, REDUCE, thread, n_threads)
         barrier(job.barrier, n_threads)
         # From here on every thread comes to the same conclusions from the same numbers.
         loss = total(job.chunk_loss, job.n_chunks)
@@ -344,15 +400,18 @@ cdef inline void run(Job* job, real* parameters, real* scratch, int thread, int 
             norm = sqrt(total(job.block_norm, job.n_blocks))
             if norm > job.optimizer.clip_norm:
                 shrink = job.optimizer.clip_norm / norm
+        memcpy(scalars_before, scalars, sizeof(scalars))
         now = optimizer_begin(job.optimizer, job.step + done + 1, job.rates[done], scalars)
         barrier(job.barrier, n_threads)  # all have read block_bad, which the update writes anew
-        sweep(job, parameters, &now, shrink, True, thread, n_threads)
+        sweep(job, parameters, &now, shrink, UPDATE, thread, n_threads)
         barrier(job.barrier, n_threads)
-        if thread == 0:
-            job.steps_done = done + 1
         if any_bad(job):
+            sweep(job, parameters, &now, shrink, UNDO, thread, n_threads)
+            memcpy(scalars, scalars_before, sizeof(scalars))
             status = UPDATE_NOT_FINITE
             break
+        if thread == 0:
+            job.steps_done = done + 1
     if thread == 0:
         job.status = status
         if job.optimizer != NULL:

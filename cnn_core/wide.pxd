@@ -9,7 +9,6 @@ from libc.string cimport memcpy
 
 from cnn_core.activations cimport activation_backward, activation_forward
 from cnn_core.dense cimport Noise, dropout_units, layer_input
-from cnn_core.team cimport Barrier, barrier
 from cnn_core.tile cimport padded, product, turn
 from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
 
@@ -178,37 +177,3 @@ cdef inline void wide_inputs(const LayerSpec* layers, int i, int below, const Wo
                     next_delta[r] *= mask[r]
         wide_delta(layers, below, workspace, own, next_delta, v, end, ld)
         turn_panel(slabs, s, v, end - v, ld, <const real*>next_delta, turned)
-
-
-cdef inline void wide_passes(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace, const Slabs* slabs,
-                             const real* parameters, real* scratch, Noise noise, Barrier* gate, int thread,
-                             int n_threads) noexcept nogil:
-    """Forward through all layers, the rows being gathered; ends behind a barrier."""
-    cdef int i
-    for i in range(n_layers):
-        if layers[i].kind == DENSE:
-            wide_forward(layers, n_layers, i, workspace, slabs, parameters, scratch, noise, thread, n_threads)
-            barrier(gate, n_threads)
-
-
-cdef inline void wide_backward(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
-                               const Slabs* slabs, const real* parameters, real* scratch, real* turned,
-                               Py_ssize_t turned_size, real* gradient, bint training, Barrier* gate, int thread,
-                               int n_threads) noexcept nogil:
-    """gradient = dL/dparameters, from the last layer's deltas, by units and turned; ends behind a barrier."""
-    cdef int64_t delta = workspace.delta, next_delta = workspace.delta_next
-    cdef real* other = turned + turned_size
-    cdef int i = n_layers - 1, below
-    while i >= 0:
-        below = i - 1
-        while below >= 0 and layers[below].kind != DENSE:
-            below -= 1
-        wide_weights(layers, i, workspace, slabs, <const real*>scratch, <const real*>turned, gradient, training,
-                     thread, n_threads)
-        if below >= 0:
-            wide_inputs(layers, i, below, workspace, slabs, parameters, scratch, delta, next_delta, other, training,
-                        thread, n_threads)
-        barrier(gate, n_threads)
-        delta, next_delta = next_delta, delta
-        turned, other = other, turned
-        i = below

@@ -22,12 +22,19 @@ class NonFiniteError(FloatingPointError):
 class NotBuiltError(ValueError, AttributeError):
     """The network does not know its number of inputs yet: fit it, or call `build(n_inputs)`."""
 
+    def __init__(
+        self, message: str = "the network does not know its number of inputs: fit it, or call build(n_inputs)"
+    ) -> None:
+        super().__init__(message)
 
-def integer(name: str, value: object, low: int) -> int:
-    """A whole number of at least `low`."""
+
+def integer(name: str, value: object, low: int, high: int | None = None) -> int:
+    """A whole number of at least `low` (and at most `high`)."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer >= {low}, got {value!r} of type {type(value).__name__}")
-    if value < low:
+    if high is not None and int(value) > high:
+        raise ValueError(f"{name} must be an integer in [{low}, {high}], got {value}")
+    if int(value) < low:
         raise ValueError(f"{name} must be an integer >= {low}, got {value}")
     return int(value)
 
@@ -52,10 +59,17 @@ def number(
     return x
 
 
+def flag(name: str, value: object) -> bool:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r} of type {type(value).__name__}")
+    return bool(value)
+
+
 def real_dtype(dtype: object) -> np.dtype[Any]:
     """float32 or float64."""
     try:
-        found = np.dtype(dtype)  # type: ignore[call-overload]
+        found = None if dtype is None else np.dtype(dtype)  # type: ignore[call-overload]
     except TypeError:
         found = None
     if found not in (np.float32, np.float64):
@@ -76,23 +90,33 @@ def matrix_sizes(rows: int, columns: int) -> None:
         raise ValueError(f"a layer of {rows:,} x {columns:,} weights overflows the 32-bit integers of BLAS")
 
 
-def numeric(name: str, data: Any, dtype: np.dtype[Any]) -> FloatArray:
-    """`data` as a C-contiguous array of the network's type; not copied when it is one already."""
+def array(name: str, data: Any) -> FloatArray:
+    """`data` as an array of any type; not copied when it is one already."""
     if hasattr(data, "tocsr"):
         raise TypeError(f"{name} is a sparse matrix; dense arrays are expected (use {name}.toarray())")
-    array = np.asarray(data)
-    if array.dtype.kind not in "buif":
-        raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}; encode text and categories first")
+    if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
+        raise TypeError(f"{name} is a masked array, and what is masked would be used; fill it in or drop those rows")
+    try:
+        return np.asarray(data)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"{name} can't be made an array: {error}") from None
+
+
+def numeric(name: str, data: Any, dtype: np.dtype[Any]) -> FloatArray:
+    """`data` as a C-contiguous array of the network's type; not copied when it is one already."""
+    given = array(name, data)
+    if given.dtype.kind not in "buif":
+        raise TypeError(f"{name} must hold numbers, got dtype {given.dtype}; encode text and categories first")
     with np.errstate(over="ignore"):  # a number that overflows is found as an infinity, with its place
-        return np.asarray(array, dtype=dtype, order="C")
+        return np.require(given, dtype, ["C_CONTIGUOUS", "ALIGNED"])
 
 
 def features(name: str, data: Any, dtype: np.dtype[Any], n_inputs: int | None) -> FloatArray:
     """X as (n, n_inputs), finite."""
     X = numeric(name, data, dtype)
     if X.ndim != 2:
-        shape = f"{X.shape}; for one row use {name}[None, :], for one column {name}[:, None]" if X.ndim == 1 else X.shape
-        raise ValueError(f"{name} must have two dimensions (rows, inputs), got shape {shape}")
+        hint = f"; for one row use {name}[None, :], for one column {name}[:, None]" if X.ndim == 1 else ""
+        raise ValueError(f"{name} must have two dimensions (rows, inputs), got shape {X.shape}{hint}")
     if X.shape[1] == 0:
         raise ValueError(f"{name} has no columns: shape {X.shape}")
     if n_inputs is not None and X.shape[1] != n_inputs:
@@ -139,7 +163,7 @@ def weights(name: str, data: Any, dtype: np.dtype[Any], n_rows: int) -> FloatArr
 
 def classes(name: str, data: Any, n_classes: int) -> FloatArray:
     """Labels 0 .. n_classes - 1 as int32."""
-    y = np.asarray(data)
+    y = array(name, data)
     if y.dtype.kind not in "buif":
         raise TypeError(
             f"{name} must hold integer classes 0 .. {n_classes - 1}, got dtype {y.dtype}; "
@@ -184,7 +208,9 @@ def value_range(name: str, y: FloatArray, kind: str) -> None:
         sums = y.sum(axis=1, dtype=np.float64)
         if not bad.any() and np.abs(sums - 1).max() > 1e-3:
             row = int(np.abs(sums - 1).argmax())
-            raise ValueError(f"{name} must hold probabilities that sum to 1 in every row, got {sums[row]:g} at row {row}")
+            raise ValueError(
+                f"{name} must hold probabilities that sum to 1 in every row, got {sums[row]:g} at row {row}"
+            )
     else:
         return
     if bad.any():

@@ -74,6 +74,8 @@ class BoundLayer:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
+        if isinstance(own := getattr(type(self), name, None), property):
+            return own.__get__(self)  # it raised AttributeError: let its own words be seen, not the description's
         return getattr(self.description, name)
 
     def __repr__(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -39,8 +39,11 @@ class Callback:
     ...         print(epoch, sorted(logs))
     """
 
+    def check(self, run: Run) -> None:
+        """Raises ValueError where this fit can't serve the callback: before anything is touched."""
+
     def on_fit_begin(self, network: Network, run: Run) -> None:
-        """Before the first epoch; may raise ValueError: nothing has been changed yet."""
+        """Before the first epoch."""
 
     def on_epoch_begin(self, network: Network, epoch: int) -> None:
         """Before each epoch."""
@@ -84,13 +87,15 @@ class _Monitor(Callback):
         self.best_epoch = -1
         self._sign = -1 if larger else 1
 
-    def on_fit_begin(self, network: Network, run: Run) -> None:
+    def check(self, run: Run) -> None:
         if self.monitor not in run.names:
             hint = " (give validation_split or validation_data)" if self.monitor.startswith("val_") else ""
             raise ValueError(
                 f"{type(self).__name__} watches {self.monitor!r}, which this fit does not have{hint}; "
                 f"it has {', '.join(run.names)}"
             )
+
+    def on_fit_begin(self, network: Network, run: Run) -> None:
         self.best, self.best_epoch = math.inf, run.first_epoch - 1
 
     def improved(self, epoch: int, logs: Logs) -> bool:
@@ -202,6 +207,12 @@ class Checkpoint(_Monitor):
         self.best_only = monitor is not None
         self.every = _check.integer("every", every, 1)
 
+    def check(self, run: Run) -> None:
+        if self.best_only:
+            super().check(run)
+        if not (folder := Path(self.path).parent).is_dir():
+            raise ValueError(f"Checkpoint can't write to {self.path}: there is no folder {folder}")
+
     def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
         wanted = self.improved(epoch, logs) if self.best_only else (epoch + 1) % self.every == 0
         if wanted:
@@ -223,17 +234,24 @@ class CSVLogger(Callback):
         self.path = Path(path)
         self._file: TextIO | None = None
 
-    def on_fit_begin(self, network: Network, run: Run) -> None:
-        fresh = not self.path.exists() or self.path.stat().st_size == 0
+    def check(self, run: Run) -> None:
+        if not self.path.parent.is_dir():
+            raise ValueError(f"CSVLogger can't write to {self.path}: there is no folder {self.path.parent}")
         header = ["epoch", *run.names]
-        if not fresh:
+        if self._begun():
             with self.path.open(newline="") as file:
                 found = next(csv.reader(file), [])
             if found != header:
                 raise ValueError(f"{self.path} has the columns {', '.join(found)}; this fit has {', '.join(header)}")
+
+    def _begun(self) -> bool:
+        return self.path.exists() and self.path.stat().st_size > 0
+
+    def on_fit_begin(self, network: Network, run: Run) -> None:
+        fresh = not self._begun()
         self._file = self.path.open("a", newline="")
         if fresh:
-            csv.writer(self._file).writerow(header)
+            csv.writer(self._file).writerow(["epoch", *run.names])
 
     def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
         assert self._file is not None
@@ -289,6 +307,13 @@ class EpochLines(Callback):
 
     def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
         print(f"epoch {epoch + 1}: " + ", ".join(f"{name} {value:.4g}" for name, value in logs.items()))
+
+
+def all_of(given: Any) -> list[Callback]:
+    """The callbacks of a list of them."""
+    if isinstance(given, Callback) or not isinstance(given, Iterable):
+        raise TypeError(f"callbacks must be a list of callbacks, got {given!r}")
+    return [get(callback) for callback in given]
 
 
 def get(callback: Any) -> Callback:

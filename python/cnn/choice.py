@@ -10,12 +10,13 @@ import numpy as np
 from cnn import training
 from cnn._check import NonFiniteError
 from cnn.data import Data
-from cnn.layers import Layer
+from cnn.layers import Dense, Layer
 
 if TYPE_CHECKING:
     from cnn.network import Network
 
 CANDIDATES = ("relu", "leaky_relu", "elu", "gelu", "silu", "mish", "tanh", "sigmoid")
+_AUTO = "auto"
 _MAX_ROWS = 5000  # of the part that the candidates see
 _HELD_OUT = 0.25
 _STEPS = 60  # of the first round; each round has twice the last one's
@@ -24,7 +25,7 @@ _STEPS = 60  # of the first round; each round has twice the last one's
 def with_activation(layers: tuple[Layer, ...], name: str) -> tuple[Layer, ...]:
     """The layers with every "auto" replaced."""
     return tuple(
-        dataclasses.replace(layer, activation=name) if getattr(layer, "activation", None) == "auto" else layer
+        dataclasses.replace(layer, activation=name) if isinstance(layer, Dense) and layer.activation == _AUTO else layer
         for layer in layers
     )
 
@@ -33,7 +34,9 @@ def choose_activation(net: Network, rows: Data, verbose: int) -> None:
     """Settles the network's "auto" layers, and says on what grounds in `net.activation_choice`."""
     from cnn.network import Network
 
-    order = np.random.default_rng((net.seed, 2)).permutation(len(rows))[:_MAX_ROWS]
+    # A row without weight would have no say, and a part of nothing but such rows no loss.
+    counted = np.arange(len(rows)) if rows.weights is None else np.flatnonzero(rows.weights)
+    order = np.random.default_rng((net.seed, 2)).permutation(counted)[:_MAX_ROWS]
     held_out = max(1, int(len(order) * _HELD_OUT))
     # With very few rows there is nothing to hold out: all are both trained on and judged by.
     train = rows.take(order[held_out:] if len(order) >= 20 else order)
@@ -52,15 +55,17 @@ def choose_activation(net: Network, rows: Data, verbose: int) -> None:
         ranked = sorted(alive, key=lambda name: losses[name])
         if len(ranked) <= 2:
             break
-        alive = {name: alive[name] for name in ranked[: len(ranked) // 2]}
+        alive = {name: alive[name] for name in ranked[: (len(ranked) + 1) // 2]}
         epochs *= 2
 
-    best = ranked[0]
-    others = ", ".join(f"{name} {losses[name]:.4g}" for name in sorted(losses, key=lambda n: losses[n]) if name != best)
+    best, second = ranked
+    dropped = sorted(set(losses) - {best, second}, key=lambda name: losses[name])
     net.descriptions = with_activation(net.descriptions, best)
     net.activation_choice = (
-        f"activation='auto' became {best!r}: the lowest loss on held-out rows, {losses[best]:.4g}, among {others} "
-        f"({len(order):,} of {len(rows):,} rows; half of the candidates dropped out in each round)"
+        f"activation='auto' became {best!r}: its loss on held-out rows was {losses[best]:.4g} in the last round, that "
+        f"of {second} {losses[second]:.4g}; half of the candidates dropped out in each round before: "
+        f"{', '.join(f'{name} {losses[name]:.4g}' for name in dropped) or 'none'} "
+        f"({len(order):,} of {len(rows):,} rows)"
     )
     if verbose:
         print(net.activation_choice)

@@ -58,10 +58,11 @@ def targets(
     """(targets, classes, y for the metrics) as the loss wants them."""
     if y is None:
         raise TypeError(f"{name} is None; a fit needs a target for every row")
-    shape = np.shape(y)
+    y = _check.array(name, y)
+    shape = y.shape
     _check.same_rows(name, shape[0] if shape else 0, n_rows)
     if loss.target == "classes" and (len(shape) == 1 or shape[1:] == (1,)):
-        classes = _check.classes(name, np.asarray(y).reshape(-1), n_outputs)
+        classes = _check.classes(name, y.reshape(-1), n_outputs)
         return None, classes, classes
     values = _check.real_targets(name, y, dtype, n_outputs)
     _check.value_range(name, values, loss.target)
@@ -115,4 +116,16 @@ def with_class_weights(data: Data, class_weight: Mapping[int, float] | str | Non
     weights = factors[labels] if data.weights is None else factors[labels] * data.weights
     if not weights.any():
         raise ValueError("class_weight and sample_weight together are zero for every row")
-    return Data(data.X, data.targets, data.classes, weights.astype(data.X.dtype), data.y)
+    with np.errstate(over="ignore"):
+        weights = weights.astype(data.X.dtype)
+    _check.finite("class_weight times sample_weight", weights)
+    return Data(data.X, data.targets, data.classes, weights, data.y)
+
+
+def validation_sets(given: Any) -> tuple[Any, Any, Any]:
+    """(X, y, sample_weight or None) of what was given as validation data."""
+    if not isinstance(given, (tuple, list)):
+        raise TypeError(f"validation_data must be (X, y) or (X, y, sample_weight), got {type(given).__name__}")
+    if len(given) not in (2, 3):
+        raise ValueError(f"validation_data must be (X, y) or (X, y, sample_weight), got {len(given)} items")
+    return given[0], given[1], given[2] if len(given) == 3 else None

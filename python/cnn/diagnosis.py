@@ -1,4 +1,4 @@
-"""What goes on inside a network: saturated and dead units, gradients by layer, overfitting; and a check of gradients."""
+"""What goes on inside a network: saturated and dead units, gradients by layer, overfitting; a check of gradients."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 _SATURATING = {"SIGMOID": 0.25, "TANH": 1.0, "SOFTSIGN": 1.0, "HARD_SIGMOID": 1 / 6, "HARD_TANH": 1.0}
 _FLAT = 0.05  # of the largest slope
 _MANY_SATURATED, _MANY_DEAD, _FOLD = 0.5, 0.1, 1000.0
-_WORSE = 1.05
+_WORSE, _MUCH_WORSE = 1.05, 1.3
+_CURES = "Stop early (cnn.EarlyStopping), add cnn.Dropout, l1, l2 or weight_decay, take fewer units, or more data."
+_NOTHING = "Nothing stands out: units respond and gradients reach every layer."
 
 
 @dataclass(frozen=True)
 class LayerSignals:
-    """One dense layer: shares of saturated outputs and of dead units, root mean squares of its outputs and gradients."""
+    """One dense layer: shares of saturated outputs and of dead units, root mean squares of outputs and gradients."""
 
     name: str
     activation: str
@@ -80,19 +82,16 @@ def diagnose(
     layers = _signals(net, seen)
     advice = [*_units(layers), *_gradients(layers)]
     if validation_data is not None:
-        held_out = data.prepare(*validation_data[:2], validation_data[2] if len(validation_data) > 2 else None,
-                                net.loss, net.dtype, net.n_inputs, net.n_outputs, "validation ")  # fmt: skip
+        held_out = data.prepare(*data.validation_sets(validation_data), net.loss, net.dtype, net.n_inputs,
+                                net.n_outputs, "validation ")  # fmt: skip
         now, then = (evaluation.evaluate(net, part, {})["loss"] for part in (rows, held_out))
-        if then > 1.3 * now:
-            advice.append(f"Overfitting: the loss is {now:.4g} on these rows, but {then:.4g} on the validation rows. {_CURES}")
+        if then > _MUCH_WORSE * now:
+            advice.append(
+                f"Overfitting: the loss is {now:.4g} on these rows, but {then:.4g} on the validation rows. {_CURES}"
+            )
     elif sentence := _overfitting(net.history):
         advice.append(sentence)
-    return Diagnosis(tuple(layers), tuple(advice) or ("Nothing stands out: units respond and gradients reach every layer.",))
-
-
-_CURES = (
-    "Stop early (cnn.EarlyStopping), add cnn.Dropout, l1, l2 or weight_decay, take fewer units, or more data."
-)
+    return Diagnosis(tuple(layers), tuple(advice) or (_NOTHING,))
 
 
 def _signals(net: Network, rows: Data) -> list[LayerSignals]:
@@ -130,6 +129,8 @@ def _signals(net: Network, rows: Data) -> list[LayerSignals]:
         dz = delta * slope
         kind = cnn_core.Activation(int(spec["activation"])).name
         flat = np.abs(slope) < _FLAT * _SATURATING.get(kind, 1.0)
+        if kind == "LEAKY_RELU":  # its slope is small by design, and alive
+            flat = slope == 0
         found.append(LayerSignals(
             name=f"layers.{i}", activation=kind.lower(), saturated=float(flat.mean()) if kind in _SATURATING else 0.0,
             dead=float(flat.all(axis=0).mean()), output=_rms(a), gradient=_rms(dz),
@@ -148,13 +149,13 @@ def _units(layers: list[LayerSignals]) -> list[str]:
     for s in layers:
         if s.saturated > _MANY_SATURATED:
             advice.append(
-                f"{s.name} ({s.activation}): {s.saturated:.0%} of its outputs are saturated, where it hardly learns. "
-                "Standardise the inputs, begin with smaller weights, or use 'relu' or 'silu' there.".replace("%", " %", 1)
+                f"{s.name} ({s.activation}): {100 * s.saturated:.0f} % of its outputs are saturated, where it hardly "
+                "learns. Standardise the inputs, begin with smaller weights, or use 'relu' or 'silu' there."
             )
         elif s.dead > _MANY_DEAD:
             advice.append(
-                f"{s.name} ({s.activation}): {s.dead:.0%} of its units respond to no row. Lower the learning rate, or use "
-                "'leaky_relu', 'elu' or 'gelu' there.".replace("%", " %", 1)
+                f"{s.name} ({s.activation}): {100 * s.dead:.0f} % of its units respond to no row. Lower the learning "
+                "rate, or use 'leaky_relu', 'elu' or 'gelu' there."
             )
     return advice
 
@@ -185,15 +186,15 @@ def _overfitting(history: History) -> str:
     best = int(np.nanargmin(held_out))
     if held_out[-1] > _WORSE * held_out[best] and loss[-1] < loss[best]:
         return (
-            f"Overfitting: the validation loss was lowest in epoch {history.epoch[best] + 1} ({held_out[best]:.4g}) and is "
-            f"{held_out[-1]:.4g} now, while the training loss went on falling to {loss[-1]:.4g}. {_CURES}"
+            f"Overfitting: the validation loss was lowest in epoch {history.epoch[best] + 1} ({held_out[best]:.4g}) "
+            f"and is {held_out[-1]:.4g} now, while the training loss went on falling to {loss[-1]:.4g}. {_CURES}"
         )
     return ""
 
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """`errors` of each parameter's gradient, `|analytic - numeric| / (|analytic| + |numeric|)`, and the largest, `error`."""
+    """`errors` of each gradient, |analytic - numeric| / (|analytic| + |numeric|), and the largest of them, `error`."""
 
     errors: dict[str, float]
     error: float

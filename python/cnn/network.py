@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +22,8 @@ from cnn.plan import Plan, layer_activation
 from cnn.plan import build as build_plan
 
 # Arithmetic of one call into the core while predicting: Ctrl-C is looked at between two of them.
-_PIECE_FLOPS = 2e9
+_PIECE_FLOPS = 1e9
+_COLUMN_FLOPS = 20.0  # what an activation may take, in the time of so much arithmetic
 # `backward` keeps a gradient of wide layers for at most so many parts of the rows.
 _MAX_GRADIENTS = 4
 
@@ -60,7 +62,8 @@ class Network:
         self.loss = losses.get(loss)
         self.optimizer = optimizers.get(optimizer)
         self.dtype = _check.real_dtype(dtype)
-        self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else _check.integer("seed", seed, 0)
+        drawn = int(np.random.SeedSequence().generate_state(1)[0])
+        self.seed = drawn if seed is None else _check.integer("seed", seed, 0, 2**64 - 1)
         self.history = History()
         self.one_dimensional = False  # predict gives (n,): so were the targets of the fit
         self.rate_factor = 1.0  # what `ReduceOnPlateau` has made of the learning rate
@@ -93,21 +96,21 @@ class Network:
             raise ValueError("activation='auto' is chosen by the first fit, on its data: fit first, or name one")
         made = build_plan(self.descriptions, n_inputs, self.loss, self.optimizer)
         self.flat = arena.aligned_zeros(made.size, self.dtype)
-        self.parameters: Mapping[str, Array] = arena.views(self.flat, made.names)
+        self._parameters = arena.views(self.flat, made.names)
         self._gradients: Array | None = None
         self.state = arena.aligned_zeros(made.slots * made.size, self.dtype)
         self.scalars = np.zeros(4)
         self.counter = np.zeros(1, np.int64)
-        self._plan = made
         for i, layer in enumerate(self.descriptions):
             if isinstance(layer, Dense):
                 self._draw(i, layer)
+        self._plan = made  # last: a network whose building was broken off is not built
         return self
 
     def _draw(self, index: int, layer: Dense) -> None:
         """Initial values that depend on the seed and the layer's place alone."""
         for j, (what, how) in enumerate((("weights", layer.initializer), ("biases", layer.bias_initializer))):
-            view = self.parameters.get(f"layers.{index}.{what}")
+            view = self._parameters.get(f"layers.{index}.{what}")
             if view is not None:
                 kind = layer_activation(layer, self.loss, last=index == len(self.descriptions) - 1).name
                 view[...] = initializers.get(how).draw(view.shape, np.random.default_rng((self.seed, index, j)), kind)
@@ -116,8 +119,14 @@ class Network:
     def plan(self) -> Plan:
         """The plan the engine walks."""
         if self._plan is None:
-            raise _check.NotBuiltError("the network does not know its number of inputs: fit it, or call build(n_inputs)")
+            raise _check.NotBuiltError()
         return self._plan
+
+    @property
+    def parameters(self) -> Mapping[str, Array]:
+        """Views of the parameters by name ("layers.0.weights", ...)."""
+        self.plan  # noqa: B018 (raises when not built)
+        return self._parameters
 
     @property
     def n_inputs(self) -> int:
@@ -158,27 +167,26 @@ class Network:
 
     def get_weights(self) -> dict[str, Array]:
         """Copies of the parameters by name ("layers.0.weights", ...)."""
-        self.plan  # noqa: B018 (raises when not built)
         return {name: view.copy() for name, view in self.parameters.items()}
 
     def set_weights(self, weights: Mapping[str, Any], *, partial: bool = False) -> None:
         """Sets the parameters by name, all of them unless `partial`; nothing is changed when one does not fit."""
-        self.plan  # noqa: B018
+        parameters = self.parameters
         if not isinstance(weights, Mapping):
             raise TypeError(f"weights must be a mapping of names to arrays, got {type(weights).__name__}")
         ready = {}
         for name, value in weights.items():
-            if name not in self.parameters:
-                raise _names.unknown("parameter", name, self.parameters)
+            if name not in parameters:
+                raise _names.unknown("parameter", name, parameters)
             array = _check.numeric(name, value, self.dtype)
-            if array.shape != self.parameters[name].shape:
-                raise ValueError(f"{name} must have shape {self.parameters[name].shape}, got {array.shape}")
+            if array.shape != parameters[name].shape:
+                raise ValueError(f"{name} must have shape {parameters[name].shape}, got {array.shape}")
             ready[name] = array
-        missing = sorted(set(self.parameters) - set(ready))
+        missing = sorted(set(parameters) - set(ready))
         if missing and not partial:
             raise ValueError(f"no value for {', '.join(missing)}")
         for name, array in ready.items():
-            self.parameters[name][...] = array
+            parameters[name][...] = array
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes architecture and weights to one file (read by `cnn.load`), whole or not at all."""
@@ -234,7 +242,7 @@ class Network:
             self, X, y, training.Settings(
                 epochs=epochs, batch_size=batch_size, validation_split=validation_split,
                 validation_data=validation_data, sample_weight=sample_weight, class_weight=class_weight,
-                shuffle=shuffle, initial_epoch=initial_epoch, metrics=metrics, callbacks=tuple(callbacks),
+                shuffle=shuffle, initial_epoch=initial_epoch, metrics=metrics, callbacks=callbacks,
                 verbose=verbose, n_threads=n_threads,
             ),
         )  # fmt: skip
@@ -262,7 +270,7 @@ class Network:
         with threads.one_blas_thread():
             loss, penalty = cnn_core.engine.loss_and_gradient(
                 self.plan.layers, cut.workspace, cut.wide, cut.parts, self.plan.segments, self.plan.loss, self.flat,
-                gradients, scratch, rows.X, rows.targets, rows.classes, rows.weights, training, self.step + 1,
+                gradients, scratch, rows.X, rows.targets, rows.classes, rows.weights, training, self.step,
                 self.seed, n,
             )  # fmt: skip
         return loss + penalty, arena.views(gradients[: self.plan.size].copy(), self.plan.names)
@@ -293,7 +301,8 @@ class Network:
         if clip.clip_norm is not None and norm > clip.clip_norm:
             flat *= self.dtype.type(clip.clip_norm / norm)
         if learning_rate is None:
-            rate = float(schedules.get(self.optimizer.learning_rate).rates(self.step, 1, 1, self.step + 1)[0]) * self.rate_factor
+            schedule = schedules.get(self.optimizer.learning_rate)
+            rate = float(schedule.rates(self.step, 1, 1, self.step + 1)[0]) * self.rate_factor
         else:
             rate = _check.number("learning_rate", learning_rate, 0)
         cnn_core.engine.optimizer_update(
@@ -369,7 +378,7 @@ class Network:
     def outputs(self, X: Array, *, link: bool, n_threads: int | None = None) -> Array:
         """(n, n_outputs) of rows that are checked already, in pieces of some ten milliseconds."""
         out = np.empty((len(X), self.n_outputs), self.dtype)
-        flops = 2.0 * self.plan.size
+        flops = 2.0 * self.plan.size + _COLUMN_FLOPS * self.plan.columns
         workspace = self.plan.cut(256).workspace
         capacity = int(workspace["capacity"][0])
         n = threads.for_prediction(n_threads, flops * len(X), -(-len(X) // capacity))
@@ -418,8 +427,13 @@ class Network:
             f"seed={self.seed})"
         )
 
+    def __copy__(self) -> Network:
+        """A whole copy: networks that shared half of their state would train each other."""
+        return copy.deepcopy(self)
+
     def __getstate__(self) -> dict[str, Any]:
-        state = {k: v for k, v in self.__dict__.items() if k not in ("lock", "_tape", "parameters", "_gradients", "_plan")}
+        without = {"lock", "_tape", "_parameters", "_gradients", "_plan"}
+        state = {k: v for k, v in self.__dict__.items() if k not in without}
         state["n_inputs"] = None if self._plan is None else self._plan.n_inputs
         return state
 
@@ -433,7 +447,7 @@ class Network:
                 aligned = arena.aligned_zeros(len(state[name]), self.dtype)
                 aligned[...] = state[name]
                 setattr(self, name, aligned)
-            self.parameters = arena.views(self.flat, self._plan.names)
+            self._parameters = arena.views(self.flat, self._plan.names)
 
 
 def _checked_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:

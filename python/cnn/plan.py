@@ -98,7 +98,8 @@ def build(descriptions: Sequence[Layer], n_inputs: int, loss: Loss, optimizer: O
         if isinstance(layer, Dense):
             _check.matrix_sizes(width, layer.units)
             activation = layer_activation(layer, loss, last=i == len(descriptions) - 1)
-            spec["kind"], spec["activation"], spec["alpha"] = cnn_core.LayerKind.DENSE, activation.kind, activation.value
+            spec["kind"] = cnn_core.LayerKind.DENSE
+            spec["activation"], spec["alpha"] = activation.kind, activation.value
             spec["weights"] = size
             names[f"layers.{i}.weights"] = (size, (width, layer.units))
             segments.append((size, size + _round_up(width * layer.units), 1.0, 1.0, layer.l1, layer.l2))

@@ -17,10 +17,11 @@ def table(rows: list[tuple[str, ...]], right: int) -> str:
     """Columns of equal width, the last `right` of them aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     left = len(widths) - right
-    return "\n".join(
-        "  ".join(c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+    lines = (
+        "  ".join(c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
         for row in rows
     )
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def short(description: Any) -> str:
@@ -54,7 +55,10 @@ def config() -> dict[str, Any]:
 
     from cnn import __version__
 
-    blas = [f"{p['internal_api']} {p['version']}, {p['num_threads']} threads" for p in threadpool_info() if p["user_api"] == "blas"]
+    blas = {
+        f"{p['internal_api']} {p['version']}, {p['num_threads']} threads"
+        for p in threadpool_info() if p["user_api"] == "blas"
+    }  # fmt: skip
     return {
         "cnn": __version__,
         "python": platform.python_version(),
@@ -65,7 +69,7 @@ def config() -> dict[str, Any]:
         "instruction sets here": ", ".join(cnn_core.engines()),
         "OpenMP": "yes" if cnn_core.engine.openmp else "no: training runs on one thread",
         "threads": threads.available(),
-        "BLAS": "; ".join(sorted(set(blas))),
+        "BLAS": "; ".join(sorted(blas)),
     }
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 import cnn_core
 from cnn import _check
+
+T = TypeVar("T")
+Array = np.ndarray[Any, Any]
 
 # Below this much arithmetic a second thread costs more than it brings (waking it takes some 10 us).
 _PREDICT_FLOPS = 4e6
@@ -57,10 +62,10 @@ def available() -> int:
 
 
 def for_training(n_threads: int | None, n_chunks: int) -> int:
-    """Threads for a fit: as asked; else as many as are there and as the chunks of a minibatch can feed."""
+    """Threads for a fit: as many as are asked for, or are there, and the chunks of a minibatch can feed."""
     if n_threads is not None:
-        n_threads = _check.integer("n_threads", n_threads, 1)
-        return 1 if _forked else n_threads
+        # A team larger than the work only waits for itself.
+        return 1 if _forked else min(_check.integer("n_threads", n_threads, 1), n_chunks)
     return min(available(), n_chunks)
 
 
@@ -68,7 +73,7 @@ def for_prediction(n_threads: int | None, flops: float, tiles: int) -> int:
     """Threads for a prediction of so much arithmetic in so many tiles."""
     if n_threads is not None:
         n_threads = _check.integer("n_threads", n_threads, 1)
-        return 1 if _forked else n_threads
+        return 1 if _forked else max(min(n_threads, tiles), 1)
     return min(available(), tiles) if flops > _PREDICT_FLOPS and tiles > 1 else 1
 
 
@@ -97,6 +102,44 @@ class _BlasLimit:
             self._users -= 1
             if self._users == 0:
                 self._limit.restore_original_limits()
+
+
+def interruptible(call: Callable[[Array], T]) -> T:
+    """call(stop) in a thread of its own, while this one listens for Ctrl-C; stop (1,) int32 is then set to 1.
+
+    For single calls into the core that last too long to wait for their end. Signals reach the main thread alone: in
+    others the call is made as it is.
+    """
+    stop = np.zeros(1, np.int32)
+    if threading.current_thread() is not threading.main_thread():
+        return call(stop)
+    found: list[T] = []
+    failed: list[BaseException] = []
+    finished = threading.Event()  # join() takes a thread for ended when Ctrl-C comes in it (CPython 3.11)
+
+    def work() -> None:
+        try:
+            found.append(call(stop))
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            finished.set()
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    try:
+        while not finished.wait(0.05):  # without a limit, Windows would not see the signal
+            pass
+    except BaseException:
+        stop[0] = 1
+        while not finished.is_set():  # it writes to arrays that the caller is about to use
+            with suppress(KeyboardInterrupt):
+                finished.wait(0.05)
+        raise
+    worker.join()
+    if failed:
+        raise failed[0]
+    return found[0]
 
 
 _blas_limit = _BlasLimit()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _PIECE_SECONDS = 0.05
 # How much arithmetic a second is expected before the first measurement: rather too little.
 _CAUTIOUS_FLOPS = 5e9
+_CAUTIOUS_STEP = 2e-6  # seconds of a step that are not arithmetic
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Settings:
     shuffle: bool
     initial_epoch: int | None
     metrics: str | Iterable[Any]
-    callbacks: tuple[Any, ...]
+    callbacks: Any
     verbose: int
     n_threads: int | None
 
@@ -58,13 +59,22 @@ def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
     epochs = _check.integer("epochs", s.epochs, 0)
     first = net.epoch if s.initial_epoch is None else _check.integer("initial_epoch", s.initial_epoch, 0)
     last = first + epochs if s.initial_epoch is None else max(epochs, first)
-    verbose = _check.integer("verbose", int(s.verbose), 0)
+    verbose = int(s.verbose) if isinstance(s.verbose, bool) else _check.integer("verbose", s.verbose, 0)
+    _check.flag("shuffle", s.shuffle)
     measured = evaluation.resolve(s.metrics, net.loss)
-    hooks = [callbacks.get(callback) for callback in s.callbacks]
+    hooks = callbacks.all_of(s.callbacks)
+    hooks += {0: [], 1: [callbacks.Progress()]}.get(verbose, [callbacks.EpochLines()])
     if s.n_threads is not None:
         _check.integer("n_threads", s.n_threads, 1)
     train, validation = _split(net, X, y, s)
     batch = len(train) if s.batch_size is None else min(_check.integer("batch_size", s.batch_size, 1), len(train))
+
+    steps = -(-len(train) // batch)
+    names = ["loss", *measured]
+    names += [f"val_{name}" for name in names] if validation is not None else []
+    run = callbacks.Run(first, last, len(train), steps, (*names, "learning_rate", "seconds"))
+    for hook in hooks:
+        hook.check(run)
 
     if net.chooses_activation:
         from cnn import choice
@@ -74,11 +84,6 @@ def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
     net.one_dimensional = net.n_outputs == 1 and train.y.ndim == 1
     net.stop_training = False
 
-    steps = -(-len(train) // batch)
-    names = ["loss", *measured]
-    names += [f"val_{name}" for name in names] if validation is not None else []
-    run = callbacks.Run(first, last, len(train), steps, (*names, "learning_rate", "seconds"))
-    hooks += {0: [], 1: [callbacks.Progress()]}.get(verbose, [callbacks.EpochLines()])
     before = len(net.history)
     with threads.one_blas_thread(), _hooked(hooks, net, run) as begun:
         loop = _Loop(net, train, batch, s.shuffle, bool(measured), (last - first) * steps, s.n_threads)
@@ -112,11 +117,12 @@ def _split(net: Network, X: Any, y: Any, s: Settings) -> tuple[Data, Data | None
         raise ValueError("give validation_split or validation_data, not both")
     n_inputs = net.known_inputs
     if n_inputs is None:
-        n_inputs = np.shape(X)[1] if np.ndim(X) == 2 else 0
+        X = _check.array("X", X)
+        n_inputs = X.shape[1] if X.ndim == 2 else 0
     everything = data.prepare(X, y, s.sample_weight, net.loss, net.dtype, n_inputs, net.n_outputs)
     train, validation = everything, None
     if share > 0:
-        held_out = int(round(len(everything) * share))
+        held_out = round(len(everything) * share)
         if held_out in (0, len(everything)):
             raise ValueError(
                 f"validation_split={share:g} of {len(everything)} rows leaves {len(everything) - held_out} to train on "
@@ -125,11 +131,8 @@ def _split(net: Network, X: Any, y: Any, s: Settings) -> tuple[Data, Data | None
         train = everything.rows(0, len(everything) - held_out)
         validation = everything.rows(len(everything) - held_out, len(everything))
     if s.validation_data is not None:
-        given = tuple(s.validation_data)
-        if len(given) not in (2, 3):
-            raise ValueError(f"validation_data must be (X, y) or (X, y, sample_weight), got {len(given)} items")
-        weight = given[2] if len(given) == 3 else None
-        validation = data.prepare(*given[:2], weight, net.loss, net.dtype, n_inputs, net.n_outputs, "validation ")
+        given = data.validation_sets(s.validation_data)
+        validation = data.prepare(*given, net.loss, net.dtype, n_inputs, net.n_outputs, "validation ")
     for part, what in ((train, "training"), (validation, "validation")):
         if part is not None and part.weights is not None and not part.weights.any():
             raise ValueError(f"sample_weight is zero for every {what} row")
@@ -146,16 +149,18 @@ def _hooked(hooks: list[callbacks.Callback], net: Network, run: callbacks.Run) -
             begun.append(hook)
         yield begun
     finally:
-        for hook in begun:
-            hook.on_fit_end(net)
+        with ExitStack() as stack:  # all are ended, even when one of them fails
+            for hook in reversed(begun):
+                stack.callback(hook.on_fit_end, net)
 
 
 class _Loop:
     """The buffers of a fit, and one epoch after another in them."""
 
     def __init__(
-        self, net: Network, train: Data, batch: int, shuffle: bool, keep_outputs: bool, total: int, n_threads: int | None
-    ) -> None:
+        self, net: Network, train: Data, batch: int, shuffle: bool, keep_outputs: bool, total: int,
+        n_threads: int | None,
+    ) -> None:  # fmt: skip
         plan = net.plan
         self.net, self.train, self.batch, self.shuffle = net, train, batch, shuffle
         self.steps = -(-len(train) // batch)
@@ -169,7 +174,8 @@ class _Loop:
         self.keep_outputs = keep_outputs
         self.report = np.zeros((self.steps, 3))
         self.rates = np.zeros(1)
-        self.per_call = max(1, int(_PIECE_SECONDS * _CAUTIOUS_FLOPS / (6.0 * plan.size * batch)))
+        self.step_seconds = 6.0 * plan.size * batch / _CAUTIOUS_FLOPS + _CAUTIOUS_STEP
+        self.per_call = max(1, int(_PIECE_SECONDS / self.step_seconds))
 
     def epoch(self, epoch: int, hooks: list[callbacks.Callback]) -> float:
         """All minibatches once; returns the mean loss with penalties."""
@@ -184,8 +190,10 @@ class _Loop:
             status = self._steps(begin, end, order)
             if status:
                 self._not_finite(epoch, status)
+            seconds = time.perf_counter() - start
+            self.step_seconds = seconds / (end - begin)
             # Towards the wanted duration, by no more than a factor of four at a time.
-            ratio = _PIECE_SECONDS / max(time.perf_counter() - start, 1e-9)
+            ratio = _PIECE_SECONDS / max(seconds, 1e-9)
             if ratio < 1 or end - begin == self.per_call:
                 self.per_call = max(1, int((end - begin) * min(ratio, 4.0)))
             rows = min(end * self.batch, len(self.train)) - begin * self.batch
@@ -195,24 +203,29 @@ class _Loop:
         return float(self.report[:, 0].sum() / self.report[:, 1].sum() + self.report[:, 2].mean())
 
     def _steps(self, begin: int, end: int, order: Array | None) -> int:
+        # One step that is long by itself must be given up in its middle for a Ctrl-C to be prompt.
+        if self.step_seconds > _PIECE_SECONDS:
+            return threads.interruptible(lambda stop: self._run(begin, end, order, stop))
+        return self._run(begin, end, order, None)
+
+    def _run(self, begin: int, end: int, order: Array | None, stop: Array | None) -> int:
         net, plan, rows = self.net, self.net.plan, self.train
         _, status = cnn_core.engine.train_steps(
             plan.layers, self.cut.workspace, self.cut.wide, self.cut.parts, plan.segments, plan.loss, plan.optimizer,
             net.flat, self.gradients, net.state, net.scalars, self.scratch, rows.X, rows.targets, rows.classes, rows.weights, order, begin, end, self.batch,
             self.rates[begin:end], net.counter, net.seed, self.outputs if self.keep_outputs else None,
-            self.report[begin:end], self.n_threads,
+            self.report[begin:end], self.n_threads, stop,
         )  # fmt: skip
         return int(status)
 
     def _not_finite(self, epoch: int, status: int) -> None:
         net = self.net
-        done = net.step - self.done_before
-        batch = done % self.steps - (1 if status == 3 else 0)  # an update that overflowed was counted
-        what = {1: "loss", 2: "gradient", 3: "updated parameter"}[status]
+        batch = (net.step - self.done_before) % self.steps
+        what = {1: "loss", 2: "gradient", 3: "update"}[status]
         if not np.isfinite(net.state).all():
             net.state[...] = 0
         raise _check.NonFiniteError(
-            f"the {what} is not finite in epoch {epoch + 1}, batch {batch % self.steps + 1} of {self.steps}; the network keeps the "
+            f"the {what} is not finite in epoch {epoch + 1}, batch {batch + 1} of {self.steps}; the network keeps the "
             f"weights of the last finite step. Lower the learning rate (now {self.rates[batch]:g}), standardise inputs "
             "and targets, or clip the gradient (clip_norm of the optimizer)"
         )

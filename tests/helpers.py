@@ -1,0 +1,138 @@
+"""What several tests need: data for every loss, and a network as the reference sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cnn
+import numpy as np
+import reference
+
+from cnn_core import Activation, Loss
+
+Array = np.ndarray[Any, Any]
+ACTIVATIONS = tuple(kind.name.lower() for kind in Activation)
+LOSSES = tuple(kind.name.lower() for kind in Loss)
+# Every optimizer, with the flags that change its formula.
+OPTIMIZERS = {
+    "sgd": cnn.SGD(0.05),
+    "momentum": cnn.SGD(0.05, momentum=0.9),
+    "nesterov": cnn.SGD(0.05, momentum=0.9, nesterov=True),
+    "rmsprop": cnn.RMSprop(0.01),
+    "rmsprop_momentum": cnn.RMSprop(0.01, momentum=0.5),
+    "adagrad": cnn.Adagrad(0.05),
+    "adadelta": cnn.Adadelta(1.0),
+    "adam": cnn.Adam(0.01),
+    "amsgrad": cnn.Adam(0.01, amsgrad=True),
+    "adam_coupled_decay": cnn.Adam(0.01, weight_decay=0.1),
+    "adamw": cnn.AdamW(0.01, weight_decay=0.1),
+    "nadam": cnn.Nadam(0.01),
+    "lion": cnn.Lion(0.01, weight_decay=0.1),
+    "clip_value": cnn.Adam(0.01, clip_value=0.01),
+    "clip_norm": cnn.SGD(0.1, clip_norm=0.05),
+    "clip_both": cnn.SGD(0.1, momentum=0.5, clip_value=0.05, clip_norm=0.08, weight_decay=0.1, decay_biases=True),
+}
+
+
+def targets(loss: str, n: int, k: int, rng: np.random.Generator) -> Array:
+    """Legal targets: classes (n,) for cross_entropy, else (n, k)."""
+    if loss == "cross_entropy":
+        return rng.integers(0, k, n)
+    if loss in ("binary_cross_entropy", "hinge"):
+        return rng.integers(0, 2, (n, k)).astype(float)
+    if loss == "poisson":
+        return rng.poisson(2.0, (n, k)).astype(float)
+    return rng.normal(size=(n, k))
+
+
+def reference_layers(net: cnn.Network) -> list[dict[str, Any]]:
+    """The network's layers and copies of its weights as `reference` takes them."""
+    layers: list[dict[str, Any]] = []
+    weights = net.get_weights()
+    for i, (layer, spec) in enumerate(zip(net.descriptions, net.plan.layers, strict=True)):
+        if isinstance(layer, cnn.Dropout):
+            layers.append({"rate": layer.rate})
+            continue
+        assert isinstance(layer, cnn.Dense)
+        b = weights.get(f"layers.{i}.biases")
+        penalty = {"W": (layer.l1, layer.l2)}
+        if b is not None:
+            penalty["b"] = (layer.bias_l1, layer.bias_l2)
+        name = Activation(int(spec["activation"])).name.lower()
+        layers.append({
+            "W": weights[f"layers.{i}.weights"].astype(np.float64), "b": None if b is None else b.astype(np.float64),
+            "activation": name, "p": float(spec["alpha"]), "penalty": penalty,
+        })  # fmt: skip
+    return layers
+
+
+def reference_targets(net: cnn.Network, y: Array) -> Array:
+    """(n, k) targets: classes become rows of the identity."""
+    y = np.asarray(y)
+    if net.loss.name == "cross_entropy" and y.ndim == 1:
+        return np.eye(net.n_outputs)[y.astype(int)]
+    return y.reshape(len(y), -1).astype(np.float64)
+
+
+def reference_parameter(net: cnn.Network) -> float:
+    """delta, q or the smoothing of the network's loss."""
+    return float(net.plan.loss["parameter"][0] + net.plan.loss["smoothing"][0])
+
+
+def reference_gradient(
+    net: cnn.Network, X: Array, y: Array, weights: Array | None = None, training: bool = False
+) -> tuple[float, dict[str, Array]]:
+    """(loss with penalty, gradient by the network's names), by the reference."""
+    layers = reference_layers(net)
+    if not training:
+        for layer in layers:
+            if "rate" in layer:
+                layer["rate"] = 0.0
+    loss, penalty, gradient = reference.loss_and_gradient(
+        layers, net.loss.name, np.asarray(X, np.float64), reference_targets(net, y), reference_parameter(net),
+        None if weights is None else np.asarray(weights, np.float64), net.seed, net.step + 1,
+    )  # fmt: skip
+    long = {"W": "weights", "b": "biases"}
+    return loss + penalty, {f"layers.{i}.{long[what]}": g for (i, what), g in gradient.items()}
+
+
+class ReferenceTraining:
+    """Training step by step, by the reference, from a network's present weights and fresh optimizer state."""
+
+    def __init__(self, net: cnn.Network) -> None:
+        self.net = net
+        self.layers = reference_layers(net)
+        spec = net.plan.optimizer[0]
+        self.fields = {name: spec[name].item() for name in spec.dtype.names}
+        self.kind = net.optimizer.kind.lower()
+        slots = reference.SLOTS[self.kind](self.fields)
+        self.state = {
+            (i, what): np.zeros((slots, *layer[what].shape))
+            for i, layer in enumerate(self.layers) if "W" in layer for what in ("W", "b") if layer[what] is not None
+        }  # fmt: skip
+        self.steps = 0
+
+    def step(self, rate: float, X: Array, y: Array, weights: Array | None = None) -> float:
+        """One step; the loss with penalties before it."""
+        self.steps += 1
+        loss, penalty = reference.train_step(
+            self.layers, self.net.loss.name, self.kind, self.fields, self.steps, rate, self.state, X,
+            reference_targets(self.net, y), self.net.optimizer.decay_biases, p=reference_parameter(self.net),
+            weights=weights, seed=self.net.seed,
+        )  # fmt: skip
+        return float(loss + penalty)
+
+    def weights(self) -> dict[str, Array]:
+        long = {"W": "weights", "b": "biases"}
+        return {f"layers.{i}.{long[w]}": self.layers[i][w] for i, w in self.state}
+
+
+def error(a: Array, b: Array) -> float:
+    """|a - b| / (|a| + |b|), by Euclidean norms."""
+    size = float(np.linalg.norm(a) + np.linalg.norm(b))
+    return float(np.linalg.norm(np.asarray(a) - b)) / size if size else 0.0
+
+
+def same_bits(a: cnn.Network, b: cnn.Network) -> bool:
+    """Whether parameters and optimizer state agree in every bit."""
+    return a.flat.tobytes() == b.flat.tobytes() and a.state.tobytes() == b.state.tobytes()

@@ -1,0 +1,212 @@
+"""Ctrl-C in the middle of a fit, forks, and that nothing is allocated in the loop."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import cnn
+import numpy as np
+import pytest
+from cnn import threads, training
+from helpers import same_bits
+
+
+def run(program: str, **environment: str) -> str:
+    """The output of a program in a process of its own, with this one's path."""
+    path = os.pathsep.join(filter(None, sys.path))
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "PYTHONPATH": path, **environment},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+INTERRUPTED = """
+    import os, signal, threading, time
+    import cnn, numpy as np
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=({rows}, 20)).astype(np.float32), rng.normal(size={rows})
+    net = cnn.Network([cnn.Dense({units}, "tanh"), cnn.Dropout(0.1), cnn.Dense({units}, "tanh"), cnn.Dense(1)], seed=0)
+    net.fit(X[:50], y[:50], epochs=2, verbose=0)
+    steps = net.step
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    try:
+        net.fit(X, y, epochs=100000, batch_size={batch}, validation_split=0.1, verbose={verbose}, n_threads={n_threads})
+    except KeyboardInterrupt:
+        h = net.history
+        assert {{len(h[name]) for name in h.names}} == {{len(h.epoch)}}, h
+        assert h.epoch == list(range(len(h))) and len(h) >= 2
+        assert np.isfinite(net.flat).all()
+        before = net.epoch
+        net.fit(X[:50], y[:50], epochs=2, verbose=0)
+        assert net.epoch == before + 2
+        assert np.isfinite(net.predict(X[:50])).all()
+        timer.join()
+        time.sleep(0.05)
+        print("interrupted", net.step > steps, [t.name for t in threading.enumerate() if "work" in t.name])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill can't send Ctrl-C there")
+@pytest.mark.parametrize("options", [
+    {"rows": 100, "units": 4, "batch": 1, "verbose": 0, "n_threads": 1},
+    {"rows": 2000, "units": 64, "batch": 128, "verbose": 1, "n_threads": 2},
+    {"rows": 200_000, "units": 256, "batch": None, "verbose": 0, "n_threads": 2},  # one step lasts for seconds
+], ids=["small", "medium", "one long step"])  # fmt: skip
+def test_ctrl_c(options) -> None:
+    assert run(INTERRUPTED.format(**options)) == "interrupted True []"
+
+
+def test_a_long_step_is_given_up_whole_and_has_the_same_bits() -> None:
+    """The stop flag set before, between and never: no step, or the step as it is without a flag."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(600, 20)), rng.normal(size=600)
+    plain = cnn.Network([cnn.Dense(64, "relu"), cnn.Dense(1)], optimizer="nadam", seed=0)
+    plain.fit(X, y, epochs=3, batch_size=300, verbose=0, n_threads=2)
+    watched = cnn.Network([cnn.Dense(64, "relu"), cnn.Dense(1)], optimizer="nadam", seed=0)
+
+    def slow(self: training._Loop, begin: int, end: int, order: np.ndarray | None) -> int:
+        before = watched.flat.copy(), watched.state.copy(), watched.scalars.copy(), watched.step
+        stopped = self._run(begin, end, order, np.ones(1, np.int32))
+        assert stopped == 4
+        after = watched.flat, watched.state, watched.scalars, watched.step
+        assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+        return threads.interruptible(lambda stop: self._run(begin, end, order, stop))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training._Loop, "_steps", slow)
+        watched.fit(X, y, epochs=3, batch_size=300, verbose=0, n_threads=2)
+    assert same_bits(plain, watched)
+
+
+def test_what_is_raised_in_the_thread_is_raised_here() -> None:
+    def fail(stop: np.ndarray) -> int:
+        raise ZeroDivisionError("inside")
+
+    with pytest.raises(ZeroDivisionError, match="inside"):
+        threads.interruptible(fail)
+    assert threads.interruptible(lambda stop: int(stop[0])) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_after_a_fit_can_fit_and_predict() -> None:
+    """libgomp's threads do not survive a fork: the child must not wait for them."""
+    out = run("""
+        import multiprocessing, warnings
+        import cnn, numpy as np
+        warnings.simplefilter("ignore", DeprecationWarning)
+        rng = np.random.default_rng(0)
+        X, y = rng.normal(size=(2000, 64)).astype(np.float32), rng.normal(size=2000)
+
+        def fitted():
+            net = cnn.Network([cnn.Dense(128, "relu"), cnn.Dense(1)], seed=0)
+            net.fit(X, y, epochs=2, batch_size=512, verbose=0, n_threads=4)
+            net.predict(X, n_threads=4)
+            net.forward(X, n_threads=4), net.backward(np.ones((2000, 1)))
+            net.loss_and_gradient(X, y, n_threads=4)
+            return net.flat.tobytes()
+
+        def child(queue):
+            queue.put((fitted(), cnn.threads.available()))
+
+        context = multiprocessing.get_context("fork")
+        parent = fitted()
+        queue = context.Queue()
+        process = context.Process(target=child, args=(queue,))
+        process.start()
+        flat, cores = queue.get(timeout=60)
+        process.join(60)
+        print(flat == parent, cores, process.exitcode)
+    """)
+    assert out == "True 1 0"
+
+
+SHIM = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stddef.h>
+#include <string.h>
+extern void* __libc_malloc(size_t); extern void* __libc_calloc(size_t, size_t);
+extern void* __libc_realloc(void*, size_t); extern void* __libc_memalign(size_t, size_t);
+static long ours, blas;
+static int on;
+void count(int whether) { on = whether; ours = blas = 0; }
+long counted(int of_blas) { return of_blas ? blas : ours; }
+static void seen(void* caller) {
+    Dl_info info;
+    if (on) {
+        int inside = dladdr(caller, &info) && info.dli_fname && strstr(info.dli_fname, "blas");
+        __atomic_add_fetch(inside ? &blas : &ours, 1, __ATOMIC_SEQ_CST);
+    }
+}
+#define SEEN seen(__builtin_return_address(0))
+void* malloc(size_t n) { SEEN; return __libc_malloc(n); }
+void* calloc(size_t n, size_t m) { SEEN; return __libc_calloc(n, m); }
+void* realloc(void* p, size_t n) { SEEN; return __libc_realloc(p, n); }
+void* memalign(size_t a, size_t n) { SEEN; return __libc_memalign(a, n); }
+void* aligned_alloc(size_t a, size_t n) { SEEN; return __libc_memalign(a, n); }
+int posix_memalign(void** p, size_t a, size_t n) { SEEN; *p = __libc_memalign(a, n); return *p ? 0 : 12; }
+"""
+
+COUNTED = """
+    import ctypes
+    import cnn, cnn_core, numpy as np
+    from cnn import arena, threads
+    shim = ctypes.CDLL(None)
+    rng = np.random.default_rng(0)
+    batch, batches = 64, 1000
+    X = rng.normal(size=(batch * batches, 20)).astype(np.float32)
+    y = rng.normal(size=(batch * batches, 2)).astype(np.float32)
+    layers = [cnn.Dense(100, "gelu", l2=0.01), cnn.Dropout(0.1), cnn.Dense(100, "tanh"), cnn.Dense(2)]
+    net = cnn.Network(layers, optimizer=cnn.Adam(clip_norm=1.0), seed=0).build(20)
+    plan, n_threads = net.plan, {n_threads}
+    cut = plan.cut(batch)
+    gradients = arena.aligned_zeros(cut.gradients * plan.size, net.dtype)
+    scratch = arena.aligned_zeros(cut.shared + n_threads * cut.own, net.dtype)
+    order, report, outputs = rng.permutation(len(X)), np.zeros((batches, 3)), np.zeros((len(X), 2), np.float32)
+    rates = np.full(batches, 1e-3)
+    weights = np.ones(len(X), np.float32)
+
+    def counted(n):
+        arguments = (plan.layers, cut.workspace, cut.wide, cut.parts, plan.segments, plan.loss, plan.optimizer, net.flat,
+                     gradients, net.state, net.scalars, scratch, X, y, None, weights, order, 0, n, batch, rates[:n], net.counter, 0, outputs,
+                     report[:n], n_threads)
+        shim.count(1)
+        cnn_core.engine.train_steps(*arguments)
+        found = shim.counted(0)
+        shim.count(0)
+        return found
+
+    with threads.one_blas_thread():
+        counted(300), counted(1000)  # the team's threads and BLAS's buffers are made once
+        found = [counted(n) for n in (300, 1000, 300, 1000)]  # Python keeps integers below 257: 10 would be one less
+    print(cut.parts, *found)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="LD_PRELOAD is for Linux")
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_nothing_is_allocated_in_the_loop(tmp_path: Path, n_threads: int) -> None:
+    """As many calls of malloc and its kin in 300 minibatches as in 1,000.
+
+    BLAS's own are left out: OpenBLAS's kernel for small matrices takes its buffer from malloc on CPUs with AVX-512.
+    """
+    source, library = tmp_path / "count.c", tmp_path / "count.so"
+    source.write_text(SHIM)
+    command = ["cc", "-shared", "-fPIC", "-O1", str(source), "-o", str(library), "-ldl"]
+    built = subprocess.run(command, capture_output=True, check=False)
+    if built.returncode:
+        pytest.skip("this C library has no __libc_malloc")
+    out = run(COUNTED.format(n_threads=n_threads), LD_PRELOAD=str(library), PYTHONMALLOC="malloc")
+    chunks, *counts = map(int, out.split())
+    assert chunks >= n_threads
+    assert counts[0] > 0  # the call's own few, at its beginning: the shim is at work
+    assert len(set(counts)) == 1, counts

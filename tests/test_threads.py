@@ -1,0 +1,166 @@
+"""How many threads run, who is obeyed, and that BLAS's own limit is put back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cnn
+import numpy as np
+import pytest
+from cnn import threads
+from threadpoolctl import ThreadpoolController, threadpool_limits
+
+import cnn_core
+
+X = np.random.default_rng(0).normal(size=(300, 20))
+Y = X[:, 0]
+
+
+def blas_threads() -> list[int]:
+    return [library["num_threads"] for library in ThreadpoolController().select(user_api="blas").info()]
+
+
+def files(monkeypatch: pytest.MonkeyPatch, contents: dict[str, str]) -> None:
+    """Control-group files of that content; the others are missing."""
+    class FakePath:
+        def __init__(self, path: str) -> None:
+            self.path = path
+
+        def read_text(self) -> str:
+            if self.path not in contents:
+                raise FileNotFoundError(self.path)
+            return contents[self.path]
+
+    monkeypatch.setattr(threads, "Path", FakePath)
+
+
+V2 = "/sys/fs/cgroup/cpu.max"
+QUOTA, PERIOD = "/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"
+
+
+@pytest.mark.parametrize(("contents", "cores"), [
+    ({}, 64), ({V2: "max 100000\n"}, 64), ({V2: "200000 100000\n"}, 2), ({V2: "150000 100000"}, 1),
+    ({V2: "50000 100000"}, 1), ({QUOTA: "-1", PERIOD: "100000"}, 64), ({QUOTA: "300000\n", PERIOD: "100000\n"}, 3),
+    ({V2: "nonsense"}, 64), ({V2: ""}, 64),
+])  # fmt: skip
+def test_control_groups_are_obeyed(monkeypatch, contents: dict[str, str], cores: int) -> None:
+    files(monkeypatch, contents)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
+
+    class Engine:
+        @staticmethod
+        def max_threads() -> int:
+            return 64
+
+    monkeypatch.setattr(cnn_core, "engine", Engine)
+    assert threads.available() == cores
+
+
+def test_the_least_of_affinity_group_and_openmp_counts(monkeypatch) -> None:
+    for affinity, group, openmp in ((3, 9, 9), (9, 3, 9), (9, 9, 3)):
+        files(monkeypatch, {V2: f"{group}00000 100000"})
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid, n=affinity: set(range(n)), raising=False)
+        monkeypatch.setattr(cnn_core, "engine", type("Engine", (), {"max_threads": staticmethod(lambda n=openmp: n)}))
+        assert threads.available() == 3
+
+
+def available(prefix: str = "", **environment: str) -> int:
+    path = os.pathsep.join(filter(None, sys.path))
+    program = f"{prefix}\nimport cnn\nprint(cnn.threads.available())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True,
+                          env={**os.environ, "PYTHONPATH": path, **environment})  # fmt: skip
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(not cnn_core.engine.openmp, reason="built without OpenMP")
+def test_the_environment_and_the_affinity_are_obeyed() -> None:
+    assert available(OMP_NUM_THREADS="1") == 1
+    if hasattr(os, "sched_setaffinity"):
+        assert available("import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])") == 1
+
+
+@pytest.mark.skipif(not cnn_core.engine.openmp, reason="built without OpenMP")
+def test_limits_of_threadpoolctl_are_obeyed() -> None:
+    with threadpool_limits(1, user_api="openmp"):
+        assert threads.available() == 1
+
+
+def test_a_team_is_no_larger_than_its_work(monkeypatch) -> None:
+    monkeypatch.setattr(threads, "available", lambda: 4)
+    assert [threads.for_training(n, 3) for n in (None, 1, 2, 3, 1000)] == [3, 1, 2, 3, 3]
+    assert threads.for_training(None, 16) == 4
+    assert threads.for_training(16, 16) == 16  # more than there are, when asked for
+    assert [threads.for_prediction(n, 1e9, 2) for n in (None, 1, 2, 1000)] == [2, 1, 2, 2]
+    assert threads.for_prediction(None, 1e3, 50) == 1
+    assert threads.for_prediction(8, 0, 0) == 1
+
+
+def test_after_a_fork_there_is_one(monkeypatch) -> None:
+    monkeypatch.setattr(threads, "_forked", True)
+    assert (threads.available(), threads.for_training(4, 8), threads.for_prediction(4, 1e9, 8)) == (1, 1, 1)
+
+
+def test_many_threads_for_little_work() -> None:
+    nets = [cnn.Network([cnn.Dense(3), cnn.Dense(1)], seed=0) for _ in range(2)]
+    for net, n_threads in zip(nets, (1, 10_000), strict=True):
+        net.fit(X, Y, epochs=2, verbose=0, n_threads=n_threads)
+        net.predict(X, n_threads=n_threads)
+    assert nets[0].flat.tobytes() == nets[1].flat.tobytes()
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_the_limit_of_blas_is_put_back(limit: int) -> None:
+    inside = []
+
+    def look(network: cnn.Network, epoch: int, logs: object) -> None:
+        inside.extend(blas_threads())
+
+    def fail(network: cnn.Network, epoch: int, logs: object) -> None:
+        raise RuntimeError("on purpose")
+
+    net = cnn.Network([cnn.Dense(3), cnn.Dense(1)], seed=0)
+    with threadpool_limits(limit, user_api="blas"):
+        before = blas_threads()
+        net.fit(X, Y, epochs=1, callbacks=[look], verbose=0)
+        assert blas_threads() == before
+        with pytest.raises(RuntimeError, match="on purpose"):
+            net.fit(X, Y, callbacks=[fail], verbose=0)
+        assert blas_threads() == before
+        with pytest.raises(cnn.NonFiniteError):
+            net.fit(X, Y * 1e30, verbose=0)
+        net.predict(X)
+        net.backward(net.forward(X))
+        net.loss_and_gradient(X, Y)
+        assert blas_threads() == before
+    assert set(inside) == {1}
+
+
+def test_the_limit_lasts_until_the_last_one_leaves() -> None:
+    before = blas_threads()
+    with threads.one_blas_thread():
+        with threads.one_blas_thread():
+            assert set(blas_threads()) == {1}
+        assert set(blas_threads()) == {1}
+    assert blas_threads() == before
+
+
+def test_show_config(capsys) -> None:
+    cnn.show_config()
+    text = capsys.readouterr().out
+    found = {line[:22].strip(): line[23:] for line in text.splitlines()}
+    assert found["cnn"] == cnn.__version__
+    assert found["instruction set"] == cnn_core.isa
+    assert found["threads"] == str(threads.available())
+    assert found["OpenMP"].startswith("yes" if cnn_core.engine.openmp else "no")
+    assert found["BLAS"]
+
+
+def test_one_place_reads_the_environment() -> None:
+    """Affinity, control groups and thread limits are threads.py's to know."""
+    for path in Path(cnn.__file__).parent.glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        words = ("sched_getaffinity", "cgroup", "cpu_count", "environ")
+        assert path.name == "threads.py" or not any(word in text for word in words), path
