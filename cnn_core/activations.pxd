@@ -1,7 +1,7 @@
 """Activations: the two loops of each, value and derivative, side by side, then what picks the loop.
 
 To add one: its name in `Activation`, its two loops, a line in each of the two functions at the end (and in
-`activation_keeps_input` when its derivative needs z), and its formula in tests/reference.py and tests/test_activations.py.
+`activation_keeps_input` when its derivative needs z), and its formula in tests/reference.py and test_activations.py.
 """
 from cnn_core.gates cimport (z_gelu, z_gelu_slope, z_gelu_tanh, z_gelu_tanh_slope, z_mish, z_mish_slope, z_silu,
                              z_silu_slope)

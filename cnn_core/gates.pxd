@@ -90,7 +90,8 @@ cdef inline real z_mish(real z) noexcept nogil:
         square = multiply_pair(scaled, e, &square_low)
         square_low += 2 * e * e_low
         n = 1 + 2 * e if z >= 0 else 2 * scaled + square
-        n_low = ((1 - n) + 2 * e) + 2 * e_low * down if z >= 0 else ((2 * scaled - n) + square) + (2 * e_low + square_low)
+        n_low = (((1 - n) + 2 * e) + 2 * e_low * down if z >= 0
+                 else ((2 * scaled - n) + square) + (2 * e_low + square_low))
         q = n if z >= 0 else 2
         add = 2 * square * down if z >= 0 else n * down
         d = q + add

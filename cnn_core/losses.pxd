@@ -6,7 +6,7 @@ function or branch here, and the same in tests/reference.py.
 from libc.stdint cimport int32_t
 
 from cnn_core.types cimport LossSpec, real
-from cnn_core.vecmath cimport exp_pair, v_abs, v_exp, v_log, v_log1p, v_sigmoid, v_softplus, v_tanh
+from cnn_core.vecmath cimport exp_pair, loop, v_abs, v_exp, v_log, v_log1p, v_sigmoid, v_softplus, v_tanh
 
 
 cpdef enum Loss:
@@ -50,9 +50,8 @@ cdef inline real log_cosh(real f, real t, real p, real* delta) noexcept nogil:
     cdef real e = exp_pair(-2 * m, &low)
     cdef real small = <real>0.04 if real is float else <real>0.0025
     delta[0] = v_tanh(d)
-    if m < small:
-        return s * (<real>0.5 - s * (<real>(1.0 / 12.0) - s * <real>(1.0 / 45)))
-    return m + v_log1p(e, low) - <real>0.69314718055994530942
+    return (s * (<real>0.5 - s * (<real>(1.0 / 12.0) - s * <real>(1.0 / 45))) if m < small
+            else m + v_log1p(e, low) - <real>0.69314718055994530942)
 
 
 # l = max(p e, (p - 1) e), e = t - f, Koenker & Bassett 1978
@@ -84,36 +83,67 @@ cdef inline real hinge(real f, real t, real p, real* delta) noexcept nogil:
     return slack if not slack <= 0 else <real>0
 
 
+# Their loops; p is the parameter of the loss, or its smoothing. -----------------------------------------------------
+
+cdef inline loop mse_loop(const real* f, const real* t, real p, real* value, real* delta, Py_ssize_t n) noexcept nogil:
+    for i in range(n):
+        value[i] = mse(f[i], t[i], p, &delta[i])
+
+cdef inline loop mae_loop(const real* f, const real* t, real p, real* value, real* delta, Py_ssize_t n) noexcept nogil:
+    for i in range(n):
+        value[i] = mae(f[i], t[i], p, &delta[i])
+
+cdef inline loop huber_loop(const real* f, const real* t, real p, real* value, real* delta,
+                            Py_ssize_t n) noexcept nogil:
+    for i in range(n):
+        value[i] = huber(f[i], t[i], p, &delta[i])
+
+cdef inline loop log_cosh_loop(const real* f, const real* t, real p, real* value, real* delta,
+                               Py_ssize_t n) noexcept nogil:
+    for i in range(n):
+        value[i] = log_cosh(f[i], t[i], p, &delta[i])
+
+cdef inline loop quantile_loop(const real* f, const real* t, real p, real* value, real* delta,
+                               Py_ssize_t n) noexcept nogil:
+    for i in range(n):
+        value[i] = quantile(f[i], t[i], p, &delta[i])
+
+cdef inline loop poisson_loop(const real* f, const real* t, real p, real* value, real* delta,
+                              Py_ssize_t n) noexcept nogil:
+    for i in range(n):
+        value[i] = poisson(f[i], t[i], p, &delta[i])
+
+cdef inline loop binary_cross_entropy_loop(const real* f, const real* t, real p, real* value, real* delta,
+                                           Py_ssize_t n) noexcept nogil:
+    for i in range(n):
+        value[i] = binary_cross_entropy(f[i], t[i], p, &delta[i])
+
+cdef inline loop hinge_loop(const real* f, const real* t, real p, real* value, real* delta,
+                            Py_ssize_t n) noexcept nogil:
+    for i in range(n):
+        value[i] = hinge(f[i], t[i], p, &delta[i])
+
+
 cdef inline void elementwise(const LossSpec* spec, const real* f, const real* t, real* value, real* delta,
                              Py_ssize_t n) noexcept nogil:
     cdef real p = <real>spec.parameter
     cdef int kind = spec.kind
-    cdef Py_ssize_t i
     if kind == MSE:
-        for i in range(n):
-            value[i] = mse(f[i], t[i], p, delta + i)
+        mse_loop(f, t, p, value, delta, n)
     elif kind == MAE:
-        for i in range(n):
-            value[i] = mae(f[i], t[i], p, delta + i)
+        mae_loop(f, t, p, value, delta, n)
     elif kind == HUBER:
-        for i in range(n):
-            value[i] = huber(f[i], t[i], p, delta + i)
+        huber_loop(f, t, p, value, delta, n)
     elif kind == LOG_COSH:
-        for i in range(n):
-            value[i] = log_cosh(f[i], t[i], p, delta + i)
+        log_cosh_loop(f, t, p, value, delta, n)
     elif kind == QUANTILE:
-        for i in range(n):
-            value[i] = quantile(f[i], t[i], p, delta + i)
+        quantile_loop(f, t, p, value, delta, n)
     elif kind == POISSON:
-        for i in range(n):
-            value[i] = poisson(f[i], t[i], p, delta + i)
+        poisson_loop(f, t, p, value, delta, n)
     elif kind == BINARY_CROSS_ENTROPY:
-        p = <real>spec.smoothing
-        for i in range(n):
-            value[i] = binary_cross_entropy(f[i], t[i], p, delta + i)
+        binary_cross_entropy_loop(f, t, <real>spec.smoothing, value, delta, n)
     elif kind == HINGE:
-        for i in range(n):
-            value[i] = hinge(f[i], t[i], p, delta + i)
+        hinge_loop(f, t, p, value, delta, n)
 
 
 # Cross-entropy --------------------------------------------------------------------------------------------------------

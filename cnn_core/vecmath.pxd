@@ -2,8 +2,8 @@
 
 Where the float64 bound (2 ULP) would be lost to an intermediate rounding, numbers are carried as unevaluated sums of a
 high and a low part. Nothing here relies on fused multiply-add, and nothing breaks when the compiler uses it.
-Methods: Cody & Waite's argument reduction; Taylor's series of exp; log as in FreeBSD's msun (e_log.c); Dekker's
-product; the coefficients of tanh (float) and of the normal tail come from tools/fit_polynomials.py.
+Methods: Cody & Waite's argument reduction; log as in FreeBSD's msun (e_log.c); Dekker's product; the coefficients of
+exp and of the normal tail come from tools/fit_polynomials.py.
 """
 from libc.math cimport copysign, copysignf, fabs, fabsf
 
@@ -14,7 +14,7 @@ cdef extern from *:
     #include <stdint.h>
     #include <string.h>
     /* A loop that must become vector code is a function of its own with all it calls inlined (in one large function the
-       compiler's limits on inlining end that), and keeps its symbol, by which tests/test_vectorised.py finds it. */
+       compiler's limits on inlining end that); tests/test_vectorised.py finds it by its symbol. */
     #if defined(__GNUC__)
       #pragma GCC diagnostic ignored "-Wattributes"
       #define CNN_LOOP __attribute__((noinline, flatten)) void
@@ -31,7 +31,9 @@ cdef extern from *:
         memcpy(&u, &t, 8); u = (u + 1023u) << 52; memcpy(&t, &u, 8); return t;
     }
     /* The leading half of the significand: the product of two such numbers is exact. */
-    static inline float cnn_topf(float x) { uint32_t u; memcpy(&u, &x, 4); u &= 0xFFFFF000u; memcpy(&x, &u, 4); return x; }
+    static inline float cnn_topf(float x) {
+        uint32_t u; memcpy(&u, &x, 4); u &= 0xFFFFF000u; memcpy(&x, &u, 4); return x;
+    }
     static inline double cnn_top(double x) {
         uint64_t u; memcpy(&u, &x, 8); u &= 0xFFFFFFFFF8000000u; memcpy(&x, &u, 8); return x;
     }
@@ -81,11 +83,6 @@ cdef inline real v_top(real x) noexcept nogil:
     return cnn_topf(x) if real is float else cnn_top(x)
 
 
-cdef inline real v_infinity(real sign) noexcept nogil:
-    cdef real big = <real>3e38 if real is float else <real>1e308
-    return big * big * sign
-
-
 cdef inline real v_whole(real x) noexcept nogil:
     """The whole number nearest to x, for |x| below 2^22 or 2^51."""
     cdef real magic = <real>12582912.0 if real is float else <real>6755399441055744.0
@@ -110,25 +107,22 @@ cdef inline real exp_series(real r) noexcept nogil:
     """e^r - 1 - r for |r| <= 0.35."""
     cdef real q
     if real is float:
-        q = <real>(1.0 / 5040.0)
-        q = q * r + <real>(1.0 / 720.0)
-        q = q * r + <real>(1.0 / 120.0)
-        q = q * r + <real>(1.0 / 24.0)
-        q = q * r + <real>(1.0 / 6.0)
+        q = <real>0.00139462634
+        q = q * r + <real>0.00836675428
+        q = q * r + <real>0.0416662842
+        q = q * r + <real>0.16666542
         q = q * r + <real>0.5
     else:
-        q = 1.0 / 6227020800.0
-        q = q * r + 1.0 / 479001600.0
-        q = q * r + 1.0 / 39916800.0
-        q = q * r + 1.0 / 3628800.0
-        q = q * r + 1.0 / 362880.0
-        q = q * r + 1.0 / 40320.0
-        q = q * r + 1.0 / 5040.0
-        q = q * r + 1.0 / 720.0
-        q = q * r + 1.0 / 120.0
-        q = q * r + 1.0 / 24
-        q = q * r + 1.0 / 6
-        q = q * r + 0.5
+        q = 2.5114813092778474e-08
+        q = q * r + 2.76266832479764e-07
+        q = q * r + 2.755722694477715e-06
+        q = q * r + 2.4801503587533092e-05
+        q = q * r + 0.00019841269904074816
+        q = q * r + 0.0013888888933056031
+        q = q * r + 0.008333333333314158
+        q = q * r + 0.04166666666657169
+        q = q * r + 0.16666666666666688
+        q = q * r + 0.5000000000000006
     return r * r * q
 
 
@@ -192,13 +186,17 @@ cdef inline real expm1_pair(real x, real* low) noexcept nogil:
     n = exp_parts(<real>-50 if x < -50 else x, <real>0, &r, &tail)
     scale = v_pow2(n)
     a = scale - 1
-    b = scale * r
-    s = a + b
-    t = s - a
-    tail = ((a - (s - t)) + (b - t)) + scale * tail
-    t = s + tail
-    low[0] = tail - (t - s)
-    return t
+    if real is float:  # its bound has room for what is lost here
+        low[0] = 0
+        return a + scale * (r + tail)
+    else:
+        b = scale * r
+        s = a + b
+        t = s - a
+        tail = ((a - (s - t)) + (b - t)) + scale * tail
+        t = s + tail
+        low[0] = tail - (t - s)
+        return t
 
 
 cdef inline real v_expm1(real x) noexcept nogil:
@@ -218,27 +216,11 @@ cdef inline real divide_pair(real a, real a_low, real b, real b_low) noexcept no
 
 
 cdef inline real v_tanh(real x) noexcept nogil:
-    """tanh x, without loss near 0: a rational function, or -E / (2 + E) with E = e^(-2|x|) - 1."""
-    cdef real a = v_abs(x), low = 0, high, d, p, q, z
-    if real is float:
-        z = <real>9.02 if a > <real>9.02 else a
-        z = z * z
-        p = <real>1.34023708e-08
-        p = p * z + <real>2.06510904e-05
-        p = p * z + <real>0.00349847833
-        p = p * z + <real>0.133835733
-        p = p * z + <real>1
-        q = <real>7.79830657e-07
-        q = q * z + <real>0.000329012255
-        q = q * z + <real>0.0258883312
-        q = q * z + <real>0.467168957
-        q = q * z + <real>1
-        p = x * p / q
-        return v_copysign(<real>1, x) if a > <real>9 else p
-    else:
-        high = expm1_pair(-2 * a, &low)
-        d = 2 + high
-        return v_copysign(divide_pair(high, low, d, ((2 - d) + high) + low), x)
+    """tanh x = -E / (2 + E), E = e^(-2|x|) - 1: no loss near 0."""
+    cdef real a = v_abs(x), low = 0, d
+    cdef real high = expm1_pair(-2 * a, &low)
+    d = 2 + high
+    return v_copysign(divide_pair(high, low, d, ((2 - d) + high) + low), x)
 
 
 cdef inline real v_sigmoid(real x) noexcept nogil:
@@ -315,7 +297,7 @@ cdef inline real tail_divisor(real a, real* low) noexcept nogil:
         q = q * a + <real>0.916166365
         q = q * a + <real>1
         low[0] = 0
-        return (2 + <real>2.50662827 * a) - a * p / q
+        return <real>2.50662827 * a + (2 - a * p / q)
     else:
         p = 1.0232628786304939e-06
         p = p * a + 2.9949227178601713e-05
