@@ -56,7 +56,7 @@ cdef inline loop sigmoid_forward(const real* z, real* a, Py_ssize_t n, real alph
 
 cdef inline loop sigmoid_backward(const real* a, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
     for i in range(n):
-        delta[i] *= a[i] * (1 - a[i])
+        delta[i] *= a[i] * (<real>1 - a[i])
 
 
 # a = tanh z, f' = 1 - a^2
@@ -66,7 +66,7 @@ cdef inline loop tanh_forward(const real* z, real* a, Py_ssize_t n, real alpha) 
 
 cdef inline loop tanh_backward(const real* a, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
     for i in range(n):
-        delta[i] *= (1 - a[i]) * (1 + a[i])
+        delta[i] *= (<real>1 - a[i]) * (<real>1 + a[i])
 
 
 # a = max(z, 0); f'(0) = 0 as PyTorch has it
@@ -141,7 +141,7 @@ cdef inline loop celu_forward(const real* z, real* a, Py_ssize_t n, real alpha) 
 
 cdef inline loop celu_backward(const real* a, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
     for i in range(n):
-        delta[i] *= <real>1 if a[i] > 0 else a[i] / alpha + 1
+        delta[i] *= <real>1 if a[i] > 0 else a[i] / alpha + <real>1
 
 
 # a = z Phi(z), f' = Phi(z) + z phi(z), Hendrycks & Gimpel 2016
@@ -197,7 +197,7 @@ cdef inline loop softplus_backward(const real* z, real* delta, Py_ssize_t n, rea
 cdef inline real softsign(real z) noexcept nogil:
     cdef real m = v_abs(z)
     m = <real>1e30 if m > <real>1e30 else m
-    return v_copysign(m / (1 + m), z)
+    return v_copysign(m / (<real>1 + m), z)
 
 
 # a = z / (1 + |z|), f' = 1 / (1 + |z|)^2
@@ -207,13 +207,13 @@ cdef inline loop softsign_forward(const real* z, real* a, Py_ssize_t n, real alp
 
 cdef inline loop softsign_backward(const real* z, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
     for i in range(n):
-        delta[i] *= 1 / (1 + v_abs(z[i])) / (1 + v_abs(z[i]))
+        delta[i] *= <real>1 / (<real>1 + v_abs(z[i])) / (<real>1 + v_abs(z[i]))
 
 
 # a = min(max(z + 3, 0), 6) / 6
 cdef inline loop hard_sigmoid_forward(const real* z, real* a, Py_ssize_t n, real alpha) noexcept nogil:
     for i in range(n):
-        a[i] = clip(z[i] + 3, <real>0, <real>6) / 6
+        a[i] = clip(z[i] + <real>3, <real>0, <real>6) / <real>6
 
 cdef inline loop hard_sigmoid_backward(const real* a, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
     for i in range(n):
@@ -223,11 +223,11 @@ cdef inline loop hard_sigmoid_backward(const real* a, real* delta, Py_ssize_t n,
 # a = z min(max(z + 3, 0), 6) / 6, Howard et al. 2019
 cdef inline loop hard_swish_forward(const real* z, real* a, Py_ssize_t n, real alpha) noexcept nogil:
     for i in range(n):
-        a[i] = (<real>-3 if z[i] < -3 else z[i]) * (clip(z[i] + 3, <real>0, <real>6) / 6)
+        a[i] = (<real>-3 if z[i] < -3 else z[i]) * (clip(z[i] + <real>3, <real>0, <real>6) / <real>6)
 
 cdef inline loop hard_swish_backward(const real* z, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
     for i in range(n):
-        delta[i] *= <real>0 if z[i] <= -3 else (<real>1 if z[i] >= 3 else z[i] / 3 + <real>0.5)
+        delta[i] *= <real>0 if z[i] <= -3 else (<real>1 if z[i] >= 3 else z[i] / <real>3 + <real>0.5)
 
 
 # a = min(max(z, -1), 1)

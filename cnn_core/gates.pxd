@@ -13,7 +13,7 @@ cdef inline real clamp(real z, real bound) noexcept nogil:
 
 cdef inline real times_sigmoid(real z, real e, real e_low) noexcept nogil:
     """z s for the gate s = 1 / (1 + E) where z >= 0, E / (1 + E) where z < 0, with E = v_down(e + e_low)."""
-    cdef real flat = v_down(e), d = 1 + flat, d_low = ((1 - d) + flat) + v_down(e_low)
+    cdef real flat = v_down(e), d = <real>1 + flat, d_low = ((<real>1 - d) + flat) + v_down(e_low)
     cdef real gate
     if real is float:
         return z * (<real>1 if z >= 0 else e) / d * (<real>1 if z >= 0 else v_down(<real>1))
@@ -24,9 +24,9 @@ cdef inline real times_sigmoid(real z, real e, real e_low) noexcept nogil:
 
 cdef inline real times_sigmoid_slope(real z, real slope, real e) noexcept nogil:
     """The derivative of z s(u), s (1 + z slope (1 - s)), where slope = du/dz, by e = e^-|u|."""
-    cdef real inverse = 1 / (1 + e), less = e * inverse
+    cdef real inverse = <real>1 / (<real>1 + e), less = e * inverse
     cdef real gate = inverse if z >= 0 else less, rest = less if z >= 0 else inverse
-    return gate * (1 + z * slope * rest)
+    return gate * (<real>1 + z * slope * rest)
 
 
 # z sigmoid(z)
@@ -52,7 +52,7 @@ cdef inline real gelu_tanh_exponential(real a, real* low) noexcept nogil:
         n = v_whole(u * 1.4426950408889634)
         r = <real>(u - n * 0.6931471805599453)
         low[0] = 0
-        return (1 + (r + exp_series(r))) * v_pow2(<real>n + 64)
+        return (<real>1 + (r + exp_series(r))) * v_pow2(<real>n + <real>64)
     else:
         square = multiply_pair(a, a, &square_low)
         product = multiply_pair(square, <real>0.044715, &product_low)
@@ -83,31 +83,34 @@ cdef inline real z_mish(real z) noexcept nogil:
     cdef real c = bottom if z < bottom else z, down = v_down(<real>1), scale = <real>1 if z >= 0 else down
     cdef real scaled = exp_scaled(-v_abs(z), <real>0, &e_low), e = scaled * down, square, n, n_low, d, d_low, add, q, y
     if real is float:
-        n = 1 + 2 * e if z >= 0 else scaled * (2 + e)
-        d = 1 + 2 * e + 2 * e * e if z >= 0 else 2 + (2 + e) * e
+        q = <real>2 + e
+        add = scaled * q + (scaled * ((<real>2 - q) + e) + <real>2 * e_low)
+        n = <real>1 + <real>2 * e if z >= 0 else add
+        d = <real>1 + <real>2 * e + <real>2 * e * e if z >= 0 else <real>2 + q * e
         return c * n / d * scale
     else:  # all sums: the larger term first, and what its rounding loses
         square = multiply_pair(scaled, e, &square_low)
-        square_low += 2 * e * e_low
-        n = 1 + 2 * e if z >= 0 else 2 * scaled + square
-        n_low = (((1 - n) + 2 * e) + 2 * e_low * down if z >= 0
-                 else ((2 * scaled - n) + square) + (2 * e_low + square_low))
+        square_low += <real>2 * e * e_low
+        n = <real>1 + <real>2 * e if z >= 0 else <real>2 * scaled + square
+        n_low = (((<real>1 - n) + <real>2 * e) + <real>2 * e_low * down if z >= 0
+                 else ((<real>2 * scaled - n) + square) + (<real>2 * e_low + square_low))
         q = n if z >= 0 else 2
-        add = 2 * square * down if z >= 0 else n * down
+        add = <real>2 * square * down if z >= 0 else n * down
         d = q + add
-        d_low = ((q - d) + add) + (n_low + 2 * square_low * down if z >= 0 else n_low * down)
+        d_low = ((q - d) + add) + (n_low + <real>2 * square_low * down if z >= 0 else n_low * down)
         q = n / d
-        y = (3 - <real>0.5 * d) * <real>0.2857142857142857  # 1 / d for d in [1, 5]: the best line, and a step of Newton
-        y = y * (2 - d * y)
+        # 1 / d for d in [1, 5], to some per cent: the best straight line, and a step of Newton
+        y = (<real>3 - <real>0.5 * d) * <real>0.2857142857142857
+        y = y * (<real>2 - d * y)
         return c * (q + (n_low - q * d_low) * y) * scale
 
 # with g the gate: f' = g + z (1 - g) (1 + g) sigmoid(z)
 cdef inline real z_mish_slope(real z) noexcept nogil:
     cdef real low = 0, e = v_down(exp_scaled(-v_abs(z), <real>0, &low))
     cdef real c = clamp(z, <real>120 if real is float else <real>800)
-    cdef real n = 1 + 2 * e if z >= 0 else e * (2 + e)
-    cdef real rest = 2 * e * e if z >= 0 else <real>2
-    cdef real d = n + rest, inverse = 1 / (d * (1 + e)), over = inverse * (1 + e)
+    cdef real n = <real>1 + <real>2 * e if z >= 0 else e * (<real>2 + e)
+    cdef real rest = <real>2 * e * e if z >= 0 else <real>2
+    cdef real d = n + rest, inverse = <real>1 / (d * (<real>1 + e)), over = inverse * (<real>1 + e)
     cdef real s = (<real>1 if z >= 0 else e) * inverse * d
     return n * over + c * s * (rest * over) * ((n + d) * over)
 
@@ -123,15 +126,12 @@ cdef inline real z_gelu(real z) noexcept nogil:
     cdef real last = <real>15 if real is float else <real>39
     cdef real a = v_abs(clamp(z, last)), c = -last if z < -last else z, down = v_down(<real>1)
     cdef real e_low = 0, d_low = 0, e = normal_exponential(a, &e_low), d = tail_divisor(a, &d_low), q = e / d, s, low
-    if real is float:
-        return c * (q if z < 0 else 1 - q * down) * (down if z < 0 else <real>1)
-    else:
-        low = (e_low - q * d_low) / d
-        s = 1 - q * down
-        s = s + (((1 - s) - q * down) - low * down)
-        return c * (q + low if z < 0 else s) * (down if z < 0 else <real>1)
+    low = (e_low - q * d_low) / d
+    s = <real>1 - q * down
+    s = s + (((<real>1 - s) - q * down) - low * down)
+    return c * (q + low if z < 0 else s) * (down if z < 0 else <real>1)
 
 cdef inline real z_gelu_slope(real z) noexcept nogil:
     cdef real c = clamp(z, <real>15 if real is float else <real>39), a = v_abs(c)
     cdef real low = 0, e = v_down(normal_exponential(a, &low)), tail = e / tail_divisor(a, &low)
-    return (tail if z < 0 else 1 - tail) + c * e * <real>0.39894228040143267794
+    return (tail if z < 0 else <real>1 - tail) + c * e * <real>0.39894228040143267794

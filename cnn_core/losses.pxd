@@ -26,7 +26,7 @@ cpdef enum Loss:
 # l = d^2
 cdef inline real mse(real f, real t, real p, real* delta) noexcept nogil:
     cdef real d = f - t
-    delta[0] = 2 * d
+    delta[0] = <real>2 * d
     return d * d
 
 
@@ -47,7 +47,7 @@ cdef inline real huber(real f, real t, real p, real* delta) noexcept nogil:
 # l = log cosh d = |d| + log(1 + e^-2|d|) - log 2; near 0, where that cancels, d^2 / 2 - d^4 / 12 + d^6 / 45
 cdef inline real log_cosh(real f, real t, real p, real* delta) noexcept nogil:
     cdef real d = f - t, m = v_abs(d), low = 0, s = d * d
-    cdef real e = exp_pair(-2 * m, &low)
+    cdef real e = exp_pair(-<real>2 * m, &low)
     cdef real small = <real>0.04 if real is float else <real>0.0025
     delta[0] = v_tanh(d)
     return (s * (<real>0.5 - s * (<real>(1.0 / 12.0) - s * <real>(1.0 / 45))) if m < small
@@ -57,8 +57,8 @@ cdef inline real log_cosh(real f, real t, real p, real* delta) noexcept nogil:
 # l = max(p e, (p - 1) e), e = t - f, Koenker & Bassett 1978
 cdef inline real quantile(real f, real t, real p, real* delta) noexcept nogil:
     cdef real e = t - f
-    delta[0] = -p if e > 0 else (1 - p if e < 0 else e)
-    return p * e if e > 0 else (p - 1) * e
+    delta[0] = -p if e > 0 else (<real>1 - p if e < 0 else e)
+    return p * e if e > 0 else (p - <real>1) * e
 
 
 # l = e^f - t f: the negative log likelihood for the rate e^f, without its constant
@@ -70,15 +70,15 @@ cdef inline real poisson(real f, real t, real p, real* delta) noexcept nogil:
 
 # l = log(1 + e^f) - t f, written so that the large terms never meet; p is the smoothing: t (1 - p) + p / 2
 cdef inline real binary_cross_entropy(real f, real t, real p, real* delta) noexcept nogil:
-    cdef real s = t * (1 - p) + <real>0.5 * p
+    cdef real s = t * (<real>1 - p) + <real>0.5 * p
     delta[0] = v_sigmoid(f) - s
-    return v_softplus(-v_abs(f)) + (f * (1 - s) if f > 0 else -f * s)
+    return v_softplus(-v_abs(f)) + (f * (<real>1 - s) if f > 0 else -f * s)
 
 
 # l = max(0, 1 - t f), t = -1 or 1 (0 counts as -1)
 cdef inline real hinge(real f, real t, real p, real* delta) noexcept nogil:
     cdef real sign = <real>1 if t > 0 else <real>-1
-    cdef real slack = 1 - sign * f
+    cdef real slack = <real>1 - sign * f
     delta[0] = -sign if slack > 0 else <real>0
     return slack if not slack <= 0 else <real>0
 

@@ -3,7 +3,8 @@
 Where the float64 bound (2 ULP) would be lost to an intermediate rounding, numbers are carried as unevaluated sums of a
 high and a low part. Nothing here relies on fused multiply-add, and nothing breaks when the compiler uses it.
 Methods: Cody & Waite's argument reduction; log as in FreeBSD's msun (e_log.c); Dekker's product; the coefficients of
-exp and of the normal tail come from tools/fit_polynomials.py.
+exp and of the normal tail come from tools/fit_polynomials.py. Whole numbers are cast as well, here and in the files that
+build on this one: a bare 1 becomes 1.0, and turns float arithmetic into double.
 """
 from libc.math cimport copysign, copysignf, fabs, fabsf
 
@@ -151,7 +152,7 @@ cdef inline real v_exp(real x) noexcept nogil:
     x = top if x > top else (bottom if x < bottom else x)
     n = exp_parts(x, <real>0, &r, &tail)
     half = v_whole(n * <real>0.5)
-    return (1 + (r + tail)) * v_pow2(half) * v_pow2(n - half)  # in two steps: the result may be subnormal
+    return (<real>1 + (r + tail)) * v_pow2(half) * v_pow2(n - half)  # in two steps: the result may be subnormal
 
 
 # What is proportional to a vanishing exponential is computed from 2^64 e^x, or 2^512 e^x, and scaled by v_down at the
@@ -167,9 +168,9 @@ cdef inline real exp_scaled(real x, real x_low, real* low) noexcept nogil:
     n = exp_parts(bottom if x < bottom else x, x_low, &r, &tail)
     sum1 = r + tail
     tail = (r - sum1) + tail
-    sum2 = 1 + sum1
+    sum2 = <real>1 + sum1
     scale = v_pow2(n + shift)
-    low[0] = (((1 - sum2) + sum1) + tail) * scale
+    low[0] = (((<real>1 - sum2) + sum1) + tail) * scale
     return sum2 * scale
 
 
@@ -218,20 +219,20 @@ cdef inline real divide_pair(real a, real a_low, real b, real b_low) noexcept no
 cdef inline real v_tanh(real x) noexcept nogil:
     """tanh x = -E / (2 + E), E = e^(-2|x|) - 1: no loss near 0."""
     cdef real a = v_abs(x), low = 0, d
-    cdef real high = expm1_pair(-2 * a, &low)
-    d = 2 + high
-    return v_copysign(divide_pair(high, low, d, ((2 - d) + high) + low), x)
+    cdef real high = expm1_pair(-<real>2 * a, &low)
+    d = <real>2 + high
+    return v_copysign(divide_pair(high, low, d, ((<real>2 - d) + high) + low), x)
 
 
 cdef inline real v_sigmoid(real x) noexcept nogil:
     """1 / (1 + e^-x), relatively exact in both tails."""
-    cdef real low = 0, e = exp_pair(-v_abs(x), &low), d = 1 + e, d_low = ((1 - d) + e) + low
+    cdef real low = 0, e = exp_pair(-v_abs(x), &low), d = <real>1 + e, d_low = ((<real>1 - d) + e) + low
     return divide_pair(<real>1 if x >= 0 else e, <real>0 if x >= 0 else low, d, d_low)
 
 
 cdef inline real log_ratio(real f) noexcept nogil:
     """log(1 + f) - f for f in [sqrt(1/2) - 1, sqrt(2) - 1]."""
-    cdef real s = f / (2 + f), z = s * s, half = <real>0.5 * f * f, q
+    cdef real s = f / (<real>2 + f), z = s * s, half = <real>0.5 * f * f, q
     if real is float:
         q = <real>0.24279078841
         q = q * z + <real>0.28498786688
@@ -251,7 +252,7 @@ cdef inline real log_ratio(real f) noexcept nogil:
 cdef inline real v_log(real x) noexcept nogil:
     """log x for positive normal x; inf for inf, NaN for NaN."""
     cdef real k = cnn_exponentf(x) if real is float else cnn_exponent(x)
-    cdef real f = (cnn_significandf(x) if real is float else cnn_significand(x)) - 1
+    cdef real f = (cnn_significandf(x) if real is float else cnn_significand(x)) - <real>1
     cdef real y
     if real is float:
         y = k * <real>0.693359375 + (f + (log_ratio(f) + k * <real>-2.12194440e-4))
@@ -264,7 +265,7 @@ cdef inline real v_log1p(real x, real low) noexcept nogil:
     """log(1 + x + low) for x in [0, 1] and low below an ULP of x."""
     # 1 + x is halved, when large, before anything is rounded: f is exact.
     cdef real far = <real>1 if x > <real>0.41421356 else <real>0
-    cdef real f = (x - 1) * <real>0.5 if far > 0 else x
+    cdef real f = (x - <real>1) * <real>0.5 if far > 0 else x
     cdef real carry
     if real is float:
         return far * <real>0.693359375 + (f + (log_ratio(f) + far * <real>-2.12194440e-4))
@@ -296,8 +297,7 @@ cdef inline real tail_divisor(real a, real* low) noexcept nogil:
         q = q * a + <real>0.396215379
         q = q * a + <real>0.916166365
         q = q * a + <real>1
-        low[0] = 0
-        return <real>2.50662827 * a + (2 - a * p / q)
+        return add_pair(<real>2.50662827 * a, <real>2 - a * p / q, low)
     else:
         p = 1.0232628786304939e-06
         p = p * a + 2.9949227178601713e-05
