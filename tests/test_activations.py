@@ -118,7 +118,7 @@ def digits() -> object:
 
 @cache
 def points(dtype: type) -> NDArray:
-    """The whole range: near 0, the middle, the tails into the subnormal results, powers of ten, the kinks, subnormals."""
+    """The whole range: near 0, the middle, the tails into subnormal results, powers of ten, the kinks, subnormals."""
     rng = np.random.default_rng(1)
     info = np.finfo(dtype)
     far = 105.0 if dtype is np.float32 else 748.0
@@ -225,8 +225,8 @@ def test_derivative_at_the_ends(engine: ModuleType, dtype: type, kind: Activatio
     right = 1.0507009873554804934 if kind.name == "SELU" else (0.0 if kind.name in flat else 1.0)
     left = {"IDENTITY": 1.0, "LEAKY_RELU": alpha}.get(kind.name, 0.0)
     np.testing.assert_allclose(delta[:4], np.array([right, left] * 2, dtype), atol=np.finfo(dtype).eps)
-    steps = ("RELU", "LEAKY_RELU", "RELU6", "HARD_SIGMOID", "HARD_SWISH", "HARD_TANH", "IDENTITY", "ELU", "SELU", "CELU")
-    assert np.isnan(delta[4]) or kind.name in steps
+    pieces = ("RELU", "LEAKY_RELU", "RELU6", "HARD_SIGMOID", "HARD_SWISH", "HARD_TANH", "IDENTITY")
+    assert np.isnan(delta[4]) or kind.name in pieces
 
 
 @over_all
