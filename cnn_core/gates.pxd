@@ -3,7 +3,7 @@
 For z < 0 the gate shrinks like an exponential e, carried large, for v_down, until it has met z: see vecmath.pxd.
 """
 from cnn_core.types cimport real
-from cnn_core.vecmath cimport (add_pair, divide_pair, exp_scaled, exp_series, multiply_pair, tail_divisor, v_abs,
+from cnn_core.vecmath cimport (add_pair, exp_scaled, exp_series, multiply_pair, quotient_rest, tail_divisor, v_abs,
                                v_down, v_pow2, v_whole)
 
 
@@ -14,12 +14,14 @@ cdef inline real clamp(real z, real bound) noexcept nogil:
 cdef inline real times_sigmoid(real z, real e, real e_low) noexcept nogil:
     """z s for the gate s = 1 / (1 + E) where z >= 0, E / (1 + E) where z < 0, with E = v_down(e + e_low)."""
     cdef real flat = v_down(e), d = <real>1 + flat, d_low = ((<real>1 - d) + flat) + v_down(e_low)
-    cdef real gate
+    cdef real n = <real>1 if z >= 0 else e, q
     if real is float:
-        return z * (<real>1 if z >= 0 else e) / d * (<real>1 if z >= 0 else v_down(<real>1))
+        return z * n / d * (<real>1 if z >= 0 else v_down(<real>1))
     else:
-        gate = divide_pair(<real>1 if z >= 0 else e, <real>0 if z >= 0 else e_low, d, d_low)
-        return z * gate * (<real>1 if z >= 0 else v_down(<real>1))
+        q = n / d
+        n = quotient_rest(n, <real>0 if z >= 0 else e_low, q, d, d_low)
+        q = q + n * (1.411764705882353 - 0.47058823529411764 * d)  # 1 / d for d in [1, 2], as in divide_pair
+        return z * q * (<real>1 if z >= 0 else v_down(<real>1))
 
 
 cdef inline real times_sigmoid_slope(real z, real slope, real e) noexcept nogil:
@@ -102,7 +104,7 @@ cdef inline real z_mish(real z) noexcept nogil:
         # 1 / d for d in [1, 5], to some per cent: the best straight line, and a step of Newton
         y = (<real>3 - <real>0.5 * d) * <real>0.2857142857142857
         y = y * (<real>2 - d * y)
-        return c * (q + (n_low - q * d_low) * y) * scale
+        return c * (q + quotient_rest(n, n_low, q, d, d_low) * y) * scale
 
 # with g the gate: f' = g + z (1 - g) (1 + g) sigmoid(z)
 cdef inline real z_mish_slope(real z) noexcept nogil:
@@ -126,7 +128,10 @@ cdef inline real z_gelu(real z) noexcept nogil:
     cdef real last = <real>15 if real is float else <real>39
     cdef real a = v_abs(clamp(z, last)), c = -last if z < -last else z, down = v_down(<real>1)
     cdef real e_low = 0, d_low = 0, e = normal_exponential(a, &e_low), d = tail_divisor(a, &d_low), q = e / d, s, low
-    low = (e_low - q * d_low) / d
+    if real is float:
+        low = (e_low - q * d_low) / d
+    else:
+        low = quotient_rest(e, e_low, q, d, d_low) / d
     s = <real>1 - q * down
     s = s + (((<real>1 - s) - q * down) - low * down)
     return c * (q + low if z < 0 else s) * (down if z < 0 else <real>1)

@@ -216,6 +216,12 @@ cdef inline real divide_pair(real a, real a_low, real b, real b_low) noexcept no
         return q + (a_low - q * b_low) * (1.411764705882353 - 0.47058823529411764 * b)
 
 
+cdef inline real quotient_rest(real a, real a_low, real q, real b, real b_low) noexcept nogil:
+    """a + a_low - q (b + b_low) for q = a / b rounded: what its rounding has lost, times b."""
+    cdef real product_low = 0, product = multiply_pair(q, b, &product_low)
+    return ((a - product) - product_low) + (a_low - q * b_low)
+
+
 cdef inline real v_tanh(real x) noexcept nogil:
     """tanh x = -E / (2 + E), E = e^(-2|x|) - 1: no loss near 0."""
     cdef real a = v_abs(x), low = 0, d
