@@ -3,8 +3,8 @@
 Where the float64 bound (2 ULP) would be lost to an intermediate rounding, numbers are carried as unevaluated sums of a
 high and a low part. Nothing here relies on fused multiply-add, and nothing breaks when the compiler uses it.
 Methods: Cody & Waite's argument reduction; log as in FreeBSD's msun (e_log.c); Dekker's product; the coefficients of
-exp and of the normal tail come from tools/fit_polynomials.py. Whole numbers are cast as well, here and in the files that
-build on this one: a bare 1 becomes 1.0, and turns float arithmetic into double.
+exp and of the normal tail come from tools/fit_polynomials.py. Whole numbers are cast as well, here and in the files
+that build on this one: a bare 1 becomes 1.0, and turns float arithmetic into double.
 """
 from libc.math cimport copysign, copysignf, fabs, fabsf
 
