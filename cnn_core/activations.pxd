@@ -1,11 +1,12 @@
-"""Activations: value and derivative of each side by side, then the loops that a slab runs.
+"""Activations: the two loops of each, value and derivative, side by side, then what picks the loop.
 
-To add one: its name in `Activation`, its two functions, a line in each of the two loops below (and in
-`activation_keeps_input` when its derivative needs z), and the same in tests/reference.py.
+To add one: its name in `Activation`, its two loops, a line in each of the two functions at the end (and in
+`activation_keeps_input` when its derivative needs z), and its formula in tests/reference.py and test_activations.py.
 """
+from cnn_core.gates cimport (z_gelu, z_gelu_slope, z_gelu_tanh, z_gelu_tanh_slope, z_mish, z_mish_slope, z_silu,
+                             z_silu_slope)
 from cnn_core.types cimport real
-from cnn_core.vecmath cimport (v_abs, v_copysign, v_exp, v_expm1, v_normal_tail, v_sigmoid, v_softplus, v_tanh,
-                               exp_pair, divide_pair)
+from cnn_core.vecmath cimport loop, v_abs, v_copysign, v_expm1, v_sigmoid, v_softplus, v_tanh
 
 
 cpdef enum Activation:
@@ -40,289 +41,281 @@ cdef inline double activation_default_alpha(int kind) noexcept nogil:
     return 1.0 if kind == ELU or kind == CELU else 0.0
 
 
-# f(z) and f'. `alpha` is the activation's parameter. Derivatives take s: a = f(z), or z where z is kept. ------------
+# Forward: a = f(z), (n,) each; a may be z. Backward: delta *= f', (n,) each, from a = f(z), or from z where it is kept.
+# `alpha` is the activation's parameter. Conditions are written so that NaN stays NaN. -------------------------------
+
+cdef inline loop identity_forward(const real* z, real* a, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        a[i] = z[i]
+
 
 # a = 1 / (1 + e^-z), f' = a (1 - a)
-cdef inline real sigmoid(real z, real alpha) noexcept nogil:
-    return v_sigmoid(z)
+cdef inline loop sigmoid_forward(const real* z, real* a, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        a[i] = v_sigmoid(z[i])
 
-cdef inline real sigmoid_slope(real a, real alpha) noexcept nogil:
-    return a * (1 - a)
+cdef inline loop sigmoid_backward(const real* a, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        delta[i] *= a[i] * (<real>1 - a[i])
 
 
 # a = tanh z, f' = 1 - a^2
-cdef inline real tanh(real z, real alpha) noexcept nogil:
-    return v_tanh(z)
+cdef inline loop tanh_forward(const real* z, real* a, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        a[i] = v_tanh(z[i])
 
-cdef inline real tanh_slope(real a, real alpha) noexcept nogil:
-    return (1 - a) * (1 + a)
+cdef inline loop tanh_backward(const real* a, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        delta[i] *= (<real>1 - a[i]) * (<real>1 + a[i])
 
 
-# a = max(z, 0); f'(0) = 0 as PyTorch has it. Written so that NaN stays NaN.
-cdef inline real relu(real z, real alpha) noexcept nogil:
-    return <real>0 if z < 0 else z
+# a = max(z, 0); f'(0) = 0 as PyTorch has it
+cdef inline loop relu_forward(const real* z, real* a, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        a[i] = <real>0 if z[i] < 0 else z[i]
 
-cdef inline real relu_slope(real a, real alpha) noexcept nogil:
-    return <real>0 if a <= 0 else <real>1
+cdef inline loop relu_backward(const real* a, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        delta[i] *= <real>0 if a[i] <= 0 else <real>1
 
 
 # a = z for z > 0, else alpha z (alpha >= 0)
-cdef inline real leaky_relu(real z, real alpha) noexcept nogil:
-    return z if z > 0 else alpha * z
+cdef inline loop leaky_relu_forward(const real* z, real* a, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        a[i] = z[i] * (<real>1 if z[i] > 0 else alpha)
 
-cdef inline real leaky_relu_slope(real a, real alpha) noexcept nogil:
-    return <real>1 if a > 0 else alpha
+cdef inline loop leaky_relu_backward(const real* a, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        delta[i] *= <real>1 if a[i] > 0 else alpha
+
+
+cdef inline real clip(real z, real low, real high) noexcept nogil:
+    return low if z < low else (high if z > high else z)
+
+cdef inline real inside(real a, real low, real high) noexcept nogil:
+    """1 for low < a < high, else 0."""
+    return (<real>0 if a <= low else <real>1) * (<real>0 if a >= high else <real>1)
 
 
 # a = min(max(z, 0), 6)
-cdef inline real relu6(real z, real alpha) noexcept nogil:
-    return <real>0 if z < 0 else (<real>6 if z > 6 else z)
+cdef inline loop relu6_forward(const real* z, real* a, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        a[i] = clip(z[i], <real>0, <real>6)
 
-cdef inline real relu6_slope(real a, real alpha) noexcept nogil:
-    return <real>0 if a <= 0 or a >= 6 else <real>1
+cdef inline loop relu6_backward(const real* a, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        delta[i] *= inside(a[i], <real>0, <real>6)
+
+
+cdef inline real negative(real z) noexcept nogil:
+    """min(z, 0): what is not used must not overflow."""
+    return <real>0 if z > 0 else z
 
 
 # a = z for z > 0, else alpha (e^z - 1)
-cdef inline real elu(real z, real alpha) noexcept nogil:
-    return z if z > 0 else alpha * v_expm1(<real>0 if z > 0 else z)
+cdef inline loop elu_forward(const real* z, real* a, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        a[i] = z[i] if z[i] > 0 else alpha * v_expm1(negative(z[i]))
 
-cdef inline real elu_slope(real a, real alpha) noexcept nogil:
-    return <real>1 if a > 0 else a + alpha
+cdef inline loop elu_backward(const real* a, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        delta[i] *= <real>1 if a[i] > 0 else a[i] + alpha
 
 
 # a = scale (z for z > 0, else alpha (e^z - 1)), Klambauer et al. 2017
-cdef inline real selu(real z, real alpha) noexcept nogil:
-    return (<real>1.0507009873554804934193349852946 * z if z > 0
-            else <real>1.7580993408473768599402175208123 * v_expm1(<real>0 if z > 0 else z))
+cdef inline loop selu_forward(const real* z, real* a, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        a[i] = (<real>1.0507009873554804934193349852946 * z[i] if z[i] > 0
+                else <real>1.7580993408473768599402175208123 * v_expm1(negative(z[i])))
 
-cdef inline real selu_slope(real a, real alpha) noexcept nogil:
-    return <real>1.0507009873554804934193349852946 if a > 0 else a + <real>1.7580993408473768599402175208123
+cdef inline loop selu_backward(const real* a, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        delta[i] *= (<real>1.0507009873554804934193349852946 if a[i] > 0
+                     else a[i] + <real>1.7580993408473768599402175208123)
 
 
 # a = z for z > 0, else alpha (e^(z / alpha) - 1), Barron 2017
-cdef inline real celu(real z, real alpha) noexcept nogil:
-    return z if z > 0 else alpha * v_expm1((<real>0 if z > 0 else z) / alpha)
+cdef inline loop celu_forward(const real* z, real* a, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        a[i] = z[i] if z[i] > 0 else alpha * v_expm1(negative(z[i]) / alpha)
 
-cdef inline real celu_slope(real a, real alpha) noexcept nogil:
-    return <real>1 if a > 0 else a / alpha + 1
+cdef inline loop celu_backward(const real* a, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        delta[i] *= <real>1 if a[i] > 0 else a[i] / alpha + <real>1
 
 
 # a = z Phi(z), f' = Phi(z) + z phi(z), Hendrycks & Gimpel 2016
-cdef inline real gelu(real z, real alpha) noexcept nogil:
-    cdef real tail = v_normal_tail(v_abs(z))
-    cdef real last = <real>-15 if real is float else <real>-39
-    return (last if z < last else z) * (tail if z < 0 else 1 - tail)
+cdef inline loop gelu_forward(const real* z, real* a, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        a[i] = z_gelu(z[i])
 
-cdef inline real gelu_slope(real z, real alpha) noexcept nogil:
-    cdef real tail = v_normal_tail(v_abs(z))
-    cdef real bound = <real>1e9
-    cdef real c = bound if z > bound else (-bound if z < -bound else z)
-    return (tail if z < 0 else 1 - tail) + c * v_exp(c * c * <real>-0.5) * <real>0.39894228040143267794
+cdef inline loop gelu_backward(const real* z, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        delta[i] *= z_gelu_slope(z[i])
 
 
-# a = z sigmoid(2u), u = sqrt(2 / pi) (z + 0.044715 z^3); 2u is carried as a sum, for exp magnifies its error
-cdef inline real gelu_tanh_gate(real z, real* flat) noexcept nogil:
-    cdef double w = -14 if z < -14 else (14 if z > 14 else z)
-    cdef double low = 0, e, d, y
-    cdef double u = 1.5957691216057307117597842397375 * w * (1 + 0.044715 * w * w)
-    e = exp_pair(-v_abs(u), &low)
-    d = 1 + e
-    y = divide_pair(<double>1 if u >= 0 else e, <double>0 if u >= 0 else low, d, ((1 - d) + e) + low)
-    flat[0] = <real>(e / d / d * 1.5957691216057307117597842397375 * (1 + 3 * 0.044715 * w * w))
-    return <real>y
+# a = z sigmoid(u), u = sqrt(8 / pi) (z + 0.044715 z^3): gelu with tanh for erf
+cdef inline loop gelu_tanh_forward(const real* z, real* a, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        a[i] = z_gelu_tanh(z[i])
 
-cdef inline real gelu_tanh(real z, real alpha) noexcept nogil:
-    cdef real flat = 0, gate = gelu_tanh_gate(z, &flat)
-    return (<real>-14 if z < -14 else z) * gate
-
-cdef inline real gelu_tanh_slope(real z, real alpha) noexcept nogil:
-    cdef real flat = 0, gate = gelu_tanh_gate(z, &flat)
-    cdef real c = <real>14 if z > 14 else (<real>-14 if z < -14 else z)
-    return gate + c * flat
+cdef inline loop gelu_tanh_backward(const real* z, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        delta[i] *= z_gelu_tanh_slope(z[i])
 
 
 # a = z sigmoid(z), f' = s + z s (1 - s), Ramachandran et al. 2017
-cdef inline real silu(real z, real alpha) noexcept nogil:
-    cdef real bottom = <real>-800
-    return (bottom if z < bottom else z) * v_sigmoid(z)
+cdef inline loop silu_forward(const real* z, real* a, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        a[i] = z_silu(z[i])
 
-cdef inline real silu_slope(real z, real alpha) noexcept nogil:
-    cdef real bound = <real>800, s = v_sigmoid(z)
-    cdef real c = bound if z > bound else (-bound if z < -bound else z)
-    return s * (1 + c * v_sigmoid(-c))
+cdef inline loop silu_backward(const real* z, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        delta[i] *= z_silu_slope(z[i])
 
 
-# a = z tanh(softplus z) = z (n / (n + 2)), n = e^z (e^z + 2), Misra 2019; with e^-|z| so that nothing overflows
-cdef inline real mish_gate(real z, real e) noexcept nogil:
-    cdef real n = 1 + 2 * e if z >= 0 else e * (e + 2)
-    return n / (n + 2 * e * e if z >= 0 else n + 2)
+# a = z tanh(softplus z), Misra 2019
+cdef inline loop mish_forward(const real* z, real* a, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        a[i] = z_mish(z[i])
 
-cdef inline real mish(real z, real alpha) noexcept nogil:
-    cdef real bottom = <real>-800
-    return (bottom if z < bottom else z) * mish_gate(z, v_exp(-v_abs(z)))
-
-cdef inline real mish_slope(real z, real alpha) noexcept nogil:
-    cdef real bound = <real>800, e = v_exp(-v_abs(z)), gate = mish_gate(z, e)
-    cdef real c = bound if z > bound else (-bound if z < -bound else z)
-    return gate + c * v_sigmoid(z) * (1 - gate) * (1 + gate)
+cdef inline loop mish_backward(const real* z, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        delta[i] *= z_mish_slope(z[i])
 
 
 # a = log(1 + e^z), f' = sigmoid(z)
-cdef inline real softplus(real z, real alpha) noexcept nogil:
-    return v_softplus(z)
+cdef inline loop softplus_forward(const real* z, real* a, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        a[i] = v_softplus(z[i])
 
-cdef inline real softplus_slope(real z, real alpha) noexcept nogil:
-    return v_sigmoid(z)
+cdef inline loop softplus_backward(const real* z, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        delta[i] *= v_sigmoid(z[i])
+
+
+cdef inline real softsign(real z) noexcept nogil:
+    cdef real m = v_abs(z)
+    m = <real>1e30 if m > <real>1e30 else m
+    return v_copysign(m / (<real>1 + m), z)
 
 
 # a = z / (1 + |z|), f' = 1 / (1 + |z|)^2
-cdef inline real softsign(real z, real alpha) noexcept nogil:
-    cdef real m = v_abs(z)
-    m = <real>1e30 if m > <real>1e30 else m
-    return v_copysign(m / (1 + m), z)
+cdef inline loop softsign_forward(const real* z, real* a, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        a[i] = softsign(z[i])
 
-cdef inline real softsign_slope(real z, real alpha) noexcept nogil:
-    cdef real d = 1 / (1 + v_abs(z))
-    return d * d
+cdef inline loop softsign_backward(const real* z, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        delta[i] *= <real>1 / (<real>1 + v_abs(z[i])) / (<real>1 + v_abs(z[i]))
 
 
 # a = min(max(z + 3, 0), 6) / 6
-cdef inline real hard_sigmoid(real z, real alpha) noexcept nogil:
-    return relu6(z + 3, alpha) / 6
+cdef inline loop hard_sigmoid_forward(const real* z, real* a, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        a[i] = clip(z[i] + <real>3, <real>0, <real>6) / <real>6
 
-cdef inline real hard_sigmoid_slope(real a, real alpha) noexcept nogil:
-    return <real>0 if a <= 0 or a >= 1 else <real>(1.0 / 6.0)
+cdef inline loop hard_sigmoid_backward(const real* a, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        delta[i] *= inside(a[i], <real>0, <real>1) * <real>(1.0 / 6.0)
 
 
 # a = z min(max(z + 3, 0), 6) / 6, Howard et al. 2019
-cdef inline real hard_swish(real z, real alpha) noexcept nogil:
-    return (<real>-3 if z < -3 else z) * (relu6(z + 3, alpha) / 6)
+cdef inline loop hard_swish_forward(const real* z, real* a, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        a[i] = (<real>-3 if z[i] < -3 else z[i]) * (clip(z[i] + <real>3, <real>0, <real>6) / <real>6)
 
-cdef inline real hard_swish_slope(real z, real alpha) noexcept nogil:
-    return <real>0 if z <= -3 else (<real>1 if z >= 3 else z / 3 + <real>0.5)
+cdef inline loop hard_swish_backward(const real* z, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        delta[i] *= <real>0 if z[i] <= -3 else (<real>1 if z[i] >= 3 else z[i] / <real>3 + <real>0.5)
 
 
 # a = min(max(z, -1), 1)
-cdef inline real hard_tanh(real z, real alpha) noexcept nogil:
-    return <real>-1 if z < -1 else (<real>1 if z > 1 else z)
+cdef inline loop hard_tanh_forward(const real* z, real* a, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        a[i] = clip(z[i], <real>-1, <real>1)
 
-cdef inline real hard_tanh_slope(real a, real alpha) noexcept nogil:
-    return <real>0 if a <= -1 or a >= 1 else <real>1
+cdef inline loop hard_tanh_backward(const real* a, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        delta[i] *= inside(a[i], <real>-1, <real>1)
 
 
-# The loops ----------------------------------------------------------------------------------------------------------
+# Which loop ---------------------------------------------------------------------------------------------------------
 
 cdef inline void activation_forward(int kind, const real* z, real* a, Py_ssize_t n, real alpha) noexcept nogil:
     """a = f(z), (n,) each; a may be z."""
-    cdef Py_ssize_t i
     if kind == IDENTITY:
         if a != z:
-            for i in range(n):
-                a[i] = z[i]
+            identity_forward(z, a, n, alpha)
     elif kind == SIGMOID:
-        for i in range(n):
-            a[i] = sigmoid(z[i], alpha)
+        sigmoid_forward(z, a, n, alpha)
     elif kind == TANH:
-        for i in range(n):
-            a[i] = tanh(z[i], alpha)
+        tanh_forward(z, a, n, alpha)
     elif kind == RELU:
-        for i in range(n):
-            a[i] = relu(z[i], alpha)
+        relu_forward(z, a, n, alpha)
     elif kind == LEAKY_RELU:
-        for i in range(n):
-            a[i] = leaky_relu(z[i], alpha)
+        leaky_relu_forward(z, a, n, alpha)
     elif kind == RELU6:
-        for i in range(n):
-            a[i] = relu6(z[i], alpha)
+        relu6_forward(z, a, n, alpha)
     elif kind == ELU:
-        for i in range(n):
-            a[i] = elu(z[i], alpha)
+        elu_forward(z, a, n, alpha)
     elif kind == SELU:
-        for i in range(n):
-            a[i] = selu(z[i], alpha)
+        selu_forward(z, a, n, alpha)
     elif kind == CELU:
-        for i in range(n):
-            a[i] = celu(z[i], alpha)
+        celu_forward(z, a, n, alpha)
     elif kind == GELU:
-        for i in range(n):
-            a[i] = gelu(z[i], alpha)
+        gelu_forward(z, a, n, alpha)
     elif kind == GELU_TANH:
-        for i in range(n):
-            a[i] = gelu_tanh(z[i], alpha)
+        gelu_tanh_forward(z, a, n, alpha)
     elif kind == SILU:
-        for i in range(n):
-            a[i] = silu(z[i], alpha)
+        silu_forward(z, a, n, alpha)
     elif kind == MISH:
-        for i in range(n):
-            a[i] = mish(z[i], alpha)
+        mish_forward(z, a, n, alpha)
     elif kind == SOFTPLUS:
-        for i in range(n):
-            a[i] = softplus(z[i], alpha)
+        softplus_forward(z, a, n, alpha)
     elif kind == SOFTSIGN:
-        for i in range(n):
-            a[i] = softsign(z[i], alpha)
+        softsign_forward(z, a, n, alpha)
     elif kind == HARD_SIGMOID:
-        for i in range(n):
-            a[i] = hard_sigmoid(z[i], alpha)
+        hard_sigmoid_forward(z, a, n, alpha)
     elif kind == HARD_SWISH:
-        for i in range(n):
-            a[i] = hard_swish(z[i], alpha)
+        hard_swish_forward(z, a, n, alpha)
     elif kind == HARD_TANH:
-        for i in range(n):
-            a[i] = hard_tanh(z[i], alpha)
+        hard_tanh_forward(z, a, n, alpha)
 
 
 cdef inline void activation_backward(int kind, const real* s, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
     """delta *= f'(z), (n,) each; s is z where `activation_keeps_input(kind)`, else a."""
-    cdef Py_ssize_t i
     if kind == SIGMOID:
-        for i in range(n):
-            delta[i] *= sigmoid_slope(s[i], alpha)
+        sigmoid_backward(s, delta, n, alpha)
     elif kind == TANH:
-        for i in range(n):
-            delta[i] *= tanh_slope(s[i], alpha)
+        tanh_backward(s, delta, n, alpha)
     elif kind == RELU:
-        for i in range(n):
-            delta[i] *= relu_slope(s[i], alpha)
+        relu_backward(s, delta, n, alpha)
     elif kind == LEAKY_RELU:
-        for i in range(n):
-            delta[i] *= leaky_relu_slope(s[i], alpha)
+        leaky_relu_backward(s, delta, n, alpha)
     elif kind == RELU6:
-        for i in range(n):
-            delta[i] *= relu6_slope(s[i], alpha)
+        relu6_backward(s, delta, n, alpha)
     elif kind == ELU:
-        for i in range(n):
-            delta[i] *= elu_slope(s[i], alpha)
+        elu_backward(s, delta, n, alpha)
     elif kind == SELU:
-        for i in range(n):
-            delta[i] *= selu_slope(s[i], alpha)
+        selu_backward(s, delta, n, alpha)
     elif kind == CELU:
-        for i in range(n):
-            delta[i] *= celu_slope(s[i], alpha)
+        celu_backward(s, delta, n, alpha)
     elif kind == GELU:
-        for i in range(n):
-            delta[i] *= gelu_slope(s[i], alpha)
+        gelu_backward(s, delta, n, alpha)
     elif kind == GELU_TANH:
-        for i in range(n):
-            delta[i] *= gelu_tanh_slope(s[i], alpha)
+        gelu_tanh_backward(s, delta, n, alpha)
     elif kind == SILU:
-        for i in range(n):
-            delta[i] *= silu_slope(s[i], alpha)
+        silu_backward(s, delta, n, alpha)
     elif kind == MISH:
-        for i in range(n):
-            delta[i] *= mish_slope(s[i], alpha)
+        mish_backward(s, delta, n, alpha)
     elif kind == SOFTPLUS:
-        for i in range(n):
-            delta[i] *= softplus_slope(s[i], alpha)
+        softplus_backward(s, delta, n, alpha)
     elif kind == SOFTSIGN:
-        for i in range(n):
-            delta[i] *= softsign_slope(s[i], alpha)
+        softsign_backward(s, delta, n, alpha)
     elif kind == HARD_SIGMOID:
-        for i in range(n):
-            delta[i] *= hard_sigmoid_slope(s[i], alpha)
+        hard_sigmoid_backward(s, delta, n, alpha)
     elif kind == HARD_SWISH:
-        for i in range(n):
-            delta[i] *= hard_swish_slope(s[i], alpha)
+        hard_swish_backward(s, delta, n, alpha)
     elif kind == HARD_TANH:
-        for i in range(n):
-            delta[i] *= hard_tanh_slope(s[i], alpha)
+        hard_tanh_backward(s, delta, n, alpha)

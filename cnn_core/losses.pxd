@@ -6,7 +6,7 @@ function or branch here, and the same in tests/reference.py.
 from libc.stdint cimport int32_t
 
 from cnn_core.types cimport LossSpec, real
-from cnn_core.vecmath cimport exp_pair, v_abs, v_exp, v_log, v_log1p, v_sigmoid, v_softplus, v_tanh
+from cnn_core.vecmath cimport exp_pair, loop, v_abs, v_exp, v_log, v_log1p, v_sigmoid, v_softplus, v_tanh
 
 
 cpdef enum Loss:
@@ -26,7 +26,7 @@ cpdef enum Loss:
 # l = d^2
 cdef inline real mse(real f, real t, real p, real* delta) noexcept nogil:
     cdef real d = f - t
-    delta[0] = 2 * d
+    delta[0] = <real>2 * d
     return d * d
 
 
@@ -47,19 +47,18 @@ cdef inline real huber(real f, real t, real p, real* delta) noexcept nogil:
 # l = log cosh d = |d| + log(1 + e^-2|d|) - log 2; near 0, where that cancels, d^2 / 2 - d^4 / 12 + d^6 / 45
 cdef inline real log_cosh(real f, real t, real p, real* delta) noexcept nogil:
     cdef real d = f - t, m = v_abs(d), low = 0, s = d * d
-    cdef real e = exp_pair(-2 * m, &low)
+    cdef real e = exp_pair(-<real>2 * m, &low)
     cdef real small = <real>0.04 if real is float else <real>0.0025
     delta[0] = v_tanh(d)
-    if m < small:
-        return s * (<real>0.5 - s * (<real>(1.0 / 12.0) - s * <real>(1.0 / 45)))
-    return m + v_log1p(e, low) - <real>0.69314718055994530942
+    return (s * (<real>0.5 - s * (<real>(1.0 / 12.0) - s * <real>(1.0 / 45))) if m < small
+            else m + v_log1p(e, low) - <real>0.69314718055994530942)
 
 
 # l = max(p e, (p - 1) e), e = t - f, Koenker & Bassett 1978
 cdef inline real quantile(real f, real t, real p, real* delta) noexcept nogil:
     cdef real e = t - f
-    delta[0] = -p if e > 0 else (1 - p if e < 0 else e)
-    return p * e if e > 0 else (p - 1) * e
+    delta[0] = -p if e > 0 else (<real>1 - p if e < 0 else e)
+    return p * e if e > 0 else (p - <real>1) * e
 
 
 # l = e^f - t f: the negative log likelihood for the rate e^f, without its constant
@@ -71,49 +70,80 @@ cdef inline real poisson(real f, real t, real p, real* delta) noexcept nogil:
 
 # l = log(1 + e^f) - t f, written so that the large terms never meet; p is the smoothing: t (1 - p) + p / 2
 cdef inline real binary_cross_entropy(real f, real t, real p, real* delta) noexcept nogil:
-    cdef real s = t * (1 - p) + <real>0.5 * p
+    cdef real s = t * (<real>1 - p) + <real>0.5 * p
     delta[0] = v_sigmoid(f) - s
-    return v_softplus(-v_abs(f)) + (f * (1 - s) if f > 0 else -f * s)
+    return v_softplus(-v_abs(f)) + (f * (<real>1 - s) if f > 0 else -f * s)
 
 
 # l = max(0, 1 - t f), t = -1 or 1 (0 counts as -1)
 cdef inline real hinge(real f, real t, real p, real* delta) noexcept nogil:
     cdef real sign = <real>1 if t > 0 else <real>-1
-    cdef real slack = 1 - sign * f
+    cdef real slack = <real>1 - sign * f
     delta[0] = -sign if slack > 0 else <real>0
     return slack if not slack <= 0 else <real>0
+
+
+# Their loops; p is the parameter of the loss, or its smoothing. -----------------------------------------------------
+
+cdef inline loop mse_loop(const real* f, const real* t, real p, real* value, real* delta, Py_ssize_t n) noexcept nogil:
+    for i in range(n):
+        value[i] = mse(f[i], t[i], p, &delta[i])
+
+cdef inline loop mae_loop(const real* f, const real* t, real p, real* value, real* delta, Py_ssize_t n) noexcept nogil:
+    for i in range(n):
+        value[i] = mae(f[i], t[i], p, &delta[i])
+
+cdef inline loop huber_loop(const real* f, const real* t, real p, real* value, real* delta,
+                            Py_ssize_t n) noexcept nogil:
+    for i in range(n):
+        value[i] = huber(f[i], t[i], p, &delta[i])
+
+cdef inline loop log_cosh_loop(const real* f, const real* t, real p, real* value, real* delta,
+                               Py_ssize_t n) noexcept nogil:
+    for i in range(n):
+        value[i] = log_cosh(f[i], t[i], p, &delta[i])
+
+cdef inline loop quantile_loop(const real* f, const real* t, real p, real* value, real* delta,
+                               Py_ssize_t n) noexcept nogil:
+    for i in range(n):
+        value[i] = quantile(f[i], t[i], p, &delta[i])
+
+cdef inline loop poisson_loop(const real* f, const real* t, real p, real* value, real* delta,
+                              Py_ssize_t n) noexcept nogil:
+    for i in range(n):
+        value[i] = poisson(f[i], t[i], p, &delta[i])
+
+cdef inline loop binary_cross_entropy_loop(const real* f, const real* t, real p, real* value, real* delta,
+                                           Py_ssize_t n) noexcept nogil:
+    for i in range(n):
+        value[i] = binary_cross_entropy(f[i], t[i], p, &delta[i])
+
+cdef inline loop hinge_loop(const real* f, const real* t, real p, real* value, real* delta,
+                            Py_ssize_t n) noexcept nogil:
+    for i in range(n):
+        value[i] = hinge(f[i], t[i], p, &delta[i])
 
 
 cdef inline void elementwise(const LossSpec* spec, const real* f, const real* t, real* value, real* delta,
                              Py_ssize_t n) noexcept nogil:
     cdef real p = <real>spec.parameter
     cdef int kind = spec.kind
-    cdef Py_ssize_t i
     if kind == MSE:
-        for i in range(n):
-            value[i] = mse(f[i], t[i], p, delta + i)
+        mse_loop(f, t, p, value, delta, n)
     elif kind == MAE:
-        for i in range(n):
-            value[i] = mae(f[i], t[i], p, delta + i)
+        mae_loop(f, t, p, value, delta, n)
     elif kind == HUBER:
-        for i in range(n):
-            value[i] = huber(f[i], t[i], p, delta + i)
+        huber_loop(f, t, p, value, delta, n)
     elif kind == LOG_COSH:
-        for i in range(n):
-            value[i] = log_cosh(f[i], t[i], p, delta + i)
+        log_cosh_loop(f, t, p, value, delta, n)
     elif kind == QUANTILE:
-        for i in range(n):
-            value[i] = quantile(f[i], t[i], p, delta + i)
+        quantile_loop(f, t, p, value, delta, n)
     elif kind == POISSON:
-        for i in range(n):
-            value[i] = poisson(f[i], t[i], p, delta + i)
+        poisson_loop(f, t, p, value, delta, n)
     elif kind == BINARY_CROSS_ENTROPY:
-        p = <real>spec.smoothing
-        for i in range(n):
-            value[i] = binary_cross_entropy(f[i], t[i], p, delta + i)
+        binary_cross_entropy_loop(f, t, <real>spec.smoothing, value, delta, n)
     elif kind == HINGE:
-        for i in range(n):
-            value[i] = hinge(f[i], t[i], p, delta + i)
+        hinge_loop(f, t, p, value, delta, n)
 
 
 # Cross-entropy --------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from libc.math cimport pow, sqrt, sqrtf
 from libc.stdint cimport int64_t
 
 from cnn_core.types cimport OptimizerSpec, real
+from cnn_core.vecmath cimport loop
 
 
 cpdef enum Optimizer:
@@ -66,7 +67,7 @@ cdef inline real root(real x) noexcept nogil:
 
 
 # v = mu v + g; theta -= a v, or a (g + mu v) for Nesterov (Sutskever et al. 2013)
-cdef inline void sgd(const OptimizerSpec* spec, real a, real keep, real decay, real* theta, const real* g, real* v,
+cdef inline loop sgd(const OptimizerSpec* spec, real a, real keep, real decay, real* theta, const real* g, real* v,
                      Py_ssize_t n) noexcept nogil:
     cdef real mu = <real>spec.momentum, d
     cdef Py_ssize_t i
@@ -85,7 +86,7 @@ cdef inline void sgd(const OptimizerSpec* spec, real a, real keep, real decay, r
 
 
 # v = rho v + (1 - rho) g^2; theta -= a g / (sqrt v + epsilon), with momentum on the quotient (Tieleman & Hinton 2012)
-cdef inline void rmsprop(const OptimizerSpec* spec, real a, real keep, real decay, real* theta, const real* g, real* v,
+cdef inline loop rmsprop(const OptimizerSpec* spec, real a, real keep, real decay, real* theta, const real* g, real* v,
                          real* m, Py_ssize_t n) noexcept nogil:
     cdef real rho = <real>spec.rho, rest = <real>(1 - spec.rho), epsilon = <real>spec.epsilon, d
     cdef real mu = <real>spec.momentum
@@ -104,7 +105,7 @@ cdef inline void rmsprop(const OptimizerSpec* spec, real a, real keep, real deca
 
 
 # v += g^2; theta -= a g / (sqrt v + epsilon) (Duchi et al. 2011)
-cdef inline void adagrad(const OptimizerSpec* spec, real a, real keep, real decay, real* theta, const real* g, real* v,
+cdef inline loop adagrad(const OptimizerSpec* spec, real a, real keep, real decay, real* theta, const real* g, real* v,
                          Py_ssize_t n) noexcept nogil:
     cdef real epsilon = <real>spec.epsilon, d
     cdef Py_ssize_t i
@@ -116,7 +117,7 @@ cdef inline void adagrad(const OptimizerSpec* spec, real a, real keep, real deca
 
 # v = rho v + (1 - rho) g^2; d = g sqrt(u + epsilon) / sqrt(v + epsilon); u = rho u + (1 - rho) d^2; theta -= a d
 # (Zeiler 2012)
-cdef inline void adadelta(const OptimizerSpec* spec, real a, real keep, real decay, real* theta, const real* g, real* v,
+cdef inline loop adadelta(const OptimizerSpec* spec, real a, real keep, real decay, real* theta, const real* g, real* v,
                           real* u, Py_ssize_t n) noexcept nogil:
     cdef real rho = <real>spec.rho, rest = <real>(1 - spec.rho), epsilon = <real>spec.epsilon, d
     cdef Py_ssize_t i
@@ -130,7 +131,7 @@ cdef inline void adadelta(const OptimizerSpec* spec, real a, real keep, real dec
 
 # m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; theta -= a m^ / (sqrt v^ + epsilon), ^ divided by 1 - b^t
 # (Kingma & Ba 2015); AdamW is its decoupled decay (Loshchilov & Hutter 2019); amsgrad keeps the largest v (Reddi 2018)
-cdef inline void adam(const OptimizerSpec* spec, const OptimizerStep* now, real a, real keep, real decay, real* theta,
+cdef inline loop adam(const OptimizerSpec* spec, const OptimizerStep* now, real a, real keep, real decay, real* theta,
                       const real* g, real* m, real* v, real* top, Py_ssize_t n) noexcept nogil:
     cdef real b1 = <real>spec.beta_1, c1 = <real>(1 - spec.beta_1), b2 = <real>spec.beta_2, c2 = <real>(1 - spec.beta_2)
     cdef real epsilon = <real>spec.epsilon, scale = <real>(1 / sqrt(now.correction_2)), d
@@ -152,7 +153,7 @@ cdef inline void adam(const OptimizerSpec* spec, const OptimizerStep* now, real 
 
 
 # as Adam, with m^ = ahead m + now g: the momentum of the next step (Dozat 2016)
-cdef inline void nadam(const OptimizerSpec* spec, const OptimizerStep* now, real a, real keep, real decay, real* theta,
+cdef inline loop nadam(const OptimizerSpec* spec, const OptimizerStep* now, real a, real keep, real decay, real* theta,
                        const real* g, real* m, real* v, Py_ssize_t n) noexcept nogil:
     cdef real b1 = <real>spec.beta_1, c1 = <real>(1 - spec.beta_1), b2 = <real>spec.beta_2, c2 = <real>(1 - spec.beta_2)
     cdef real epsilon = <real>spec.epsilon, scale = <real>(1 / sqrt(now.correction_2)), d
@@ -166,7 +167,7 @@ cdef inline void nadam(const OptimizerSpec* spec, const OptimizerStep* now, real
 
 
 # theta -= a sign(b1 m + (1 - b1) g); m = b2 m + (1 - b2) g (Chen et al. 2023)
-cdef inline void lion(const OptimizerSpec* spec, real a, real keep, real decay, real* theta, const real* g, real* m,
+cdef inline loop lion(const OptimizerSpec* spec, real a, real keep, real decay, real* theta, const real* g, real* m,
                       Py_ssize_t n) noexcept nogil:
     cdef real b1 = <real>spec.beta_1, c1 = <real>(1 - spec.beta_1), b2 = <real>spec.beta_2, c2 = <real>(1 - spec.beta_2)
     cdef real d, u

@@ -5,26 +5,46 @@ Salmon, Moraes, Dror & Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3".
 from libc.stdint cimport uint32_t, uint64_t
 
 from cnn_core.types cimport real
+from cnn_core.vecmath cimport loop
+
+cdef enum:
+    LANES = 16  # counters at once: a vector of 512 bits
 
 
-cdef inline void philox(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint64_t key, uint32_t* out) noexcept nogil:
-    """The four words of counter (c0, c1, c2, c3)."""
+cdef inline loop philox(uint64_t block, uint32_t stream, uint64_t step, uint64_t key, uint32_t* words) noexcept nogil:
+    """Word j of counter (block + i, stream + high bits, step) at words[j * LANES + i]."""
     cdef uint32_t k0 = <uint32_t>key, k1 = <uint32_t>(key >> 32)
+    cdef uint32_t* c0 = words
+    cdef uint32_t* c1 = words + LANES
+    cdef uint32_t* c2 = words + 2 * LANES
+    cdef uint32_t* c3 = words + 3 * LANES
     cdef uint64_t p0, p1
-    cdef int _round
-    for _round in range(10):
-        p0 = <uint64_t>0xD2511F53u * c0
-        p1 = <uint64_t>0xCD9E8D57u * c2
-        c0 = <uint32_t>(p1 >> 32) ^ c1 ^ k0
-        c2 = <uint32_t>(p0 >> 32) ^ c3 ^ k1
-        c1 = <uint32_t>p1
-        c3 = <uint32_t>p0
+    cdef int i, _turn
+    for i in range(LANES):
+        c0[i] = <uint32_t>(block + i)
+        c1[i] = stream ^ <uint32_t>((block + i) >> 32 << 16)
+        c2[i] = <uint32_t>step
+        c3[i] = <uint32_t>(step >> 32)
+    for _turn in range(10):
+        for i in range(LANES):
+            p0 = <uint64_t>0xD2511F53u * c0[i]
+            p1 = <uint64_t>0xCD9E8D57u * c2[i]
+            c0[i] = <uint32_t>(p1 >> 32) ^ c1[i] ^ k0
+            c2[i] = <uint32_t>(p0 >> 32) ^ c3[i] ^ k1
+            c1[i] = <uint32_t>p1
+            c3[i] = <uint32_t>p0
         k0 += 0x9E3779B9u
         k1 += 0xBB67AE85u
-    out[0] = c0
-    out[1] = c1
-    out[2] = c2
-    out[3] = c3
+
+
+cdef inline loop mask_block(const uint32_t* words, uint32_t threshold, real keep, real* mask) noexcept nogil:
+    """The mask of 4 * LANES elements from their words."""
+    cdef int i
+    for i in range(LANES):
+        mask[4 * i] = keep if words[i] >= threshold else <real>0
+        mask[4 * i + 1] = keep if words[LANES + i] >= threshold else <real>0
+        mask[4 * i + 2] = keep if words[2 * LANES + i] >= threshold else <real>0
+        mask[4 * i + 3] = keep if words[3 * LANES + i] >= threshold else <real>0
 
 
 cdef inline void dropout_mask(uint64_t seed, uint64_t step, uint32_t stream, uint64_t first, double rate, real* mask,
@@ -36,14 +56,16 @@ cdef inline void dropout_mask(uint64_t seed, uint64_t step, uint32_t stream, uin
     cdef uint32_t threshold = <uint32_t>(rate * 4294967296.0)
     cdef real keep = <real>(1 / (1 - rate))
     cdef uint32_t words[64]
-    cdef uint64_t block = first // 4, last = (first + n + 3) // 4
-    cdef Py_ssize_t i, j, b, lanes
-    while block < last:
-        lanes = min(<Py_ssize_t>(last - block), 16)
-        for b in range(lanes):
-            philox(<uint32_t>(block + b), stream ^ <uint32_t>((block + b) >> 32 << 16), <uint32_t>step,
-                   <uint32_t>(step >> 32), seed, words + 4 * b)
-        j = <Py_ssize_t>(4 * block - first)  # where the block's first word belongs; negative at the start
-        for i in range(-j if j < 0 else 0, min(4 * lanes, n - j)):
-            mask[j + i] = keep if words[i] >= threshold else <real>0
-        block += lanes
+    cdef real edge[64]
+    cdef uint64_t block = first // 4
+    cdef Py_ssize_t j = -<Py_ssize_t>(first % 4), i  # where the block's first element belongs; negative at the start
+    while j < n:
+        philox(block, stream, step, seed, words)
+        if j >= 0 and j + 4 * LANES <= n:
+            mask_block(words, threshold, keep, mask + j)
+        else:
+            mask_block(words, threshold, keep, edge)
+            for i in range(max(-j, 0), min(4 * LANES, n - j)):
+                mask[j + i] = edge[i]
+        block += LANES
+        j += 4 * LANES

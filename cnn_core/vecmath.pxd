@@ -2,8 +2,9 @@
 
 Where the float64 bound (2 ULP) would be lost to an intermediate rounding, numbers are carried as unevaluated sums of a
 high and a low part. Nothing here relies on fused multiply-add, and nothing breaks when the compiler uses it.
-Methods: Cody & Waite's argument reduction; Taylor's series of exp; log as in FreeBSD's msun (e_log.c);
-the normal tail's coefficients come from tools/fit_polynomials.py.
+Methods: Cody & Waite's argument reduction; log as in FreeBSD's msun (e_log.c); Dekker's product; the coefficients of
+exp and of the normal tail come from tools/fit_polynomials.py. Whole numbers are cast as well, here and in the files
+that build on this one: a bare 1 becomes 1.0, and turns float arithmetic into double.
 """
 from libc.math cimport copysign, copysignf, fabs, fabsf
 
@@ -13,6 +14,14 @@ cdef extern from *:
     """
     #include <stdint.h>
     #include <string.h>
+    /* A loop that must become vector code is a function of its own with all it calls inlined (in one large function the
+       compiler's limits on inlining end that); tests/test_vectorised.py finds it by its symbol. */
+    #if defined(__GNUC__)
+      #pragma GCC diagnostic ignored "-Wattributes"
+      #define CNN_LOOP __attribute__((noinline, flatten)) void
+    #else
+      #define CNN_LOOP void
+    #endif
     /* 2^n for whole n: added to 1.5 * 2^(digits - 1), n stands in the low bits of the sum. */
     static inline float cnn_pow2f(float n) {
         float t = n + 12582912.0f; uint32_t u;
@@ -23,7 +32,9 @@ cdef extern from *:
         memcpy(&u, &t, 8); u = (u + 1023u) << 52; memcpy(&t, &u, 8); return t;
     }
     /* The leading half of the significand: the product of two such numbers is exact. */
-    static inline float cnn_topf(float x) { uint32_t u; memcpy(&u, &x, 4); u &= 0xFFFFF000u; memcpy(&x, &u, 4); return x; }
+    static inline float cnn_topf(float x) {
+        uint32_t u; memcpy(&u, &x, 4); u &= 0xFFFFF000u; memcpy(&x, &u, 4); return x;
+    }
     static inline double cnn_top(double x) {
         uint64_t u; memcpy(&u, &x, 8); u &= 0xFFFFFFFFF8000000u; memcpy(&x, &u, 8); return x;
     }
@@ -46,6 +57,7 @@ cdef extern from *:
         memcpy(&x, &u, 8); return x;
     }
     """
+    ctypedef void loop "CNN_LOOP"
     float cnn_pow2f(float) noexcept nogil
     double cnn_pow2(double) noexcept nogil
     float cnn_topf(float) noexcept nogil
@@ -72,44 +84,64 @@ cdef inline real v_top(real x) noexcept nogil:
     return cnn_topf(x) if real is float else cnn_top(x)
 
 
-cdef inline real v_infinity(real sign) noexcept nogil:
-    cdef real big = <real>3e38 if real is float else <real>1e308
-    return big * big * sign
+cdef inline real v_whole(real x) noexcept nogil:
+    """The whole number nearest to x, for |x| below 2^22 or 2^51."""
+    cdef real magic = <real>12582912.0 if real is float else <real>6755399441055744.0
+    return (x + magic) - magic
 
 
-# e^x = 2^n (1 + r + tail), n whole, |r| <= 0.35. For |x| up to a little over the logarithm of the largest number.
-cdef inline real exp_parts(real x, real* r_out, real* tail_out) noexcept nogil:
-    cdef real n, r, high, low, q
+cdef inline real multiply_pair(real a, real b, real* low) noexcept nogil:
+    """a b as a sum of two parts: the rounded product and its error (Dekker 1971)."""
+    cdef real p = a * b, a_top = v_top(a), b_top = v_top(b), a_rest = a - a_top, b_rest = b - b_top
+    low[0] = ((a_top * b_top - p) + a_top * b_rest + a_rest * b_top) + a_rest * b_rest
+    return p
+
+
+cdef inline real add_pair(real a, real b, real* low) noexcept nogil:
+    """a + b as a sum of two parts, for a, b >= 0. By comparison: Knuth's sum breaks when a product is fused into it."""
+    cdef real s = a + b
+    low[0] = (a - s) + b if a > b else (b - s) + a
+    return s
+
+
+cdef inline real exp_series(real r) noexcept nogil:
+    """e^r - 1 - r for |r| <= 0.35."""
+    cdef real q
     if real is float:
-        n = (x * <real>1.44269504 + <real>12582912.0) - <real>12582912.0
-        high = x - n * <real>0.693359375
-        r = high - n * <real>-2.12194440e-4
-        low = (high - r) - n * <real>-2.12194440e-4
-        q = <real>(1.0 / 5040.0)
-        q = q * r + <real>(1.0 / 720.0)
-        q = q * r + <real>(1.0 / 120.0)
-        q = q * r + <real>(1.0 / 24.0)
-        q = q * r + <real>(1.0 / 6.0)
+        q = <real>0.00139462634
+        q = q * r + <real>0.00836675428
+        q = q * r + <real>0.0416662842
+        q = q * r + <real>0.16666542
         q = q * r + <real>0.5
     else:
-        n = (x * 1.4426950408889634 + 6755399441055744.0) - 6755399441055744.0
+        q = 2.5114813092778474e-08
+        q = q * r + 2.76266832479764e-07
+        q = q * r + 2.755722694477715e-06
+        q = q * r + 2.4801503587533092e-05
+        q = q * r + 0.00019841269904074816
+        q = q * r + 0.0013888888933056031
+        q = q * r + 0.008333333333314158
+        q = q * r + 0.04166666666657169
+        q = q * r + 0.16666666666666688
+        q = q * r + 0.5000000000000006
+    return r * r * q
+
+
+# e^(x + x_low) = 2^n (1 + r + tail), n whole, |r| <= 0.35. For |x| up to a little over the logarithm of the largest
+# number, or half as much again below 0.
+cdef inline real exp_parts(real x, real x_low, real* r_out, real* tail_out) noexcept nogil:
+    cdef real n, r, high, rest
+    if real is float:
+        n = v_whole(x * <real>1.44269504)
+        high = x - n * <real>0.693359375
+        rest = n * <real>-2.12194440e-4 - x_low
+    else:
+        n = v_whole(x * 1.4426950408889634)
         high = x - n * 6.93147180369123816490e-01
-        r = high - n * 1.90821492927058770002e-10
-        low = (high - r) - n * 1.90821492927058770002e-10
-        q = 1.0 / 6227020800.0
-        q = q * r + 1.0 / 479001600.0
-        q = q * r + 1.0 / 39916800.0
-        q = q * r + 1.0 / 3628800.0
-        q = q * r + 1.0 / 362880.0
-        q = q * r + 1.0 / 40320.0
-        q = q * r + 1.0 / 5040.0
-        q = q * r + 1.0 / 720.0
-        q = q * r + 1.0 / 120.0
-        q = q * r + 1.0 / 24
-        q = q * r + 1.0 / 6
-        q = q * r + 0.5
+        rest = n * 1.90821492927058770002e-10 - x_low
+    r = high - rest
     r_out[0] = r
-    tail_out[0] = low + r * r * q
+    tail_out[0] = ((high - r) - rest) + exp_series(r)
     return n
 
 
@@ -118,46 +150,54 @@ cdef inline real v_exp(real x) noexcept nogil:
     cdef real n, half, r = 0, tail = 0
     cdef real top = <real>89 if real is float else <real>710, bottom = <real>-105 if real is float else <real>-746
     x = top if x > top else (bottom if x < bottom else x)
-    n = exp_parts(x, &r, &tail)
-    half = v_floor_half(n)
-    return (1 + (r + tail)) * v_pow2(half) * v_pow2(n - half)  # in two steps: the result may be subnormal
+    n = exp_parts(x, <real>0, &r, &tail)
+    half = v_whole(n * <real>0.5)
+    return (<real>1 + (r + tail)) * v_pow2(half) * v_pow2(n - half)  # in two steps: the result may be subnormal
 
 
-cdef inline real v_floor_half(real n) noexcept nogil:
-    """A whole number near n / 2."""
-    cdef real magic = <real>12582912.0 if real is float else <real>6755399441055744.0
-    return (n * <real>0.5 + magic) - magic
+# What is proportional to a vanishing exponential is computed from 2^64 e^x, or 2^512 e^x, and scaled by v_down at the
+# very end: e^x itself would be subnormal, its digits lost, while x e^x is still normal.
+cdef inline real v_down(real x) noexcept nogil:
+    return x * (<real>5.421010862427522e-20 if real is float else <real>7.458340731200207e-155)
+
+
+cdef inline real exp_scaled(real x, real x_low, real* low) noexcept nogil:
+    """e^(x + x_low) as a sum of two parts, for v_down, for x <= 0; x below -120, or -800, counts as that."""
+    cdef real n, r = 0, tail = 0, sum1, sum2, scale
+    cdef real bottom = <real>-120 if real is float else <real>-800, shift = <real>64 if real is float else <real>512
+    n = exp_parts(bottom if x < bottom else x, x_low, &r, &tail)
+    sum1 = r + tail
+    tail = (r - sum1) + tail
+    sum2 = <real>1 + sum1
+    scale = v_pow2(n + shift)
+    low[0] = (((<real>1 - sum2) + sum1) + tail) * scale
+    return sum2 * scale
 
 
 cdef inline real exp_pair(real x, real* low) noexcept nogil:
     """e^x for x <= 0 as a sum of two parts."""
-    cdef real n, half, r = 0, tail = 0, sum1, sum2
-    cdef real bottom = <real>-105 if real is float else <real>-746
-    x = bottom if x < bottom else x
-    n = exp_parts(x, &r, &tail)
-    sum1 = r + tail
-    tail = (r - sum1) + tail
-    sum2 = 1 + sum1
-    tail = ((1 - sum2) + sum1) + tail
-    half = v_floor_half(n)
-    low[0] = tail * v_pow2(half) * v_pow2(n - half)
-    return sum2 * v_pow2(half) * v_pow2(n - half)
+    cdef real high = exp_scaled(x, <real>0, low)
+    low[0] = v_down(low[0])
+    return v_down(high)
 
 
 cdef inline real expm1_pair(real x, real* low) noexcept nogil:
     """e^x - 1 as a sum of two parts, for x from -inf to about the logarithm of the square root of the largest."""
     cdef real n, r = 0, tail = 0, scale, a, b, s, t
-    x = <real>-50 if x < -50 else x
-    n = exp_parts(x, &r, &tail)
+    n = exp_parts(<real>-50 if x < -50 else x, <real>0, &r, &tail)
     scale = v_pow2(n)
     a = scale - 1
-    b = scale * r
-    s = a + b
-    t = s - a
-    tail = ((a - (s - t)) + (b - t)) + scale * tail
-    t = s + tail
-    low[0] = tail - (t - s)
-    return t
+    if real is float:  # its bound has room for what is lost here
+        low[0] = 0
+        return a + scale * (r + tail)
+    else:
+        b = scale * r
+        s = a + b
+        t = s - a
+        tail = ((a - (s - t)) + (b - t)) + scale * tail
+        t = s + tail
+        low[0] = tail - (t - s)
+        return t
 
 
 cdef inline real v_expm1(real x) noexcept nogil:
@@ -168,34 +208,37 @@ cdef inline real v_expm1(real x) noexcept nogil:
 
 
 cdef inline real divide_pair(real a, real a_low, real b, real b_low) noexcept nogil:
-    """(a + a_low) / (b + b_low), about 1 ULP in float64; float32 can afford the plain quotient of the rounded sums."""
-    cdef real q
+    """(a + a_low) / (b + b_low) for b in [1, 2], about 1 ULP in float64; float32 can afford the plain quotient."""
+    cdef real q = a / b
     if real is float:
-        return (a + a_low) / (b + b_low)
-    else:
-        q = a / b
-        return q + (a_low - q * b_low) / b
+        return q
+    else:  # the correction needs 1 / b to a few per cent only: the best straight line
+        return q + (a_low - q * b_low) * (1.411764705882353 - 0.47058823529411764 * b)
+
+
+cdef inline real quotient_rest(real a, real a_low, real q, real b, real b_low) noexcept nogil:
+    """a + a_low - q (b + b_low) for q = a / b rounded: what its rounding has lost, times b."""
+    cdef real product_low = 0, product = multiply_pair(q, b, &product_low)
+    return ((a - product) - product_low) + (a_low - q * b_low)
 
 
 cdef inline real v_tanh(real x) noexcept nogil:
-    """tanh x = E / (E + 2), E = e^(2|x|) - 1: no loss near 0."""
-    cdef real a = v_abs(x), low = 0, high, d, t
-    a = <real>20 if a > 20 else a
-    high = expm1_pair(a + a, &low)
-    d = high + 2
-    t = d - high
-    return v_copysign(divide_pair(high, low, d, ((high - (d - t)) + (2 - t)) + low), x)
+    """tanh x = -E / (2 + E), E = e^(-2|x|) - 1: no loss near 0."""
+    cdef real a = v_abs(x), low = 0, d
+    cdef real high = expm1_pair(-<real>2 * a, &low)
+    d = <real>2 + high
+    return v_copysign(divide_pair(high, low, d, ((<real>2 - d) + high) + low), x)
 
 
 cdef inline real v_sigmoid(real x) noexcept nogil:
     """1 / (1 + e^-x), relatively exact in both tails."""
-    cdef real low = 0, e = exp_pair(-v_abs(x), &low), d = 1 + e, d_low = ((1 - d) + e) + low
+    cdef real low = 0, e = exp_pair(-v_abs(x), &low), d = <real>1 + e, d_low = ((<real>1 - d) + e) + low
     return divide_pair(<real>1 if x >= 0 else e, <real>0 if x >= 0 else low, d, d_low)
 
 
 cdef inline real log_ratio(real f) noexcept nogil:
     """log(1 + f) - f for f in [sqrt(1/2) - 1, sqrt(2) - 1]."""
-    cdef real s = f / (2 + f), z = s * s, half = <real>0.5 * f * f, q
+    cdef real s = f / (<real>2 + f), z = s * s, half = <real>0.5 * f * f, q
     if real is float:
         q = <real>0.24279078841
         q = q * z + <real>0.28498786688
@@ -215,7 +258,7 @@ cdef inline real log_ratio(real f) noexcept nogil:
 cdef inline real v_log(real x) noexcept nogil:
     """log x for positive normal x; inf for inf, NaN for NaN."""
     cdef real k = cnn_exponentf(x) if real is float else cnn_exponent(x)
-    cdef real f = (cnn_significandf(x) if real is float else cnn_significand(x)) - 1
+    cdef real f = (cnn_significandf(x) if real is float else cnn_significand(x)) - <real>1
     cdef real y
     if real is float:
         y = k * <real>0.693359375 + (f + (log_ratio(f) + k * <real>-2.12194440e-4))
@@ -228,11 +271,12 @@ cdef inline real v_log1p(real x, real low) noexcept nogil:
     """log(1 + x + low) for x in [0, 1] and low below an ULP of x."""
     # 1 + x is halved, when large, before anything is rounded: f is exact.
     cdef real far = <real>1 if x > <real>0.41421356 else <real>0
-    cdef real f = (x - 1) * <real>0.5 if far > 0 else x
-    cdef real carry = low / (1 + x)
+    cdef real f = (x - <real>1) * <real>0.5 if far > 0 else x
+    cdef real carry
     if real is float:
-        return far * <real>0.693359375 + (f + (log_ratio(f) + (far * <real>-2.12194440e-4 + carry)))
+        return far * <real>0.693359375 + (f + (log_ratio(f) + far * <real>-2.12194440e-4))
     else:
+        carry = low * (0.9411764705882353 - 0.47058823529411764 * x)  # low / (1 + x)
         return (far * 6.93147180369123816490e-01
                 + (f + (log_ratio(f) + (far * 1.90821492927058770002e-10 + carry))))
 
@@ -243,59 +287,49 @@ cdef inline real v_softplus(real x) noexcept nogil:
     return (<real>0 if x < 0 else x) + v_log1p(e, low)
 
 
-cdef inline real v_mills(real a) noexcept nogil:
-    """G(a) = Phi(-a) exp(a^2/2) for a >= 0: the normal tail without its exponential."""
-    cdef real t, g
+cdef inline real tail_divisor(real a, real* low) noexcept nogil:
+    """D(a) = exp(-a^2/2) / Phi(-a) for a >= 0 as a sum of two parts: 2 + sqrt(2 pi) a less what is never a fifth of it.
+
+    The rounding of p / q so counts for little, and all coefficients are positive.
+    """
+    cdef real p, q, product, product_low = 0, s, s_low = 0, t
     if real is float:
-        t = (a - 4) / (a + 4)
-        g = 8.522479287e-6
-        g = g * t + 2.724708619e-5
-        g = g * t - 4.908171916e-5
-        g = g * t - 0.0001879151868
-        g = g * t + 0.0006398387407
-        g = g * t + 0.000507971212
-        g = g * t - 0.008492210331
-        g = g * t + 0.03086474133
-        g = g * t - 0.07170740344
-        g = g * t + 0.1243792585
-        g = g * t - 0.1703977215
-        g = g * t + 0.09441064128
+        p = <real>0.0195220318
+        p = p * a + <real>0.158439666
+        p = p * a + <real>0.561276913
+        p = p * a + <real>0.910857737
+        q = <real>0.00976212602
+        q = q * a + <real>0.0914030299
+        q = q * a + <real>0.396215379
+        q = q * a + <real>0.916166365
+        q = q * a + <real>1
+        return add_pair(<real>2.50662827 * a, <real>2 - a * p / q, low)
     else:
-        t = (a - 4) / (a + 4)
-        g = -1.173199570924688731e-11
-        g = g * t - 9.107281901584419914e-12
-        g = g * t + 1.570528473980615839e-10
-        g = g * t + 2.764512601780242744e-10
-        g = g * t - 7.138862247331259359e-10
-        g = g * t - 2.335111277463617915e-9
-        g = g * t + 1.008745629345562911e-9
-        g = g * t + 1.249590390767100114e-8
-        g = g * t + 8.506893676273152783e-9
-        g = g * t - 5.347495288824453935e-8
-        g = g * t - 9.360946008329351781e-8
-        g = g * t + 2.064734587690453887e-7
-        g = g * t + 6.612660061783090056e-7
-        g = g * t - 8.296278422228156482e-7
-        g = g * t - 4.303490553107517754e-6
-        g = g * t + 4.631623083701820126e-6
-        g = g * t + 0.0000286483324070023827
-        g = g * t - 0.00004555490662082237442
-        g = g * t - 0.0001871842678935400197
-        g = g * t + 0.0006388138531726787695
-        g = g * t + 0.0005075620748994558881
-        g = g * t - 0.008492095482209506517
-        g = g * t + 0.03086480410632479857
-        g = g * t - 0.0717074073377339703
-        g = g * t + 0.1243792553392633245
-        g = g * t - 0.1703977215484554498
-        g = g * t + 0.09441064130196893667
-    return g
-
-
-cdef inline real v_normal_tail(real a) noexcept nogil:
-    """Phi(-a) for a >= 0."""
-    cdef real last = <real>15 if real is float else <real>39
-    cdef real top
-    a = last if a > last else a
-    top = v_top(a)  # a^2 = top^2 + (a - top)(a + top), the first term exact
-    return v_exp(top * top * <real>-0.5) * v_exp((a - top) * (a + top) * <real>-0.5) * v_mills(a)
+        p = 1.0232628786304939e-06
+        p = p * a + 2.9949227178601713e-05
+        p = p * a + 0.00043021100991521736
+        p = p * a + 0.003927148696766379
+        p = p * a + 0.0249332474174084
+        p = p * a + 0.11385491899965132
+        p = p * a + 0.3741543909833298
+        p = p * a + 0.856984550655504
+        p = p * a + 1.2535113926149117
+        p = p * a + 0.9108591530252693
+        q = 5.116314393177013e-07
+        q = q * a + 1.5615848504767965e-05
+        q = q * a + 0.000234677068705729
+        q = q * a + 0.0022564159634733127
+        q = q * a + 0.01525547872783246
+        q = q * a + 0.07546552733121667
+        q = q * a + 0.2761990053664453
+        q = q * a + 0.7393090047597787
+        q = q * a + 1.3910289130297835
+        q = q * a + 1.676165774125669
+        q = q * a + 1.0
+        p = a * p / q
+        product = multiply_pair(2.5066282746310007, a, &product_low)
+        product_low += a * -1.8328579980459167e-16
+        s = add_pair(product, <real>2, &s_low)
+        t = s - p
+        low[0] = ((s - t) - p) + (s_low + product_low)
+        return t

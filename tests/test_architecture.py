@@ -16,7 +16,8 @@ if not (CORE / "_engine.pyx").exists():
 # From the bottom up; a module may import those on earlier lines only.
 CORE_ORDER = [
     ["types"],
-    ["vecmath", "random", "blas", "tile"],
+    ["vecmath", "blas", "tile"],
+    ["gates", "random"],
     ["activations", "losses", "optimizers"],
     ["dense"],
     ["step"],

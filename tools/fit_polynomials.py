@@ -1,7 +1,7 @@
 """Derives the coefficients in cnn_core/vecmath.pxd: `python tools/fit_polynomials.py` (needs mpmath, takes a minute).
 
 Each function is fitted by p / q, the best in the sense of the largest weighted error (Remez' exchange algorithm, in 80
-digits), and printed as the Horner lines that stand in vecmath.pxd, with the error that is left in units of 2^-24 or 2^-53.
+digits), and printed as the Horner lines that stand in vecmath.pxd, with the error left in units of 2^-24 or 2^-53.
 """
 from __future__ import annotations
 
@@ -100,49 +100,30 @@ def exp_tail(r: mp.mpf) -> mp.mpf:
     return (mp.expm1(r) - r) / r**2 if abs(r) > mp.mpf("1e-15") else mp.mpf("0.5") + r / 6
 
 
-def log_tail(z: mp.mpf) -> mp.mpf:
-    """(log(1 + f) - 2 s) / s^3 with z = s^2, s = f / (2 + f)."""
-    s = mp.sqrt(z)
-    return (2 * mp.atanh(s) - 2 * s) / s**3 if z > mp.mpf("1e-15") else mp.mpf(2) / 3 + z * 2 / 5
-
-
-def tanh_ratio(z: mp.mpf) -> mp.mpf:
-    """tanh(x) / x with z = x^2."""
-    x = mp.sqrt(z)
-    return mp.tanh(x) / x if z > 0 else mp.mpf(1)
-
-
 def inverse_tail(a: mp.mpf) -> mp.mpf:
     """D(a) = exp(-a^2/2) / Phi(-a)."""
     return 2 * mp.exp(-a * a / 2) / mp.erfc(a / mp.sqrt(2))
 
 
-def inverse_tail_rest(a: mp.mpf) -> mp.mpf:
-    """H(a) = D(a) - sqrt(2 pi) a."""
-    return inverse_tail(a) - mp.sqrt(2 * mp.pi) * a
+def tail_rest(a: mp.mpf) -> mp.mpf:
+    """(2 + sqrt(2 pi) a - D(a)) / a, which is never more than a fifth of D(a) / a."""
+    root = mp.sqrt(2 * mp.pi)
+    return (2 + root * a - inverse_tail(a)) / a if a > mp.mpf("1e-20") else root - 4 / root
 
 
 def main() -> None:
-    """Prints every fit."""
-    half_log2 = 0.35
-    for is_float, n_exp, n_log, n_tail, last in ((True, 5, 3, (4, 5), 15.0), (False, 10, 7, (11, 12), 39.0)):
+    """Prints every fit. Errors of exp are relative to r, for expm1; those of the tail to D(a)."""
+    half_log2 = 0.3475
+    for is_float, n_exp, n_tail, last in ((True, 5, 4, 15.0), (False, 10, 10, 39.0)):
         unit = mp.mpf(2) ** (-24 if is_float else -53)
         print("float" if is_float else "double")
-        p, _, error = fit(exp_tail, lambda r: max(r * r, mp.mpf("1e-3")) / mp.exp(r), -half_log2, half_log2, n_exp)
-        print(f"    exp: q, error {mp.nstr(error / unit, 3)}")
+        p, _, error = fit(exp_tail, lambda r: max(abs(r), mp.mpf("0.02")), -half_log2, half_log2, n_exp)
+        print(f"    exp_series: q, error {mp.nstr(error / unit, 3)}")
         show("q", p, "r", is_float)
-        p, _, error = fit(log_tail, lambda z: max(z, mp.mpf("1e-4")), 0, 0.0295, n_log)
-        print(f"    log: q, error {mp.nstr(error / unit, 3)}")
-        show("q", p, "z", is_float)
-        p, q, error = fit(inverse_tail_rest, lambda a: 1 / inverse_tail(a), 0, last, *n_tail, stretch=2)
-        print(f"    normal tail: p and q, error {mp.nstr(error / unit, 3)}")
+        p, q, error = fit(tail_rest, lambda a: a / inverse_tail(a) + mp.mpf("1e-6"), 0, last, n_tail, n_tail + 1, 2)
+        print(f"    tail_divisor: p and q, error {mp.nstr(error / unit, 3)}")
         show("p", p, "a", is_float)
         show("q", q, "a", is_float)
-        if is_float:
-            p, q, error = fit(tanh_ratio, lambda z: 1 / tanh_ratio(z), 0, 9.02**2, 6, 4, stretch=2)
-            print(f"    tanh: p and q, error {mp.nstr(error / unit, 3)}")
-            show("p", p, "z", is_float)
-            show("q", q, "z", is_float)
 
 
 if __name__ == "__main__":
