@@ -185,7 +185,7 @@ cdef inline void cross_entropy(const LossSpec* spec, const real* f, const real* 
                                real* value, real* delta, Py_ssize_t rows, Py_ssize_t ld) noexcept nogil:
     """For up to ROWS rows, of which those that are only padding have class 0 or no target at all."""
     cdef Py_ssize_t k = spec.n_outputs, r, j
-    cdef real p = <real>spec.smoothing, keep = 1 - p, even = p / k, q
+    cdef real p = <real>spec.smoothing, keep = <real>1 - p, even = p / k, q
     cdef real shift[ROWS]
     cdef real total[ROWS]
     cdef real mass[ROWS]
@@ -196,7 +196,7 @@ cdef inline void cross_entropy(const LossSpec* spec, const real* f, const real* 
         mass[r] = 1
     if classes != NULL:
         for r in range(rows):
-            value[r] = below(shift[r], f[classes[r] * ld + r]) * (4 * keep)
+            value[r] = below(shift[r], f[classes[r] * ld + r]) * (<real>4 * keep)
     else:
         for r in range(rows):
             mass[r] = p
@@ -206,11 +206,11 @@ cdef inline void cross_entropy(const LossSpec* spec, const real* f, const real* 
                 q = x[r] * keep
                 mass[r] += q
                 # 0 * inf is NaN: a class without mass has no say, however far its logit
-                value[r] += below(shift[r], f[j * ld + r]) * (4 * q) if q != 0 else <real>0
+                value[r] += below(shift[r], f[j * ld + r]) * (<real>4 * q) if q != 0 else <real>0
     if p > 0:
         for j in range(k):
             for r in range(rows):
-                value[r] += below(shift[r], f[j * ld + r]) * (4 * even)
+                value[r] += below(shift[r], f[j * ld + r]) * (<real>4 * even)
     for r in range(rows):
         value[r] += v_log(total[r]) * mass[r]
         total[r] = mass[r] / total[r]

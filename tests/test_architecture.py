@@ -16,10 +16,11 @@ if not (CORE / "_engine.pyx").exists():
 # From the bottom up; a module may import those on earlier lines only.
 CORE_ORDER = [
     ["types"],
-    ["vecmath", "blas", "tile"],
+    ["vecmath", "blas", "tile", "team"],
     ["gates", "random"],
     ["activations", "losses", "optimizers"],
     ["dense"],
+    ["wide"],
     ["step"],
     ["_engine"],
     ["_engine_v3", "_engine_v4"],
@@ -30,6 +31,7 @@ API_ORDER = [
     ["activations", "initializers", "schedules", "losses", "threads", "callbacks"],
     ["layers", "metrics", "optimizers"],
     ["plan", "data", "bound"],
+    ["passes"],
     ["evaluation"],
     ["network"],
     ["training", "reports", "files"],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import cnn_core
-from cnn import metrics
+from cnn import metrics, passes
 from cnn.data import Array, Data
 from cnn.losses import Loss
 
@@ -28,7 +28,7 @@ def resolve(chosen: str | Iterable[str | metrics.Metric], loss: Loss) -> Metrics
 
 def evaluate(net: Network, rows: Data, chosen: Metrics, n_threads: int | None = None) -> dict[str, float]:
     """{"loss": mean loss plus penalties, metric: value, ...}, without dropout."""
-    out = net.outputs(rows.X, link=False, n_threads=n_threads)
+    out = passes.outputs(net, rows.X, link=False, n_threads=n_threads)
     return {"loss": mean_loss(net, rows, out) + penalty(net), **measure(net, rows, out, chosen)}
 
 

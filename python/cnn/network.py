@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import cnn_core
-from cnn import _check, _names, arena, data, evaluation, initializers, losses, metrics, optimizers, schedules, threads
+from cnn import _check, _names, arena, data, evaluation, initializers, losses, metrics, optimizers, passes, schedules
 from cnn.bound import BoundLayer
 from cnn.data import Array
 from cnn.history import History
@@ -20,12 +20,6 @@ from cnn.losses import Loss
 from cnn.optimizers import Optimizer
 from cnn.plan import Plan, layer_activation
 from cnn.plan import build as build_plan
-
-# Arithmetic of one call into the core while predicting: Ctrl-C is looked at between two of them.
-_PIECE_FLOPS = 1e9
-_COLUMN_FLOPS = 20.0  # what an activation may take, in the time of so much arithmetic
-# `backward` keeps a gradient of wide layers for at most so many parts of the rows.
-_MAX_GRADIENTS = 4
 
 
 class Network:
@@ -70,7 +64,7 @@ class Network:
         self.stop_training = False
         self.activation_choice = ""  # what the fit chose for activation="auto", and why
         self._plan: Plan | None = None
-        self._tape: tuple[Array, Array, int, Any, bool, int] | None = None
+        self._tape: passes.Tape | None = None
         self.lock = threading.Lock()  # one fit at a time
         last = self.descriptions[-1]
         assert isinstance(last, Dense)
@@ -263,17 +257,8 @@ class Network:
         ['layers.0.biases', 'layers.0.weights']
         """
         rows = data.prepare(X, y, sample_weight, self.loss, self.dtype, self.n_inputs, self.n_outputs)
-        cut = self.plan.cut(len(rows))
-        n = threads.for_training(n_threads, cut.feeds)
-        gradients = arena.aligned_zeros(cut.gradients * self.plan.size, self.dtype)
-        scratch = arena.aligned_zeros(cut.shared + n * cut.own, self.dtype)
-        with threads.one_blas_thread():
-            loss, penalty = cnn_core.engine.loss_and_gradient(
-                self.plan.layers, cut.workspace, cut.wide, cut.parts, self.plan.segments, self.plan.loss, self.flat,
-                gradients, scratch, rows.X, rows.targets, rows.classes, rows.weights, training, self.step,
-                self.seed, n,
-            )  # fmt: skip
-        return loss + penalty, arena.views(gradients[: self.plan.size].copy(), self.plan.names)
+        loss, gradient = passes.loss_and_gradient(self, rows, training, n_threads)
+        return loss, arena.views(gradient, self.plan.names)
 
     def update(self, gradients: Mapping[str, Any], learning_rate: float | None = None) -> None:
         """One optimizer step from these gradients (all parameters, by name): for losses and exchanges of one's own.
@@ -313,17 +298,7 @@ class Network:
     def forward(self, X: Any, *, training: bool = False, n_threads: int | None = None) -> Array:
         """Raw outputs (n, n_outputs), without the loss's link; what `backward` needs is kept until the next call."""
         X = _check.features("X", X, self.dtype, self.plan.n_inputs)
-        out = np.empty((len(X), self.n_outputs), self.dtype)
-        cut = self.plan.cut(max(len(X), 1))
-        n_chunks = min(cut.parts, _MAX_GRADIENTS) if cut.wide else cut.parts
-        workspace = self.plan.workspace(-(-len(X) // n_chunks))
-        scratch = arena.aligned_zeros(n_chunks * self.plan.columns * int(workspace["capacity"][0]), self.dtype)
-        n = threads.for_training(n_threads, n_chunks)
-        if len(X):
-            with threads.one_blas_thread():
-                cnn_core.engine.forward(self.plan.layers, workspace, self.flat, scratch, X, out, n_chunks, training,
-                                        self.step + 1, self.seed, n)  # fmt: skip
-        self._tape = (X, scratch, n_chunks, workspace, training, n)
+        out, self._tape = passes.forward(self, X, training, n_threads)
         return out
 
     def backward(self, dout: Any) -> Array:
@@ -338,17 +313,10 @@ class Network:
         """
         if self._tape is None:
             raise RuntimeError("backward needs the forward pass before it: call forward(X) first")
-        X, scratch, n_chunks, workspace, training, n = self._tape
         dout = _check.numeric("dout", dout, self.dtype)
-        if dout.shape != (len(X), self.n_outputs):
-            raise ValueError(f"dout must have the shape of the outputs, {(len(X), self.n_outputs)}, got {dout.shape}")
-        dX = np.zeros((len(X), self.n_inputs), self.dtype)
-        gradients = arena.aligned_zeros(n_chunks * self.plan.size, self.dtype)
-        if len(X):
-            with threads.one_blas_thread():
-                cnn_core.engine.backward(self.plan.layers, workspace, self.flat, gradients, scratch, X, dout, dX,
-                                         training, n)  # fmt: skip
-        self._gradients = gradients[: self.plan.size].copy()
+        if dout.shape != (expected := (len(self._tape.X), self.n_outputs)):
+            raise ValueError(f"dout must have the shape of the outputs, {expected}, got {dout.shape}")
+        dX, self._gradients = passes.backward(self, self._tape, dout)
         return dX
 
     @property
@@ -363,7 +331,7 @@ class Network:
     def predict(self, X: Any, *, n_threads: int | None = None) -> Array:
         """Values or, by the loss's link, probabilities: (n, n_outputs), or (n,) after a fit to 1-d targets."""
         X = _check.features("X", X, self.dtype, self.plan.n_inputs)
-        out = self.outputs(X, link=True, n_threads=n_threads)
+        out = passes.outputs(self, X, link=True, n_threads=n_threads)
         return out[:, 0] if self.one_dimensional else out
 
     def predict_classes(self, X: Any, *, n_threads: int | None = None) -> Array:
@@ -374,22 +342,6 @@ class Network:
         if self.loss.target == "classes":
             return p.argmax(axis=1)
         return (p > 0.5).astype(np.int64) if self.loss.target == "binary" else np.where(p > 0, 1, -1)
-
-    def outputs(self, X: Array, *, link: bool, n_threads: int | None = None) -> Array:
-        """(n, n_outputs) of rows that are checked already, in pieces of some ten milliseconds."""
-        out = np.empty((len(X), self.n_outputs), self.dtype)
-        flops = 2.0 * self.plan.size + _COLUMN_FLOPS * self.plan.columns
-        workspace = self.plan.cut(256).workspace
-        capacity = int(workspace["capacity"][0])
-        n = threads.for_prediction(n_threads, flops * len(X), -(-len(X) // capacity))
-        scratch = arena.aligned_zeros(n * self.plan.columns * capacity, self.dtype)
-        piece = max(int(_PIECE_FLOPS / flops) // (n * capacity), 1) * n * capacity
-        kind = self.loss.kind if link else -1
-        with threads.one_blas_thread():
-            for begin in range(0, len(X), piece):
-                cnn_core.engine.predict(self.plan.layers, workspace, self.flat, scratch, X[begin : begin + piece],
-                                        out[begin : begin + piece], kind, n)  # fmt: skip
-        return out
 
     def evaluate(
         self,
