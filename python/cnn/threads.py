@@ -66,7 +66,7 @@ def for_training(n_threads: int | None, n_chunks: int) -> int:
     if n_threads is not None:
         # A team larger than the work only waits for itself.
         return 1 if _forked else min(_check.integer("n_threads", n_threads, 1), n_chunks)
-    return min(available(), n_chunks)
+    return min(available(), n_chunks) if n_chunks > 1 else 1
 
 
 def for_prediction(n_threads: int | None, flops: float, tiles: int) -> int:
