@@ -29,7 +29,9 @@ NETWORKS: dict[str, tuple[int, tuple[int, ...], int, int, int | None]] = {
 }
 
 
-def latency(net: cnn.Network, X: np.ndarray, y: np.ndarray, batch: int | None, wait: float, threads: int | None) -> float:
+def latency(
+    net: cnn.Network, X: np.ndarray, y: np.ndarray, batch: int | None, wait: float, threads: int | None
+) -> float:
     """Milliseconds from the signal until `fit` has raised KeyboardInterrupt."""
     sent = [0.0]
 
@@ -51,13 +53,12 @@ def measure(name: str, repeats: int, threads: int | None) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(rows, inputs)).astype(np.float32), rng.normal(size=(rows, outputs)).astype(np.float32)
     layers = [*(cnn.Dense(units, "tanh") for units in hidden), cnn.Dense(outputs)]
-    first, later = [], []
+    first = []
     chance = random.Random(0)
     for _ in range(max(repeats // 5, 2)):
         net = cnn.Network(layers, seed=0)
         first.append(latency(net, X, y, batch, chance.uniform(0.05, 0.3), threads))
-    for _ in range(repeats):
-        later.append(latency(net, X, y, batch, chance.uniform(0.1, 0.6), threads))
+    later = [latency(net, X, y, batch, chance.uniform(0.1, 0.6), threads) for _ in range(repeats)]
     both = first + later
     return {"network": name, "threads": threads, "first_max_ms": round(max(first), 1),
             "median_ms": round(float(np.median(later)), 1), "max_ms": round(max(both), 1),

@@ -27,7 +27,8 @@ def test_any_shape(n: int, d: int, units: int, k: int, seed: int, dtype: str, dr
     assert net.predict(X).shape == (n, k)
 
 
-TYPES = [*map(np.dtype, "i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8 g >i2 >f4 >f8 ?".split())]
+NAMES = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "g", ">i2", ">f4", ">f8", "?")
+TYPES = [np.dtype(name) for name in NAMES]
 
 
 @pytest.mark.parametrize("dtype", TYPES, ids=str)

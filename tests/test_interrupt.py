@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import cnn
@@ -93,6 +95,60 @@ def test_what_is_raised_in_the_thread_is_raised_here() -> None:
     with pytest.raises(ZeroDivisionError, match="inside"):
         threads.interruptible(fail)
     assert threads.interruptible(lambda stop: int(stop[0])) == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill can't send Ctrl-C there")
+def test_ctrl_c_sets_the_flag_and_waits_for_the_thread() -> None:
+    seen = []
+
+    def work(stop: np.ndarray) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        until = time.monotonic() + 30  # only for a broken flag
+        while not stop[0] and time.monotonic() < until:
+            time.sleep(0.001)
+        time.sleep(0.05)
+        seen.append(int(stop[0]))
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.interruptible(work)
+    assert seen == [1]
+
+
+def test_a_build_that_is_broken_off_leaves_the_network_unbuilt(monkeypatch) -> None:
+    net = cnn.Network([cnn.Dense(3), cnn.Dense(1)], seed=0)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cnn.Initializer, "draw", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            net.build(4)
+    assert net.known_inputs is None
+    assert net.build(2).flat.tobytes() == cnn.Network([cnn.Dense(3), cnn.Dense(1)], seed=0).build(2).flat.tobytes()
+
+
+def test_an_epoch_that_is_half_written_is_dropped() -> None:
+    """Ctrl-C between two of an epoch's numbers."""
+    history = cnn.History()
+    history.append(0, {"loss": 1.0, "rmse": 2.0})
+    history.loss.append(0.5)
+    history.trim()
+    history.append(1, {"loss": 0.25, "rmse": 0.5})
+    assert (history.epoch, history.loss, history.rmse) == ([0, 1], [1.0, 0.25], [2.0, 0.5])
+
+
+def test_fit_drops_it() -> None:
+    net = cnn.Network([cnn.Dense(1)], seed=0)
+
+    def half(network: cnn.Network, epoch: int, logs: dict[str, float]) -> None:
+        if epoch == 1:
+            network.history.loss.append(0.0)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(np.ones((9, 2)), np.ones(9), epochs=3, callbacks=[half], verbose=0)
+    assert len(net.history.loss) == len(net.history.rmse) == len(net.history.epoch) == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -119,20 +119,21 @@ def interruptible(call: Callable[[Array], T]) -> T:
 
     def work() -> None:
         try:
-            found.append(call(stop))
+            if not stop[0]:  # set already when Ctrl-C came while this thread was being started
+                found.append(call(stop))
         except BaseException as error:
             failed.append(error)
         finally:
             finished.set()
 
     worker = threading.Thread(target=work, daemon=True)
-    worker.start()
     try:
+        worker.start()
         while not finished.wait(0.05):  # without a limit, Windows would not see the signal
             pass
     except BaseException:
         stop[0] = 1
-        while not finished.is_set():  # it writes to arrays that the caller is about to use
+        while worker.is_alive() and not finished.is_set():  # it writes to arrays that the caller is about to use
             with suppress(KeyboardInterrupt):
                 finished.wait(0.05)
         raise
