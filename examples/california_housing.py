@@ -46,7 +46,7 @@ def measure(X: Array, y: Array, names: list[str], columns: Collection[str]) -> N
     """What `prepare` and `prices` need to know, from training rows alone."""
     medians = np.nanmedian(X, axis=0)
     filled = np.where(np.isnan(X), medians, X)
-    # One-hot columns stay 0 and 1: divided by its small deviation, a rare category would be an outlier of the first rank.
+    # One-hot columns stay 0 and 1: divided by its small deviation, a rare category would be an outlier.
     numeric = np.array([name in columns for name in names])
     return {
         "features": names, "medians": medians.tolist(),

@@ -50,20 +50,21 @@ CURES["early_stopping"] = ("Early stopping", {
 
 
 def load() -> tuple[SimpleNamespace, SimpleNamespace, float]:
-    """Training and validation rows, standardised as the example does it, and the target's deviation."""
+    """Training and validation rows (X, y), standardised as the example does it, and the target's deviation."""
     example = SimpleNamespace(**runpy.run_path(str(ROOT / "examples" / "california_housing.py")))
     columns, text, y = example.read_table(example.DATA)
     X, names = example.features(columns, text)
     rows = example.split(len(y))
     train, validation = rows["train"][:MORE], rows["validation"]
     numbers = example.measure(X[train], y[train], names, columns)
-    X, y = example.prepare(X, numbers), (y - numbers["target_mean"]) / numbers["target_deviation"]
-    return SimpleNamespace(X=X[train], y=y[train]), SimpleNamespace(X=X[validation], y=y[validation]), numbers["target_deviation"]
+    deviation = numbers["target_deviation"]
+    X, y = example.prepare(X, numbers), (y - numbers["target_mean"]) / deviation
+    return SimpleNamespace(X=X[train], y=y[train]), SimpleNamespace(X=X[validation], y=y[validation]), deviation
 
 
 def learn(
-    layers: list[Any], train: SimpleNamespace, validation: SimpleNamespace, epochs: int, rows: int = FEW, noise: float = 0.0,
-    callbacks: list[cnn.Callback] | None = None,
+    layers: list[Any], train: SimpleNamespace, validation: SimpleNamespace, epochs: int, rows: int = FEW,
+    noise: float = 0.0, callbacks: list[cnn.Callback] | None = None,
 ) -> tuple[cnn.Network, cnn.History]:  # fmt: skip
     """The network and its history; with noise, every epoch is a fit of its own to freshly disturbed inputs."""
     net = cnn.Network(layers, optimizer=cnn.Adam(0.002), seed=0)
@@ -84,8 +85,9 @@ def main() -> None:
     train, validation, deviation = load()
 
     def report(label: str, net: cnn.Network, history: cnn.History) -> None:
-        kept = net.evaluate(validation.X, validation.y)["rmse"] * deviation
-        print(f"{label:<46} {history.rmse[-1] * deviation:>8.3f} {kept:>10.3f} {min(history.val_rmse) * deviation:>7.3f}")
+        kept = net.evaluate(validation.X, validation.y)["rmse"]
+        numbers = [deviation * rmse for rmse in (history.rmse[-1], kept, min(history.val_rmse))]
+        print("{:<46} {:>8.3f} {:>10.3f} {:>7.3f}".format(label, *numbers))
 
     print(f"{'RMSE in 100,000 dollars':<46} {'training':>8} {'validation':>10} {'best':>7}")
     net, untreated = learn(WIDE, train, validation, arguments.epochs)
