@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,11 +37,11 @@ class History:
         for values in self._values.values():
             del values[len(self.epoch) :]
 
-    def since(self, begin: int) -> History:
-        """The epochs from the `begin`-th recorded one on."""
+    def since(self, begin: int, names: Iterable[str]) -> History:
+        """The epochs from the `begin`-th recorded one on, with these of the names."""
         part = History()
         part.epoch = self.epoch[begin:]
-        part._values = {name: values[begin:] for name, values in self._values.items()}
+        part._values = {name: self._values.get(name, [])[begin:] for name in names}
         return part
 
     def __getattr__(self, name: str) -> list[float]:

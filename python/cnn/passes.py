@@ -42,7 +42,7 @@ def outputs(net: Network, X: Array, *, link: bool, n_threads: int | None = None)
 def loss_and_gradient(net: Network, rows: Data, training: bool, n_threads: int | None) -> tuple[float, Array]:
     """Mean loss with penalties over all rows, and its gradient in the layout of `net.flat`."""
     plan, cut = net.plan, net.plan.cut(len(rows))
-    n = threads.for_training(n_threads, cut.feeds)
+    n = threads.for_prediction(n_threads, 6.0 * plan.size * len(rows), cut.feeds)
     gradients = arena.aligned_zeros(cut.gradients * plan.size, net.dtype)
     scratch = arena.aligned_zeros(cut.shared + n * cut.own, net.dtype)
     with threads.one_blas_thread():
@@ -71,7 +71,7 @@ def forward(net: Network, X: Array, training: bool, n_threads: int | None) -> tu
     parts = min(cut.parts, _MAX_GRADIENTS) if cut.wide else cut.parts
     workspace = plan.workspace(-(-len(X) // parts))
     scratch = arena.aligned_zeros(parts * plan.columns * int(workspace["capacity"][0]), net.dtype)
-    n = threads.for_training(n_threads, parts)
+    n = threads.for_prediction(n_threads, 2.0 * plan.size * len(X), parts)
     out = np.empty((len(X), net.n_outputs), net.dtype)
     if len(X):
         with threads.one_blas_thread():

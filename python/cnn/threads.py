@@ -70,7 +70,7 @@ def for_training(n_threads: int | None, n_chunks: int) -> int:
 
 
 def for_prediction(n_threads: int | None, flops: float, tiles: int) -> int:
-    """Threads for a prediction of so much arithmetic in so many tiles."""
+    """Threads for one call, a prediction or a gradient, of so much arithmetic in so many parts."""
     if n_threads is not None:
         n_threads = _check.integer("n_threads", n_threads, 1)
         return 1 if _forked else max(min(n_threads, tiles), 1)

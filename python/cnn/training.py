@@ -107,7 +107,7 @@ def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
         except BaseException:
             net.history.trim()  # a Ctrl-C between two of an epoch's numbers
             raise
-    return net.history.since(before)
+    return net.history.since(before, run.names)
 
 
 def _split(net: Network, X: Any, y: Any, s: Settings) -> tuple[Data, Data | None]:
