@@ -16,8 +16,9 @@ import threading
 import time
 from typing import Any
 
-import cnn
 import numpy as np
+
+import cnn
 
 # name: (inputs, hidden units, outputs, rows, batch size or None for all rows)
 NETWORKS: dict[str, tuple[int, tuple[int, ...], int, int, int | None]] = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import cnn
 import numpy as np
 import reference
 
+import cnn
 from cnn_core import Activation, Loss
 
 Array = np.ndarray[Any, Any]

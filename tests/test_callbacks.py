@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import math
 
-import cnn
 import numpy as np
 import pytest
+
+import cnn
 
 
 def data(n: int = 100) -> tuple[np.ndarray, np.ndarray]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import cnn
 import numpy as np
 import pytest
 from helpers import error, reference_gradient, same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import cnn
 
 
 @settings(max_examples=60, deadline=None)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-import cnn
 import numpy as np
 import pytest
-from cnn import choice
 from helpers import reference_gradient
 
+import cnn
 import cnn_core
+from cnn import choice
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(200, 5))

@@ -7,11 +7,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-import cnn
 import numpy as np
 import pytest
-from cnn import _check
 from scipy import sparse
+
+import cnn
+from cnn import _check
 
 X = np.random.default_rng(0).normal(size=(20, 3))
 Y = X[:, 0]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cnn import initializers
-from cnn.initializers import Initializer
 
 import cnn_core
+from cnn import initializers
+from cnn.initializers import Initializer
 
 INPUTS, UNITS = 300, 200
 # The variance that each paper asks for, and the bound of the uniform ones.

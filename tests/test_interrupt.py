@@ -11,11 +11,12 @@ import textwrap
 import time
 from pathlib import Path
 
-import cnn
 import numpy as np
 import pytest
-from cnn import threads, training
 from helpers import same_bits
+
+import cnn
+from cnn import threads, training
 
 
 def run(program: str, **environment: str) -> str:

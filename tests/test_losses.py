@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import reference
 import sklearn.metrics
-from cnn.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, Quantile
 
 import cnn_core
+from cnn.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, Quantile
 
 NAMES = [kind.name.lower() for kind in cnn_core.Loss]
 ENGINES = cnn_core.engines()

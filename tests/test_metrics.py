@@ -7,13 +7,13 @@ import warnings
 import numpy as np
 import pytest
 import sklearn.metrics as sk
-from cnn import metrics
-from cnn.losses import Loss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
 
 import cnn_core
+from cnn import metrics
+from cnn.losses import Loss
 
 TIGHT = {"rel": 1e-12, "abs": 1e-15}
 AVERAGED = {"precision": sk.precision_score, "recall": sk.recall_score, "f1": sk.f1_score}

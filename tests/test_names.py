@@ -7,13 +7,13 @@ import pickle
 
 import numpy as np
 import pytest
+
+import cnn_core
 from cnn import _names, activations, initializers, losses, optimizers, plan
 from cnn.activations import Activation
 from cnn.initializers import Initializer
 from cnn.layers import Dense, Dropout
 from cnn.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, Quantile
-
-import cnn_core
 
 ACTIVATIONS = [kind.name.lower() for kind in cnn_core.Activation]
 LOSSES = [kind.name.lower() for kind in cnn_core.Loss]

@@ -6,11 +6,12 @@ import copy
 import itertools
 import pickle
 
-import cnn
 import numpy as np
 import pytest
-from cnn.activations import Activation
 from helpers import ACTIVATIONS, LOSSES, error, reference_gradient, same_bits, targets
+
+import cnn
+from cnn.activations import Activation
 
 # Where some derivative jumps.
 KINKED = {"relu", "leaky_relu", "relu6", "elu", "selu", "celu", "softsign", "hard_sigmoid", "hard_swish", "hard_tanh",

@@ -8,10 +8,10 @@ import pickle
 import numpy as np
 import pytest
 import reference
-from cnn import optimizers, schedules
-from cnn.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, Nadam, Optimizer, RMSprop
 
 import cnn_core
+from cnn import optimizers, schedules
+from cnn.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, Nadam, Optimizer, RMSprop
 
 ENGINES = cnn_core.engines()
 NAMES = [kind.name.lower() for kind in cnn_core.Optimizer]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference
-from cnn import losses, optimizers, plan
-from cnn.layers import Dense, Dropout
 
 import cnn_core
+from cnn import losses, optimizers, plan
+from cnn.layers import Dense, Dropout
 
 ACTIVATIONS = [kind.name.lower() for kind in cnn_core.Activation]
 LOSSES = [kind.name.lower() for kind in cnn_core.Loss]

@@ -9,10 +9,11 @@ import pickle
 
 import numpy as np
 import pytest
-from cnn import schedules
-from cnn.schedules import Constant, Cosine, Exponential, InverseScaling, OneCycle, Schedule, Step, WarmUp
 from hypothesis import given
 from hypothesis import strategies as st
+
+from cnn import schedules
+from cnn.schedules import Constant, Cosine, Exponential, InverseScaling, OneCycle, Schedule, Step, WarmUp
 
 CLASSES = list(schedules.BY_NAME.values())
 EXAMPLES = [

@@ -7,13 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cnn
 import numpy as np
 import pytest
-from cnn import threads
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
+import cnn
 import cnn_core
+from cnn import threads
 
 X = np.random.default_rng(0).normal(size=(300, 20))
 Y = X[:, 0]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 
-import cnn
 import numpy as np
 import pytest
-from cnn import schedules
 from helpers import OPTIMIZERS, ReferenceTraining, same_bits, targets
+
+import cnn
+from cnn import schedules
 
 THREADS = (1, 2, 3, 4, 8)
 

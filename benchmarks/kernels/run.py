@@ -22,11 +22,11 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from cnn import layers, losses, optimizers, plan
-from cnn.arena import aligned_zeros
 from threadpoolctl import threadpool_limits
 
 import cnn_core
+from cnn import layers, losses, optimizers, plan
+from cnn.arena import aligned_zeros
 
 try:
     from Cython.Build import cythonize

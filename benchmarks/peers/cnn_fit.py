@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import cnn
 from networks import Parameters, Problem
+
+import cnn
 
 VARIANTS = ("fit",)
 
