@@ -12,16 +12,17 @@ MAY_REQUIRE = {"numpy", "scipy", "threadpoolctl", "tqdm", "safetensors"}
 MAX_WHEEL = 3_000_000
 IN_SDIST = [
     "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "pyproject.toml", "setup.py",
-    "cnn_core/_engine.pyx", "cnn_core/step.pxd", "cnn_core/tile.h", "python/cnn/py.typed", "tests/reference.py", "tools/find_python.sh",
-    "benchmarks/", "examples/", "docs/", "data/",
+    "cnn_core/_engine.pyx", "cnn_core/step.pxd", "cnn_core/tile.h", "python/cnn/py.typed", "tests/reference.py",
+    "tools/find_python.sh", "benchmarks/", "examples/data/", "docs/",
 ]  # fmt: skip
+IN_WHEEL = {"cnn/py.typed", "cnn_core/__init__.pxd", "cnn_core/types.pxd", "cnn_core/step.pxd", "cnn_core/tile.h"}
 
 
 def check_wheel(path: Path) -> str:
     assert path.stat().st_size < MAX_WHEEL, f"{path.name} has {path.stat().st_size:,} bytes"
     with zipfile.ZipFile(path) as wheel:
         names = wheel.namelist()
-        missing = {"cnn/py.typed", "cnn_core/__init__.pxd", "cnn_core/types.pxd", "cnn_core/step.pxd", "cnn_core/tile.h"} - set(names)
+        missing = IN_WHEEL - set(names)
         assert not missing, f"{path.name} lacks {missing}"
         assert not [name for name in names if name.endswith((".c", ".pyc"))]
         for name in names:

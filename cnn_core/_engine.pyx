@@ -122,10 +122,10 @@ cdef Job describe(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspac
 
 def train_steps(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, bint wide, Py_ssize_t n_chunks,
                 const SegmentSpec[::1] segments, const LossSpec[::1] loss, const OptimizerSpec[::1] optimizer,
-                real[::1] parameters, real[::1] gradients, real[::1] state, double[::1] scalars, real[::1] scratch, const real[:, ::1] X,
-                const real[:, ::1] targets, const int32_t[::1] classes, const real[::1] weights,
-                const int64_t[::1] order, Py_ssize_t first, Py_ssize_t last, Py_ssize_t batch_size,
-                const double[::1] rates, int64_t[::1] step, uint64_t seed, real[:, ::1] outputs,
+                real[::1] parameters, real[::1] gradients, real[::1] state, double[::1] scalars, real[::1] scratch,
+                const real[:, ::1] X, const real[:, ::1] targets, const int32_t[::1] classes,
+                const real[::1] weights, const int64_t[::1] order, Py_ssize_t first, Py_ssize_t last,
+                Py_ssize_t batch_size, const double[::1] rates, int64_t[::1] step, uint64_t seed, real[:, ::1] outputs,
                 double[:, ::1] report, int n_threads, const int32_t[::1] stop=None):
     """Minibatches first .. last - 1 of an epoch, without the GIL: (steps done, status).
 
@@ -157,10 +157,10 @@ def train_steps(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace,
 
 
 def loss_and_gradient(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, bint wide,
-                      Py_ssize_t n_chunks, const SegmentSpec[::1] segments, const LossSpec[::1] loss, real[::1] parameters,
-                      real[::1] gradients, real[::1] scratch, const real[:, ::1] X, const real[:, ::1] targets,
-                      const int32_t[::1] classes, const real[::1] weights, bint training, int64_t step, uint64_t seed,
-                      int n_threads):
+                      Py_ssize_t n_chunks, const SegmentSpec[::1] segments, const LossSpec[::1] loss,
+                      real[::1] parameters, real[::1] gradients, real[::1] scratch, const real[:, ::1] X,
+                      const real[:, ::1] targets, const int32_t[::1] classes, const real[::1] weights, bint training,
+                      int64_t step, uint64_t seed, int n_threads):
     """(mean loss, penalty) over all rows of X as one minibatch; their gradient in gradients[:p]; step: steps done."""
     cdef Job job = describe(layers, workspace, segments, loss, wide, n_chunks, parameters.shape[0])
     cdef double report[3]
@@ -298,8 +298,8 @@ def backward(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, co
     cdef int n_layers = <int>layers.shape[0]
     cdef int64_t size = parameters.shape[0]
     with nogil:
-        backward_team(&layers[0], n_layers, &workspace[0], &parameters[0], &gradients[0], size, &scratch[0], &dout[0, 0], &dx[0, 0], X.shape[0], gradients.shape[0] // size, training,
-                      n_threads)
+        backward_team(&layers[0], n_layers, &workspace[0], &parameters[0], &gradients[0], size, &scratch[0],
+                      &dout[0, 0], &dx[0, 0], X.shape[0], gradients.shape[0] // size, training, n_threads)
 
 
 def row_stride(Py_ssize_t rows, const real[::1] like):
@@ -401,7 +401,7 @@ def optimizer_slots(const OptimizerSpec[::1] spec):
 
 def optimizer_update(const OptimizerSpec[::1] spec, const SegmentSpec[::1] segments, real[::1] theta,
                      const real[::1] gradient, real[::1] state, double[::1] scalars, int64_t step, double rate):
-    """One step on theta (p,) from its gradient; step counts from 1. No penalty and no clipping: those are the loop's."""
+    """One step on theta (p,) from its gradient; step counts from 1. Penalty and clipping are the loop's."""
     cdef _optimizers.OptimizerStep now = _optimizers.optimizer_begin(&spec[0], step, rate, &scalars[0])
     cdef int64_t begin
     for i in range(segments.shape[0]):

@@ -163,7 +163,8 @@ def loss_and_gradient(layers, loss, x, t, p=0.0, weights=None, seed=0, i=1):
     a, kept, penalty, gradient = x, [], 0.0, {}
     for index, layer in enumerate(layers):
         if "rate" in layer:
-            kept.append(np.stack([dropout_mask(seed, i, index, u << 34, layer["rate"], len(a)) for u in range(a.shape[1])], 1))
+            columns = [dropout_mask(seed, i, index, u << 34, layer["rate"], len(a)) for u in range(a.shape[1])]
+            kept.append(np.stack(columns, 1))
             a = a * kept[-1]
         else:
             z = a @ layer["W"] + (0 if layer["b"] is None else layer["b"])

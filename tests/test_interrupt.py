@@ -232,9 +232,9 @@ COUNTED = """
     weights = np.ones(len(X), np.float32)
 
     def counted(n):
-        arguments = (plan.layers, cut.workspace, cut.wide, cut.parts, plan.segments, plan.loss, plan.optimizer, net.flat,
-                     gradients, net.state, net.scalars, scratch, X, y, None, weights, order, 0, n, batch, rates[:n], net.counter, 0, outputs,
-                     report[:n], n_threads)
+        arguments = (plan.layers, cut.workspace, cut.wide, cut.parts, plan.segments, plan.loss, plan.optimizer,
+                     net.flat, gradients, net.state, net.scalars, scratch, X, y, None, weights, order, 0, n, batch,
+                     rates[:n], net.counter, 0, outputs, report[:n], n_threads)
         shim.count(1)
         cnn_core.engine.train_steps(*arguments)
         found = shim.counted(0)

@@ -77,13 +77,6 @@ def real_dtype(dtype: object) -> np.dtype[Any]:
     return found
 
 
-def flag(name: str, value: object) -> bool:
-    """True or False."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {value!r} of type {type(value).__name__}")
-    return bool(value)
-
-
 def matrix_sizes(rows: int, columns: int) -> None:
     """Refuses matrices that BLAS could not index with 32 bits."""
     if rows > _BLAS_MAX or columns > _BLAS_MAX or rows * columns > _BLAS_MAX:

@@ -121,7 +121,8 @@ def _signals(net: Network, rows: Data) -> list[LayerSignals]:
         a = buffer(int(spec["output"]), units)
         kept = a if spec["saved"] < 0 else buffer(int(spec["saved"]), units)
         slope = np.ones(n * units, net.dtype)
-        cnn_core.engine.activation_backward(int(spec["activation"]), np.ascontiguousarray(kept).reshape(-1), slope, float(spec["alpha"]))
+        kept = np.ascontiguousarray(kept).reshape(-1)
+        cnn_core.engine.activation_backward(int(spec["activation"]), kept, slope, float(spec["alpha"]))
         slope = slope.reshape(n, units)
         below = rows.X if place == 0 else buffer(
             int(plan.layers["output"][dense[place - 1]]), int(plan.layers["n_units"][dense[place - 1]])

@@ -53,8 +53,8 @@ class Plan:
     def cut(self, rows: int) -> Cut:
         """How a minibatch of that many rows is shared out, from sizes alone."""
         wide, parts, capacity, shared, own = cnn_core.engine.cut(self.layers, self.template, rows)
-        work = 6.0 * self.size * rows
-        return Cut(wide, parts, self.workspace(capacity), shared, own, max(1, int(work / _WIDE_FLOPS)) if wide else parts)
+        feeds = max(1, int(6.0 * self.size * rows / _WIDE_FLOPS)) if wide else parts
+        return Cut(wide, parts, self.workspace(capacity), shared, own, feeds)
 
     def workspace(self, capacity: int) -> Spec:
         """The layout of a workspace for slabs of up to `capacity` rows."""

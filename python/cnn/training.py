@@ -212,9 +212,9 @@ class _Loop:
         net, plan, rows = self.net, self.net.plan, self.train
         _, status = cnn_core.engine.train_steps(
             plan.layers, self.cut.workspace, self.cut.wide, self.cut.parts, plan.segments, plan.loss, plan.optimizer,
-            net.flat, self.gradients, net.state, net.scalars, self.scratch, rows.X, rows.targets, rows.classes, rows.weights, order, begin, end, self.batch,
-            self.rates[begin:end], net.counter, net.seed, self.outputs if self.keep_outputs else None,
-            self.report[begin:end], self.n_threads, stop,
+            net.flat, self.gradients, net.state, net.scalars, self.scratch, rows.X, rows.targets, rows.classes,
+            rows.weights, order, begin, end, self.batch, self.rates[begin:end], net.counter, net.seed,
+            self.outputs if self.keep_outputs else None, self.report[begin:end], self.n_threads, stop,
         )  # fmt: skip
         return int(status)
 
