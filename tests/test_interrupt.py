@@ -7,28 +7,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import same_bits
+from helpers import run, same_bits
 
 import cnn
 from cnn import threads, training
-
-
-def run(program: str, **environment: str) -> str:
-    """The output of a program in a process of its own, with this one's path."""
-    path = os.pathsep.join(filter(None, sys.path))
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=120, check=False,
-        env={**os.environ, "PYTHONPATH": path, **environment},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
 
 INTERRUPTED = """
     import os, signal, threading, time

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import run
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 import cnn
@@ -68,11 +67,7 @@ def test_the_least_of_affinity_group_and_openmp_counts(monkeypatch) -> None:
 
 
 def available(prefix: str = "", **environment: str) -> int:
-    path = os.pathsep.join(filter(None, sys.path))
-    program = f"{prefix}\nimport cnn\nprint(cnn.threads.available())"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True,
-                          env={**os.environ, "PYTHONPATH": path, **environment})  # fmt: skip
-    return int(done.stdout)
+    return int(run(f"{prefix}\nimport cnn\nprint(cnn.threads.available())", **environment))
 
 
 @pytest.mark.skipif(not cnn_core.engine.openmp, reason="built without OpenMP")
