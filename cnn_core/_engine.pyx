@@ -10,11 +10,13 @@ from libc.string cimport memcpy, memset
 
 from cnn_core cimport activations as _activations, losses as _losses, optimizers as _optimizers, random as _random
 from cnn_core.blas cimport gemm as _blas_gemm
-from cnn_core.dense cimport Noise, slab_backward, slab_forward
-from cnn_core.step cimport Job, count_blocks, run
+from cnn_core.dense cimport Noise, chunk_begin, slab_backward, slab_forward
+from cnn_core.job cimport Job
+from cnn_core.step cimport run
 from cnn_core.team cimport Barrier, team_size
 from cnn_core.tile cimport CNN_VECTORS, gather, padded, scatter
-from cnn_core.types cimport DENSE, LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
+from cnn_core.types cimport DENSE, GROUP, LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
+from cnn_core.update cimport count_blocks
 from cnn_core.wide cimport PANEL
 
 cdef extern from *:
@@ -42,8 +44,10 @@ def max_threads():
 cdef double CHUNK_FLOPS = 5e5
 # Fewer rows a chunk leave the sum of partial gradients to be seen.
 cdef Py_ssize_t CHUNK_ROWS = 32, MAX_CHUNKS = 64
+# The partial gradients should stay in a core's L2 cache: 1 MB in float32.
+cdef int64_t PARTIAL_ELEMENTS = 1 << 18
 # From so many weights on, units are shared out among the threads instead of rows.
-cdef int64_t WIDE_WEIGHTS = 1 << 17
+cdef int64_t WIDE_WEIGHTS = 1 << 16
 # The buffers of one slab should stay in a core's L2 cache.
 cdef Py_ssize_t SLAB_ELEMENTS = 1 << 16, SLAB_ROWS_MIN = 32, SLAB_ROWS_MAX = 256, WIDE_ROWS = 64
 
@@ -54,20 +58,23 @@ def cut(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, Py_ssiz
     The scratch memory of a call is `shared` elements and `own` for each thread.
     """
     cdef int64_t size = 0, columns = workspace[0].columns
-    cdef Py_ssize_t i, limit, n = 1, capacity, widest = 0
+    cdef Py_ssize_t i, limit, n = 1, groups, slabs, capacity, widest = 0
     for i in range(layers.shape[0]):
         widest = max(widest, layers[i].n_units)
         if layers[i].kind == DENSE:
             size += <int64_t>layers[i].n_inputs * layers[i].n_units
     if CNN_VECTORS and size >= WIDE_WEIGHTS:
-        capacity = min((rows + 15) // 16 * 16, WIDE_ROWS)
+        capacity = min((rows + GROUP - 1) // GROUP * GROUP, WIDE_ROWS)
         n = (rows + capacity - 1) // capacity
         return True, n, capacity, n * capacity * (columns + 2 * ((widest + PANEL - 1) // PANEL * PANEL)), 0
-    limit = min(rows // CHUNK_ROWS, MAX_CHUNKS, <Py_ssize_t>(6.0 * size * rows / CHUNK_FLOPS))
+    limit = min(rows // CHUNK_ROWS, MAX_CHUNKS, <Py_ssize_t>(6.0 * size * rows / CHUNK_FLOPS),
+                PARTIAL_ELEMENTS // max(size, 1))
     while 2 * n <= limit:  # a power of two shares out evenly among 2, 4, 8, ... threads
         n *= 2
-    capacity = min(max(SLAB_ELEMENTS // max(columns, 1), SLAB_ROWS_MIN), SLAB_ROWS_MAX, (rows + n - 1) // n)
-    capacity = max(16, (capacity + 15) // 16 * 16)
+    groups = ((rows + GROUP - 1) // GROUP + n - 1) // n  # of the largest chunk
+    limit = min(max(SLAB_ELEMENTS // max(columns, 1), SLAB_ROWS_MIN), SLAB_ROWS_MAX)
+    slabs = max(1, (groups * GROUP + limit - 1) // limit)
+    capacity = max(1, (groups + slabs - 1) // slabs) * GROUP
     return False, n, capacity, 0, columns * capacity
 
 
@@ -187,7 +194,7 @@ cdef void predict_tiles(const LayerSpec* layers, int n_layers, const WorkspaceSp
     for tile in range(tiles * thread // n_threads, tiles * (thread + 1) // n_threads):
         rows = min(n - tile * capacity, capacity)
         ld = padded(rows, parameters)
-        gather(rows, ld, n_in, x, n * n_in, <const int64_t*>NULL, tile * capacity, scratch + workspace.input * capacity)
+        gather(rows, ld, n_in, x, <const int64_t*>NULL, tile * capacity, scratch + workspace.input * capacity)
         output = slab_forward(layers, n_layers, workspace, parameters, scratch, rows, noise)
         if loss >= 0:
             _losses.link_block(loss, output, scratch + workspace.delta * capacity, n_out, ld)
@@ -222,12 +229,12 @@ cdef void forward_chunks(const LayerSpec* layers, int n_layers, const WorkspaceS
     cdef const real* output
     cdef real* own
     for chunk in range(n_chunks * thread // n_threads, n_chunks * (thread + 1) // n_threads):
-        begin = n * chunk // n_chunks
-        rows = n * (chunk + 1) // n_chunks - begin
+        begin = chunk_begin(n, chunk, n_chunks)
+        rows = chunk_begin(n, chunk + 1, n_chunks) - begin
         ld = padded(rows, parameters)
         own = scratch + chunk * workspace.columns * workspace.capacity
         noise.row = begin
-        gather(rows, ld, n_in, x, n * n_in, <const int64_t*>NULL, begin, own + workspace.input * workspace.capacity)
+        gather(rows, ld, n_in, x, <const int64_t*>NULL, begin, own + workspace.input * workspace.capacity)
         output = slab_forward(layers, n_layers, workspace, parameters, own, rows, noise)
         scatter(rows, ld, layers[n_layers - 1].n_units, output, <const int64_t*>NULL, begin, out)
 
@@ -263,11 +270,11 @@ cdef void backward_chunks(const LayerSpec* layers, int n_layers, const Workspace
     cdef const real* delta
     cdef real* own
     for chunk in range(n_chunks * thread // n_threads, n_chunks * (thread + 1) // n_threads):
-        begin = n * chunk // n_chunks
-        rows = n * (chunk + 1) // n_chunks - begin
+        begin = chunk_begin(n, chunk, n_chunks)
+        rows = chunk_begin(n, chunk + 1, n_chunks) - begin
         ld = padded(rows, parameters)
         own = scratch + chunk * workspace.columns * workspace.capacity
-        gather(rows, ld, n_out, dout, n * n_out, <const int64_t*>NULL, begin,
+        gather(rows, ld, n_out, dout, <const int64_t*>NULL, begin,
                own + workspace.delta * workspace.capacity)
         delta = slab_backward(layers, n_layers, workspace, parameters, own, rows, training, False,
                               gradients + chunk * size, True)
@@ -361,11 +368,11 @@ def loss_block(const LossSpec[::1] spec, const real[:, ::1] outputs, const real[
     while begin < n:
         rows = min(n - begin, <Py_ssize_t>TILE)
         ld = padded(rows, <const real*>f)
-        gather(rows, ld, k, &outputs[0, 0], n * k, <const int64_t*>NULL, begin, f)
+        gather(rows, ld, k, &outputs[0, 0], <const int64_t*>NULL, begin, f)
         if targets is not None:
-            gather(rows, ld, k, &targets[0, 0], n * k, <const int64_t*>NULL, begin, t)
+            gather(rows, ld, k, &targets[0, 0], <const int64_t*>NULL, begin, t)
         if weights is not None:
-            gather(rows, ld, 1, &weights[0], n, <const int64_t*>NULL, begin, w)
+            gather(rows, ld, 1, &weights[0], <const int64_t*>NULL, begin, w)
         if classes is not None:
             memset(labels, 0, sizeof(labels))
             memcpy(labels, &classes[begin], rows * sizeof(int32_t))
@@ -387,7 +394,7 @@ def link(int loss, const real[:, ::1] outputs, real[:, ::1] out):
     while begin < n:
         rows = min(n - begin, <Py_ssize_t>TILE)
         ld = padded(rows, <const real*>slab)
-        gather(rows, ld, k, &outputs[0, 0], n * k, <const int64_t*>NULL, begin, slab)
+        gather(rows, ld, k, &outputs[0, 0], <const int64_t*>NULL, begin, slab)
         _losses.link_block(loss, <const real*>slab, slab, k, ld)
         scatter(rows, ld, k, <const real*>slab, <const int64_t*>NULL, begin, &out[0, 0])
         begin += TILE

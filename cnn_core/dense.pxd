@@ -9,7 +9,7 @@ from cnn_core.activations cimport activation_backward, activation_forward
 from cnn_core.blas cimport gemm
 from cnn_core.random cimport dropout_mask
 from cnn_core.tile cimport CNN_VECTORS, dots, lanes, padded, product, row_sums, turn
-from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
+from cnn_core.types cimport DENSE, GROUP, LayerSpec, WorkspaceSpec, real
 
 
 # What a dropout mask depends on, and nothing else; `row` is the slab's first row within the minibatch.
@@ -18,6 +18,11 @@ cdef struct Noise:
     uint64_t seed
     uint64_t step
     int64_t row
+
+
+cdef inline Py_ssize_t chunk_begin(Py_ssize_t rows, Py_ssize_t chunk, Py_ssize_t n_chunks) noexcept nogil:
+    """The first of `rows` rows that belongs to a chunk; chunks are whole groups of rows, as even as that allows."""
+    return min((rows + GROUP - 1) // GROUP * chunk // n_chunks * GROUP, rows)
 
 
 cdef inline bint by_blas(const LayerSpec* layer) noexcept nogil:
@@ -122,20 +127,22 @@ cdef inline void dense_backward(const LayerSpec* layer, const WorkspaceSpec* wor
     cdef const real* weights = parameters + layer.weights
     cdef const real* d = <const real*>delta
     cdef real* dw = gradient + layer.weights
+    cdef real* db = gradient + layer.biases if layer.biases >= 0 else NULL
+    cdef bint blas = by_blas(layer), narrow = n <= 8 and n < lanes(parameters)
     activation_backward(layer.activation, <const real*>(scratch + kept * workspace.capacity), delta, n * ld,
                         <real>layer.alpha)
-    if layer.biases >= 0:
-        row_sums(n, ld, d, ld, gradient + layer.biases, add)
-    if by_blas(layer):
+    if db != NULL and (blas or narrow):
+        row_sums(n, ld, d, ld, db, add)
+    if blas:
         gemm(False, True, m, n, ld, a, ld, d, ld, <real>add, dw, n)
-    elif n < lanes(parameters):
-        dots(m, n, ld, a, ld, d, ld, dw, n, add)
+    elif narrow:
+        dots(m, n, ld, a, ld, d, ld, dw, add)
     else:  # a vector of units at a time: the deltas of a row side by side, in the buffer that is free until `below`
-        turn(n, ld, d, ld, below, turned)
+        turn(n, ld, d, ld, below, turned, db, add)
         product(m, n, ld, a, ld, 1, <const real*>below, turned, dw, n, <const real*>NULL, add)
     if not go_on:
         return
-    if by_blas(layer):
+    if blas:
         gemm(False, False, m, ld, n, weights, n, d, ld, <real>0, below, ld)
     else:
         product(m, ld, n, weights, n, 1, d, ld, below, ld, <const real*>NULL, False)

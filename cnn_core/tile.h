@@ -41,8 +41,16 @@
 #define CNN_WIDE 0
 #define CNN_J 2
 #endif
+/* Sums over the rows that a tile of narrow layers keeps in registers. */
+#if CNN_WIDE
+#define CNN_SUMS 16
+#else
+#define CNN_SUMS 8
+#endif
 /* Depth of the sum that is run at a time: CNN_J vectors of so many rows stay in L1. */
+#ifndef CNN_DEPTH
 #define CNN_DEPTH 128
+#endif
 
 /* Elements 0, L, 1, L + 1, ... of two vectors of L elements after one another, and the rest. */
 #if CNN_VECTORS && (defined(__clang__) || __GNUC__ >= 12)
@@ -58,11 +66,20 @@
 #define CNN_HIGH_8 4, 12, 5, 13, 6, 14, 7, 15
 #define CNN_LOW_16 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define CNN_HIGH_16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+/* Parts of vectors by masks, where there are any. */
+#if CNN_VECTORS && defined(__AVX512F__)
+#include <immintrin.h>
+#define CNN_MASK(n) ((1u << (n)) - 1u)
+#endif
 /* Where a vector is put down element by element; large enough for all. */
 #define CNN_BYTES_MAX 64
 
 #define CNN_T float
 #define CNN_(name) cnn_##name##f
+#if defined(CNN_MASK)
+#define CNN_MASKED_LOAD(p, n) _mm512_maskz_loadu_ps((__mmask16)CNN_MASK(n), p)
+#define CNN_MASKED_STORE(p, n, v) _mm512_mask_storeu_ps(p, (__mmask16)CNN_MASK(n), (__m512)(v))
+#endif
 #if defined(CNN_BYTES) && CNN_BYTES == 64
 #define CNN_LOW CNN_LOW_16
 #define CNN_HIGH CNN_HIGH_16
@@ -78,8 +95,14 @@
 #undef CNN_
 #undef CNN_LOW
 #undef CNN_HIGH
+#undef CNN_MASKED_LOAD
+#undef CNN_MASKED_STORE
 #define CNN_T double
 #define CNN_(name) cnn_##name
+#if defined(CNN_MASK)
+#define CNN_MASKED_LOAD(p, n) _mm512_maskz_loadu_pd((__mmask8)CNN_MASK(n), p)
+#define CNN_MASKED_STORE(p, n, v) _mm512_mask_storeu_pd(p, (__mmask8)CNN_MASK(n), (__m512d)(v))
+#endif
 #if defined(CNN_BYTES) && CNN_BYTES == 64
 #define CNN_LOW CNN_LOW_8
 #define CNN_HIGH CNN_HIGH_8

@@ -11,18 +11,17 @@ cdef extern from "tile.h" nogil:
                       Py_ssize_t, float*, Py_ssize_t, const float*, bint)
     void cnn_product(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, const double*,
                      Py_ssize_t, double*, Py_ssize_t, const double*, bint)
-    void cnn_dotsf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, const float*, Py_ssize_t, float*,
-                   Py_ssize_t, bint)
+    void cnn_dotsf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, const float*, Py_ssize_t, float*, bint)
     void cnn_dots(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, const double*, Py_ssize_t, double*,
-                  Py_ssize_t, bint)
+                  bint)
     void cnn_row_sumsf(Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, float*, bint)
     void cnn_row_sums(Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, double*, bint)
-    void cnn_gatherf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, const int64_t*, Py_ssize_t, float*)
-    void cnn_gather(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, const int64_t*, Py_ssize_t, double*)
+    void cnn_gatherf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, const int64_t*, Py_ssize_t, float*)
+    void cnn_gather(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, const int64_t*, Py_ssize_t, double*)
     void cnn_scatterf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, const int64_t*, Py_ssize_t, float*)
     void cnn_scatter(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, const int64_t*, Py_ssize_t, double*)
-    void cnn_turnf(Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, float*, Py_ssize_t)
-    void cnn_turn(Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, double*, Py_ssize_t)
+    void cnn_turnf(Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, float*, Py_ssize_t, float*, bint)
+    void cnn_turn(Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, double*, Py_ssize_t, double*, bint)
 
 
 cdef inline Py_ssize_t lanes(const real* kind) noexcept nogil:
@@ -47,12 +46,12 @@ cdef inline void product(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t nk, const real
 
 
 cdef inline void dots(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t nk, const real* a, Py_ssize_t lda, const real* b,
-                      Py_ssize_t ldb, real* c, Py_ssize_t ldc, bint add) noexcept nogil:
-    """c (ni, nj) = a b' (+ c), a (ni, nk), b (nj, nk)."""
+                      Py_ssize_t ldb, real* c, bint add) noexcept nogil:
+    """c (ni, nj) = a b' (+ c), a (ni, nk), b (nj, nk), nj <= 8."""
     if real is float:
-        cnn_dotsf(ni, nj, nk, a, lda, b, ldb, c, ldc, add)
+        cnn_dotsf(ni, nj, nk, a, lda, b, ldb, c, add)
     else:
-        cnn_dots(ni, nj, nk, a, lda, b, ldb, c, ldc, add)
+        cnn_dots(ni, nj, nk, a, lda, b, ldb, c, add)
 
 
 cdef inline void row_sums(Py_ssize_t n, Py_ssize_t nk, const real* d, Py_ssize_t ld, real* out,
@@ -64,13 +63,13 @@ cdef inline void row_sums(Py_ssize_t n, Py_ssize_t nk, const real* d, Py_ssize_t
         cnn_row_sums(n, nk, d, ld, out, add)
 
 
-cdef inline void gather(Py_ssize_t rows, Py_ssize_t ld, Py_ssize_t n, const real* x, Py_ssize_t size,
-                        const int64_t* order, Py_ssize_t begin, real* out) noexcept nogil:
-    """Rows of x (any, n), `size` elements, become columns of a slab: out[j ld + r]; 0 beyond the last row."""
+cdef inline void gather(Py_ssize_t rows, Py_ssize_t ld, Py_ssize_t n, const real* x, const int64_t* order,
+                        Py_ssize_t begin, real* out) noexcept nogil:
+    """Rows of x (any, n) become columns of a slab: out[j ld + r]; 0 beyond the last row."""
     if real is float:
-        cnn_gatherf(rows, ld, n, x, size, order, begin, out)
+        cnn_gatherf(rows, ld, n, x, order, begin, out)
     else:
-        cnn_gather(rows, ld, n, x, size, order, begin, out)
+        cnn_gather(rows, ld, n, x, order, begin, out)
 
 
 cdef inline void scatter(Py_ssize_t rows, Py_ssize_t ld, Py_ssize_t n, const real* slab, const int64_t* order,
@@ -83,9 +82,9 @@ cdef inline void scatter(Py_ssize_t rows, Py_ssize_t ld, Py_ssize_t n, const rea
 
 
 cdef inline void turn(Py_ssize_t n, Py_ssize_t nk, const real* d, Py_ssize_t ld, real* out,
-                      Py_ssize_t ldt) noexcept nogil:
-    """out (nk, ldt) = the transpose of d (n, nk)."""
+                      Py_ssize_t ldt, real* sums, bint add) noexcept nogil:
+    """out (nk, ldt) = the transpose of d (n, nk); sums (n,), or NULL, = sums of the rows of d (+ sums)."""
     if real is float:
-        cnn_turnf(n, nk, d, ld, out, ldt)
+        cnn_turnf(n, nk, d, ld, out, ldt, sums, add)
     else:
-        cnn_turn(n, nk, d, ld, out, ldt)
+        cnn_turn(n, nk, d, ld, out, ldt, sums, add)

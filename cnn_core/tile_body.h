@@ -14,20 +14,29 @@ typedef CNN_T CNN_(vector);
 /* Elements of a vector. */
 CNN_INLINE ptrdiff_t CNN_(lanes)(void) { return CNN_L; }
 
+/* The first n elements of a vector, 0 for the others, n <= CNN_L: nothing beyond them is read or written. */
 CNN_INLINE V CNN_(load_part)(const T *p, ptrdiff_t n)
 {
+#if defined(CNN_MASK)
+    return (V)CNN_MASKED_LOAD(p, n);
+#else
     T t[CNN_BYTES_MAX / sizeof(T)] = {0};
     ptrdiff_t i;
     for (i = 0; i < n; i++) t[i] = p[i];
     return LOAD(t);
+#endif
 }
 
 CNN_INLINE void CNN_(store_part)(T *p, V v, ptrdiff_t n)
 {
+#if defined(CNN_MASK)
+    CNN_MASKED_STORE(p, n, v);
+#else
     T t[CNN_BYTES_MAX / sizeof(T)];
     ptrdiff_t i;
     STORE(t, v);
     for (i = 0; i < n; i++) p[i] = t[i];
+#endif
 }
 
 /* I x J vectors of c = start or c (add) or 0, plus a b over nk; the last vector has `part` elements unless that is 0. */
@@ -67,9 +76,14 @@ CNN_INLINE void CNN_(column)(const int I, const int J, ptrdiff_t ni, ptrdiff_t n
     ptrdiff_t i = 0;
 #define ROWS(n) CNN_(tile)(n, J, nk, a + i * ai, ai, ak, b, ldb, c + i * ldc, ldc, start ? start + i : NULL, add, part)
     for (; i + I <= ni; i += I) ROWS(I);
-    if (I > 6) for (; i + 6 <= ni; i += 6) ROWS(6);
-    for (; i + 3 <= ni; i += 3) ROWS(3);
-    for (; i < ni; i++) ROWS(1);
+    if (I > 6 && ni - i >= 6) { ROWS(6); i += 6; }
+    switch (ni - i) {
+        case 1: ROWS(1); break;
+        case 2: ROWS(2); break;
+        case 3: ROWS(3); break;
+        case 4: ROWS(4); break;
+        case 5: ROWS(5); break;
+    }
 #undef ROWS
 }
 
@@ -129,41 +143,50 @@ CNN_INLINE void CNN_(totals)(V *v, const int n, T *out)
 #endif
 }
 
-CNN_INLINE void CNN_(dot_tile)(const int I, const int J, ptrdiff_t nk, const T *a, ptrdiff_t lda, const T *b,
-                               ptrdiff_t ldb, T *c, ptrdiff_t ldc, int add)
+/* I x J sums, which stand side by side in c; `valid` of the I rows of a exist. */
+CNN_INLINE void CNN_(dot_tile)(const int I, const int J, ptrdiff_t nk, const T *a, ptrdiff_t lda, ptrdiff_t valid,
+                               const T *b, ptrdiff_t ldb, T *c, int add)
 {
-    V sum[16], zero = {0};
-    T t[16];
-    ptrdiff_t k;
+    V sum[CNN_SUMS], spare[CNN_SUMS], zero = {0};
+    T t[CNN_SUMS + CNN_BYTES / sizeof(T)];
+    const T *row[CNN_SUMS];
+    ptrdiff_t k, n = (valid < I ? valid : I) * J;
     int i, j;
+    CNN_UNROLL for (i = 0; i < I; i++) row[i] = a + (i < valid ? i : valid - 1) * lda;
     CNN_UNROLL for (i = 0; i < I * J; i++) sum[i] = zero;
     for (k = 0; k < nk; k += CNN_L) {
-        V x[4];
+        V x[8];
         CNN_UNROLL for (j = 0; j < J; j++) x[j] = LOAD(b + j * ldb + k);
         CNN_UNROLL for (i = 0; i < I; i++) {
-            V y = LOAD(a + i * lda + k);
+            V y = LOAD(row[i] + k);
             CNN_UNROLL for (j = 0; j < J; j++) sum[i * J + j] += x[j] * y;
         }
     }
-    CNN_(totals)(sum, I * J, t);
-    CNN_UNROLL for (i = 0; i < I; i++)
-        CNN_UNROLL for (j = 0; j < J; j++) c[i * ldc + j] = add ? c[i * ldc + j] + t[i * J + j] : t[i * J + j];
+    CNN_UNROLL for (i = 0; i < CNN_SUMS; i++) spare[i] = i < I * J ? sum[i] : zero;
+    CNN_(totals)(spare, CNN_SUMS, t);
+    for (k = 0; k < n; k += CNN_L) {
+        V v = LOAD(t + k);
+        if (n - k >= CNN_L) {
+            if (add) v += LOAD(c + k);
+            STORE(c + k, v);
+        } else {
+            if (add) v += CNN_(load_part)(c + k, n - k);
+            CNN_(store_part)(c + k, v, n - k);
+        }
+    }
 }
 
-/* c (ni, nj) = a b' [+ c if add], a (ni, nk), b (nj, nk), nk a multiple of the vector length: for narrow layers. */
+/* c (ni, nj) = a b' [+ c if add], a (ni, nk), b (nj, nk), nj <= 8, nk a multiple of the vector length: narrow layers. */
 CNN_UNUSED void CNN_(dots)(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const T *a, ptrdiff_t lda, const T *b,
-                           ptrdiff_t ldb, T *c, ptrdiff_t ldc, int add)
+                           ptrdiff_t ldb, T *c, int add)
 {
-    ptrdiff_t i, j = 0;
-#define DOTS(I, J) CNN_(dot_tile)(I, J, nk, a + i * lda, lda, b + j * ldb, ldb, c + i * ldc + j, ldc, add)
-#define DOT_ROWS(J) { for (i = 0; i + 4 <= ni; i += 4) DOTS(4, J); for (; i < ni; i++) DOTS(1, J); }
-    for (; j + 4 <= nj; j += 4) DOT_ROWS(4)
-    switch (nj - j) {
-        case 1: DOT_ROWS(1) break;
-        case 2: DOT_ROWS(2) break;
-        case 3: DOT_ROWS(3) break;
-    }
-#undef DOT_ROWS
+    ptrdiff_t i;
+#define DOTS(J) \
+    case J: \
+        for (i = 0; i < ni; i += CNN_SUMS / J) \
+            CNN_(dot_tile)(CNN_SUMS / J, J, nk, a + i * lda, lda, ni - i, b, ldb, c + i * J, add); \
+        break;
+    switch (nj) { DOTS(1) DOTS(2) DOTS(3) DOTS(4) DOTS(5) DOTS(6) DOTS(7) DOTS(8) }
 #undef DOTS
 }
 
@@ -198,37 +221,48 @@ CNN_INLINE void CNN_(transpose)(V *v)
         CNN_UNROLL for (i = 0; i < CNN_L; i++) v[i] = t[i];
     }
 }
+
+/* The sum of the L vectors of a block, in pairs. */
+CNN_INLINE V CNN_(sum_of)(const V *v)
+{
+    V s[CNN_BYTES / sizeof(T)];
+    int half, i;
+    CNN_UNROLL for (i = 0; i < CNN_L; i++) s[i] = v[i];
+    CNN_UNROLL for (half = CNN_L / 2; half > 0; half /= 2)
+        CNN_UNROLL for (i = 0; i < half; i++) s[i] += s[i + half];
+    return s[0];
+}
 #endif
 
-/* out[j * ld + r] = row r of x (any, n), in the order given or from `begin` on, for r < rows; 0 for rows <= r < ld.
- *
- * `size` is the number of elements of x: what lies beyond is never read.
- */
-CNN_UNUSED void CNN_(gather)(ptrdiff_t rows, ptrdiff_t ld, ptrdiff_t n, const T *x, ptrdiff_t size,
-                             const int64_t *order, ptrdiff_t begin, T *out)
+/* out[j * ld + r] = row r of x (any, n), in the order given or from `begin` on, for r < rows; 0 for rows <= r < ld. */
+CNN_UNUSED void CNN_(gather)(ptrdiff_t rows, ptrdiff_t ld, ptrdiff_t n, const T *x, const int64_t *order,
+                             ptrdiff_t begin, T *out)
 {
     ptrdiff_t r, j, l;
     for (r = 0; r < ld; r += CNN_L) {
         const T *row[CNN_BYTES_MAX / sizeof(T)];
         ptrdiff_t here = rows - r < CNN_L ? rows - r : CNN_L;
-        for (l = 0; l < here; l++) row[l] = x + (order ? order[begin + r + l] : begin + r + l) * n;
+        for (l = 0; l < CNN_L; l++) {
+            ptrdiff_t at = begin + (r + l < rows ? r + l : rows - 1);
+            row[l] = x + (order ? order[at] : at) * n;
+        }
         j = 0;
 #if CNN_SHUFFLES
         for (; n >= 3 && j < n; j += CNN_L) {
-            V v[CNN_BYTES / sizeof(T)], zero = {0};
+            V v[CNN_BYTES / sizeof(T)];
             ptrdiff_t width = n - j < CNN_L ? n - j : CNN_L;
-            for (l = 0; l < CNN_L; l++) {
-                if (l >= here) v[l] = zero;
-                else if (row[l] + j + CNN_L <= x + size) v[l] = LOAD(row[l] + j);
-                else v[l] = CNN_(load_part)(row[l] + j, width);
-            }
+            if (width == CNN_L && here == CNN_L) CNN_UNROLL for (l = 0; l < CNN_L; l++) v[l] = LOAD(row[l] + j);
+            else CNN_UNROLL for (l = 0; l < CNN_L; l++) v[l] = CNN_(load_part)(row[l] + j, l < here ? width : 0);
             CNN_(transpose)(v);
             if (width == CNN_L) CNN_UNROLL for (l = 0; l < CNN_L; l++) STORE(out + (j + l) * ld + r, v[l]);
-            else for (l = 0; l < width; l++) STORE(out + (j + l) * ld + r, v[l]);
+            else CNN_UNROLL for (l = 0; l < CNN_L; l++) if (l < width) STORE(out + (j + l) * ld + r, v[l]);
         }
 #endif
-        for (; j < n; j++)
-            for (l = 0; l < CNN_L; l++) out[j * ld + r + l] = l < here ? row[l][j] : 0;
+        for (; j < n; j++) {
+            /* Two loops: GCC 12 makes wrong vector code of one with a choice inside. */
+            for (l = 0; l < here; l++) out[j * ld + r + l] = row[l][j];
+            for (; l < CNN_L; l++) out[j * ld + r + l] = 0;
+        }
     }
 }
 
@@ -257,11 +291,20 @@ CNN_UNUSED void CNN_(scatter)(ptrdiff_t rows, ptrdiff_t ld, ptrdiff_t n, const T
     }
 }
 
-/* out (nk, ldt) = the transpose of d (n, nk), nk a multiple of the vector length; columns n .. ldt - 1 become 0. */
-CNN_UNUSED void CNN_(turn)(ptrdiff_t n, ptrdiff_t nk, const T *d, ptrdiff_t ld, T *out, ptrdiff_t ldt)
+/* out (nk, ldt) = the transpose of d (n, nk), nk a multiple of the vector length; columns n .. ldt - 1 become 0.
+ *
+ * sums (n,), unless NULL, = the sums of the rows of d [+ sums if add], for next to nothing on the way.
+ */
+CNN_UNUSED void CNN_(turn)(ptrdiff_t n, ptrdiff_t nk, const T *d, ptrdiff_t ld, T *out, ptrdiff_t ldt, T *sums, int add)
 {
     ptrdiff_t k, j, l;
-    for (j = 0; j < ldt; j += CNN_L)
+#if !CNN_SHUFFLES
+    if (sums) CNN_(row_sums)(n, nk, d, ld, sums, add);
+#endif
+    for (j = 0; j < ldt; j += CNN_L) {
+#if CNN_SHUFFLES
+        V sum = {0};
+#endif
         for (k = 0; k < nk; k += CNN_L) {
 #if CNN_SHUFFLES
             V v[CNN_BYTES / sizeof(T)], zero = {0};
@@ -269,12 +312,21 @@ CNN_UNUSED void CNN_(turn)(ptrdiff_t n, ptrdiff_t nk, const T *d, ptrdiff_t ld, 
             else for (l = 0; l < CNN_L; l++) v[l] = j + l < n ? LOAD(d + (j + l) * ld + k) : zero;
             CNN_(transpose)(v);
             CNN_UNROLL for (l = 0; l < CNN_L; l++) STORE(out + (k + l) * ldt + j, v[l]);
+            sum += CNN_(sum_of)(v);
 #else
             ptrdiff_t i;
             for (i = 0; i < CNN_L; i++)
                 for (l = 0; l < CNN_L; l++) out[(k + i) * ldt + j + l] = j + l < n ? d[(j + l) * ld + k + i] : 0;
 #endif
         }
+#if CNN_SHUFFLES
+        if (sums && j < n) {
+            ptrdiff_t width = n - j < CNN_L ? n - j : CNN_L;
+            if (add) sum += CNN_(load_part)(sums + j, width);
+            CNN_(store_part)(sums + j, sum, width);
+        }
+#endif
+    }
 }
 
 #undef V

@@ -7,6 +7,11 @@ ctypedef fused real:
     double
 
 
+# Rows are shared out in groups of so many, whole vectors on every machine.
+cdef enum:
+    GROUP = 16
+
+
 cpdef enum LayerKind:
     DENSE
     DROPOUT

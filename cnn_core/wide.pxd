@@ -15,6 +15,7 @@ from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
 cdef enum:
     PANEL = 64      # units that are computed together
     DEPTH = 128     # weights of a panel that are copied side by side at a time: 32 kB in float32
+    PAGE = 4096     # bytes after which addresses fall on the same lines of an L1 cache
 
 
 # The slabs of a minibatch, and the deltas by rows: panel p of units has (rows, PANEL) at turned + p * rows * PANEL.
@@ -47,9 +48,10 @@ cdef inline void wide_forward(const LayerSpec* layers, int n_layers, int i, cons
     cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs, capacity = workspace.capacity
     cdef Py_ssize_t panels = (n + PANEL - 1) // PANEL, items = panels * slabs.n
     cdef Py_ssize_t item = items * thread // n_threads, last = items * (thread + 1) // n_threads
-    cdef Py_ssize_t u, units, s, end, k, depth, j, ld
+    cdef Py_ssize_t u, units, s, end, k, depth, j, ld, stride
     cdef int64_t z_column = layer.output if layer.saved < 0 else layer.saved
     cdef const real* biases
+    cdef const real* weights
     cdef real* z
     cdef real* own
     cdef real packed[DEPTH * PANEL]
@@ -60,14 +62,17 @@ cdef inline void wide_forward(const LayerSpec* layers, int n_layers, int i, cons
         k = 0
         while k < m:
             depth = min(m - k, <Py_ssize_t>DEPTH)
-            # Rows of a wide W lie on the same few lines of the cache; side by side they do not.
-            for j in range(depth):
-                memcpy(packed + j * PANEL, parameters + layer.weights + (k + j) * n + u, units * sizeof(real))
+            weights, stride = parameters + layer.weights + k * n + u, n
+            if n * <Py_ssize_t>sizeof(real) % PAGE == 0:
+                # Rows of such a W lie on the same few lines of the cache; side by side they do not.
+                for j in range(depth):
+                    memcpy(packed + j * PANEL, weights + j * n, units * sizeof(real))
+                weights, stride = <const real*>packed, PANEL
             biases = parameters + layer.biases + u if layer.biases >= 0 and k == 0 else NULL
             for s in range(item % slabs.n, end):
                 ld = padded(rows_of(slabs, s), parameters)
                 own = scratch + s * slabs.stride
-                product(units, ld, depth, <const real*>packed, 1, PANEL,
+                product(units, ld, depth, weights, 1, stride,
                         layer_input(layers, i, workspace, <const real*>own, noise.training) + k * ld, ld,
                         own + z_column * capacity + u * ld, ld, biases, k > 0)
             k += depth
@@ -104,7 +109,8 @@ cdef inline void wide_delta(const LayerSpec* layers, int i, const WorkspaceSpec*
 cdef inline void turn_panel(const Slabs* slabs, Py_ssize_t s, Py_ssize_t u, Py_ssize_t units, Py_ssize_t ld,
                             const real* delta, real* turned) noexcept nogil:
     """A panel's deltas of one slab, by rows."""
-    turn(units, ld, delta + u * ld, ld, turned + (u // PANEL * slabs.turned_rows + s * slabs.capacity) * PANEL, PANEL)
+    turn(units, ld, delta + u * ld, ld, turned + (u // PANEL * slabs.turned_rows + s * slabs.capacity) * PANEL, PANEL,
+         <real*>NULL, False)
 
 
 cdef inline void wide_weights(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const Slabs* slabs,

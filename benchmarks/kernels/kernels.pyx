@@ -7,8 +7,11 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from cnn_core cimport activations, blas, losses, optimizers, random, tile
-from cnn_core.step cimport Barrier, Job, count_blocks, run
+from cnn_core.job cimport Job
+from cnn_core.step cimport run
+from cnn_core.team cimport Barrier
 from cnn_core.types cimport LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
+from cnn_core.update cimport count_blocks
 
 cdef extern from "timing.h":
     double bench_now() noexcept nogil
@@ -84,7 +87,7 @@ def layer_product(int kind, bint by_blas, real[:, ::1] w, real[:, ::1] a, real[:
             elif kind == FORWARD:
                 tile.product(n, ld, m, ww, 1, n, aa, ld, &d[0, 0], ld, <const real*>NULL, False)
             elif kind == WEIGHTS and n < tile.lanes(ww):
-                tile.dots(m, n, ld, aa, ld, dd, ld, &w[0, 0], n, False)
+                tile.dots(m, n, ld, aa, ld, dd, ld, &w[0, 0], False)
             elif kind == WEIGHTS:
                 tile.turn(n, ld, dd, ld, &spare[0], turned)
                 tile.product(m, n, ld, aa, ld, 1, <const real*>&spare[0], turned, &w[0, 0], n, <const real*>NULL, False)

@@ -1,0 +1,59 @@
+"""What one call of the training loop is about: data, buffers and findings, shared by the team."""
+from libc.stdint cimport int32_t, int64_t, uint64_t
+
+from cnn_core.team cimport Barrier
+from cnn_core.types cimport LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec
+
+cdef enum Status:
+    DONE
+    LOSS_NOT_FINITE
+    GRADIENT_NOT_FINITE
+    UPDATE_NOT_FINITE
+    STOPPED
+
+
+# Everything the team shares. Pointers to scalars of the network's type are void*, for a struct can't be generic;
+# each function that takes them out is, and casts them back.
+cdef struct Job:
+    const LayerSpec* layers
+    int n_layers
+    const WorkspaceSpec* workspace
+    const SegmentSpec* segments
+    int n_segments
+    const LossSpec* loss
+    const OptimizerSpec* optimizer      # NULL: only the gradient is wanted
+    int64_t size                        # elements of the parameter arena
+    int64_t scratch_stride              # elements between the workspaces of two threads
+    int64_t slots_stride                # elements between two slots of the optimizer's state
+    bint wide                           # units are shared out among the threads (wide.pxd), else rows
+    Py_ssize_t n_chunks                 # parts of a minibatch: chunks with a gradient of their own, or slabs
+    Py_ssize_t turned_size              # wide: elements of the deltas by rows
+    Py_ssize_t n_rows                   # of the data
+    Py_ssize_t batch_size
+    Py_ssize_t first                    # minibatches first .. last - 1 are run
+    Py_ssize_t last
+    int64_t step                        # steps done before
+    uint64_t seed
+    bint training
+    const void* X
+    const void* targets
+    const int32_t* classes
+    const void* weights
+    const int64_t* order
+    void* gradients
+    void* state
+    void* outputs
+    double* scalars
+    const double* rates
+    double* report
+    double* chunk_loss                  # (n_chunks,)
+    double* block_norm                  # (n_blocks,): sum of squares of the gradient
+    double* block_penalty               # (n_blocks,)
+    int* block_bad                      # (n_blocks,): `Finding`, 0 if all is finite
+    Py_ssize_t n_blocks
+    const volatile int32_t* stop        # NULL, or set from outside: the minibatch at work is given up
+    bint stopping                       # what the team has seen of it
+    int stop_phase                      # wide: when thread 0 saw it
+    Py_ssize_t steps_done
+    int status
+    Barrier* barrier

@@ -1,0 +1,166 @@
+"""From the gradient to the new parameters, block by block of the arena: sums of parts, penalties, clipping, optimizer.
+
+Sums over parameters go by blocks of fixed size, in float64, so that no bit depends on who adds what.
+"""
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
+
+from cnn_core.job cimport Job
+from cnn_core.optimizers cimport OptimizerStep, optimizer_update
+from cnn_core.types cimport SegmentSpec, real
+from cnn_core.vecmath cimport loop
+
+# Elements of the arena that one thread sums and updates at a time: a few buffers of this size stay in L1.
+cdef enum:
+    BLOCK = 1024
+
+# What `sweep` does with each block of parameters.
+cdef enum Pass:
+    REDUCE
+    UPDATE
+    BOTH
+    UNDO
+
+
+# What was found in a block, or in several by `|`.
+cdef enum Finding:
+    BAD_GRADIENT = 1
+    BAD_UPDATE = 2
+
+
+cdef inline Py_ssize_t count_blocks(const SegmentSpec* segments, int n_segments) noexcept nogil:
+    cdef Py_ssize_t blocks = 0
+    for i in range(n_segments):
+        blocks += (segments[i].end - segments[i].begin + BLOCK - 1) // BLOCK
+    return blocks
+
+
+cdef inline loop add_1(real* g, const real* a, Py_ssize_t n) noexcept nogil:
+    for i in range(n):
+        g[i] += a[i]
+
+
+cdef inline loop add_3(real* g, const real* a, const real* b, const real* c, Py_ssize_t n) noexcept nogil:
+    for i in range(n):
+        g[i] = ((g[i] + a[i]) + b[i]) + c[i]
+
+
+cdef inline void add_partials(real* g, int64_t stride, Py_ssize_t n_parts, Py_ssize_t n) noexcept nogil:
+    """g (n,) += the same range of the other parts, in their order."""
+    cdef Py_ssize_t part = 1
+    while part + 3 <= n_parts:
+        add_3(g, <const real*>(g + part * stride), <const real*>(g + (part + 1) * stride),
+              <const real*>(g + (part + 2) * stride), n)
+        part += 3
+    while part < n_parts:
+        add_1(g, <const real*>(g + part * stride), n)
+        part += 1
+
+
+cdef inline int not_finite(const real* a, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef int bad = 0
+    for i in range(n):
+        bad |= a[i] - a[i] != 0  # inf - inf and nan - nan are nan
+    return bad
+
+
+cdef inline double sum_of_squares(const real* a, Py_ssize_t n) noexcept nogil:
+    """In float64, by eight fixed accumulators: a plain sum can't be vectorised without changing its order."""
+    cdef double part[8]
+    cdef double total = 0
+    cdef Py_ssize_t i, j
+    for j in range(8):
+        part[j] = 0
+    for i in range(0, n - 7, 8):
+        for j in range(8):
+            part[j] += <double>a[i + j] * <double>a[i + j]
+    for i in range(n - n % 8, n):
+        part[i % 8] += <double>a[i] * <double>a[i]
+    for j in range(8):
+        total += part[j]
+    return total
+
+
+cdef inline double penalty_block(const SegmentSpec* segment, const real* theta, real* g, Py_ssize_t n) noexcept nogil:
+    """Adds the gradient of l1 sum |w| + l2 sum w^2 to g and returns the penalty."""
+    cdef real l1 = <real>segment.l1, l2 = <real>(2 * segment.l2)
+    cdef double absolute = 0
+    cdef Py_ssize_t i
+    if segment.l1 == 0 and segment.l2 == 0:
+        return 0
+    for i in range(n):
+        absolute += -theta[i] if theta[i] < 0 else theta[i]
+        g[i] += l2 * theta[i] + (l1 if theta[i] > 0 else (-l1 if theta[i] < 0 else 0))
+    return segment.l1 * absolute + segment.l2 * sum_of_squares(theta, n)
+
+
+cdef inline void reduce_block(const Job* job, const real* parameters, const SegmentSpec* segment, int64_t begin,
+                              Py_ssize_t n, Py_ssize_t block) noexcept nogil:
+    """Adds the chunks' gradients, the penalty's and the clipping by value; notes norm, penalty and finiteness."""
+    cdef real* g = <real*>job.gradients + begin
+    cdef real bound
+    cdef Py_ssize_t i
+    if not job.wide:
+        add_partials(g, job.size, job.n_chunks, n)
+    job.block_penalty[block] = penalty_block(segment, parameters + begin, g, n)
+    job.block_bad[block] = BAD_GRADIENT if not_finite(<const real*>g, n) else 0
+    if job.optimizer != NULL and job.optimizer.clip_value > 0:
+        bound = <real>job.optimizer.clip_value
+        for i in range(n):
+            g[i] = bound if g[i] > bound else (-bound if g[i] < -bound else g[i])
+    if job.optimizer != NULL and job.optimizer.clip_norm > 0:
+        job.block_norm[block] = sum_of_squares(<const real*>g, n)
+
+
+cdef inline void update_block(const Job* job, real* parameters, const OptimizerStep* scalars,
+                              const SegmentSpec* segment, int64_t begin, Py_ssize_t n, Py_ssize_t block,
+                              double shrink) noexcept nogil:
+    """Clipping by norm, then the optimizer; the parameters from before take the gradient's place, for `UNDO`."""
+    cdef real* theta = parameters + begin
+    cdef real* g = <real*>job.gradients + begin
+    cdef real before[BLOCK]
+    cdef Py_ssize_t i
+    if shrink < 1:
+        for i in range(n):
+            g[i] *= <real>shrink
+    memcpy(before, theta, n * sizeof(real))
+    optimizer_update(job.optimizer, scalars, segment.rate, segment.decay, theta, <const real*>g,
+                     <real*>job.state + begin, job.slots_stride, n)
+    if not_finite(<const real*>theta, n):
+        job.block_bad[block] |= BAD_UPDATE
+    memcpy(g, before, n * sizeof(real))
+
+
+cdef inline void sweep(const Job* job, real* parameters, const OptimizerStep* scalars, double shrink, Pass what,
+                       int thread, int n_threads) noexcept nogil:
+    """One pass over this thread's share of the blocks of all segments."""
+    cdef Py_ssize_t block = 0, lo = job.n_blocks * thread // n_threads, hi = job.n_blocks * (thread + 1) // n_threads
+    cdef int64_t begin, n
+    for i in range(job.n_segments):
+        begin = job.segments[i].begin
+        while begin < job.segments[i].end:
+            n = min(job.segments[i].end - begin, <int64_t>BLOCK)
+            if lo <= block < hi:
+                if what == REDUCE or what == BOTH:
+                    reduce_block(job, <const real*>parameters, &job.segments[i], begin, n, block)
+                if what == UPDATE or what == BOTH:
+                    update_block(job, parameters, scalars, &job.segments[i], begin, n, block, shrink)
+                elif what == UNDO:
+                    memcpy(parameters + begin, <const real*>job.gradients + begin, n * sizeof(real))
+            block += 1
+            begin += n
+
+
+cdef inline double total(const double* parts, Py_ssize_t n) noexcept nogil:
+    cdef double s = 0
+    for i in range(n):
+        s += parts[i]
+    return s
+
+
+cdef inline int findings(const Job* job) noexcept nogil:
+    cdef int found = 0
+    for i in range(job.n_blocks):
+        found |= job.block_bad[i]
+    return found
