@@ -422,3 +422,10 @@ def dropout_mask(uint64_t seed, uint64_t step, uint32_t stream, uint64_t first, 
     """out = zeros and 1 / (1 - rate), a function of (seed, step, stream, first + i) alone."""
     if out.shape[0]:
         _random.dropout_mask(seed, step, stream, first, rate, &out[0], out.shape[0])
+
+
+def permutation(uint64_t seed, uint64_t epoch, int64_t[::1] out):
+    """out (n,) = a random order of 0 .. n - 1, a function of (seed, epoch) alone."""
+    if out.shape[0]:
+        with nogil:
+            _random.permutation(seed, epoch, &out[0], out.shape[0])

@@ -2,7 +2,7 @@
 
 Salmon, Moraes, Dror & Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3".
 """
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from cnn_core.types cimport real
 from cnn_core.vecmath cimport loop
@@ -55,8 +55,8 @@ cdef inline void dropout_mask(uint64_t seed, uint64_t step, uint32_t stream, uin
     """
     cdef uint32_t threshold = <uint32_t>(rate * 4294967296.0)
     cdef real keep = <real>(1 / (1 - rate))
-    cdef uint32_t words[64]
-    cdef real edge[64]
+    cdef uint32_t words[4 * LANES]
+    cdef real edge[4 * LANES]
     cdef uint64_t block = first // 4
     cdef Py_ssize_t j = -<Py_ssize_t>(first % 4), i  # where the block's first element belongs; negative at the start
     while j < n:
@@ -69,3 +69,31 @@ cdef inline void dropout_mask(uint64_t seed, uint64_t step, uint32_t stream, uin
                 mask[j + i] = edge[i]
         block += LANES
         j += 4 * LANES
+
+
+cdef inline loop uniforms(const uint32_t* words, double* u) noexcept nogil:
+    """2 LANES numbers in [0, 1) of 53 bits from 4 LANES words: number i from words i and i + 2 LANES."""
+    cdef int i
+    for i in range(2 * LANES):
+        u[i] = ((words[i] >> 5) * 67108864.0 + (words[i + 2 * LANES] >> 6)) * (1.0 / 9007199254740992.0)
+
+
+cdef inline void permutation(uint64_t seed, uint64_t epoch, int64_t* out, int64_t n) noexcept nogil:
+    """A random order of 0 .. n - 1, from (seed, epoch) alone (Fisher & Yates 1938).
+
+    Its stream is none that a layer has.
+    """
+    cdef uint32_t words[4 * LANES]
+    cdef double u[2 * LANES]
+    cdef uint64_t block = 0
+    cdef int64_t i, j, k, left = n - 1
+    for i in range(n):
+        out[i] = i
+    while left > 0:
+        philox(block, 0xFFFFFFFFu, epoch, seed, words)
+        uniforms(words, u)
+        for k in range(min(<int64_t>(2 * LANES), left)):
+            j = <int64_t>(u[k] * (left + 1))
+            out[left], out[j] = out[j], out[left]
+            left -= 1
+        block += LANES

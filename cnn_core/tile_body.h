@@ -239,6 +239,12 @@ CNN_UNUSED void CNN_(gather)(ptrdiff_t rows, ptrdiff_t ld, ptrdiff_t n, const T 
                              ptrdiff_t begin, T *out)
 {
     ptrdiff_t r, j, l;
+    if (n == 1) { /* targets and weights, mostly */
+        if (order) for (r = 0; r < rows; r++) out[r] = x[order[begin + r]];
+        else memcpy(out, x + begin, rows * sizeof(T));
+        for (r = rows; r < ld; r++) out[r] = 0;
+        return;
+    }
     for (r = 0; r < ld; r += CNN_L) {
         const T *row[CNN_BYTES_MAX / sizeof(T)];
         ptrdiff_t here = rows - r < CNN_L ? rows - r : CNN_L;

@@ -111,3 +111,33 @@ def test_share_of_zeros_and_scale(rate, dtype, engine):
     zeros = (drawn == 0) - rate  # neighbours, within a counter and across, know nothing of each other
     for lag in (1, 2, 4, 64):
         assert abs(np.mean(zeros[lag:] * zeros[:-lag])) < 5 * rate * (1 - rate) / np.sqrt(n - lag)
+
+
+def order(engine, seed, epoch, n) -> np.ndarray:
+    out = np.full(n, -1, np.int64)
+    engine.permutation(seed, epoch, out)
+    return out
+
+
+@engines
+@given(WORD64, WORD64, st.integers(0, 150))
+@settings(max_examples=40, deadline=None)
+def test_the_order_of_rows_is_fisher_and_yates_on_philox(engine, seed, epoch, n):
+    expected = list(range(n))
+    for left in range(n - 1, 0, -1):
+        block, i = divmod(n - 1 - left, 32)  # 16 counters give 64 words: number i from words i and i + 32
+        key, counter = (seed % 2**32, seed >> 32), (ONES, epoch % 2**32, epoch >> 32)
+        word = [reference.philox((16 * block + j % 16, *counter), key)[j // 16] for j in (i, i + 32)]
+        j = int(((word[0] >> 5) * 2**26 + (word[1] >> 6)) / 2**53 * (left + 1))
+        expected[left], expected[j] = expected[j], expected[left]
+    assert order(engine, seed, epoch, n).tolist() == expected
+
+
+def test_every_order_is_as_likely():
+    """Chi squared over the 24 orders of four rows; and each row is as often first."""
+    seen: dict[bytes, int] = {}
+    for epoch in range(6000):
+        found = order(cnn_core.engine, 7, epoch, 4).tobytes()
+        seen[found] = seen.get(found, 0) + 1
+    assert len(seen) == 24
+    assert sum((count - 250) ** 2 / 250 for count in seen.values()) < 49.7  # 23 degrees of freedom, 0.1 %

@@ -173,6 +173,7 @@ class _Loop:
         self.outputs: Array = np.zeros((len(train), net.n_outputs), net.dtype) if keep_outputs else np.empty((0, 0))
         self.keep_outputs = keep_outputs
         self.report = np.zeros((self.steps, 3))
+        self.order = np.empty(len(train) if shuffle else 0, np.int64)
         self.rates = np.zeros(1)
         self.step_seconds = 6.0 * plan.size * batch / _CAUTIOUS_FLOPS + _CAUTIOUS_STEP
         self.per_call = max(1, int(_PIECE_SECONDS / self.step_seconds))
@@ -181,7 +182,8 @@ class _Loop:
         """All minibatches once; returns the mean loss with penalties."""
         net, order = self.net, None
         if self.shuffle:
-            order = np.random.default_rng((net.seed, 1, epoch)).permutation(len(self.train))
+            order = self.order
+            cnn_core.engine.permutation(net.seed, epoch, order)
         self.rates = self.schedule.rates(net.step, self.steps, self.steps, self.total) * net.rate_factor
         begin = 0
         while begin < self.steps:
@@ -200,7 +202,8 @@ class _Loop:
             for hook in hooks:
                 hook.on_progress(net, epoch, rows)
             begin = end
-        return float(self.report[:, 0].sum() / self.report[:, 1].sum() + self.report[:, 2].mean())
+        loss, weight, penalty = self.report.sum(axis=0).tolist()
+        return loss / weight + penalty / self.steps
 
     def _steps(self, begin: int, end: int, order: Array | None) -> int:
         # One step that is long by itself must be given up in its middle for a Ctrl-C to be prompt.
