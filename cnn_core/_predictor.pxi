@@ -89,8 +89,9 @@ cdef class Predictor:
 
     cdef bint run_few(self, const real* x, int64_t rows, real* out) except -1:
         """Whether x is finite; nothing is written unless it is."""
+        cdef const LayerSpec* layers = &self.layers[0]
         cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
-        cdef size_t size = few_scratch(&self.layers[0], self.n_layers, rows, parameters) * sizeof(real)
+        cdef size_t size = few_scratch(layers, self.n_layers, rows, parameters) * sizeof(real)
         cdef char stack[STACK]
         cdef void* scratch = stack
         if not_finite(x, rows * self.n_inputs):
@@ -100,10 +101,10 @@ cdef class Predictor:
             if scratch == NULL:
                 raise MemoryError(f"no memory for {size} bytes")
         if rows * self.weights < LET_OTHERS_RUN:
-            predict_few(&self.layers[0], self.n_layers, parameters, x, rows, self.loss, <real*>scratch, out)
+            predict_few(layers, self.n_layers, parameters, x, rows, self.loss, <real*>scratch, out)
         else:
             with nogil:
-                predict_few(&self.layers[0], self.n_layers, parameters, x, rows, self.loss, <real*>scratch, out)
+                predict_few(layers, self.n_layers, parameters, x, rows, self.loss, <real*>scratch, out)
         if size > STACK:
             free(scratch)
         return True
@@ -121,7 +122,9 @@ cdef class Predictor:
                              <double*>cnp.PyArray_DATA(out), n_threads)
 
     cdef bint run_many(self, const real* x, Py_ssize_t n, int loss, real* out, int n_threads) except -1:
+        cdef const LayerSpec* layers = &self.layers[0]
         cdef const WorkspaceSpec* workspace = &self.workspace[0]
+        cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
         cdef size_t size = n_threads * workspace.columns * workspace.capacity * sizeof(real)
         cdef char* memory = <char*>malloc(size + LINE)
         cdef real* scratch
@@ -130,7 +133,6 @@ cdef class Predictor:
             raise MemoryError(f"no memory for {size} bytes")
         scratch = <real*>(memory + (LINE - <size_t>memory % LINE))
         with nogil:
-            finite = predict_team(&self.layers[0], self.n_layers, workspace,
-                                  <const real*>cnp.PyArray_DATA(self.parameters), x, n, loss, scratch, out, n_threads)
+            finite = predict_team(layers, self.n_layers, workspace, parameters, x, n, loss, scratch, out, n_threads)
         free(memory)
         return finite
