@@ -6,7 +6,7 @@
 VENV = .venv
 CHECKED = .venv-checked
 PIP = python -m pip --disable-pip-version-check -qq
-SOURCES = $(wildcard cnn_core/*.py cnn_core/*.pyx cnn_core/*.pxd cnn_core/*.h python/cnn/*.py) setup.py pyproject.toml
+SOURCES = $(wildcard cnn_core/*.py cnn_core/*.pyx cnn_core/*.pxd cnn_core/*.pxi cnn_core/*.h python/cnn/*.py) setup.py pyproject.toml
 # In the environment itself: a fresh Cython for each build would look newer than all it has made, and make it anew.
 BUILD_TOOLS = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
 # Tests import what is installed, never the checkout.

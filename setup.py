@@ -10,6 +10,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -81,7 +82,11 @@ class BuildCore(build_ext):
 
 # The engine is inlined from every .pxd and .h, and the builds for other instruction sets include its source.
 inlined = sorted(str(path) for kind in ("*.pxd", "*.h") for path in Path("cnn_core").glob(kind))
-settings = {"depends": [*inlined, "cnn_core/_engine.pyx"], "include_dirs": ["cnn_core"]}
+settings = {
+    "depends": [*inlined, "cnn_core/_engine.pyx", "cnn_core/_predictor.pxi"],
+    "include_dirs": ["cnn_core", np.get_include()],
+    "define_macros": [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+}
 names = MODULES + [f"_engine_{level}" for level in UNIX_LEVELS if X86_64]
 extensions = [Extension(f"cnn_core.{name}", [f"cnn_core/{name}.pyx"], **settings) for name in names]
 setup(ext_modules=extensions, cmdclass={"build_ext": BuildCore}, options={"build": {"build_base": BUILD}})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from pathlib import Path
 from types import ModuleType
 
 from cnn_core.activations import Activation
@@ -29,6 +30,7 @@ __all__ = [
     "Optimizer",
     "engine",
     "engines",
+    "get_include",
     "isa",
     "layer_dtype",
     "loss_dtype",
@@ -50,6 +52,11 @@ def _load(name: str) -> ModuleType | None:
 def _supported() -> list[str]:
     """The instruction sets of this CPU, best last."""
     return list(_MODULES)[: 1 + max(0, cpu_level() - 2)]
+
+
+def get_include() -> str:
+    """The folder of the C headers, for packages that `cimport cnn_core`."""
+    return str(Path(__file__).parent)
 
 
 def engines() -> dict[str, ModuleType]:

@@ -12,6 +12,7 @@ from cnn_core cimport activations as _activations, losses as _losses, optimizers
 from cnn_core.blas cimport gemm as _blas_gemm
 from cnn_core.dense cimport Noise, chunk_begin, slab_backward, slab_forward
 from cnn_core.job cimport Job
+from cnn_core.predict cimport predict_tiles
 from cnn_core.step cimport run
 from cnn_core.team cimport Barrier, team_size
 from cnn_core.tile cimport CNN_VECTORS, gather, padded, scatter
@@ -33,6 +34,9 @@ cdef extern from *:
     int omp_get_max_threads() nogil
 
 openmp = bool(CNN_HAS_OPENMP)
+uses_blas = not CNN_VECTORS  # elsewhere the products are our own
+
+include "_predictor.pxi"
 
 
 def max_threads():
@@ -127,6 +131,11 @@ cdef Job describe(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspac
     return job
 
 
+def sums_of_a_step(const SegmentSpec[::1] segments, Py_ssize_t n_chunks):
+    """How many float64 numbers the C API's `train_step` needs for its sums."""
+    return n_chunks + 3 * count_blocks(&segments[0], <int>segments.shape[0])
+
+
 def train_steps(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, bint wide, Py_ssize_t n_chunks,
                 const SegmentSpec[::1] segments, const LossSpec[::1] loss, const OptimizerSpec[::1] optimizer,
                 real[::1] parameters, real[::1] gradients, real[::1] state, double[::1] scalars, real[::1] scratch,
@@ -182,44 +191,21 @@ def loss_and_gradient(const LayerSpec[::1] layers, const WorkspaceSpec[::1] work
     return (report[0] / report[1] if report[1] > 0 else 0.0), report[2]
 
 
-cdef void predict_tiles(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace, const real* parameters,
-                        const real* x, real* scratch, real* out, Py_ssize_t n, int loss, int thread,
-                        int n_threads) noexcept nogil:
-    """This thread's share of the tiles; tiles are cut by sizes alone, so no bit depends on the share."""
-    cdef Py_ssize_t capacity = workspace.capacity, tiles = (n + capacity - 1) // capacity, tile, rows, ld
-    cdef Py_ssize_t n_in = layers[0].n_inputs, n_out = layers[n_layers - 1].n_units
-    cdef const real* output
-    cdef Noise noise
-    noise.training, noise.seed, noise.step, noise.row = False, 0, 0, 0
-    for tile in range(tiles * thread // n_threads, tiles * (thread + 1) // n_threads):
-        rows = min(n - tile * capacity, capacity)
-        ld = padded(rows, parameters)
-        gather(rows, ld, n_in, x, <const int64_t*>NULL, tile * capacity, scratch + workspace.input * capacity)
-        output = slab_forward(layers, n_layers, workspace, parameters, scratch, rows, noise)
-        if loss >= 0:
-            _losses.link_block(loss, output, scratch + workspace.delta * capacity, n_out, ld)
-            output = <const real*>(scratch + workspace.delta * capacity)
-        scatter(rows, ld, n_out, output, <const int64_t*>NULL, tile * capacity, out)
-
-
-cdef void predict_team(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace, const real* parameters,
-                       const real* x, real* scratch, real* out, Py_ssize_t n, int loss, int n_threads) noexcept nogil:
+cdef bint predict_team(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace, const real* parameters,
+                       const real* x, Py_ssize_t n, int loss, real* scratch, real* out, int n_threads) noexcept nogil:
     cdef int64_t stride = workspace.columns * workspace.capacity
+    cdef int bad = 0
     if n_threads == 1:
-        predict_tiles(layers, n_layers, workspace, parameters, x, scratch, out, n, loss, 0, 1)
-    else:
-        with parallel(num_threads=n_threads):
-            predict_tiles(layers, n_layers, workspace, parameters, x, scratch + stride * threadid(), out, n, loss,
-                          threadid(), team_size())
+        return predict_tiles(layers, n_layers, workspace, parameters, x, n, loss, scratch, out, 0, 1)
+    with parallel(num_threads=n_threads):
+        note_unless(predict_tiles(layers, n_layers, workspace, parameters, x, n, loss, scratch + stride * threadid(),
+                                  out, threadid(), team_size()), &bad)
+    return not bad
 
 
-def predict(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, const real[::1] parameters,
-            real[::1] scratch, const real[:, ::1] X, real[:, ::1] out, int loss, int n_threads):
-    """out (n, k) = the network's outputs: raw for loss -1, else with the output link of that loss."""
-    cdef int n_layers = <int>layers.shape[0]
-    with nogil:
-        predict_team(&layers[0], n_layers, &workspace[0], &parameters[0], &X[0, 0], &scratch[0], &out[0, 0],
-                     X.shape[0], loss, n_threads)
+cdef inline void note_unless(bint good, int* bad) noexcept nogil:
+    if not good:  # several threads may write the same 1
+        bad[0] = 1
 
 
 cdef void forward_chunks(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,

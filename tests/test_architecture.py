@@ -22,6 +22,9 @@ CORE_ORDER = [
     ["dense", "job"],
     ["wide", "update"],
     ["step"],
+    ["predict"],
+    ["model"],
+    ["_predictor"],
     ["_engine"],
     ["_engine_v3", "_engine_v4"],
     ["__init__"],
@@ -46,7 +49,7 @@ DOORS = {
     ("training", "choice"),  # activation="auto", which trains its candidates
     ("reports", "__init__"),  # the version
 }
-CORE_FILES = sorted([*CORE.glob("*.py"), *CORE.glob("*.pxd"), *CORE.glob("*.pyx"), *CORE.glob("*.h")])
+CORE_FILES = sorted(path for kind in ("py", "pxd", "pyx", "pxi", "h") for path in CORE.glob(f"*.{kind}"))
 API_FILES = sorted(API.glob("*.py"))
 
 

@@ -39,6 +39,7 @@ def test_metadata(distribution: metadata.Distribution) -> None:
 def test_pxd_files_are_installed() -> None:
     folder = Path(cnn_core.__file__).parent
     expected = {"types", "vecmath", "blas", "activations", "losses", "optimizers", "random", "dense", "step"}
+    expected |= {"__init__", "model", "predict"}
     assert {path.stem for path in folder.glob("*.pxd")} >= expected
 
 

@@ -34,6 +34,7 @@ def files(monkeypatch: pytest.MonkeyPatch, contents: dict[str, str]) -> None:
             return contents[self.path]
 
     monkeypatch.setattr(threads, "Path", FakePath)
+    monkeypatch.setattr(threads, "_quota", (0.0, 0.0))  # to be read anew
 
 
 V2 = "/sys/fs/cgroup/cpu.max"

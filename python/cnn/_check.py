@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
+import cnn_core
+
 FloatArray = np.ndarray[Any, np.dtype[Any]]
 
 # Rows looked at together when data is searched for NaN: a memory-mapped file is never copied whole.
 _PIECE = 1 << 16
 _BLAS_MAX = 2**31 - 1
+_REAL = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 class NonFiniteError(FloatingPointError):
@@ -97,6 +100,8 @@ def array(name: str, data: Any) -> FloatArray:
 
 def numeric(name: str, data: Any, dtype: np.dtype[Any]) -> FloatArray:
     """`data` as a C-contiguous array of the network's type; not copied when it is one already."""
+    if type(data) is np.ndarray and data.dtype == dtype and data.flags.c_contiguous and data.flags.aligned:
+        return data
     given = array(name, data)
     if given.dtype.kind not in "buif":
         raise TypeError(f"{name} must hold numbers, got dtype {given.dtype}; encode text and categories first")
@@ -104,8 +109,10 @@ def numeric(name: str, data: Any, dtype: np.dtype[Any]) -> FloatArray:
         return np.require(given, dtype, ["C_CONTIGUOUS", "ALIGNED"])
 
 
-def features(name: str, data: Any, dtype: np.dtype[Any], n_inputs: int | None) -> FloatArray:
-    """X as (n, n_inputs), finite."""
+def features(
+    name: str, data: Any, dtype: np.dtype[Any], n_inputs: int | None, *, look_for_nan: bool = True
+) -> FloatArray:
+    """X as (n, n_inputs), finite (unless somebody else is to look)."""
     X = numeric(name, data, dtype)
     if X.ndim != 2:
         hint = f"; for one row use {name}[None, :], for one column {name}[:, None]" if X.ndim == 1 else ""
@@ -114,13 +121,30 @@ def features(name: str, data: Any, dtype: np.dtype[Any], n_inputs: int | None) -
         raise ValueError(f"{name} has no columns: shape {X.shape}")
     if n_inputs is not None and X.shape[1] != n_inputs:
         raise ValueError(f"{name} has {X.shape[1]} columns, but the network takes {n_inputs} inputs")
-    finite(name, X)
+    if look_for_nan:
+        finite(name, X)
     return X
+
+
+def output(name: str, out: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> FloatArray:
+    """An array that the engine can write results to as it stands."""
+    expected = f"{name} must be a writeable, C-contiguous array of {dtype.name} and shape {shape}"
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{expected}, got {type(out).__name__}")
+    if out.dtype != dtype:
+        raise TypeError(f"{expected}, got dtype {out.dtype}")
+    if out.shape != shape:
+        raise ValueError(f"{expected}, got shape {out.shape}")
+    if not out.flags.carray:
+        what = "not C-contiguous" if not out.flags.c_contiguous else "read-only" if out.flags.aligned else "not aligned"
+        raise ValueError(f"{expected}, got one that is {what}")
+    return out
 
 
 def finite(name: str, a: FloatArray) -> None:
     """Refuses NaN and infinity, and says where the first one is."""
-    if a.dtype.kind != "f":
+    plain = a.dtype in _REAL and a.flags.c_contiguous and a.flags.aligned
+    if a.dtype.kind != "f" or (plain and cnn_core.engine.all_finite(a)):
         return
     for start in range(0, len(a), _PIECE):
         piece = a[start : start + _PIECE]

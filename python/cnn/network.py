@@ -64,6 +64,7 @@ class Network:
         self.stop_training = False
         self.activation_choice = ""  # what the fit chose for activation="auto", and why
         self._plan: Plan | None = None
+        self.predictor: Any = None
         self._tape: passes.Tape | None = None
         self.lock = threading.Lock()  # one fit at a time
         last = self.descriptions[-1]
@@ -98,8 +99,14 @@ class Network:
         for i, layer in enumerate(self.descriptions):
             if isinstance(layer, Dense):
                 self._draw(i, layer)
-        self._plan = made  # last: a network whose building was broken off is not built
+        self._take(made)  # last: a network whose building was broken off is not built
         return self
+
+    def _take(self, made: Plan) -> None:
+        self.predictor = cnn_core.engine.Predictor(
+            made.tiles.layers, made.tiles.workspace, self.flat, self.loss.kind
+        )  # fmt: skip
+        self._plan = made
 
     def _draw(self, index: int, layer: Dense) -> None:
         """Initial values that depend on the seed and the layer's place alone."""
@@ -326,13 +333,32 @@ class Network:
             raise RuntimeError("there are no gradients yet: call forward(X), then backward(dout)")
         return arena.views(self._gradients, self.plan.names)
 
+    def buffers(self, rows: int) -> passes.Buffers:
+        """What the C API (docs/c-api.md) needs to work on this network with up to `rows` rows; one for each thread."""
+        return passes.buffers(self, _check.integer("rows", rows, 1))
+
     # Prediction -------------------------------------------------------------------------------------------------------
 
-    def predict(self, X: Any, *, n_threads: int | None = None) -> Array:
-        """Values or, by the loss's link, probabilities: (n, n_outputs), or (n,) after a fit to 1-d targets."""
-        X = _check.features("X", X, self.dtype, self.plan.n_inputs)
-        out = passes.outputs(self, X, link=True, n_threads=n_threads)
-        return out[:, 0] if self.one_dimensional else out
+    def predict(self, X: Any, *, out: Array | None = None, n_threads: int | None = None) -> Array:
+        """Values or, by the loss's link, probabilities: (n, n_outputs), or (n,) after a fit to 1-d targets.
+
+        Args:
+            X: (n, n_inputs) finite numbers of any type and order.
+            out: an array of the result's shape and the network's dtype, C-contiguous: it is filled and returned.
+            n_threads: the result has the same bits for every number; None chooses.
+
+        >>> import numpy as np
+        >>> net = Network([Dense(3, "tanh"), Dense(2)], seed=0).build(4)
+        >>> X, out = np.ones((5, 4), np.float32), np.empty((5, 2), np.float32)
+        >>> net.predict(X, out=out) is out
+        True
+        """
+        predictor = self.predictor
+        if predictor is not None and n_threads is None:
+            few = predictor.few(X, out, self.one_dimensional)
+            if few is not None:
+                return few
+        return passes.predict(self, X, out, n_threads)
 
     def predict_classes(self, X: Any, *, n_threads: int | None = None) -> Array:
         """The most probable class (n,); 0 or 1 for each output of binary_cross_entropy; -1 or 1 for hinge."""
@@ -384,7 +410,7 @@ class Network:
         return copy.deepcopy(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        without = {"lock", "_tape", "_parameters", "_gradients", "_plan"}
+        without = {"lock", "_tape", "_parameters", "_gradients", "_plan", "predictor"}
         state = {k: v for k, v in self.__dict__.items() if k not in without}
         state["n_inputs"] = None if self._plan is None else self._plan.n_inputs
         return state
@@ -393,13 +419,15 @@ class Network:
         n_inputs = state.pop("n_inputs")
         self.__dict__.update(state)
         self.lock, self._tape, self._plan, self._gradients = threading.Lock(), None, None, None
+        self.predictor = None
         if n_inputs is not None:  # unpickled arrays are not aligned
-            self._plan = build_plan(self.descriptions, n_inputs, self.loss, self.optimizer)
+            made = build_plan(self.descriptions, n_inputs, self.loss, self.optimizer)
             for name in ("flat", "state"):
                 aligned = arena.aligned_zeros(len(state[name]), self.dtype)
                 aligned[...] = state[name]
                 setattr(self, name, aligned)
-            self._parameters = arena.views(self.flat, self._plan.names)
+            self._parameters = arena.views(self.flat, made.names)
+            self._take(made)
 
 
 def _checked_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:

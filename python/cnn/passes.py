@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import cnn_core
-from cnn import arena, threads
+from cnn import _check, arena, threads
 from cnn.data import Array, Data
 
 if TYPE_CHECKING:
@@ -16,26 +16,47 @@ if TYPE_CHECKING:
 
 # Arithmetic of one call into the core while predicting: Ctrl-C is looked at between two of them.
 _PIECE_FLOPS = 1e9
-_COLUMN_FLOPS = 20.0  # what an activation may take, in the time of so much arithmetic
 # `backward` keeps a gradient of wide layers for at most so many parts of the rows.
 _MAX_GRADIENTS = 4
 
 
-def outputs(net: Network, X: Array, *, link: bool, n_threads: int | None = None) -> Array:
-    """(n, n_outputs), with the loss's output link or raw, in pieces of some ten milliseconds."""
-    plan = net.plan
-    out = np.empty((len(X), net.n_outputs), net.dtype)
-    flops = 2.0 * plan.size + _COLUMN_FLOPS * plan.columns
-    workspace = plan.cut(256).workspace
-    capacity = int(workspace["capacity"][0])
-    n = threads.for_prediction(n_threads, flops * len(X), -(-len(X) // capacity))
-    scratch = arena.aligned_zeros(n * plan.columns * capacity, net.dtype)
-    piece = max(int(_PIECE_FLOPS / flops) // (n * capacity), 1) * n * capacity
-    kind = net.loss.kind if link else -1
-    with threads.one_blas_thread():
-        for begin in range(0, len(X), piece):
-            cnn_core.engine.predict(plan.layers, workspace, net.flat, scratch, X[begin : begin + piece],
-                                    out[begin : begin + piece], kind, n)  # fmt: skip
+def predict(net: Network, X: Any, out: Array | None, n_threads: int | None) -> Array:
+    """What `Network.predict` gives, for any X and `out` that it takes."""
+    X = _check.features("X", X, net.dtype, net.plan.n_inputs, look_for_nan=False)
+    flat = net.one_dimensional
+    if n_threads is not None:
+        _check.integer("n_threads", n_threads, 1)
+    if (few := net.predictor.few(X, out, flat)) is not None:  # it had another type or order before the check
+        return few
+    if out is None:
+        y = outputs(net, X, link=True, n_threads=n_threads)
+        return y[:, 0] if flat else y
+    _check.output("out", out, net.dtype, (len(X),) if flat else (len(X), net.n_outputs))
+    _check.finite("X", X)  # before anything is written
+    if np.may_share_memory(X, out):
+        X = X.copy()
+    outputs(net, X, link=True, n_threads=n_threads, out=out)
+    return out
+
+
+def outputs(
+    net: Network, X: Array, *, link: bool, n_threads: int | None = None, out: Array | None = None
+) -> Array:
+    """(n, n_outputs), with the loss's output link or raw, in pieces of some ten milliseconds.
+
+    An X that is not finite is an error.
+    """
+    plan, rows = net.plan, len(X)
+    if out is None:
+        out = np.empty((rows, plan.n_outputs), net.dtype)
+    n = threads.for_prediction(n_threads, plan.tiles.flops * rows, -(-rows // plan.tiles.rows))
+    share = plan.tiles.rows * n
+    piece = max(int(_PIECE_FLOPS / plan.tiles.flops) // share, 1) * share
+    with threads.for_one_call():
+        for begin in range(0, rows, piece):
+            end = begin + piece
+            if not net.predictor.many(X[begin:end], out[begin:end], link, n):
+                _check.finite("X", X)
     return out
 
 
@@ -45,12 +66,51 @@ def loss_and_gradient(net: Network, rows: Data, training: bool, n_threads: int |
     n = threads.for_prediction(n_threads, 6.0 * plan.size * len(rows), cut.feeds)
     gradients = arena.aligned_zeros(cut.gradients * plan.size, net.dtype)
     scratch = arena.aligned_zeros(cut.shared + n * cut.own, net.dtype)
-    with threads.one_blas_thread():
+    with threads.for_one_call():
         loss, penalty = cnn_core.engine.loss_and_gradient(
             plan.layers, cut.workspace, cut.wide, cut.parts, plan.segments, plan.loss, net.flat, gradients, scratch,
             rows.X, rows.targets, rows.classes, rows.weights, training, net.step, net.seed, n,
         )  # fmt: skip
     return loss + penalty, gradients[: plan.size].copy()
+
+
+@dataclass(frozen=True)
+class Buffers:
+    """The arrays that the C API works on (`describe` in cnn_core/model.pxd): the network's own, and memory to work in.
+
+    Minibatches are cut by `workspace`, as in a fit; `slab` holds all rows at once, for forward and backward.
+    """
+
+    rows: int
+    wide: bool
+    n_chunks: int
+    seed: int
+    layers: Array
+    workspace: Array
+    slab: Array
+    segments: Array
+    loss: Array
+    optimizer: Array
+    parameters: Array
+    gradients: Array
+    state: Array
+    scalars: Array
+    counter: Array
+    sums: Array
+    scratch: Array
+
+
+def buffers(net: Network, rows: int) -> Buffers:
+    """Those of one thread, for up to `rows` rows."""
+    plan, cut, slab = net.plan, net.plan.cut(rows), net.plan.workspace(rows)
+    scratch = max(cut.shared + cut.own, plan.columns * int(slab["capacity"][0]))
+    return Buffers(
+        rows=rows, wide=cut.wide, n_chunks=cut.parts, seed=net.seed, layers=plan.layers, workspace=cut.workspace,
+        slab=slab, segments=plan.segments, loss=plan.loss, optimizer=plan.optimizer, parameters=net.flat,
+        gradients=arena.aligned_zeros(plan.size * cut.gradients, net.dtype), state=net.state, scalars=net.scalars,
+        counter=net.counter, sums=np.zeros(cnn_core.engine.sums_of_a_step(plan.segments, cut.parts)),
+        scratch=arena.aligned_zeros(scratch, net.dtype),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,7 +134,7 @@ def forward(net: Network, X: Array, training: bool, n_threads: int | None) -> tu
     n = threads.for_prediction(n_threads, 2.0 * plan.size * len(X), parts)
     out = np.empty((len(X), net.n_outputs), net.dtype)
     if len(X):
-        with threads.one_blas_thread():
+        with threads.for_one_call():
             cnn_core.engine.forward(plan.layers, workspace, net.flat, scratch, X, out, parts, training, net.step + 1,
                                     net.seed, n)  # fmt: skip
     return out, Tape(X, scratch, workspace, parts, training, n)
@@ -86,7 +146,7 @@ def backward(net: Network, tape: Tape, dout: Array) -> tuple[Array, Array]:
     dX = np.zeros((len(tape.X), net.n_inputs), net.dtype)
     gradients = arena.aligned_zeros(tape.parts * plan.size, net.dtype)
     if len(tape.X):
-        with threads.one_blas_thread():
+        with threads.for_one_call():
             cnn_core.engine.backward(plan.layers, tape.workspace, net.flat, gradients, tape.scratch, tape.X, dout, dX,
                                      tape.training, tape.n_threads)  # fmt: skip
     return dX, gradients[: plan.size].copy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,10 @@ from cnn.optimizers import Optimizer
 Spec = np.ndarray[Any, Any]
 _WIDE_FLOPS = 2e6  # of a step in wide layers, for each thread: some 20 us, between barriers of 1 us
 _LINE = 16  # elements: every tensor and every buffer begins on a cache line, in float32 and in float64
+
+# A tile of rows while predicting: its two buffers should stay in L1 cache, and every weight is read once for a tile.
+_TILE_ELEMENTS, _TILE_ROWS = 6144, 64
+_NUMBER_FLOPS = 20.0  # what gathering an input or an activation may take, in the time of so much arithmetic
 
 
 def _round_up(n: int) -> int:
@@ -56,11 +61,39 @@ class Plan:
         feeds = max(1, int(6.0 * self.size * rows / _WIDE_FLOPS)) if wide else parts
         return Cut(wide, parts, self.workspace(capacity), shared, own, feeds)
 
+    @cached_property
+    def tiles(self) -> Tiles:
+        """How many rows are predicted together: two buffers take turns, for nothing is kept for a way back."""
+        layers = self.layers.copy()
+        layers["saved"] = -1
+        widths, turn = [self.n_inputs, 1], 1
+        dense = np.flatnonzero(layers["kind"] == cnn_core.LayerKind.DENSE)
+        for i in dense:
+            widths[turn] = max(widths[turn], int(layers["n_units"][i]))
+            turn = 1 - turn
+        layers["output"][dense] = np.resize([widths[0], 0], len(dense))
+        workspace = np.zeros(1, cnn_core.workspace_dtype)
+        columns = workspace["columns"] = sum(widths)
+        rows = max(_TILE_ROWS, min(_TILE_ELEMENTS // columns // _TILE_ROWS * _TILE_ROWS, 4 * _TILE_ROWS))
+        workspace["capacity"] = rows
+        numbers = self.n_inputs + int(layers["n_units"][dense].sum())
+        return Tiles(layers, workspace, rows, 2.0 * self.size + _NUMBER_FLOPS * numbers)
+
     def workspace(self, capacity: int) -> Spec:
         """The layout of a workspace for slabs of up to `capacity` rows."""
         spec = self.template.copy()
         spec["capacity"] = _round_up(max(capacity, 1))
         return spec
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Layers and workspace of a tile of so many rows; the arithmetic of one row, functions included."""
+
+    layers: Spec
+    workspace: Spec
+    rows: int
+    flops: float
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,379 @@
+"""Prediction: few rows and many give the same bits and the reference's numbers, on every engine; `out`; threads."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import reference
+from helpers import ACTIVATIONS, LOSSES, error, reference_layers, run
+from hypothesis import given
+from hypothesis import strategies as st
+from test_interrupt import SHIM
+
+import cnn
+import cnn_core
+from cnn import passes
+
+ENGINES = cnn_core.engines()
+Array = np.ndarray[Any, Any]
+
+
+def network(sizes: list[int], activation: str = "tanh", loss: str = "mse", **options: Any) -> cnn.Network:
+    layers = [cnn.Dense(units, activation, bias_initializer="normal") for units in sizes[1:-1]]
+    return cnn.Network([*layers, cnn.Dense(sizes[-1])], loss, seed=1, **options).build(sizes[0])
+
+
+def rows(net: cnn.Network, n: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).normal(size=(n, net.n_inputs)).astype(net.dtype)
+
+
+def in_tiles(net: cnn.Network, X: Array, engine: Any, capacity: int = 64, n_threads: int = 1) -> Array:
+    """The way of many rows, for any number of them."""
+    workspace = net.plan.tiles.workspace.copy()
+    workspace["capacity"] = capacity
+    out = np.empty((len(X), net.n_outputs), net.dtype)
+    assert engine.Predictor(net.plan.tiles.layers, workspace, net.flat, net.loss.kind).many(X, out, True, n_threads)
+    return out
+
+
+def few(net: cnn.Network, X: Array, engine: Any) -> Array:
+    tiles = net.plan.tiles
+    out = engine.Predictor(tiles.layers, tiles.workspace, net.flat, net.loss.kind).few(X, None, False)
+    assert out is not None
+    return out
+
+
+def same(a: Array, b: Array) -> bool:
+    """The same bits; numbers alike where the core has no vector types, for BLAS adds in an order of its own."""
+    if cnn_core.engine.uses_blas:
+        return np.allclose(a, b, rtol=1e-5 if a.dtype == np.float32 else 1e-13, atol=1e-6)
+    return a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Any:
+    return ENGINES[request.param]
+
+
+# Two ways, the same bits ----------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_each_activation(engine: Any, activation: str, dtype: str) -> None:
+    net = network([5, 21, 18, 3], activation, dtype=dtype)
+    X = 4 * rows(net, 75)
+    whole = in_tiles(net, X, engine)
+    for begin, n in ((0, 1), (1, 2), (7, 3), (30, 8), (74, 1)):
+        assert same(few(net, X[begin : begin + n], engine), whole[begin : begin + n]), (begin, n)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("outputs", [1, 2, 7, 16, 33, 100])
+def test_each_link(engine: Any, loss: str, outputs: int, dtype: str) -> None:
+    if loss == "cross_entropy" and outputs == 1:
+        pytest.skip("needs an output for each class")
+    net = network([6, 9, outputs], loss=loss, dtype=dtype)
+    net.layers[-1].weights *= 5
+    X = rows(net, 20)
+    whole = in_tiles(net, X, engine)
+    assert same(np.concatenate([few(net, X[i : i + 1], engine) for i in range(20)]), whole)
+    assert same(few(net, X[3:9], engine), whole[3:9])
+    if loss == "cross_entropy":
+        assert np.allclose(whole.sum(axis=1), 1)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 70), min_size=2, max_size=4), n=st.integers(1, 140), bias=st.booleans(),
+    dropout=st.booleans(), double=st.booleans(), name=st.sampled_from(sorted(ENGINES)), data=st.data(),
+)  # fmt: skip
+def test_any_shape(sizes: list[int], n: int, bias: bool, dropout: bool, double: bool, name: str, data: Any) -> None:
+    layers: list[Any] = [cnn.Dense(units, "gelu", use_bias=bias) for units in sizes[1:]]
+    if dropout:
+        layers = [cnn.Dropout(0.5), *layers[:-1], cnn.Dropout(0.5), cnn.Dropout(0.1), layers[-1]]
+    net = cnn.Network(layers, dtype="float64" if double else "float32", seed=2).build(sizes[0])
+    X = rows(net, n)
+    whole = in_tiles(net, X, ENGINES[name], capacity=data.draw(st.sampled_from([16, 64, 256])),
+                     n_threads=data.draw(st.sampled_from([1, 2, 3])))  # fmt: skip
+    begin = data.draw(st.integers(0, n - 1))
+    end = min(n, begin + data.draw(st.integers(1, 8)))
+    assert same(few(net, X[begin:end], ENGINES[name]), whole[begin:end])
+    expected = X.astype(np.float64)
+    for layer in reference_layers(net):
+        if "W" in layer:
+            z = expected @ layer["W"] + (0 if layer["b"] is None else layer["b"])
+            expected = reference.ACTIVATIONS[layer["activation"]][0](z, layer["p"])
+    assert error(whole, expected) < (1e-13 if double else 1e-5)
+
+
+@pytest.mark.parametrize("sizes", [[300, 129, 5], [784, 512, 256, 10], [10, 1], [1, 1]], ids=str)
+def test_predict_gives_a_row_the_same_bits_in_any_company(sizes: list[int]) -> None:
+    net = network(sizes)
+    X = rows(net, 700)
+    whole = net.predict(X)
+    assert same(whole, in_tiles(net, X, cnn_core.engine))
+    for n in (1, 2, 8, 9, 33, 300):
+        assert same(net.predict(X[:n]), whole[:n]), n
+        assert same(net.predict(X[-n:]), whole[-n:]), n
+    for n_threads in (1, 2, 3, 8):
+        assert net.predict(X, n_threads=n_threads).tobytes() == whole.tobytes()
+
+
+def test_every_way_of_giving_the_same_rows() -> None:
+    net = network([6, 20, 3])
+    for n in (1, 3, 50, 2000):
+        X = rows(net, n)
+        expected = net.predict(X)
+        wide = np.zeros((n, 12), np.float32)
+        wide[:, ::2] = X
+        frozen = X.copy()
+        frozen.flags.writeable = False
+        swapped = X.astype(X.dtype.newbyteorder())
+        unaligned = np.frombuffer(b"\0" + X.tobytes(), np.uint8)[1:].view(np.float32).reshape(X.shape)
+        others = (X.astype(np.float64), np.asfortranarray(X), wide[:, ::2], frozen, swapped, unaligned, X.tolist(),
+                  X.view(np.recarray), np.ma.array(X), X[::-1][::-1])  # fmt: skip
+        for other in others:
+            y = net.predict(other)
+            assert type(y) is np.ndarray
+            assert y.tobytes() == expected.tobytes()
+    assert net.predict(np.empty((0, 6))).shape == (0, 3)
+
+
+# The present weights --------------------------------------------------------------------------------------------------
+
+def test_predict_sees_every_change_of_the_weights() -> None:
+    net = network([3, 4, 1])
+    X = rows(net, 2)
+    seen = [net.predict(X)]
+
+    def changed() -> None:
+        y = net.predict(X)
+        assert not np.array_equal(y, seen[-1])
+        assert np.array_equal(y, in_tiles(net, X, cnn_core.engine)) or cnn_core.engine.uses_blas
+        seen.append(y)
+
+    net.layers[0].weights[0, 0] += 1
+    changed()
+    net.layers[-1].biases = [3.0]
+    changed()
+    net.set_weights({name: 2 * w for name, w in net.get_weights().items()})
+    changed()
+    twin = copy.deepcopy(net), pickle.loads(pickle.dumps(net)), copy.copy(net)
+    before = net.predict(X)
+    net.fit(X, np.ones((2, 1)), epochs=1, verbose=0)
+    changed()
+    for other in twin:
+        assert np.array_equal(other.predict(X), before)
+        other.layers[0].weights *= 3
+        assert not np.array_equal(other.predict(X), before)
+    assert np.array_equal(net.predict(X), seen[-1])
+
+
+def test_a_network_that_is_not_built() -> None:
+    net = cnn.Network([cnn.Dense(2)], seed=0)
+    for unbuilt in (net, copy.deepcopy(net)):
+        with pytest.raises(cnn.NotBuiltError):
+            unbuilt.predict(np.ones((1, 3)))
+    assert net.build(3).predict(np.ones((1, 3))).shape == (1, 2)
+
+
+@pytest.mark.parametrize("n", [1, 300])
+def test_one_dimension_after_a_fit_to_one(n: int) -> None:
+    net = network([3, 4, 1])
+    X = rows(net, n)
+    assert net.predict(X).shape == (n, 1)
+    net.fit(X, X[:, 0], epochs=1, verbose=0)
+    y = net.predict(X)
+    assert y.shape == (n,)
+    out = np.full(n, np.nan, np.float32)
+    assert net.predict(X, out=out) is out
+    assert out.tobytes() == y.tobytes()
+    with pytest.raises(ValueError, match=rf"shape \({n},\), got shape \({n}, 1\)"):
+        net.predict(X, out=out[:, None])
+
+
+# out ------------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("n", [1, 8, 9, 3000])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_out_is_filled_and_returned(n: int, dtype: str, tmp_path: Path) -> None:
+    net = network([4, 30, 2], dtype=dtype, loss="cross_entropy")
+    X = rows(net, n)
+    mapped = np.memmap(tmp_path / "out", dtype, "w+", shape=(n, 2))
+    for out in (np.empty((n, 2), dtype), mapped):
+        assert net.predict(X, out=out) is out
+        assert out.tobytes() == net.predict(X).tobytes()
+        out[:] = 0
+        assert net.predict(X.tolist(), out=out, n_threads=2) is out
+        assert out.tobytes() == net.predict(X).tobytes()
+
+
+@pytest.mark.parametrize("n", [1, 300])
+@pytest.mark.parametrize(("make", "kind", "text"), [
+    (lambda n: np.empty((n + 1, 2), np.float32), ValueError, r"float32 and shape \(\d+, 2\), got shape \(\d+, 2\)"),
+    (lambda n: np.empty(n, np.float32), ValueError, r"got shape \(\d+,\)"),
+    (lambda n: np.empty((n, 2)), TypeError, "got dtype float64"),
+    (lambda n: np.empty((n, 2), np.dtype(np.float32).newbyteorder()), TypeError, "got dtype [<>]f4"),
+    (lambda n: [[0.0, 0.0]] * n, TypeError, "out must be a writeable, C-contiguous array of float32 .*got list"),
+    (lambda n: np.empty((n, 4), np.float32)[:, ::2], ValueError, "got one that is not C-contiguous"),
+    (lambda n: np.frombuffer(bytes(8 * n), np.float32).reshape(n, 2), ValueError, "got one that is read-only"),
+    (lambda n: np.empty(8 * n + 1, np.uint8)[1:].view(np.float32).reshape(n, 2), ValueError, "one that is not aligned"),
+], ids=["rows", "dimensions", "float64", "byte order", "list", "strided", "read-only", "not aligned"])  # fmt: skip
+def test_out_that_does_not_fit(n: int, make: Any, kind: type[Exception], text: str) -> None:
+    net = network([4, 5, 2])
+    out = make(n)
+    if n == 1 and isinstance(out, np.ndarray) and out.flags.c_contiguous and "strided" in text:
+        pytest.skip("one row of two is contiguous")
+    with pytest.raises(kind, match=text):
+        net.predict(rows(net, n), out=out)
+
+
+@pytest.mark.parametrize("n", [1, 8, 1000])
+def test_out_may_be_the_input_and_overlap_it(n: int) -> None:
+    net = network([3, 3])
+    memory = np.empty(3 * n + 2, np.float32)
+    for shift in (0, 1, 2):
+        X, out = memory[: 3 * n].reshape(n, 3), memory[shift : 3 * n + shift].reshape(n, 3)
+        X[:] = rows(net, n)
+        expected = net.predict(X.copy())
+        assert np.array_equal(net.predict(X, out=out), expected)
+
+
+@pytest.mark.parametrize("n", [1, 4, 500, 20_000])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_not_finite_is_refused_and_out_is_left_alone(n: int, bad: float, dtype: str) -> None:
+    net = network([4, 2, 1], dtype=dtype)
+    X = rows(net, n)
+    X[n // 2, 3] = bad
+    out = np.full((n, 1), 7, dtype)
+    for options in ({}, {"out": out}, {"n_threads": 2}):
+        with pytest.raises(ValueError, match=f"X holds {bad} at row {n // 2}, column 3"):
+            net.predict(X, **options)
+    assert (out == 7).all()
+
+
+def test_large_finite_numbers_are_not_refused() -> None:
+    net = network([4, 2, 1])
+    for n in (1, 100):
+        assert net.predict(np.full((n, 4), np.finfo(np.float32).max)).shape == (n, 1)
+
+
+@pytest.mark.parametrize("n", [1, 100])
+def test_other_arguments_are_checked_for_any_number_of_rows(n: int) -> None:
+    net = network([4, 2, 1])
+    with pytest.raises(ValueError, match="n_threads must be an integer >= 1"):
+        net.predict(rows(net, n), n_threads=0)
+    with pytest.raises(ValueError, match="X has 3 columns, but the network takes 4 inputs"):
+        net.predict(np.ones((n, 3), np.float32))
+
+
+# Threads and memory ---------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("sizes", [[5, 4, 1], [40, 300, 300, 7]], ids=str)
+def test_many_python_threads_at_once(sizes: list[int]) -> None:
+    net = network(sizes, "gelu")
+    X = rows(net, 64)
+    expected = net.predict(X)
+    wrong = []
+
+    def work(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        for _ in range(200):
+            i = int(rng.integers(60))
+            n = int(rng.integers(1, 5))
+            if not same(net.predict(X[i : i + n]), expected[i : i + n]):
+                wrong.append(i)
+
+    workers = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill can't send Ctrl-C there")
+def test_ctrl_c_ends_a_long_prediction_in_its_middle() -> None:
+    out = run("""
+        import os, signal, threading
+        import cnn, numpy as np
+        net = cnn.Network([cnn.Dense(400, "tanh"), cnn.Dense(400, "tanh"), cnn.Dense(1)], seed=0).build(20)
+        X, out = np.ones((400_000, 20), np.float32), np.full((400_000, 1), np.nan, np.float32)
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        try:
+            net.predict(X, out=out, n_threads=1)
+        except KeyboardInterrupt:
+            print(np.isnan(out[0, 0]), np.isnan(out[-1, 0]))
+    """)
+    assert out == "False True"
+
+
+COUNTED = """
+    import ctypes
+    import cnn, numpy as np
+    shim = ctypes.CDLL(None)
+    shim.counted.restype = ctypes.c_long
+    net = cnn.Network([cnn.Dense({units}, "tanh"), cnn.Dense(1)], seed=0).build(8)
+    X, out = np.ones((3, 8), np.float32), np.empty((3, 1), np.float32)
+
+    def counted(n, out):
+        numbers = [None] * n
+        shim.count(1)
+        for _ in numbers:
+            net.predict(X, out=out)
+        found = shim.counted(0)
+        shim.count(0)
+        return found
+
+    counted(2000, out), counted(2000, None)
+    print(counted(10, out), counted(2000, out), counted(10, None), counted(2000, None))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="LD_PRELOAD is for Linux")
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_nothing_but_the_result_is_allocated(tmp_path: Path) -> None:
+    source, library = tmp_path / "count.c", tmp_path / "count.so"
+    source.write_text(SHIM)
+    built = subprocess.run(["cc", "-shared", "-fPIC", "-O1", str(source), "-o", str(library), "-ldl"],
+                           capture_output=True, check=False)  # fmt: skip
+    if built.returncode:
+        pytest.skip("this C library has no __libc_malloc")
+    few_with, with_out, few_without, without = map(int, run(COUNTED.format(units=40), LD_PRELOAD=str(library)).split())
+    assert with_out - few_with == 0
+    assert without - few_without <= 2 * 1990  # an array and its numbers, and NumPy keeps some of both
+
+
+def test_pieces_and_the_check_of_each(monkeypatch) -> None:
+    net = network([4, 60, 2])
+    X = rows(net, 3000)
+    expected = net.predict(X)
+    pieces = []
+
+    class Watched:
+        few = net.predictor.few
+
+        @staticmethod
+        def many(X: Array, *arguments: Any) -> bool:
+            pieces.append(len(X))
+            return original.many(X, *arguments)
+
+    original = net.predictor
+    monkeypatch.setattr(net, "predictor", Watched)
+    monkeypatch.setattr(passes, "_PIECE_FLOPS", 1e5)
+    assert np.array_equal(net.predict(X), expected)
+    assert len(pieces) > 3
+    assert sum(pieces) == 3000
+    X[-1, 0] = np.nan
+    with pytest.raises(ValueError, match="X holds nan at row 2999, column 0"):
+        net.predict(X)
