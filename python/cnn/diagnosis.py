@@ -101,7 +101,7 @@ def _signals(net: Network, rows: Data) -> list[LayerSignals]:
     capacity = int(workspace["capacity"][0])
     scratch = arena.aligned_zeros(plan.columns * capacity, net.dtype)
     out = np.empty((n, net.n_outputs), net.dtype)
-    with threads.for_one_call():
+    with threads.without_blas_threads():
         cnn_core.engine.forward(plan.layers, workspace, net.flat, scratch, rows.X, out, 1, False, 0, net.seed, 1)
     delta = np.empty_like(out)
     total = n if rows.weights is None else float(rows.weights.sum(dtype=np.float64))

@@ -52,7 +52,7 @@ def outputs(
     n = threads.for_prediction(n_threads, plan.tiles.flops * rows, -(-rows // plan.tiles.rows))
     share = plan.tiles.rows * n
     piece = max(int(_PIECE_FLOPS / plan.tiles.flops) // share, 1) * share
-    with threads.for_one_call():
+    with threads.without_blas_threads():
         for begin in range(0, rows, piece):
             end = begin + piece
             if not net.predictor.many(X[begin:end], out[begin:end], link, n):
@@ -66,7 +66,7 @@ def loss_and_gradient(net: Network, rows: Data, training: bool, n_threads: int |
     n = threads.for_prediction(n_threads, 6.0 * plan.size * len(rows), cut.feeds)
     gradients = arena.aligned_zeros(cut.gradients * plan.size, net.dtype)
     scratch = arena.aligned_zeros(cut.shared + n * cut.own, net.dtype)
-    with threads.for_one_call():
+    with threads.without_blas_threads():
         loss, penalty = cnn_core.engine.loss_and_gradient(
             plan.layers, cut.workspace, cut.wide, cut.parts, plan.segments, plan.loss, net.flat, gradients, scratch,
             rows.X, rows.targets, rows.classes, rows.weights, training, net.step, net.seed, n,
@@ -134,7 +134,7 @@ def forward(net: Network, X: Array, training: bool, n_threads: int | None) -> tu
     n = threads.for_prediction(n_threads, 2.0 * plan.size * len(X), parts)
     out = np.empty((len(X), net.n_outputs), net.dtype)
     if len(X):
-        with threads.for_one_call():
+        with threads.without_blas_threads():
             cnn_core.engine.forward(plan.layers, workspace, net.flat, scratch, X, out, parts, training, net.step + 1,
                                     net.seed, n)  # fmt: skip
     return out, Tape(X, scratch, workspace, parts, training, n)
@@ -146,7 +146,7 @@ def backward(net: Network, tape: Tape, dout: Array) -> tuple[Array, Array]:
     dX = np.zeros((len(tape.X), net.n_inputs), net.dtype)
     gradients = arena.aligned_zeros(tape.parts * plan.size, net.dtype)
     if len(tape.X):
-        with threads.for_one_call():
+        with threads.without_blas_threads():
             cnn_core.engine.backward(plan.layers, tape.workspace, net.flat, gradients, tape.scratch, tape.X, dout, dX,
                                      tape.training, tape.n_threads)  # fmt: skip
     return dX, gradients[: plan.size].copy()

@@ -157,8 +157,8 @@ def interruptible(call: Callable[[Array], T]) -> T:
 _blas_limit = _BlasLimit()
 
 
-def for_one_call() -> AbstractContextManager[None]:
-    """Around a call into the core: BLAS at one thread, in builds that call it at all. (The limit costs some 0.2 ms.)"""
+def without_blas_threads() -> AbstractContextManager[None]:
+    """Around calls into the core: BLAS at one thread, in builds that call it at all. (The limit costs some 0.2 ms.)"""
     return one_blas_thread() if cnn_core.engine.uses_blas else nullcontext()
 
 

@@ -85,7 +85,7 @@ def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
     net.stop_training = False
 
     before = len(net.history)
-    with threads.one_blas_thread(), _hooked(hooks, net, run) as begun:
+    with threads.without_blas_threads(), _hooked(hooks, net, run) as begun:
         loop = _Loop(net, train, batch, s.shuffle, bool(measured), (last - first) * steps, s.n_threads)
         try:
             for epoch in range(first, last):
