@@ -1,4 +1,4 @@
-"""The six networks that both benchmarks use, their data and initial weights, and an oracle for their losses."""
+"""The networks that the benchmarks use, their data and initial weights, and an oracle for outputs and losses."""
 
 from __future__ import annotations
 
@@ -37,6 +37,18 @@ class Network:
         products = [m * n for m, n in pairwise(self.sizes)]
         return 2 * self.batch_size * (3 * sum(products) - products[0])
 
+    @property
+    def bytes(self) -> int:
+        """What a step must move at least, each number once: its rows, and parameters with their state, read and
+        written."""
+        parameters = sum((m + 1) * n for m, n in pairwise(self.sizes))
+        copies = {"sgd": 2, "adam": 6}[self.optimizer]
+        targets = self.sizes[-1] if self.loss == "mse" else 1
+        return 4 * (copies * parameters + self.batch_size * (self.sizes[0] + targets))
+
+    def prediction_flops(self, rows: int) -> int:
+        return 2 * rows * sum(m * n for m, n in pairwise(self.sizes))
+
     def activations(self) -> list[str]:
         return [self.activation] * (len(self.sizes) - 2) + [self.output_activation]
 
@@ -55,15 +67,17 @@ NETWORKS = {
         # At 1e-3 the wide ones part ways within an epoch: NumPy with one thread and with four by 0.4 % of the loss.
         _classifier(784, 512, 256, 10, rate=1e-4, batch_size=128, n_batches=80),
         _classifier(1024, 2048, 2048, 1000, rate=1e-4, batch_size=512, n_batches=8),
+        # The task of SimpleChains.jl, which trains on all rows at once.
+        Network((4, 32, 16, 4), "tanh", "identity", "mse", "adam", 1e-3, batch_size=10_000, n_batches=1),
     )
 }
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What every contestant starts from: X (rows, inputs), y (rows,), and (W, b) of each layer, all float32.
+    """What every contestant starts from: X (rows, inputs), y, and (W, b) of each layer, in float32.
 
-    y is real for mean squared error, int64 class numbers for cross-entropy.
+    y is (rows, outputs) for mean squared error, int64 class numbers (rows,) for cross-entropy.
     """
 
     network: Network
@@ -79,7 +93,7 @@ def problem(network: Network) -> Problem:
     X = rng.standard_normal((network.rows, n_inputs), np.float32)
     score = X @ rng.standard_normal((n_inputs, n_outputs), np.float32) / np.sqrt(np.float32(n_inputs))
     score += rng.standard_normal(score.shape, np.float32)
-    y = score.argmax(1) if network.loss == "cross_entropy" else 0.5 + 0.25 * np.tanh(score[:, 0])
+    y = score.argmax(1) if network.loss == "cross_entropy" else 0.5 + 0.25 * np.tanh(score)
     parameters = []
     for m, n in pairwise(network.sizes):
         bound = np.sqrt(6 / (m + n))  # Glorot & Bengio 2010
@@ -87,19 +101,34 @@ def problem(network: Network) -> Problem:
     return Problem(network, X, y, parameters)
 
 
-def loss(problem: Problem, parameters: Parameters, rows: int = 4096) -> float:
-    """The mean loss of a network with these parameters over the first rows, in float64: judges all contestants."""
+def outputs(network: Network, parameters: Parameters, X: np.ndarray) -> np.ndarray:
+    """(rows, outputs) in float64, before the softmax of a classifier."""
     functions = {
         "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
         "tanh": np.tanh,
         "relu": lambda z: np.maximum(z, 0),
         "identity": lambda z: z,
     }
-    a = problem.X[:rows].astype(np.float64)
-    y = problem.y[:rows]
-    for (W, b), activation in zip(parameters, problem.network.activations(), strict=True):
+    a = X.astype(np.float64)
+    for (W, b), activation in zip(parameters, network.activations(), strict=True):
         a = functions[activation](a @ W.astype(np.float64) + b)
+    return a
+
+
+def log_softmax(z: np.ndarray) -> np.ndarray:
+    z = z - z.max(1, keepdims=True)
+    return z - np.log(np.exp(z).sum(1, keepdims=True))
+
+
+def predictions(network: Network, parameters: Parameters, X: np.ndarray) -> np.ndarray:
+    """What a prediction must be: values, or the probabilities of a classifier."""
+    z = outputs(network, parameters, X)
+    return z if network.loss == "mse" else np.exp(log_softmax(z))
+
+
+def loss(problem: Problem, parameters: Parameters, rows: int = 4096) -> float:
+    """The mean loss of a network with these parameters over the first rows, in float64: judges all contestants."""
+    z, y = outputs(problem.network, parameters, problem.X[:rows]), problem.y[:rows]
     if problem.network.loss == "mse":
-        return float(np.mean((a[:, 0] - y) ** 2))
-    a -= a.max(1, keepdims=True)
-    return float(np.mean(np.log(np.exp(a).sum(1)) - a[np.arange(len(y)), y]))
+        return float(np.mean((z - y) ** 2))
+    return float(-log_softmax(z)[np.arange(len(y)), y].mean())

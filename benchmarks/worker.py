@@ -6,17 +6,20 @@ import importlib
 import multiprocessing
 import os
 import time
+import timeit
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
-TRIAL_SECONDS = 0.2
+import numpy as np
+from networks import NETWORKS, Network, loss, predictions, problem
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Worker:
-    """The parent's end: `prepare` a network, then `measure` it round by round."""
+    """The parent's end: `prepare` some work, then `measure` it round by round."""
 
     def __init__(self, peer: str, threads: int) -> None:
         self.peer, self.threads = peer, threads
@@ -41,13 +44,13 @@ class Worker:
         self.pipe.send((command, argument))
         return self._receive()
 
-    def prepare(self, network: str) -> dict[str, Any]:
-        """Trains one epoch with each variant; the fastest one's name, its loss after that epoch, whether that should be
-        everybody's, and the loss before."""
-        return self._ask("prepare", network)
+    def prepare(self, work: str, case: Any, trial: float) -> dict[str, Any] | None:
+        """Makes ready for "training" on a network or "prediction" of (network, rows), with trials of so many seconds;
+        None: that is not this contestant's work."""
+        return self._ask("prepare", (work, case, trial))
 
     def measure(self, seconds: float) -> float:
-        """Mean seconds of a step, over whole epochs that take at least so long."""
+        """Mean seconds of a step or a call, over about so long a time."""
         return self._ask("measure", seconds)
 
     def stop(self) -> None:
@@ -94,44 +97,78 @@ def _serve(pipe: Connection, peer: str, threads: int) -> None:
 
 
 class _Contestant:
+    """`run(n)` does n epochs or calls, each of so many `units` (steps), which take some `seconds`."""
+
     def __init__(self, module: Any, threads: int) -> None:
         self.module, self.threads = module, threads
-        self.trainer: Any = None
-        self.n_batches = 0
-        self.epoch_seconds = 0.0
+        self.run: Callable[[int], object]
+        self.units, self.seconds = 1, 0.0
 
-    def prepare(self, name: str) -> dict[str, Any]:
-        from networks import NETWORKS, loss, problem
+    def prepare(self, argument: tuple[str, Any, float]) -> dict[str, Any] | None:
+        work, case, trial = argument
+        self.run = _nothing  # the memory of the work before
+        return {"training": self._training, "prediction": self._prediction}[work](case, trial)
 
-        self.trainer = None  # its memory first
-        data = problem(NETWORKS[name])
-        self.n_batches = data.network.n_batches
+    def _training(self, name: str, trial: float) -> dict[str, Any] | None:
+        """Trains one epoch with each variant; the fastest one's name, its loss after that epoch, whether that should be
+        everybody's, and the loss before."""
+        network = NETWORKS[name]
+        if not hasattr(self.module, "Trainer") or not getattr(self.module, "supports", _always)(network):
+            return None
+        data = problem(network)
         trials: dict[str, float] = {}
         for variant in self.module.VARIANTS:
             trainer = self.module.Trainer(data, variant, self.threads)
-            trainer.epoch()
+            trainer.run(1)
             after = loss(data, trainer.parameters())
-            trials[variant] = _seconds_per_epoch(trainer.epoch, TRIAL_SECONDS)
+            trials[variant] = _seconds(trainer.run, trial)
             if trials[variant] == min(trials.values()):
-                self.trainer, variant_loss, best = trainer, after, variant
-        self.epoch_seconds = trials[best]
+                self.run, variant_loss, best = trainer.run, after, variant
+        self.units, self.seconds = network.n_batches, trials[best]
         return {
             "variant": best,
             "loss": variant_loss,
-            "comparable": getattr(self.module, "comparable", lambda network: True)(data.network),
+            "comparable": getattr(self.module, "comparable", _always)(network),
             "initial_loss": loss(data, data.parameters),
         }
 
+    def _prediction(self, case: tuple[str, int], trial: float) -> dict[str, Any] | None:
+        """The largest error of its predictions, by NumPy's in float64."""
+        if not hasattr(self.module, "Predictor"):
+            return None
+        network, rows = NETWORKS[case[0]], case[1]
+        data = problem(network)
+        X = np.random.default_rng(1).standard_normal((rows, network.sizes[0]), np.float32)
+        predict = self.module.Predictor(data, self.threads).predict
+        error = np.abs(predict(X).reshape(rows, -1) - predictions(network, data.parameters, X)).max()
+        self.run = timeit.Timer("predict(X)", globals={"predict": predict, "X": X}).timeit
+        self.units, self.seconds = 1, _seconds(self.run, trial)
+        return {"error": float(error)}
+
     def measure(self, seconds: float) -> float:
-        if self.epoch_seconds < seconds:  # others have had the caches since; to a long epoch that is nothing
-            _seconds_per_epoch(self.trainer.epoch, seconds / 10)
-        return _seconds_per_epoch(self.trainer.epoch, seconds) / self.n_batches
+        if self.seconds < seconds:  # others have had the caches since; to a long run that is nothing
+            self.run(max(1, int(seconds / 10 / self.seconds)))
+        n = max(1, round(seconds / self.seconds))
+        began = time.perf_counter()
+        self.run(n)
+        return (time.perf_counter() - began) / (n * self.units)
 
 
-def _seconds_per_epoch(epoch: Callable[[], None], seconds: float) -> float:
-    epochs, began, now = 0, time.perf_counter(), 0.0
-    while now < seconds:
-        epoch()
-        epochs += 1
+def _nothing(n: int) -> None:
+    pass
+
+
+def _always(network: Network) -> bool:
+    return True
+
+
+def _seconds(run: Callable[[int], object], least: float) -> float:
+    """Of one epoch or call: twice as many until they take at least so long."""
+    n = 1
+    while True:
+        began = time.perf_counter()
+        run(n)
         now = time.perf_counter() - began
-    return now / epochs
+        if now >= least:
+            return now / n
+        n *= 2

@@ -1,9 +1,12 @@
-"""The contestants of training.py, one module each.
+"""The contestants, one module each.
 
-Each module has `VARIANTS`, names of equally good ways among which the fastest is chosen for each network, and a class
-`Trainer(problem, variant, threads)` with `epoch()`, one epoch in the order of the rows, and `parameters()`, (W, b) of
-each layer. `comparable(network)`, where there is one, says whether the loss can equal that of the others. A module's
-imports are those of its library alone: where they fail, the contestant is reported as absent.
+For training a module has `VARIANTS`, names of equally good ways among which the fastest is chosen for each network, and
+a class `Trainer(problem, variant, threads)` with `run(epochs)`, so many epochs in the order of the rows as a user runs
+them, and `parameters()`, (W, b) of each layer. For prediction it has a class `Predictor(problem, threads)`, whose
+`predict(X)` takes and gives NumPy arrays: values, or the probabilities of classes. Either may be missing.
+`comparable(network)`, where there is one, says whether the loss can equal that of the others; `supports(network)`,
+whether there is anything to measure. A module's imports are those of its library alone: where they fail, the contestant
+is reported as absent.
 """
 
 MODULES = {
@@ -12,4 +15,6 @@ MODULES = {
     "scikit-learn": "sklearn_mlp",
     "torch": "torch_eager",
     "jax": "jax_scan",
+    "onnxruntime": "onnx_session",
+    "scipy sgemm": "scipy_sgemm",
 }

@@ -1,4 +1,7 @@
-"""JAX: a whole epoch is one compiled call, a scan over the minibatches, whose state is donated to the next."""
+"""JAX: a whole epoch is one compiled call, a scan over the minibatches, whose state is donated to the next.
+
+Predictions are one compiled function, in which the parameters are constants.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,14 @@ VARIANTS = ("scan",)
 FUNCTIONS = {"sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh, "relu": jax.nn.relu, "identity": lambda z: z}
 
 
-def mean_loss(network: Network, parameters: Parameters, x: jax.Array, y: jax.Array) -> jax.Array:
+def outputs(network: Network, parameters: Parameters, x: jax.Array) -> jax.Array:
     for (W, b), activation in zip(parameters, network.activations(), strict=True):
         x = FUNCTIONS[activation](x @ W + b)
+    return x
+
+
+def mean_loss(network: Network, parameters: Parameters, x: jax.Array, y: jax.Array) -> jax.Array:
+    x = outputs(network, parameters, x)
     if network.loss == "mse":
         return jnp.mean((x - y) ** 2)
     return jnp.mean(jax.nn.logsumexp(x, axis=1) - jnp.take_along_axis(x, y, axis=1)[:, 0])
@@ -49,15 +57,24 @@ class Trainer:
         self.network = network = problem.network
         shape = (network.n_batches, network.batch_size, -1)
         self.X = jnp.asarray(problem.X.reshape(shape))
-        y = problem.y.astype(np.float32 if network.loss == "mse" else np.int32)
+        y = problem.y if network.loss == "mse" else problem.y.astype(np.int32)
         self.y = jnp.asarray(y.reshape(shape))
         parameters = jax.tree.map(jnp.array, problem.parameters)
         m, v = (jax.tree.map(jnp.zeros_like, parameters) for _ in range(2))
         self.state = (parameters, m, v, jnp.float32(0))
 
-    def epoch(self) -> None:
-        self.state, loss = run_epoch(self.network, self.state, self.X, self.y)
+    def run(self, epochs: int) -> None:
+        for _ in range(epochs):
+            self.state, loss = run_epoch(self.network, self.state, self.X, self.y)
         loss.block_until_ready()
 
     def parameters(self) -> Parameters:
         return [(np.array(W), np.array(b)) for W, b in self.state[0]]
+
+
+class Predictor:
+    def __init__(self, problem: Problem, threads: int) -> None:
+        network, parameters = problem.network, jax.tree.map(jnp.array, problem.parameters)
+        link = jax.nn.softmax if network.loss == "cross_entropy" else lambda z: z
+        compiled = jax.jit(lambda x: link(outputs(network, parameters, x)))
+        self.predict = lambda X: np.asarray(compiled(X))

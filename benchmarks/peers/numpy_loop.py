@@ -14,7 +14,7 @@ class Trainer:
     def __init__(self, problem: Problem, variant: str, threads: int) -> None:
         network, self.X = problem.network, problem.X
         self.network, self.rows = network, network.batch_size
-        self.y = problem.y.astype(np.float32)[:, None] if network.loss == "mse" else problem.y
+        self.y = problem.y
         self.theta = np.concatenate([part.ravel() for pair in problem.parameters for part in pair])
         self.gradient = np.zeros_like(self.theta)
         self.layers, self.slopes = self._views(self.theta), self._views(self.gradient)
@@ -35,10 +35,11 @@ class Trainer:
             at += (m + 1) * n
         return views
 
-    def epoch(self) -> None:
-        for begin in range(0, len(self.X), self.rows):
-            self._gradient(self.X[begin : begin + self.rows], self.y[begin : begin + self.rows])
-            self.update()
+    def run(self, epochs: int) -> None:
+        for _ in range(epochs):
+            for begin in range(0, len(self.X), self.rows):
+                self._gradient(self.X[begin : begin + self.rows], self.y[begin : begin + self.rows])
+                self.update()
 
     def _gradient(self, x: np.ndarray, y: np.ndarray) -> None:
         activations = self.network.activations()
@@ -96,6 +97,23 @@ class Trainer:
 
     def parameters(self) -> Parameters:
         return [(W.copy(), b.copy()) for W, b in self.layers]
+
+
+class Predictor:
+    def __init__(self, problem: Problem, threads: int) -> None:
+        self.problem = problem
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        network, a = self.problem.network, X
+        for (W, b), activation in zip(self.problem.parameters, network.activations(), strict=True):
+            a = a @ W
+            a += b
+            _forward(activation, a)
+        if network.loss == "cross_entropy":
+            a -= a.max(1, keepdims=True)
+            np.exp(a, out=a)
+            a /= a.sum(1, keepdims=True)
+        return a
 
 
 def _forward(activation: str, z: np.ndarray) -> None:
