@@ -3,15 +3,10 @@
 The arrays stay in cache, as they do within a training step. Compiled by run.py, which also says what is measured.
 """
 from libc.stdint cimport int32_t, uint64_t
-from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.string cimport memcpy
 
 from cnn_core cimport activations, blas, losses, optimizers, random, tile
-from cnn_core.job cimport Job
-from cnn_core.step cimport run
-from cnn_core.team cimport Barrier
-from cnn_core.types cimport LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
-from cnn_core.update cimport count_blocks
+from cnn_core.types cimport LossSpec, OptimizerSpec, real
 
 cdef extern from "timing.h":
     double bench_now() noexcept nogil
@@ -48,14 +43,36 @@ cdef bint more(Timer* t) noexcept nogil:
     return now < t.end or t.best > 1e29
 
 
-def fma_peak(bint double_precision, double seconds):
-    """FLOP/s of one core: independent multiply-adds in the instruction set of this build, nothing else."""
-    cdef Timer t = timer(seconds)
-    cdef double flops = 0
-    while more(&t):
-        for _ in range(t.repeats):
-            flops = bench_fma_double(1000) if double_precision else bench_fma_float(1000)
-    return flops / t.best
+def now():
+    """The clock of `begin` and `end` below."""
+    return bench_now()
+
+
+def fma_rate(bint double_precision, double begin, double end):
+    """FLOP/s of this thread from begin to end: multiply-adds in the instruction set of this build, nothing else."""
+    cdef double flops = 0, began, time = bench_now()
+    with nogil:
+        while time < begin:
+            time = bench_now()
+        began = time
+        while time < end:
+            flops += bench_fma_double(1000) if double_precision else bench_fma_float(1000)
+            time = bench_now()
+    return flops / (time - began)
+
+
+def copy_rate(float[::1] target, const float[::1] source, double begin, double end):
+    """Bytes read and written a second by this thread from begin to end, copying from array to array."""
+    cdef double moved = 0, began, time = bench_now()
+    with nogil:
+        while time < begin:
+            time = bench_now()
+        began = time
+        while time < end:
+            memcpy(&target[0], &source[0], source.shape[0] * sizeof(float))
+            moved += 2.0 * source.shape[0] * sizeof(float)
+            time = bench_now()
+    return moved / (time - began)
 
 
 cdef enum Product:
@@ -86,10 +103,10 @@ def layer_product(int kind, bint by_blas, real[:, ::1] w, real[:, ::1] a, real[:
                 blas.gemm(False, False, m, ld, n, ww, n, dd, ld, <real>0, &a[0, 0], ld)
             elif kind == FORWARD:
                 tile.product(n, ld, m, ww, 1, n, aa, ld, &d[0, 0], ld, <const real*>NULL, False)
-            elif kind == WEIGHTS and n < tile.lanes(ww):
+            elif kind == WEIGHTS and n <= 8 and n < tile.lanes(ww):
                 tile.dots(m, n, ld, aa, ld, dd, ld, &w[0, 0], False)
             elif kind == WEIGHTS:
-                tile.turn(n, ld, dd, ld, &spare[0], turned)
+                tile.turn(n, ld, dd, ld, &spare[0], turned, <real*>NULL, False)
                 tile.product(m, n, ld, aa, ld, 1, <const real*>&spare[0], turned, &w[0, 0], n, <const real*>NULL, False)
             else:
                 tile.product(m, ld, n, ww, n, 1, dd, ld, &a[0, 0], ld, <const real*>NULL, False)
@@ -161,53 +178,4 @@ def dropout_mask(real[::1] mask, double seconds):
             step += 1
             random.dropout_mask(1, step, 0, 0, 0.5, &mask[0], mask.shape[0])
             bench_fence()
-    return t.best
-
-
-def epoch(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, const SegmentSpec[::1] segments,
-          const LossSpec[::1] loss, const OptimizerSpec[::1] optimizer, real[::1] parameters, real[::1] gradients,
-          real[::1] state, real[::1] scratch, const real[:, ::1] X, const real[:, ::1] targets,
-          const int32_t[::1] classes, Py_ssize_t batch_size, const double[::1] rates, double seconds):
-    """All minibatches once, as one thread of a training call runs them."""
-    cdef double[4] scalars = [0, 0, 0, 0]
-    cdef Barrier gate
-    cdef Timer t
-    cdef Job job
-    memset(&gate, 0, sizeof(gate))
-    job.barrier = &gate
-    job.layers, job.n_layers, job.workspace = &layers[0], <int>layers.shape[0], &workspace[0]
-    job.segments, job.n_segments = &segments[0], <int>segments.shape[0]
-    job.loss, job.optimizer, job.training = &loss[0], &optimizer[0], True
-    job.size = job.slots_stride = parameters.shape[0]
-    job.n_chunks = gradients.shape[0] // parameters.shape[0]
-    job.n_rows, job.batch_size, job.first, job.last = X.shape[0], batch_size, 0, rates.shape[0]
-    job.step, job.seed, job.status, job.steps_done = 0, 0, 0, 0
-    job.X = &X[0, 0]
-    job.targets, job.classes = NULL, NULL
-    if classes is None:
-        job.targets = &targets[0, 0]
-    else:
-        job.classes = &classes[0]
-    job.weights, job.order, job.outputs = NULL, NULL, NULL
-    job.gradients, job.state = &gradients[0], &state[0]
-    job.scalars, job.rates = scalars, &rates[0]
-    job.n_blocks = count_blocks(job.segments, job.n_segments)
-    job.block_bad = <int*>calloc(job.n_blocks + 1, sizeof(int))
-    job.chunk_loss = <double*>calloc(job.n_chunks + 2 * job.n_blocks + 3 * rates.shape[0], sizeof(double))
-    if job.block_bad == NULL or job.chunk_loss == NULL:
-        free(job.block_bad)
-        free(job.chunk_loss)
-        raise MemoryError("no memory for the sums of a training step")
-    job.block_norm = job.chunk_loss + job.n_chunks
-    job.block_penalty = job.block_norm + job.n_blocks
-    job.report = job.block_penalty + job.n_blocks
-    t = timer(seconds)
-    while more(&t):
-        for _ in range(t.repeats):
-            run(&job, &parameters[0], &scratch[0], 0, 1)
-            job.step += rates.shape[0]
-    free(job.block_bad)
-    free(job.chunk_loss)
-    if job.status != 0:
-        raise FloatingPointError(f"training stopped with status {job.status}")
     return t.best

@@ -2,7 +2,7 @@
 
     python benchmarks/kernels/run.py [--json out.jsonl]
 
-The products of six networks' layers, activations, losses, optimizers, the dropout mask and whole training steps, as
+The products of the networks' layers, activations, losses, optimizers, the dropout mask and whole training steps, as
 GFLOP/s, share of the peak of multiply-adds measured in the same run, and ns per element. The extension is built for
 each run, in a temporary folder, with the flags of the engine that `cnn_core` has chosen (CNN_ISA chooses another).
 """
@@ -10,11 +10,9 @@ each run, in a temporary folder, with the flags of the engine that `cnn_core` ha
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
-import shutil
 import sys
-import tempfile
+import timeit
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -25,56 +23,21 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import cnn_core
-from cnn import layers, losses, optimizers, plan
 from cnn.arena import aligned_zeros
 
-try:
-    from Cython.Build import cythonize
-    from setuptools import Distribution, Extension
-    from setuptools.errors import CCompilerError, PlatformError
-except ImportError as missing:
-    sys.exit(f"this benchmark compiles itself and needs Cython and setuptools: {missing}")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+import machine
+from networks import NETWORKS, problem
+from peers import cnn_fit
 
-import machine  # noqa: E402
-from networks import NETWORKS, Network, problem  # noqa: E402
+from kernels import peaks
+from kernels.build import build
 
 ELEMENTS = 2048  # of an activation or a mask: in L1
+PANEL, DEPTH = 64, 128  # wide.pxd: units that are computed together, and weights of each at a time
 PARAMETERS = 8192  # of an optimizer's step, with its state: in L2
 Result = dict[str, Any]
-
-
-def flags() -> list[str]:
-    """How setup.py compiles the engine in use; the wheel does not carry them."""
-    if sys.platform == "win32":
-        return ["/O2", "/fp:contract", *{"v3": ["/arch:AVX2"], "v4": ["/arch:AVX512"]}.get(cnn_core.isa, [])]
-    levels = {"v3": ["-march=x86-64-v3"], "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"]}
-    common = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-g0", "-Wno-unused-function"]
-    return [*common, *levels.get(cnn_core.isa, [])]
-
-
-def build(folder: Path) -> ModuleType:
-    """The compiled kernels.pyx, against the .pxd files that lie beside the imported `cnn_core`."""
-    for name in ("kernels.pyx", "timing.h"):
-        shutil.copy(HERE / name, folder)
-    core = Path(cnn_core.__file__).parent
-    extension = Extension(
-        "kernels", [str(folder / "kernels.pyx")], include_dirs=[str(core)], extra_compile_args=flags()
-    )
-    directives = {"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True}
-    (extension,) = cythonize([extension], include_path=[str(core.parent)], compiler_directives=directives, quiet=True)
-    command = Distribution({"ext_modules": [extension]}).get_command_obj("build_ext")
-    command.build_lib = command.build_temp = str(folder)
-    command.ensure_finalized()
-    command.run()
-    spec = importlib.util.spec_from_file_location("kernels", command.get_ext_fullpath("kernels"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class Bench:
@@ -83,7 +46,7 @@ class Bench:
     def __init__(self, kernels: ModuleType, dtype: str, seconds: float) -> None:
         self.kernels, self.dtype, self.seconds = kernels, np.dtype(dtype), seconds
         self.rng = np.random.default_rng(0)
-        self.peak = kernels.fma_peak(dtype == "float64", 10 * seconds)
+        self.peak = 1e9 * peaks.fma_gflops(kernels, 1, seconds, dtype)
 
     def normal(self, *shape: int) -> np.ndarray:
         out = aligned_zeros(int(np.prod(shape)), self.dtype).reshape(shape)
@@ -100,21 +63,29 @@ class Bench:
     def elements(self, kernel: str, case: str, seconds: float, n: int) -> Result:
         return {"kernel": kernel, "case": case, "us": 1e6 * seconds, "ns_per_element": 1e9 * seconds / n}
 
-    def products(self) -> Iterator[Result]:
-        """Forward, weight gradient and input gradient of each layer, with the rows that a slab has."""
-        for network in NETWORKS.values():
-            n_chunks, capacity = network_plan(network).chunks(network.batch_size)
-            rows = min(capacity, -(-network.batch_size // n_chunks))
+    def products(self, networks: list[str]) -> Iterator[Result]:
+        """Forward, weight gradient and input gradient of each layer, with the rows that a slab has, in the blocks in
+        which the engine takes them."""
+        for network in (NETWORKS[name] for name in networks):
+            cut = cnn_fit.described(network).plan.cut(network.batch_size)
+            rows = min(cut.capacity, -(-network.batch_size // cut.parts))
             ld = cnn_core.engine.row_stride(rows, self.zeros(1))
             for i, (m, n) in enumerate(pairwise(network.sizes)):
-                arrays = self.normal(m, n), self.normal(m, ld), self.normal(n, ld), self.zeros((n + 64) * ld)
+                blocks = [(m, n)] * 3
+                if cut.wide:
+                    blocks = [(min(m, DEPTH), min(n, PANEL)), (m, min(n, PANEL)), (min(m, PANEL), n)]
                 for kind, name in enumerate(("forward", "weights", "inputs")[: 2 + (i > 0)]):
+                    m_block, n_block = blocks[kind]
+                    arrays = self.normal(m_block, n_block), self.normal(m_block, ld), self.normal(n_block, ld)
                     for way in ("blas", "tile"):
-                        best = self.kernels.layer_product(kind, way == "blas", *arrays, self.seconds)
+                        best = self.kernels.layer_product(
+                            kind, way == "blas", *arrays, self.zeros((n_block + 64) * ld), self.seconds
+                        )
                         case = f"{network.name}: {name}, {m} to {n}, {rows} rows"
-                        yield self.arithmetic(way, case, best, 2 * rows * m * n)
+                        result = self.arithmetic(way, case, best, 2 * rows * m_block * n_block)
+                        yield {**result, "network": network.name, "layer": [m, n], "flops": 2 * rows * m * n}
 
-    def activations(self) -> Iterator[Result]:
+    def activations(self, networks: list[str]) -> Iterator[Result]:
         z, a, delta = 2 * self.normal(ELEMENTS), self.zeros(ELEMENTS), self.zeros(ELEMENTS)
         for kind in cnn_core.Activation:
             best = self.kernels.activation_forward(kind, z, a, self.seconds)
@@ -122,7 +93,7 @@ class Bench:
             best = self.kernels.activation_backward(kind, z, a, delta, self.seconds)
             yield self.elements("activation", f"{kind.name.lower()} backward", best, ELEMENTS)
 
-    def losses(self) -> Iterator[Result]:
+    def losses(self, networks: list[str]) -> Iterator[Result]:
         for kind in cnn_core.Loss:
             rows, k = (ELEMENTS // 16, 16) if kind == cnn_core.Loss.CROSS_ENTROPY else (ELEMENTS, 1)
             spec = np.zeros(1, cnn_core.loss_dtype)
@@ -135,7 +106,7 @@ class Bench:
             )
             yield self.elements("loss", f"{kind.name.lower()} ({rows}, {k})", best, ELEMENTS)
 
-    def optimizers(self) -> Iterator[Result]:
+    def optimizers(self, networks: list[str]) -> Iterator[Result]:
         variants: dict[str, dict[str, float]] = {
             "sgd": {}, "rmsprop": {}, "adagrad": {}, "adadelta": {}, "adam": {}, "nadam": {}, "lion": {},
             "sgd, momentum": {"momentum": 0.9}, "sgd, nesterov": {"momentum": 0.9, "nesterov": 1},
@@ -155,38 +126,18 @@ class Bench:
             )  # fmt: skip
             yield self.elements("optimizer", name, best, PARAMETERS)
 
-    def dropout(self) -> Iterator[Result]:
+    def dropout(self, networks: list[str]) -> Iterator[Result]:
         best = self.kernels.dropout_mask(self.zeros(ELEMENTS), self.seconds)
         yield self.elements("dropout", "mask", best, ELEMENTS)
 
-    def steps(self) -> Iterator[Result]:
-        """Whole steps on one thread: the time of an epoch, without shuffling, over its steps."""
-        for network in NETWORKS.values():
-            best = self.epoch(network) / network.n_batches
+    def steps(self, networks: list[str]) -> Iterator[Result]:
+        """Whole steps on one thread, in calls of the core for many epochs of the rows as they stand."""
+        for network in (NETWORKS[name] for name in networks):
+            run = cnn_fit.Loop(problem(network), 1, self.dtype.name).run
+            best = min(timeit.repeat(run, number=1, repeat=2))
+            n = max(1, round(self.seconds / best))
+            best = min(timeit.repeat(run, number=n, repeat=5)) / n / network.n_batches
             yield self.arithmetic("step", f"{network.name}, batch {network.batch_size}", best, network.flops)
-
-    def epoch(self, network: Network) -> float:
-        p, data = network_plan(network), problem(network)
-        n_chunks, capacity = p.chunks(network.batch_size)
-        parameters = self.zeros(p.size)
-        for i, (W, b) in enumerate(data.parameters):
-            for name, array in ((f"layers.{i}.weights", W), (f"layers.{i}.biases", b)):
-                at, shape = p.names[name]
-                parameters[at : at + array.size].reshape(shape)[...] = array
-        real = network.loss == "mse"
-        return self.kernels.epoch(
-            p.layers, p.workspace(capacity), p.segments, p.loss, p.optimizer, parameters, self.zeros(n_chunks * p.size),
-            self.zeros(max(1, p.slots) * p.size), self.zeros(p.workspace_elements(capacity)),
-            data.X.astype(self.dtype), data.y[:, None].astype(self.dtype) if real else None,
-            None if real else data.y.astype(np.int32), network.batch_size,
-            np.full(network.n_batches, network.learning_rate), self.seconds,
-        )  # fmt: skip
-
-
-def network_plan(network: Network) -> plan.Plan:
-    described = [layers.Dense(n, f) for n, f in zip(network.sizes[1:], network.activations(), strict=True)]
-    optimizer = optimizers.Adam() if network.optimizer == "adam" else optimizers.SGD()
-    return plan.build(described, network.sizes[0], losses.get(network.loss), optimizer)
 
 
 def main() -> int:
@@ -196,13 +147,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.05, help="for each measurement (default %(default)s)")
     groups = ["products", "activations", "losses", "optimizers", "dropout", "steps"]
     parser.add_argument("--only", nargs="+", choices=groups, default=groups)
+    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS), metavar="NAME",
+                        help=", ".join(NETWORKS))  # fmt: skip
+    parser.add_argument("--quick", action="store_true", help="whether it works: compiles faster, slower code")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            kernels = build(Path(folder))
-        except (CCompilerError, PlatformError) as error:
-            print(f"this benchmark needs a C compiler: {error}", file=sys.stderr)
-            return 1
+    kernels = build(options.quick)
     about = machine.description()
     with threadpool_limits(1, user_api="blas"):
         bench = Bench(kernels, options.dtype, options.seconds)
@@ -211,7 +160,7 @@ def main() -> int:
         lines = []
         head = {"benchmark": "kernels", "dtype": options.dtype, "peak_gflops": bench.peak / 1e9}
         for group in options.only:
-            for result in getattr(bench, group)():
+            for result in getattr(bench, group)(options.networks):
                 lines.append({**head, **result})
                 number = (
                     f"{result['gflops']:8.1f} GFLOP/s  {result['share']:4.0%} of peak"

@@ -5,19 +5,22 @@ from __future__ import annotations
 from networks import Network, Parameters, Problem
 
 import cnn
+from cnn import data, training
+from cnn.arena import aligned_zeros
+from cnn.plan import Cut
 
 VARIANTS = ("fit",)
 
 
-def described(network: Network) -> cnn.Network:
+def described(network: Network, dtype: str = "float32") -> cnn.Network:
     layers = [cnn.Dense(n, f) for n, f in zip(network.sizes[1:], network.activations(), strict=True)]
     optimizer = {"sgd": cnn.SGD, "adam": cnn.Adam}[network.optimizer](learning_rate=network.learning_rate)
-    net = cnn.Network(layers, loss=network.loss, optimizer=optimizer, dtype="float32", seed=0)
+    net = cnn.Network(layers, loss=network.loss, optimizer=optimizer, dtype=dtype, seed=0)
     return net.build(network.sizes[0])
 
 
-def built(problem: Problem) -> cnn.Network:
-    net = described(problem.network)
+def built(problem: Problem, dtype: str = "float32") -> cnn.Network:
+    net = described(problem.network, dtype)
     for layer, (W, b) in zip(net.layers, problem.parameters, strict=True):
         layer.weights[...] = W
         layer.biases[...] = b
@@ -35,6 +38,24 @@ class Trainer:
 
     def parameters(self) -> Parameters:
         return [(layer.weights.copy(), layer.biases.copy()) for layer in self.net.layers]
+
+
+class Loop:
+    """The loop of `fit` by itself, which can be cut in another way than the plan's."""
+
+    def __init__(self, problem: Problem, threads: int, dtype: str = "float32", cut: Cut | None = None) -> None:
+        net = built(problem, dtype)
+        train = data.prepare(problem.X, problem.y, None, net.loss, net.dtype, net.n_inputs, net.n_outputs)
+        network = problem.network
+        self.loop = training._Loop(net, train, network.batch_size, False, False, network.n_batches, threads)
+        if cut is not None:
+            self.loop.cut, self.loop.n_threads = cut, threads
+            self.loop.gradients = aligned_zeros(cut.gradients * net.plan.size, net.dtype)
+            self.loop.scratch = aligned_zeros(cut.shared + threads * cut.own, net.dtype)
+
+    def run(self) -> None:
+        """An epoch."""
+        self.loop.epoch(0, [])
 
 
 class Predictor:
