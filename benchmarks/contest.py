@@ -39,7 +39,7 @@ def contestants(peers: Iterable[str], all_threads: int) -> Iterator[list[Worker]
 
 
 def compete(workers: list[Worker], work: str, case: Any, rounds: int, seconds: float) -> list[Line]:
-    """A line for each contestant that does this work: best and median microseconds, and the ratio to the best of cnn."""
+    """A line for each contestant that does this work: best and median microseconds, ratio to the best of cnn."""
     lines: list[Line] = []
     chosen: list[Worker] = []
     for worker in workers:

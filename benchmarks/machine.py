@@ -39,6 +39,7 @@ def load() -> float | None:
 
 
 def description() -> dict[str, str | int | float | None]:
+    packages = ("cnn-core", "numpy", "scipy", "scikit-learn", "torch", "jax", "onnxruntime")
     return {
         "cpu": cpu_model(),
         "cores": cores(),
@@ -46,5 +47,5 @@ def description() -> dict[str, str | int | float | None]:
         "isa": cnn_core.isa,
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
-        **{name: version(name) for name in ("cnn-core", "numpy", "scipy", "scikit-learn", "torch", "jax")},
+        **{name: version(name) for name in packages},
     }

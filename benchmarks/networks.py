@@ -93,7 +93,11 @@ def problem(network: Network) -> Problem:
     X = rng.standard_normal((network.rows, n_inputs), np.float32)
     score = X @ rng.standard_normal((n_inputs, n_outputs), np.float32) / np.sqrt(np.float32(n_inputs))
     score += rng.standard_normal(score.shape, np.float32)
-    y = score.argmax(1) if network.loss == "cross_entropy" else 0.5 + 0.25 * np.tanh(score)
+    if network.loss == "cross_entropy":
+        y = score.argmax(1)
+        y[:n_outputs] = np.arange(n_outputs)  # every class is there: scikit-learn knows only those it has met
+    else:
+        y = 0.5 + 0.25 * np.tanh(score)
     parameters = []
     for m, n in pairwise(network.sizes):
         bound = np.sqrt(6 / (m + n))  # Glorot & Bengio 2010

@@ -23,6 +23,8 @@ def compare(name: str, workers: list[Worker], rounds: int, seconds: float) -> li
     """One network: a line for each contestant."""
     network = NETWORKS[name]
     lines = contest.compete(workers, "training", name, rounds, seconds)
+    if not lines:
+        return []
     reference = next((line for line in lines if line["contestant"] == "cnn"), lines[0])
     head = {"benchmark": "training", "case": name, "batch_size": network.batch_size, "steps": network.n_batches}
     for line in lines:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
 LINK = re.compile(r"\]\(([^)#\s]*)(#[^)\s]*)?\)")
-WITHOUT_PYTHON = {"design.md"}
+WITHOUT_PYTHON = {"design.md", "performance.md"}
 ELSEWHERE = {"c-api.md"}  # test_c_api.py compiles and runs it
 
 

@@ -1,0 +1,123 @@
+"""The whole comparison: the machine, training, prediction, kernels and threads, and every bar met or missed.
+
+    python benchmarks/compare.py                   # some ten minutes on two cores; nothing else should run
+    python benchmarks/compare.py --quick           # whether it works: a minute, and numbers that mean nothing
+    python benchmarks/compare.py --from FILE       # the tables of a run that was kept
+    ... --markdown                                 # into docs/performance.md, with its picture
+
+Prints tables in Markdown, and keeps the run as benchmarks/results/<cpu>-<date>.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import contest
+import machine
+import prediction
+import report
+import threads
+import training
+from kernels import peaks
+from networks import NETWORKS
+from peers import MODULES
+
+ROOT = Path(__file__).resolve().parents[1]
+WIDE = ["64-100-10", "54-256-128-7", "784-512-256-10", "1024-2048-2048-1000"]  # whose products are measured
+PEAK_SECONDS, KERNEL_SECONDS, THREAD_SECONDS, CALL_SECONDS = 0.1, 0.03, 0.05, 0.05
+QUICK = {"training": ["10-5-1", "64-100-10"], "prediction": ["1 x 10-5-1", "10000 x 10-5-1"], "kernels": ["64-100-10"]}
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Peaks before and after all else: the better one is the machine's."""
+    from kernels.build import build
+    from kernels.run import Bench
+
+    quick, cores = options.quick, options.threads
+    about: dict[str, Any] = machine.description()
+    print(f"{about['cpu']}, {cores} cores, load {about['load']}, {about['isa']}", flush=True)
+    kernels = build(quick)
+    span, megabytes = (1e-3, 8) if quick else (PEAK_SECONDS, None)
+    highest = peaks.measure(kernels, cores, span, megabytes)
+    bench = Bench(kernels, "float32", 1e-3 if quick else KERNEL_SECONDS)
+    with threads.one_blas_thread():
+        products = list(bench.products(QUICK["kernels"] if quick else WIDE))
+    results: dict[str, Any] = {"training": [], "prediction": [], "kernels": products}
+    with contest.contestants(options.peers, cores) as workers:
+        for work, program, cases, rounds, seconds in (
+            ("training", training, NETWORKS, options.rounds, options.seconds),
+            ("prediction", prediction, prediction.CASES, 2 * options.rounds, CALL_SECONDS),
+        ):
+            for case in QUICK[work] if quick else cases:
+                lines = program.compare(case, workers, rounds, 1e-3 if quick else seconds)
+                print("\n".join(map(contest.text, lines)), flush=True)
+                results[work] += lines
+    results["threads"] = threads.measure(cores, options.rounds, 1e-3 if quick else THREAD_SECONDS, quick=quick)
+    for name, value in peaks.measure(kernels, cores, span, megabytes).items():
+        highest[name] = max(value, highest[name])
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    return {"machine": {**about, "cores": cores, **highest}, "date": date, "rounds": options.rounds, **results}
+
+
+def keep(results: dict[str, Any], path: Path | None) -> Path:
+    """One JSON file, a line for each measurement."""
+    if path is None:
+        cpu = re.sub(r"[^a-z0-9]+", "-", results["machine"]["cpu"].lower()).strip("-")
+        path = ROOT / "benchmarks" / "results" / f"{cpu}-{results['date']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parts = []
+    for name, value in results.items():
+        lines = ",\n".join(json.dumps(line) for line in value) if isinstance(value, list) else None
+        parts.append(f"{json.dumps(name)}: {json.dumps(value) if lines is None else f'[{chr(10)}{lines}{chr(10)}]'}")
+    path.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
+    return path
+
+
+def rounded(value: Any) -> Any:
+    """Six digits of every number: what a clock gives is worth no more."""
+    if isinstance(value, dict):
+        return {key: rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [rounded(inner) for inner in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", nargs="+", choices=list(MODULES), default=list(MODULES))
+    parser.add_argument("--threads", type=int, default=machine.cores(), help="what 'all' means (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, help="of training; prediction has twice as many")
+    parser.add_argument("--seconds", type=float, default=0.2, help="a round of training (default %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="a few cases, for moments only; nothing is kept")
+    parser.add_argument("--json", type=Path, help="keep the run there")
+    parser.add_argument("--from", type=Path, dest="kept", help="measure nothing; take a run that was kept")
+    page = ROOT / "docs" / "performance.md"
+    parser.add_argument("--markdown", type=Path, nargs="?", const=page, metavar="PAGE",
+                        help="write tables and picture into that page (default docs/performance.md)")  # fmt: skip
+    options = parser.parse_args()
+    if options.kept:
+        results = json.loads(options.kept.read_text(encoding="utf-8"))
+    else:
+        if options.quick:
+            options.rounds = 1
+        results = rounded(measure(options))
+    print("\n" + report.markdown(results))
+    if options.markdown:
+        report.write_page(options.markdown, results)
+    if not options.kept and (options.json or not options.quick):
+        print(f"\nkept as {keep(results, options.json)}")
+    lines = [*results["training"], *results["prediction"]]
+    wrong = [f"{line['case']}: {line['contestant']}" for line in lines if line["agrees"] is False]
+    if wrong:
+        print("results that are not everybody's: " + ", ".join(wrong), file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

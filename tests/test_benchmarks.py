@@ -1,0 +1,87 @@
+"""The benchmarks run, on a few cases for moments only: what they measure is not looked at here."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+MARKS = "Before.\n<!-- results: begin -->\nold\n<!-- results: end -->\nAfter.\n"
+needs_compiler = pytest.mark.skipif(
+    shutil.which(os.environ.get("CC", "cc")) is None or importlib.util.find_spec("Cython") is None,
+    reason="compiles its timers with Cython and a C compiler",
+)
+if not (BENCHMARKS / "compare.py").exists():
+    pytest.skip("the benchmarks are not beside the tests", allow_module_level=True)
+
+
+def run(folder: Path, program: str, *arguments: str) -> str:
+    """The output of a program; it must end well. In a folder of its own, for it may leave files."""
+    command = [sys.executable, str(BENCHMARKS / program), *arguments]
+    environment = {**os.environ, "MPLBACKEND": "Agg", "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@needs_compiler
+def test_compare(tmp_path: Path) -> None:
+    """Everything once; the page and its picture come from the kept run too, the same."""
+    pytest.importorskip("matplotlib")
+    kept, page = tmp_path / "run.json", tmp_path / "page.md"
+    page.write_text(MARKS)
+    picture = tmp_path / "images" / "roofline.png"
+    output = run(tmp_path, "compare.py", "--quick", "--peers", "cnn", "numpy", "--json", str(kept),
+                 "--markdown", str(page))  # fmt: skip
+    written = page.read_text(encoding="utf-8")
+    assert written.startswith("Before.\n<!-- results: begin -->\n")
+    assert written.endswith("\n<!-- results: end -->\nAfter.\n")
+    assert "old" not in written
+    assert "bars are met" in written
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    results = json.loads(kept.read_text(encoding="utf-8"))
+    assert results["machine"]["fma_gflops_one_core"] > 0
+    assert results["machine"]["copy_gbytes_all_cores"] > 0
+    for work in ("training", "prediction", "kernels", "threads"):
+        assert results[work], output
+    page.write_text(MARKS)
+    run(tmp_path, "compare.py", "--from", str(kept), "--markdown", str(page))
+    assert page.read_text(encoding="utf-8") == written
+
+
+@pytest.mark.parametrize(
+    ("program", "case"), [("training.py", "10-5-1"), ("prediction.py", "1 x 10-5-1")], ids=["training", "prediction"]
+)
+def test_beside_peers(program: str, case: str, tmp_path: Path) -> None:
+    """Returns 1 if the contestants' results differ."""
+    lines = tmp_path / "lines.jsonl"
+    run(tmp_path, program, "--cases", case, "--peers", "cnn", "numpy", "--threads", "1", "--rounds", "1",
+        "--seconds", "0.001", "--json", str(lines))  # fmt: skip
+    found = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [(line["contestant"], line["agrees"]) for line in found] == [("cnn", True), ("numpy", True)]
+
+
+@needs_compiler
+def test_kernels(tmp_path: Path) -> None:
+    output = run(tmp_path, "kernels/run.py", "--quick", "--seconds", "0.0001", "--networks", "10-5-1")
+    kinds = {line.split()[0] for line in output.splitlines()[1:]}
+    assert kinds >= {"tile", "blas", "activation", "loss", "optimizer", "dropout", "step"}
+
+
+def test_threads(tmp_path: Path) -> None:
+    output = run(tmp_path, "threads.py", "--quick", "--rounds", "1", "--seconds", "0.001", "--threads", "2")
+    assert [line.split()[0] for line in output.splitlines()] == ["sweep", "bits", "pairs"]
+
+
+def test_suite_runs_without_asv(tmp_path: Path) -> None:
+    output = run(tmp_path, "run_suite.py", "--only", "(10-5-1", "--seconds", "0.001")
+    assert {line.split(".")[0] for line in output.splitlines()} == {"Construction", "Training"}
+    config = json.loads((BENCHMARKS / "asv.conf.json").read_text(encoding="utf-8"))
+    assert (BENCHMARKS / config["benchmark_dir"]).is_dir()
