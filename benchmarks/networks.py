@@ -63,8 +63,8 @@ NETWORKS = {
         Network((10, 5, 1), "sigmoid", "sigmoid", "mse", "sgd", 0.1, batch_size=100, n_batches=100),
         Network((8, 32, 32, 1), "tanh", "identity", "mse", "adam", 1e-3, batch_size=32, n_batches=200),
         _classifier(64, 100, 10, rate=1e-3, batch_size=200, n_batches=50),
-        _classifier(54, 256, 128, 7, rate=1e-3, batch_size=256, n_batches=40),
         # At 1e-3 the wide ones part ways within an epoch: NumPy with one thread and with four by 0.4 % of the loss.
+        _classifier(54, 256, 128, 7, rate=3e-4, batch_size=256, n_batches=40),
         _classifier(784, 512, 256, 10, rate=1e-4, batch_size=128, n_batches=80),
         _classifier(1024, 2048, 2048, 1000, rate=1e-4, batch_size=512, n_batches=8),
         # The task of SimpleChains.jl, which trains on all rows at once.

@@ -11,6 +11,7 @@ from contest import Line, best
 from networks import NETWORKS
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+MARKERS = "osD^vPX*hp"  # of networks
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -81,6 +82,7 @@ def roofline(path: Path, results: dict[str, Any]) -> None:
     """GFLOP/s of each network's step over its operations for each byte that must move, on one core and on all."""
     import numpy as np
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     about = results["machine"]
     figure = Figure(figsize=(9, 5.2), layout="constrained")
@@ -90,22 +92,26 @@ def roofline(path: Path, results: dict[str, Any]) -> None:
         peak, copy = about[f"fma_gflops_{which}"], about[f"copy_gbytes_{which}"]
         axes.plot(x, np.minimum(peak, copy * x), style, color="0.35", lw=1.4,
                   label=f"roof, {label}: {peak:.0f} GFLOP/s, {copy:.0f} GB/s")  # fmt: skip
-    colours = [f"C{i}" for i in range(10)]
-    for (name, network), colour in zip(NETWORKS.items(), colours, strict=False):
+    for i, (name, network) in enumerate(NETWORKS.items()):
         intensity = network.flops / network.bytes
         one = best(results["training"], "cnn", case=name, threads=1)
         fastest = best(results["training"], "cnn", case=name)
         if one is None or fastest is None:
             continue
-        pair = [one["gflops"], fastest["gflops"]]
-        axes.plot([intensity] * 2, pair, "-", color=colour, lw=1)
-        axes.plot(intensity, pair[1], "o", color=colour, ms=8, label=f"{name}, {network.batch_size} rows")
-        axes.plot(intensity, pair[0], "o", color=colour, ms=8, mfc="white")
-    axes.plot([], [], "o", color="0.35", mfc="white", ms=8, label="one thread (filled: its best number)")
+        look = {"marker": MARKERS[i], "color": f"C{i}"}
+        axes.plot([intensity] * 2, [one["gflops"], fastest["gflops"]], "-", color=look["color"], lw=1)
+        axes.plot(intensity, fastest["gflops"], ls="", ms=10, label=f"{name}, {network.batch_size:,} rows", **look)
+        axes.plot(intensity, one["gflops"], ls="", ms=5, mfc="white", zorder=3, **look)
+    axes.plot([], [], "o", color="0.35", ms=10, label="as many threads as are best")
+    axes.plot([], [], "o", color="0.35", ms=5, mfc="white", label="one thread")
     axes.set(xscale="log", yscale="log", xlim=(2, 400), ylabel="GFLOP/s in float32",
-             xlabel="arithmetic intensity: FLOP for each byte a step must move",
+             xlabel="arithmetic intensity: FLOP for each byte that a step must move",
              title=f"Training steps under the roof of {about['cpu']}, {about['isa']}")  # fmt: skip
-    axes.grid(which="both", alpha=0.25)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_locator(NullLocator())
+    axes.grid(alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)

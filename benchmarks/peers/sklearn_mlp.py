@@ -1,6 +1,7 @@
 """scikit-learn's MLP: `fit` for so many epochs on top of what it has learnt, and `predict` or `predict_proba`.
 
 Its squared error is half of everybody else's; twice the rate (SGD) or half the epsilon (Adam) makes the steps equal.
+Its Adam adds epsilon before the bias correction, others after it: it gets that of the middle of the first epoch.
 Its regressor has no activation on the output: there it has less to do in training, and its loss can't be compared.
 """
 
@@ -21,12 +22,14 @@ warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is w
 def built(problem: Problem) -> MLPClassifier | MLPRegressor:
     network = problem.network
     half = 0.5 if network.loss == "mse" else 1.0
+    correction = (1 - 0.999 ** ((network.n_batches + 1) / 2)) ** 0.5
     make = MLPRegressor if network.loss == "mse" else MLPClassifier
     net = make(
         hidden_layer_sizes=network.sizes[1:-1], activation=NAMES.get(network.activation, network.activation),
         solver=network.optimizer, alpha=0.0, batch_size=network.batch_size, shuffle=False, random_state=0,
         learning_rate_init=network.learning_rate / (half if network.optimizer == "sgd" else 1.0),
-        momentum=0.0, nesterovs_momentum=False, epsilon=1e-8 * half, warm_start=True, n_iter_no_change=10**9,
+        momentum=0.0, nesterovs_momentum=False, epsilon=1e-8 * half * correction, warm_start=True,
+        n_iter_no_change=10**9,
     )  # fmt: skip
     # All classes are met once; then the weights are everybody's.
     net.set_params(max_iter=1).fit(problem.X, _targets(problem))
