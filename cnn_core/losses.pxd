@@ -256,6 +256,7 @@ cdef inline double loss_block(const LossSpec* spec, const real* out, const real*
     """
     cdef Py_ssize_t k = spec.n_outputs, r, j, b, per_row = k
     cdef real factor
+    scale *= spec.scale
     if spec.kind == CROSS_ENTROPY:
         per_row, b = 1, 0
         while b < ld:
@@ -283,7 +284,7 @@ cdef inline double loss_block(const LossSpec* spec, const real* out, const real*
     for j in range(per_row):
         for r in range(rows, ld):
             value[j * ld + r] = 0
-    return sum_in_lanes(<const real*>value, per_row * ld) / per_row
+    return spec.scale * (sum_in_lanes(<const real*>value, per_row * ld) / per_row)
 
 
 cdef inline void link_block(int loss, const real* out, real* y, Py_ssize_t k, Py_ssize_t ld) noexcept nogil:

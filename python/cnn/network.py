@@ -99,10 +99,11 @@ class Network:
         for i, layer in enumerate(self.descriptions):
             if isinstance(layer, Dense):
                 self._draw(i, layer)
-        self._take(made)  # last: a network whose building was broken off is not built
+        self.take(made)  # last: a network whose building was broken off is not built
         return self
 
-    def _take(self, made: Plan) -> None:
+    def take(self, made: Plan) -> None:
+        """Makes that plan the network's; its parameters must have the places that `flat` has."""
         self.predictor = cnn_core.engine.Predictor(
             made.tiles.layers, made.tiles.workspace, self.flat, self.loss.kind
         )  # fmt: skip
@@ -383,6 +384,18 @@ class Network:
         rows = data.prepare(X, y, sample_weight, self.loss, self.dtype, self.n_inputs, self.n_outputs)
         return evaluation.evaluate(self, rows, chosen, n_threads)
 
+    def as_estimator(self) -> Any:
+        """An estimator of scikit-learn with these layers, loss and optimizer (and weights, once built): extra `sklearn`.
+
+        >>> Network([Dense(1)]).as_estimator().fit([[0.0], [1.0]] * 8, [0.0, 2.0] * 8).predict([[1.0]]).shape
+        (1,)
+        """
+        try:
+            from cnn import estimators
+        except ModuleNotFoundError as error:
+            raise ImportError("as_estimator needs scikit-learn: pip install 'cnn-core[sklearn]'") from error
+        return estimators.from_network(self)
+
     # Looking at it, copying it ----------------------------------------------------------------------------------------
 
     def summary(self) -> None:
@@ -427,7 +440,7 @@ class Network:
                 aligned[...] = state[name]
                 setattr(self, name, aligned)
             self._parameters = arena.views(self.flat, made.names)
-            self._take(made)
+            self.take(made)
 
 
 def _checked_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
