@@ -248,7 +248,8 @@ cdef inline double sum_in_lanes(const real* a, Py_ssize_t n) noexcept nogil:
 cdef inline double loss_block(const LossSpec* spec, const real* out, const real* target, const int32_t* classes,
                               const real* weight, double scale, real* value, real* delta, Py_ssize_t rows,
                               Py_ssize_t ld) noexcept nogil:
-    """Sum of w * loss over the rows of a slab, in float64; delta = scale * w * dloss/dout, 0 beyond the last row.
+    """Sum of w * loss over the rows of a slab, in float64; delta = scale * w * dloss/dout, 0 beyond the last row;
+    both times the spec's own scale.
 
     out, delta (k, ld) raw outputs and their derivative; target (k, ld) or classes (ld,), the other NULL; weight (ld,)
     or NULL; value (k, ld) is scratch. A row's loss is its mean over the k outputs, or its cross-entropy. Weights are

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
@@ -39,7 +39,7 @@ def has_partial_fit(est: Any) -> bool:
 class BaseMLP(CallbackSupportMixin, BaseEstimator):
     """Base of both estimators: not to be used by itself."""
 
-    _parameter_constraints: dict[str, Any] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [str, Activation, "array-like"],
         "solver": [str, Optimizer],
@@ -133,7 +133,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     # Fitting ----------------------------------------------------------------------------------------------------------
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, incremental: bool = False, validation: tuple[Any, Any, Any] | None = None
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool = False,
+        validation: tuple[Any, Any, Any] | None = None,
     ) -> BaseMLP:  # fmt: skip
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")

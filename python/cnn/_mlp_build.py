@@ -1,4 +1,4 @@
-"""From scikit-learn's parameters to a network: layers, loss, optimizer, and initial weights drawn as scikit-learn does."""
+"""From scikit-learn's parameters to a network: layers, loss, optimizer, initial weights drawn as scikit-learn does."""
 
 from __future__ import annotations
 
@@ -110,15 +110,15 @@ def describe_layers(est: Any, n_outputs: int) -> list[Layer]:
             raise ValueError(f"the last of layers must be a cnn.Dense of {n_outputs} units for this y, got {layers!r}")
         return layers
     sizes = hidden_sizes(est.hidden_layer_sizes)
-    penalty = {"l1": float(est.l1), "l2": float(est.alpha) / 2}
+    l1, l2 = float(est.l1), float(est.alpha) / 2
     layers = []
     kinds = _per_layer("activation", est.activation, len(sizes))
     rates = _per_layer("dropout", est.dropout, len(sizes))
     for units, activation, rate in zip(sizes, kinds, rates, strict=True):
-        layers.append(Dense(units, activations.get(activation), initializer="zeros", **penalty))
+        layers.append(Dense(units, activations.get(activation), initializer="zeros", l1=l1, l2=l2))
         if rate:
             layers.append(Dropout(rate))
-    layers.append(Dense(n_outputs, initializer="zeros", **penalty))
+    layers.append(Dense(n_outputs, initializer="zeros", l1=l1, l2=l2))
     return layers
 
 

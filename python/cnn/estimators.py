@@ -1,9 +1,9 @@
-"""scikit-learn's face: `cnn.MLPClassifier` and `cnn.MLPRegressor`, drop-in for those of scikit-learn (extra `sklearn`)."""
+"""`MLPClassifier` and `MLPRegressor` in place of scikit-learn's (extra `sklearn`)."""
 
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
@@ -62,7 +62,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     True
     """
 
-    _parameter_constraints = {**BaseMLP._parameter_constraints, "class_weight": [dict, StrOptions({"balanced"}), None]}
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **BaseMLP._parameter_constraints, "class_weight": [dict, StrOptions({"balanced"}), None],
+    }  # fmt: skip
 
     def __init__(
         self, hidden_layer_sizes=(100,), activation="relu", *, solver="adam", alpha=0.0001, batch_size="auto",
@@ -255,7 +257,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     True
     """
 
-    _parameter_constraints = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseMLP._parameter_constraints, "quantile": [Interval(Real, 0, 1, closed="neither"), None],
     }  # fmt: skip
 
@@ -307,7 +309,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
-        """Trains on X (n, n_features) and targets y (n,) or (n, n_targets); returns self. Else as `MLPClassifier.fit`."""
+        """Trains on X (n, n_features), targets y (n,) or (n, n_targets), as `MLPClassifier.fit`; returns self."""
         validation = None if X_val is None else (X_val, y_val, sample_weight_val)
         self._partial = False
         return self._fit(X, y, sample_weight, validation=validation)

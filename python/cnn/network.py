@@ -385,7 +385,7 @@ class Network:
         return evaluation.evaluate(self, rows, chosen, n_threads)
 
     def as_estimator(self) -> Any:
-        """An estimator of scikit-learn with these layers, loss and optimizer (and weights, once built): extra `sklearn`.
+        """An estimator for scikit-learn of these layers, loss, optimizer and, once built, weights (extra `sklearn`).
 
         >>> Network([Dense(1)]).as_estimator().fit([[0.0], [1.0]] * 8, [0.0, 2.0] * 8).predict([[1.0]]).shape
         (1,)

@@ -85,7 +85,7 @@ def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
     net.stop_training = False
 
     before = len(net.history)
-    with threads.without_blas_threads(), hooked(hooks, net, run) as begun:
+    with threads.a_fit(), hooked(hooks, net, run) as begun:
         loop = Loop(net, train, batch, s.shuffle, bool(measured), (last - first) * steps, s.n_threads)
         try:
             for epoch in range(first, last):
@@ -168,6 +168,7 @@ class Loop:
         self.schedule = schedules.get(net.optimizer.learning_rate)
         self.cut = plan.cut(batch)
         self.n_threads = threads.for_training(n_threads, self.cut.feeds)
+        self.shares = n_threads is None  # a number that was asked for is kept
         self.gradients = arena.aligned_zeros(self.cut.gradients * plan.size, net.dtype)
         self.scratch = arena.aligned_zeros(self.cut.shared + self.n_threads * self.cut.own, net.dtype)
         self.outputs: Array = np.zeros((len(train), net.n_outputs), net.dtype) if keep_outputs else np.empty((0, 0))
@@ -225,7 +226,7 @@ class Loop:
             plan.layers, self.cut.workspace, self.cut.wide, self.cut.parts, plan.segments, plan.loss, plan.optimizer,
             net.flat, self.gradients, net.state, net.scalars, self.scratch, rows.X, rows.targets, rows.classes,
             rows.weights, order, begin, end, self.batch, self.rates[begin:end], net.counter, net.seed,
-            self.outputs if self.keep_outputs else None, self.report[begin:end], self.n_threads, stop,
+            self.outputs if self.keep_outputs else None, self.report[begin:end], threads.share(self.n_threads) if self.shares else self.n_threads, stop,
         )  # fmt: skip
         return int(status)
 
