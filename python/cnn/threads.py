@@ -114,6 +114,11 @@ class _BlasLimit:
             if self._users == 0:
                 self._limit.restore_original_limits()
 
+    @property
+    def users(self) -> int:
+        """How many run now."""
+        return self._users
+
 
 def interruptible(call: Callable[[Array], T]) -> T:
     """call(stop) in a thread of its own, while this one listens for Ctrl-C; stop (1,) int32 is then set to 1.
@@ -152,11 +157,6 @@ def interruptible(call: Callable[[Array], T]) -> T:
     if failed:
         raise failed[0]
     return found[0]
-
-
-    @property
-    def users(self) -> int:
-        return self._users
 
 
 _blas_limit = _BlasLimit()

@@ -222,11 +222,12 @@ class Loop:
 
     def _run(self, begin: int, end: int, order: Array | None, stop: Array | None) -> int:
         net, plan, rows = self.net, self.net.plan, self.train
+        n_threads = threads.share(self.n_threads) if self.shares else self.n_threads
         _, status = cnn_core.engine.train_steps(
             plan.layers, self.cut.workspace, self.cut.wide, self.cut.parts, plan.segments, plan.loss, plan.optimizer,
             net.flat, self.gradients, net.state, net.scalars, self.scratch, rows.X, rows.targets, rows.classes,
             rows.weights, order, begin, end, self.batch, self.rates[begin:end], net.counter, net.seed,
-            self.outputs if self.keep_outputs else None, self.report[begin:end], threads.share(self.n_threads) if self.shares else self.n_threads, stop,
+            self.outputs if self.keep_outputs else None, self.report[begin:end], n_threads, stop,
         )  # fmt: skip
         return int(status)
 
