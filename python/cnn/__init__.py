@@ -46,7 +46,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "SGD", "Activation", "Adadelta", "Adagrad", "Adam", "AdamW", "BinaryCrossEntropy", "CSVLogger", "Callback",
     "Checkpoint", "CrossEntropy", "Dense", "Diagnosis", "DivergenceError", "Dropout", "EarlyStopping",
-    "GradientCheck", "History", "Huber", "Initializer", "Lion", "Loss", "ModelFormatError", "Nadam", "Network", "NonFiniteError",
-    "NotBuiltError", "Progress", "Quantile", "RMSprop", "ReduceOnPlateau", "activations", "callbacks", "diagnose",
+    "GradientCheck", "History", "Huber", "Initializer", "Lion", "Loss", "ModelFormatError", "Nadam", "Network",
+    "NonFiniteError", "NotBuiltError", "Progress", "Quantile", "RMSprop", "ReduceOnPlateau", "activations", "callbacks", "diagnose",
     "gradient_check", "initializers", "load", "losses", "metrics", "optimizers", "schedules", "show_config",
 ]  # fmt: skip

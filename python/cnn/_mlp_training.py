@@ -1,4 +1,4 @@
-"""The epochs of an estimator's fit: order of rows, learning rates and stopping rules as scikit-learn's, and what it lacks."""
+"""The epochs of an estimator's fit: order of rows, rates and stopping rules of scikit-learn, and what it lacks."""
 
 from __future__ import annotations
 
