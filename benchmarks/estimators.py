@@ -73,7 +73,10 @@ def split(X: Any, y: Any) -> Set:
     return tuple(a.astype(np.float32) for a in (scaler.transform(train), scaler.transform(test), y_train, y_test))
 
 
-SETS = {"housing": (housing, "MLPRegressor", 20), "adult": (adult, "MLPClassifier", 5), "mnist": (mnist, "MLPClassifier", 5)}
+# What it is, the estimator, the number of epochs.
+SETS = {
+    "housing": (housing, "MLPRegressor", 20), "adult": (adult, "MLPClassifier", 5), "mnist": (mnist, "MLPClassifier", 5),
+}  # fmt: skip
 
 
 def fit_seconds(kind: Any, data: Set, epochs: int, **options: Any) -> tuple[float, float]:

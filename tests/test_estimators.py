@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("sklearn", minversion="1.9")
 import sklearn
 import sklearn.neural_network as peer
+from helpers import run
 from joblib import Parallel, delayed, parallel_backend
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -299,3 +300,17 @@ def test_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
         outputs.append(capsys.readouterr().out)
     assert outputs[0] == outputs[1]
     assert io.StringIO(outputs[0]).readline().startswith("Iteration 1, loss = ")
+
+
+def test_import_works_without_scikit_learn() -> None:
+    program = """
+        import sys
+        sys.modules["sklearn"] = None
+        import cnn
+        for door in (lambda: cnn.MLPClassifier, lambda: cnn.Network([cnn.Dense(1)]).as_estimator()):
+            try:
+                door()
+            except ImportError as error:
+                print(error)
+    """
+    assert run(program).count("needs scikit-learn 1.9: pip install 'cnn-core[sklearn]'") == 2

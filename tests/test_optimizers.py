@@ -193,8 +193,8 @@ def test_defaults_and_spec(cls, defaults):
 
 
 FIELDS = {
-    "learning_rate": 0.25, "momentum": 0.75, "nesterov": True, "amsgrad": True, "rho": 0.6, "beta_1": 0.8,
-    "beta_2": 0.95, "epsilon": 1e-4, "weight_decay": 0.125, "decay_biases": True, "clip_value": 2.0,
+    "learning_rate": 0.25, "momentum": 0.75, "nesterov": True, "amsgrad": True, "epsilon_hat": True, "rho": 0.6,
+    "beta_1": 0.8,    "beta_2": 0.95, "epsilon": 1e-4, "weight_decay": 0.125, "decay_biases": True, "clip_value": 2.0,
     "clip_norm": 3.0,
 }  # fmt: skip
 

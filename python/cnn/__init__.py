@@ -47,6 +47,6 @@ __all__ = [
     "SGD", "Activation", "Adadelta", "Adagrad", "Adam", "AdamW", "BinaryCrossEntropy", "CSVLogger", "Callback",
     "Checkpoint", "CrossEntropy", "Dense", "Diagnosis", "DivergenceError", "Dropout", "EarlyStopping",
     "GradientCheck", "History", "Huber", "Initializer", "Lion", "Loss", "ModelFormatError", "Nadam", "Network",
-    "NonFiniteError", "NotBuiltError", "Progress", "Quantile", "RMSprop", "ReduceOnPlateau", "activations", "callbacks", "diagnose",
-    "gradient_check", "initializers", "load", "losses", "metrics", "optimizers", "schedules", "show_config",
+    "NonFiniteError", "NotBuiltError", "Progress", "Quantile", "RMSprop", "ReduceOnPlateau", "activations", "callbacks",
+    "diagnose", "gradient_check", "initializers", "load", "losses", "metrics", "optimizers", "schedules", "show_config",
 ]  # fmt: skip
