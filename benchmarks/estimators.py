@@ -75,7 +75,8 @@ def split(X: Any, y: Any) -> Set:
 
 # What it is, the estimator, the number of epochs.
 SETS = {
-    "housing": (housing, "MLPRegressor", 20), "adult": (adult, "MLPClassifier", 5), "mnist": (mnist, "MLPClassifier", 5),
+    "housing": (housing, "MLPRegressor", 20), "adult": (adult, "MLPClassifier", 5),
+    "mnist": (mnist, "MLPClassifier", 5),
 }  # fmt: skip
 
 

@@ -307,19 +307,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     # Prediction -------------------------------------------------------------------------------------------------------
 
     def _outputs(self, X: Any) -> Array:
-        """(n, n_outputs), the loss's link applied. Arrays that need no conversion skip scikit-learn's checks."""
+        """(n, n_outputs), the loss's link applied. A few plain rows skip scikit-learn's checks: the engine has its own."""
         d = self.__dict__
         net = d.get("_network")
-        plain = (
-            net is not None and type(X) is np.ndarray and X.dtype == net.dtype and X.ndim == 2 and len(X) > 0
-            and X.shape[1] == d["n_features_in_"] and ("feature_names_in_" not in d or "_in_fit" in d)
-            and np.isfinite(X.sum(dtype=np.float64))
-        )  # fmt: skip
-        if not plain:
-            check_is_fitted(self)
-            net = self.network_
-            X = validate_data(self, X, accept_sparse=False, dtype=net.dtype, order="C", reset=False)
-        return net.predict(X, n_threads=d.get("n_threads"))  # type: ignore[union-attr]
+        if net is not None and ("feature_names_in_" not in d or "_in_fit" in d):
+            few = net.predictor.few(X, None, False)
+            if few is not None:
+                return few
+        check_is_fitted(self)
+        if "_in_fit" not in d:
+            X = validate_data(self, X, accept_sparse=False, dtype=self._network.dtype, order="C", reset=False)
+        return self._network.predict(X, n_threads=self.n_threads)
 
     # Copies -----------------------------------------------------------------------------------------------------------
 

@@ -252,8 +252,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     >>> import numpy as np, cnn
     >>> X = np.random.default_rng(0).normal(size=(200, 3))
-    >>> reg = cnn.MLPRegressor(hidden_layer_sizes=5, solver="lbfgs", alpha=0.1, max_iter=2000, random_state=0).fit(X, X[:, 0] - X[:, 1])
-    >>> reg.score(X, X[:, 0] - X[:, 1]) > 0.99
+    >>> reg = cnn.MLPRegressor(hidden_layer_sizes=5, solver="lbfgs", alpha=0.1, max_iter=2000, random_state=0)
+    >>> reg.fit(X, X[:, 0] - X[:, 1]).score(X, X[:, 0] - X[:, 1]) > 0.99
     True
     """
 
