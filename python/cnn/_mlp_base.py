@@ -307,7 +307,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     # Prediction -------------------------------------------------------------------------------------------------------
 
     def _outputs(self, X: Any) -> Array:
-        """(n, n_outputs), with the link applied. A few plain rows go straight to the engine, which has its own checks."""
+        """(n, n_outputs), with the link applied. A few plain rows go straight to the engine, with checks of its own."""
         d = self.__dict__
         net = d.get("_network")
         if net is not None and ("feature_names_in_" not in d or "_in_fit" in d):

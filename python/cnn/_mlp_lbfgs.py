@@ -93,7 +93,7 @@ def fit(est: Any, train: Data, held_out: Data | None, root: Any) -> None:
         if stop or net.stop_training or (est.max_seconds is not None and now - start > est.max_seconds):
             raise StopIteration
 
-    with threads.one_blas_thread():
+    with threads.a_fit():
         found = minimize(
             objective, net.flat.astype(np.float64), method="L-BFGS-B", jac=True, callback=after_iteration,
             options={"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol},

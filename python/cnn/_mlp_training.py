@@ -117,7 +117,7 @@ class Course:
         net.stop_training = False
         est.n_iter_ = 0
         try:
-            with threads.one_blas_thread(), training.hooked(self.hooks, net, run) as begun:
+            with threads.a_fit(), training.hooked(self.hooks, net, run) as begun:
                 self._epochs(Loop(self, self.train, batch, bool(self.metrics)), begun, epochs, root, incremental)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=5)
