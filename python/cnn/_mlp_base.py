@@ -139,6 +139,21 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "_network") or not (self.warm_start or incremental)
+        splits = self.early_stopping and self.solver != "lbfgs"
+        if self.scoring is not None and validation is None and not splits:
+            raise ValueError("scoring needs rows to score: set early_stopping=True or give fit X_val and y_val")
+        try:
+            self._fit_checked(X, y, sample_weight, incremental, validation, first)
+        except Exception:
+            if first:  # what was begun and has failed is not a fitted estimator
+                self.__dict__.pop("_network", None)
+            raise
+        return self
+
+    def _fit_checked(
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple[Any, Any, Any] | None,
+        first: bool,
+    ) -> None:  # fmt: skip
         rows = self._prepare(X, y, sample_weight, "first" if first else "again")
         random = check_random_state(self.random_state)
         if first:
@@ -150,11 +165,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             held_out = self._prepare(*validation, "validation")
         elif self.early_stopping and self.solver != "lbfgs":
             rows, held_out = self._split(rows, random)
-        if self.scoring is not None and held_out is None:
-            raise ValueError("scoring needs rows to score: set early_stopping=True or give fit X_val and y_val")
-        self._begin(held_out, first)
+        self._begin(held_out)
         self._train(X, y, sample_weight, rows, held_out, random, incremental)
-        return self
 
     def _train(
         self, X: Any, y: Any, sample_weight: Any, rows: Data, held_out: Data | None, random: np.random.RandomState,
@@ -235,7 +247,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         self.best_loss_: float | None = None
         self.__dict__.pop("_rate", None)
 
-    def _begin(self, held_out: Data | None, first: bool) -> None:
+    def _begin(self, held_out: Data | None) -> None:
         if held_out is not None and self.validation_scores_ is None:
             self.validation_scores_, self.best_validation_score_ = [], -np.inf
         if self.best_loss_ is None and not self.early_stopping:
