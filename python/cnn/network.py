@@ -99,13 +99,12 @@ class Network:
         for i, layer in enumerate(self.descriptions):
             if isinstance(layer, Dense):
                 self._draw(i, layer)
-        self._take(made)  # last: a network whose building was broken off is not built
+        self.take(made)  # last: a network whose building was broken off is not built
         return self
 
-    def _take(self, made: Plan) -> None:
-        self.predictor = cnn_core.engine.Predictor(
-            made.tiles.layers, made.tiles.workspace, self.flat, self.loss.kind
-        )  # fmt: skip
+    def take(self, made: Plan) -> None:
+        """Makes that plan the network's; its parameters must have the places that `flat` has."""
+        self.predictor = cnn_core.engine.Predictor(made.tiles.layers, made.tiles.workspace, self.flat, self.loss.kind)
         self._plan = made
 
     def _draw(self, index: int, layer: Dense) -> None:
@@ -383,6 +382,15 @@ class Network:
         rows = data.prepare(X, y, sample_weight, self.loss, self.dtype, self.n_inputs, self.n_outputs)
         return evaluation.evaluate(self, rows, chosen, n_threads)
 
+    def as_estimator(self) -> Any:
+        """An estimator for scikit-learn of these layers, loss, optimizer and, once built, weights (extra `sklearn`).
+
+        >>> Network([Dense(1)]).as_estimator().set_params(solver="lbfgs").fit([[0.0], [1.0]], [0.0, 2.0]).n_outputs_
+        1
+        """
+        from cnn import MLPRegressor, estimators  # noqa: F401 (the first names the extra where it is missing)
+        return estimators.from_network(self)
+
     # Looking at it, copying it ----------------------------------------------------------------------------------------
 
     def summary(self) -> None:
@@ -427,7 +435,7 @@ class Network:
                 aligned[...] = state[name]
                 setattr(self, name, aligned)
             self._parameters = arena.views(self.flat, made.names)
-            self._take(made)
+            self.take(made)
 
 
 def _checked_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:

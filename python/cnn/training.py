@@ -85,8 +85,8 @@ def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
     net.stop_training = False
 
     before = len(net.history)
-    with threads.without_blas_threads(), _hooked(hooks, net, run) as begun:
-        loop = _Loop(net, train, batch, s.shuffle, bool(measured), (last - first) * steps, s.n_threads)
+    with threads.a_fit(), hooked(hooks, net, run) as begun:
+        loop = Loop(net, train, batch, s.shuffle, bool(measured), (last - first) * steps, s.n_threads)
         try:
             for epoch in range(first, last):
                 for hook in begun:
@@ -140,7 +140,7 @@ def _split(net: Network, X: Any, y: Any, s: Settings) -> tuple[Data, Data | None
 
 
 @contextmanager
-def _hooked(hooks: list[callbacks.Callback], net: Network, run: callbacks.Run) -> Iterator[list[callbacks.Callback]]:
+def hooked(hooks: list[callbacks.Callback], net: Network, run: callbacks.Run) -> Iterator[list[callbacks.Callback]]:
     """Begins the callbacks; those that have begun are ended whatever happens."""
     begun: list[callbacks.Callback] = []
     try:
@@ -154,8 +154,8 @@ def _hooked(hooks: list[callbacks.Callback], net: Network, run: callbacks.Run) -
                 stack.callback(hook.on_fit_end, net)
 
 
-class _Loop:
-    """The buffers of a fit, and one epoch after another in them."""
+class Loop:
+    """The buffers of a fit, and one epoch after another in them. Order and rates of an epoch may be overridden."""
 
     def __init__(
         self, net: Network, train: Data, batch: int, shuffle: bool, keep_outputs: bool, total: int,
@@ -168,23 +168,32 @@ class _Loop:
         self.schedule = schedules.get(net.optimizer.learning_rate)
         self.cut = plan.cut(batch)
         self.n_threads = threads.for_training(n_threads, self.cut.feeds)
+        self.shares = n_threads is None  # a number that was asked for is kept
         self.gradients = arena.aligned_zeros(self.cut.gradients * plan.size, net.dtype)
         self.scratch = arena.aligned_zeros(self.cut.shared + self.n_threads * self.cut.own, net.dtype)
         self.outputs: Array = np.zeros((len(train), net.n_outputs), net.dtype) if keep_outputs else np.empty((0, 0))
         self.keep_outputs = keep_outputs
         self.report = np.zeros((self.steps, 3))
-        self.order = np.empty(len(train) if shuffle else 0, np.int64)
+        self.index = np.empty(len(train) if shuffle else 0, np.int64)
         self.rates = np.zeros(1)
         self.step_seconds = 6.0 * plan.size * batch / _CAUTIOUS_FLOPS + _CAUTIOUS_STEP
         self.per_call = max(1, int(_PIECE_SECONDS / self.step_seconds))
 
+    def order(self, epoch: int) -> Array | None:
+        """The rows in the order of that epoch, (n,) int64; None: as they stand."""
+        if not self.shuffle:
+            return None
+        cnn_core.engine.permutation(self.net.seed, epoch, self.index)
+        return self.index
+
+    def learning_rates(self, epoch: int) -> Array:
+        """The learning rate of each step of that epoch."""
+        return self.schedule.rates(self.net.step, self.steps, self.steps, self.total) * self.net.rate_factor
+
     def epoch(self, epoch: int, hooks: list[callbacks.Callback]) -> float:
         """All minibatches once; returns the mean loss with penalties."""
-        net, order = self.net, None
-        if self.shuffle:
-            order = self.order
-            cnn_core.engine.permutation(net.seed, epoch, order)
-        self.rates = self.schedule.rates(net.step, self.steps, self.steps, self.total) * net.rate_factor
+        net, order = self.net, self.order(epoch)
+        self.rates = self.learning_rates(epoch)
         begin = 0
         while begin < self.steps:
             end = min(begin + self.per_call, self.steps)
@@ -213,11 +222,12 @@ class _Loop:
 
     def _run(self, begin: int, end: int, order: Array | None, stop: Array | None) -> int:
         net, plan, rows = self.net, self.net.plan, self.train
+        n_threads = threads.share(self.n_threads) if self.shares else self.n_threads
         _, status = cnn_core.engine.train_steps(
             plan.layers, self.cut.workspace, self.cut.wide, self.cut.parts, plan.segments, plan.loss, plan.optimizer,
             net.flat, self.gradients, net.state, net.scalars, self.scratch, rows.X, rows.targets, rows.classes,
             rows.weights, order, begin, end, self.batch, self.rates[begin:end], net.counter, net.seed,
-            self.outputs if self.keep_outputs else None, self.report[begin:end], self.n_threads, stop,
+            self.outputs if self.keep_outputs else None, self.report[begin:end], n_threads, stop,
         )  # fmt: skip
         return int(status)
 
