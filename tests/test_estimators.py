@@ -174,8 +174,8 @@ def test_losses_of_regression(loss: Any) -> None:
 
 
 def test_quantile_is_one() -> None:
-    est = cnn.MLPRegressor("quantile", quantile=0.9, learning_rate_init=0.01, learning_rate="cosine", max_iter=100, tol=0,
-                           random_state=0, hidden_layer_sizes=10).fit(X, Y)  # fmt: skip
+    est = cnn.MLPRegressor("quantile", quantile=0.9, learning_rate_init=0.01, learning_rate="cosine", max_iter=100,
+                           tol=0, random_state=0, hidden_layer_sizes=10).fit(X, Y)  # fmt: skip
     assert np.mean(est.predict(X) >= Y) == pytest.approx(0.9, abs=0.02)
 
 
