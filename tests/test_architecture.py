@@ -30,14 +30,16 @@ CORE_ORDER = [
     ["__init__"],
 ]
 API_ORDER = [
-    ["_names", "_check", "arena", "history"],
-    ["activations", "initializers", "schedules", "losses", "threads", "callbacks"],
+    ["_names", "_check", "_json", "arena", "atomic", "history"],
+    ["activations", "initializers", "schedules", "losses", "threads", "callbacks", "container"],
     ["layers", "metrics", "optimizers"],
     ["plan", "data", "bound"],
     ["passes"],
     ["evaluation"],
     ["network"],
-    ["training", "reports", "files"],
+    ["files", "reports"],
+    ["checkpoint"],
+    ["training"],
     ["choice", "diagnosis"],
     ["__init__"],
 ]
@@ -47,6 +49,9 @@ DOORS = {
     ("network", "reports"),  # Network.summary
     ("network", "training"),  # Network.fit
     ("training", "choice"),  # activation="auto", which trains its candidates
+    ("files", "checkpoint"),  # load
+    ("container", "__init__"),  # the version
+    ("checkpoint", "__init__"),
     ("reports", "__init__"),  # the version
 }
 CORE_FILES = sorted(path for kind in ("py", "pxd", "pyx", "pxi", "h") for path in CORE.glob(f"*.{kind}"))

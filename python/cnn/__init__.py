@@ -11,11 +11,12 @@ True
 from __future__ import annotations
 
 from cnn import activations, callbacks, initializers, losses, metrics, optimizers, schedules
-from cnn._check import NonFiniteError, NotBuiltError
+from cnn._check import ModelFormatError, NonFiniteError, NotBuiltError
 from cnn.activations import Activation
-from cnn.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, Progress, ReduceOnPlateau
+from cnn.callbacks import Callback, CSVLogger, EarlyStopping, Progress, ReduceOnPlateau, SaveModel
+from cnn.checkpoint import Checkpoint
 from cnn.diagnosis import Diagnosis, GradientCheck, diagnose, gradient_check
-from cnn.files import ModelFormatError, load
+from cnn.files import load
 from cnn.history import History
 from cnn.initializers import Initializer
 from cnn.layers import Dense, Dropout
@@ -30,6 +31,7 @@ __all__ = [
     "SGD", "Activation", "Adadelta", "Adagrad", "Adam", "AdamW", "BinaryCrossEntropy", "CSVLogger", "Callback",
     "Checkpoint", "CrossEntropy", "Dense", "Diagnosis", "Dropout", "EarlyStopping", "GradientCheck", "History",
     "Huber", "Initializer", "Lion", "Loss", "ModelFormatError", "Nadam", "Network", "NonFiniteError",
-    "NotBuiltError", "Progress", "Quantile", "RMSprop", "ReduceOnPlateau", "activations", "callbacks", "diagnose",
-    "gradient_check", "initializers", "load", "losses", "metrics", "optimizers", "schedules", "show_config",
+    "NotBuiltError", "Progress", "Quantile", "RMSprop", "ReduceOnPlateau", "SaveModel", "activations",
+    "callbacks", "diagnose", "gradient_check", "initializers", "load", "losses", "metrics", "optimizers",
+    "schedules", "show_config",
 ]  # fmt: skip

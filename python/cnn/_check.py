@@ -22,6 +22,10 @@ class NonFiniteError(FloatingPointError):
     """The loss, its gradient or an update stopped being finite; the network keeps its last finite weights."""
 
 
+class ModelFormatError(ValueError):
+    """The file is not a whole model of a format that this version reads."""
+
+
 class NotBuiltError(ValueError, AttributeError):
     """The network does not know its number of inputs yet: fit it, or call `build(n_inputs)`."""
 
