@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     mode = _mode(path, target)
     temporary: Path | None = None
     try:
-        _sweep(target)
+        sweep(target.parent, re.escape(_prefix(target)))
         temporary, file = _create(target)
         try:
             with file:
@@ -106,22 +107,22 @@ def _prefix(target: Path) -> str:
     return f".{target.name}."[:200]
 
 
-def _sweep(target: Path) -> None:
-    """Removes what writers of `target` that were killed have left."""
-    prefix = _prefix(target)
-    for name in os.listdir(target.parent):
-        if not (name.startswith(prefix) and name.endswith(".tmp") and len(name) == len(prefix) + 20):
+def sweep(folder: Path, prefix: str) -> None:
+    """Removes what killed writers have left of files whose temporary names begin like that (a pattern)."""
+    litter = re.compile(prefix + r"[0-9a-f]{16}\.tmp")
+    for name in os.listdir(folder):
+        if not litter.fullmatch(name):
             continue
         with contextlib.suppress(OSError):
-            handle = os.open(target.parent / name, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+            handle = os.open(folder / name, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
             try:
                 if fcntl is not None:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    os.unlink(target.parent / name)
+                    os.unlink(folder / name)
             finally:
                 os.close(handle)
             if fcntl is None:
-                os.unlink(target.parent / name)
+                os.unlink(folder / name)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import cnn_core
-from cnn import _check, container, files
+from cnn import _check, atomic, container, files
 from cnn._check import ModelFormatError
 from cnn.callbacks import Callback, Logs, Run
 from cnn.container import Contents
@@ -82,6 +82,7 @@ class Checkpoint(Callback):
 
     def on_fit_begin(self, network: Network, run: Run) -> None:
         self.folder.mkdir(exist_ok=True)
+        atomic.sweep(self.folder, r"\.step-\d{12}\.cnn\.")
         self._run, self._saved_step, self._saved_time = run, network.step, time.monotonic()
 
     def on_progress(self, network: Network, epoch: int, rows: int) -> None:
