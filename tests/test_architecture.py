@@ -37,7 +37,7 @@ API_ORDER = [
     ["passes"],
     ["evaluation"],
     ["network"],
-    ["files", "reports"],
+    ["files", "reports", "onnx_export", "c_export", "conversions"],
     ["checkpoint"],
     ["training"],
     ["choice", "diagnosis"],
@@ -52,6 +52,8 @@ DOORS = {
     ("files", "checkpoint"),  # load
     ("container", "__init__"),  # the version
     ("checkpoint", "__init__"),
+    ("onnx_export", "__init__"),
+    ("c_export", "__init__"),
     ("reports", "__init__"),  # the version
 }
 CORE_FILES = sorted(path for kind in ("py", "pxd", "pyx", "pxi", "h") for path in CORE.glob(f"*.{kind}"))

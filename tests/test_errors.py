@@ -291,7 +291,7 @@ def literal(node: ast.expr) -> str:
 def raised_texts() -> list[tuple[str, list[str]]]:
     """(place, fixed parts of the text) of every error raised in the files whose checks are tested here."""
     found = []
-    for name in ("_check", "data", "network", "training", "callbacks", "bound", "diagnosis", "plan"):
+    for name in ("_check", "data", "network", "training", "callbacks", "bound", "diagnosis", "plan", "checkpoint"):
         path = Path(cnn.__file__).parent / f"{name}.py"
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:

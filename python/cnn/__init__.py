@@ -13,8 +13,10 @@ from __future__ import annotations
 from cnn import activations, callbacks, initializers, losses, metrics, optimizers, schedules
 from cnn._check import ModelFormatError, NonFiniteError, NotBuiltError
 from cnn.activations import Activation
+from cnn.c_export import export_c
 from cnn.callbacks import Callback, CSVLogger, EarlyStopping, Progress, ReduceOnPlateau, SaveModel
 from cnn.checkpoint import Checkpoint
+from cnn.conversions import from_sklearn, from_torch_state_dict, to_sklearn, to_torch_state_dict
 from cnn.diagnosis import Diagnosis, GradientCheck, diagnose, gradient_check
 from cnn.files import load
 from cnn.history import History
@@ -22,6 +24,7 @@ from cnn.initializers import Initializer
 from cnn.layers import Dense, Dropout
 from cnn.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, Quantile
 from cnn.network import Network
+from cnn.onnx_export import export_onnx
 from cnn.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, Nadam, RMSprop
 from cnn.reports import show_config
 
@@ -32,6 +35,7 @@ __all__ = [
     "Checkpoint", "CrossEntropy", "Dense", "Diagnosis", "Dropout", "EarlyStopping", "GradientCheck", "History",
     "Huber", "Initializer", "Lion", "Loss", "ModelFormatError", "Nadam", "Network", "NonFiniteError",
     "NotBuiltError", "Progress", "Quantile", "RMSprop", "ReduceOnPlateau", "SaveModel", "activations",
-    "callbacks", "diagnose", "gradient_check", "initializers", "load", "losses", "metrics", "optimizers",
-    "schedules", "show_config",
+    "callbacks", "diagnose", "export_c", "export_onnx", "from_sklearn", "from_torch_state_dict", "gradient_check",
+    "initializers", "load", "losses", "metrics", "optimizers", "schedules", "show_config", "to_sklearn",
+    "to_torch_state_dict",
 ]  # fmt: skip

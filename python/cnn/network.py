@@ -434,13 +434,9 @@ class Network:
         self.lock, self._tape, self._plan, self._gradients = threading.Lock(), None, None, None
         self.predictor = None
         if n_inputs is not None:  # unpickled arrays are not aligned
-            made = build_plan(self.descriptions, n_inputs, self.loss, self.optimizer)
-            for name in ("flat", "state"):
-                aligned = arena.aligned_zeros(len(state[name]), self.dtype)
-                aligned[...] = state[name]
-                setattr(self, name, aligned)
-            self._parameters = arena.views(self.flat, made.names)
-            self._take(made)
+            self.adopt(build_plan(self.descriptions, n_inputs, self.loss, self.optimizer))
+            for name in ("flat", "state", "scalars", "counter"):
+                getattr(self, name)[...] = state[name]
 
 
 def _checked_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
