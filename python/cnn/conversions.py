@@ -200,6 +200,9 @@ def to_sklearn(net: Network, classes: Sequence[Any] | None = None) -> Any:
     made.n_layers_, made.n_outputs_, made.n_features_in_ = len(dense) + 1, net.n_outputs, net.n_inputs
     made.out_activation_ = {"softmax": "softmax", "sigmoid": "logistic"}.get(net.loss.link, "identity")
     made.n_iter_, made.t_, made.loss_curve_ = len(net.history), 0, list(net.history.to_dict().get("loss", []))
+    made.loss_, made.best_loss_ = made.loss_curve_[-1] if made.loss_curve_ else np.inf, np.inf
+    made.best_validation_score_ = made.validation_scores_ = None
+    made._no_improvement_count = 0  # partial_fit goes on from here
     made._random_state = np.random.RandomState(net.seed % 2**32)
     if classifies:
         _name_classes(made, net, classes)

@@ -113,9 +113,8 @@ class Network:
         self._take(made)
 
     def _take(self, made: Plan) -> None:
-        self.predictor = cnn_core.engine.Predictor(
-            made.tiles.layers, made.tiles.workspace, self.flat, self.loss.kind
-        )  # fmt: skip
+        tiles = made.tiles
+        self.predictor = cnn_core.engine.Predictor(tiles.layers, tiles.workspace, self.flat, self.loss.kind)
         self._plan = made
 
     def _draw(self, index: int, layer: Dense) -> None:
