@@ -136,7 +136,8 @@ def test_scikit_learn_and_back(case: str, activation: str) -> None:
     y = {"binary": X[:, 0] > 0, "classes": rng.choice(["a", "b", "c"], 20), "labels": rng.integers(0, 2, (20, 3)),
          "value": X[:, 0], "values": X[:, :2]}[case]  # fmt: skip
     cls = neural.MLPRegressor if case.startswith("value") else neural.MLPClassifier
-    theirs = cls(hidden_layer_sizes=(6, 4), activation=activation, max_iter=5, random_state=0, solver="sgd", learning_rate="invscaling")
+    theirs = cls(hidden_layer_sizes=(6, 4), activation=activation, max_iter=5, random_state=0, solver="sgd",
+                 learning_rate="invscaling")  # fmt: skip
     theirs.fit(X, y)
     net = cnn.from_sklearn(theirs)
     expected = theirs.predict_proba(X) if cls is neural.MLPClassifier else theirs.predict(X)
