@@ -8,7 +8,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-MAY_REQUIRE = {"numpy", "scipy", "threadpoolctl", "tqdm", "safetensors"}
+MAY_REQUIRE = {"numpy", "scipy", "threadpoolctl", "tqdm"}
 MAX_WHEEL = 3_000_000
 IN_SDIST = [
     "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "pyproject.toml", "setup.py",

@@ -30,14 +30,16 @@ CORE_ORDER = [
     ["__init__"],
 ]
 API_ORDER = [
-    ["_names", "_check", "arena", "history"],
-    ["activations", "initializers", "schedules", "losses", "threads", "callbacks"],
+    ["_names", "_check", "_json", "arena", "atomic", "history"],
+    ["activations", "initializers", "schedules", "losses", "threads", "callbacks", "container"],
     ["layers", "metrics", "optimizers"],
     ["plan", "data", "bound"],
     ["passes"],
     ["evaluation"],
     ["network"],
-    ["training", "reports", "files"],
+    ["files", "reports", "onnx_export", "c_export", "conversions"],
+    ["checkpoint"],
+    ["training"],
     ["choice", "diagnosis", "_mlp_build"],
     ["_mlp_training"],
     ["_mlp_lbfgs"],
@@ -53,6 +55,11 @@ DOORS = {
     ("network", "estimators"),  # Network.as_estimator, which needs scikit-learn
     ("network", "__init__"),  # and the error that says so
     ("training", "choice"),  # activation="auto", which trains its candidates
+    ("files", "checkpoint"),  # load
+    ("container", "__init__"),  # the version
+    ("checkpoint", "__init__"),
+    ("onnx_export", "__init__"),
+    ("c_export", "__init__"),
     ("reports", "__init__"),  # the version
 }
 CORE_FILES = sorted(path for kind in ("py", "pxd", "pyx", "pxi", "h") for path in CORE.glob(f"*.{kind}"))

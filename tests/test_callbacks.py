@@ -195,20 +195,20 @@ def test_reduce_on_plateau_acts_on_the_steps_that_follow() -> None:
     assert with_half.flat.tobytes() == net.flat.tobytes()
 
 
-def test_checkpoints(tmp_path) -> None:
+def test_models_are_saved(tmp_path) -> None:
     X, y = data()
     net = network()
     weights = []
     net.fit(X, y, epochs=5, verbose=0, callbacks=[
-        cnn.Checkpoint(tmp_path / "every-{epoch}.cnn", every=2), lambda n, e, logs: weights.append(n.flat.copy()),
+        cnn.SaveModel(tmp_path / "every-{epoch}.cnn", every=2), lambda n, e, logs: weights.append(n.flat.copy()),
     ])  # fmt: skip
     assert sorted(p.name for p in tmp_path.iterdir()) == ["every-1.cnn", "every-3.cnn"]
     assert cnn.load(tmp_path / "every-3.cnn").flat.tobytes() == weights[3].tobytes()
 
 
-def test_the_best_checkpoint(tmp_path) -> None:
+def test_the_best_model_is_saved(tmp_path) -> None:
     net = network().build(4)
-    callback = cnn.Checkpoint(tmp_path / "best.cnn", monitor="val_loss")
+    callback = cnn.SaveModel(tmp_path / "best.cnn", monitor="val_loss")
     feed(callback, net, [3, 1, 2, 2])
     assert set(cnn.load(tmp_path / "best.cnn").layers[0].biases) == {1}
 

@@ -127,8 +127,8 @@ FIT: list[tuple[dict[str, Any], str, type[Exception], str]] = [
      r"EarlyStopping watches 'val_loss'.*\(give validation_split or"),
     ({"callbacks": [cnn.ReduceOnPlateau("f1")]}, "mse", ValueError,
      "ReduceOnPlateau watches 'f1', .*it has loss, rmse, learning"),
-    ({"callbacks": [cnn.Checkpoint("m.cnn", monitor="f1")]}, "mse", ValueError, "Checkpoint watches 'f1'"),
-    ({"callbacks": [cnn.Checkpoint("none/m.cnn")]}, "mse", ValueError,
+    ({"callbacks": [cnn.SaveModel("m.cnn", monitor="f1")]}, "mse", ValueError, "SaveModel watches 'f1'"),
+    ({"callbacks": [cnn.SaveModel("none/m.cnn")]}, "mse", ValueError,
      "can't write to none/m.cnn: there is no folder none"),
     ({"callbacks": [cnn.CSVLogger("none/log.csv")]}, "mse", ValueError,
      "CSVLogger can't write to .*: there is no folder none"),
@@ -235,7 +235,7 @@ OTHERS: list[tuple[Any, type[Exception], str]] = [
     (lambda: cnn.EarlyStopping(patience=0), ValueError, "patience must be an integer >= 1, got 0"),
     (lambda: cnn.EarlyStopping(min_delta=-1), ValueError, r"min_delta must be in \[0, inf\), got -1"),
     (lambda: cnn.ReduceOnPlateau(factor=1.0), ValueError, r"factor must be in \(0, 1\), got 1.0"),
-    (lambda: cnn.Checkpoint("m", every=0), ValueError, "every must be an integer >= 1, got 0"),
+    (lambda: cnn.SaveModel("m", every=0), ValueError, "every must be an integer >= 1, got 0"),
     (lambda: cnn.diagnose(network().build(3), X, Y, max_rows=0), ValueError, "max_rows must be an integer >= 1, got 0"),
     (lambda: cnn.diagnose(network().build(3), X, Y, validation_data=(X,)), ValueError, "validation_data must be"),
     (lambda: cnn.gradient_check(network().build(3), X, Y, step=0), ValueError, r"step must be in \(0, inf\), got 0"),
@@ -291,7 +291,7 @@ def literal(node: ast.expr) -> str:
 def raised_texts() -> list[tuple[str, list[str]]]:
     """(place, fixed parts of the text) of every error raised in the files whose checks are tested here."""
     found = []
-    for name in ("_check", "data", "network", "training", "callbacks", "bound", "diagnosis", "plan"):
+    for name in ("_check", "data", "network", "training", "callbacks", "bound", "diagnosis", "plan", "checkpoint"):
         path = Path(cnn.__file__).parent / f"{name}.py"
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:

@@ -13,7 +13,7 @@ import pytest
 import cnn
 import cnn_core
 
-MAY_REQUIRE = {"numpy", "scipy", "threadpoolctl", "tqdm", "safetensors"}
+MAY_REQUIRE = {"numpy", "scipy", "threadpoolctl", "tqdm"}
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def distribution() -> metadata.Distribution:
         pytest.skip("runs from a checkout, not installed")
 
 
-def test_needs_five_packages_at_most(distribution: metadata.Distribution) -> None:
+def test_needs_four_packages_at_most(distribution: metadata.Distribution) -> None:
     required = {re.split(r"[^\w-]", line)[0] for line in distribution.requires or [] if "extra ==" not in line}
     assert required <= MAY_REQUIRE
 

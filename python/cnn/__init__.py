@@ -11,16 +11,20 @@ True
 from __future__ import annotations
 
 from cnn import activations, callbacks, initializers, losses, metrics, optimizers, schedules
-from cnn._check import DivergenceError, NonFiniteError, NotBuiltError
+from cnn._check import DivergenceError, ModelFormatError, NonFiniteError, NotBuiltError
 from cnn.activations import Activation
-from cnn.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, Progress, ReduceOnPlateau
+from cnn.c_export import export_c
+from cnn.callbacks import Callback, CSVLogger, EarlyStopping, Progress, ReduceOnPlateau, SaveModel
+from cnn.checkpoint import Checkpoint
+from cnn.conversions import from_sklearn, from_torch_state_dict, to_sklearn, to_torch_state_dict
 from cnn.diagnosis import Diagnosis, GradientCheck, diagnose, gradient_check
-from cnn.files import ModelFormatError, load
+from cnn.files import load
 from cnn.history import History
 from cnn.initializers import Initializer
 from cnn.layers import Dense, Dropout
 from cnn.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, Quantile
 from cnn.network import Network
+from cnn.onnx_export import export_onnx
 from cnn.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, Nadam, RMSprop
 from cnn.reports import show_config
 
@@ -47,6 +51,8 @@ __all__ = [
     "SGD", "Activation", "Adadelta", "Adagrad", "Adam", "AdamW", "BinaryCrossEntropy", "CSVLogger", "Callback",
     "Checkpoint", "CrossEntropy", "Dense", "Diagnosis", "DivergenceError", "Dropout", "EarlyStopping",
     "GradientCheck", "History", "Huber", "Initializer", "Lion", "Loss", "ModelFormatError", "Nadam", "Network",
-    "NonFiniteError", "NotBuiltError", "Progress", "Quantile", "RMSprop", "ReduceOnPlateau", "activations", "callbacks",
-    "diagnose", "gradient_check", "initializers", "load", "losses", "metrics", "optimizers", "schedules", "show_config",
+    "NonFiniteError", "NotBuiltError", "Progress", "Quantile", "RMSprop", "ReduceOnPlateau", "SaveModel",
+    "activations", "callbacks", "diagnose", "export_c", "export_onnx", "from_sklearn", "from_torch_state_dict",
+    "gradient_check", "initializers", "load", "losses", "metrics", "optimizers", "schedules", "show_config",
+    "to_sklearn", "to_torch_state_dict",
 ]  # fmt: skip

@@ -26,6 +26,10 @@ class DivergenceError(NonFiniteError, ValueError):
     """The same in the fit of an estimator, where users of scikit-learn expect a ValueError."""
 
 
+class ModelFormatError(ValueError):
+    """The file is not a whole model of a format that this version reads."""
+
+
 class NotBuiltError(ValueError, AttributeError):
     """The network does not know its number of inputs yet: fit it, or call `build(n_inputs)`."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cnn import _check
+from cnn import _check, atomic
 
 if TYPE_CHECKING:
     from cnn.network import Network
@@ -22,13 +22,20 @@ _LARGER = {"r2", "accuracy", "top_k_accuracy", "precision", "recall", "f1", "roc
 
 @dataclass
 class Run:
-    """What a fit tells its callbacks: the numbers of its epochs, rows and steps, and the names that logs will have."""
+    """What a fit tells its callbacks: the numbers of its epochs, rows and steps, and the names that logs will have.
+
+    `step` are the optimizer steps done before, `resumed` the folder that the fit is resumed from, `job` what
+    checkpoints keep of it.
+    """
 
     first_epoch: int
     epochs: int  # the number of the last epoch
     rows: int
     steps_per_epoch: int
     names: tuple[str, ...]
+    step: int = 0
+    resumed: Path | None = None
+    job: Any = None
 
 
 class Callback:
@@ -56,6 +63,13 @@ class Callback:
 
     def on_fit_end(self, network: Network) -> None:
         """After the last epoch, or when the fit was broken off."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps: numbers, texts, None and arrays, by name (letters, digits, `_`, `.`, `-`)."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes back what `state` gave: after `on_fit_begin`, in a fit that is resumed."""
 
 
 class Function(Callback):
@@ -106,6 +120,12 @@ class _Monitor(Callback):
             return True
         return False
 
+    def state(self) -> dict[str, Any]:
+        return {"best": self.best, "best_epoch": self.best_epoch}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+
 
 class EarlyStopping(_Monitor):
     """Stops when the monitored number has not improved for `patience` epochs (Prechelt 1998).
@@ -152,6 +172,16 @@ class EarlyStopping(_Monitor):
             network.set_weights(self._weights)
             self._weights = None
 
+    def state(self) -> dict[str, Any]:
+        weights = {f"weights.{name}": array for name, array in (self._weights or {}).items()}
+        return {**super().state(), "stopped_epoch": self.stopped_epoch, **weights}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        self.stopped_epoch = state["stopped_epoch"]
+        weights = {name.removeprefix("weights."): a for name, a in state.items() if name.startswith("weights.")}
+        self._weights = weights or None
+
 
 class ReduceOnPlateau(_Monitor):
     """Multiplies the learning rate by `factor` when the monitored number has not improved for `patience` epochs.
@@ -187,15 +217,24 @@ class ReduceOnPlateau(_Monitor):
             network.rate_factor = max(network.rate_factor * self.factor, self.min_rate)
             self._since = 0
 
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "since": self._since}
 
-class Checkpoint(_Monitor):
-    """Saves the network every `every` epochs, or whenever the monitored number is the best so far.
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        self._since = state["since"]
+
+
+class SaveModel(_Monitor):
+    """Saves the network, to predict with, every `every` epochs or whenever the monitored number is the best so far.
+
+    `cnn.Checkpoint` is what an interrupted fit goes on from.
 
     Args:
         path: the file; "{epoch}" in it becomes the number of the epoch.
         monitor: with a name, only improvements are saved.
 
-    >>> Checkpoint("model-{epoch}.cnn").every
+    >>> SaveModel("model-{epoch}.cnn").every
     1
     """
 
@@ -211,7 +250,7 @@ class Checkpoint(_Monitor):
         if self.best_only:
             super().check(run)
         if not (folder := Path(self.path).parent).is_dir():
-            raise ValueError(f"Checkpoint can't write to {self.path}: there is no folder {folder}")
+            raise ValueError(f"SaveModel can't write to {self.path}: there is no folder {folder}")
 
     def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
         wanted = self.improved(epoch, logs) if self.best_only else (epoch + 1) % self.every == 0
@@ -221,6 +260,8 @@ class Checkpoint(_Monitor):
 
 class CSVLogger(Callback):
     """Writes a line for each epoch to a CSV file; a further fit goes on in the same file.
+
+    A fit that is resumed drops the lines of the epochs that it makes again.
 
     >>> import tempfile, cnn, numpy as np
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -249,9 +290,17 @@ class CSVLogger(Callback):
 
     def on_fit_begin(self, network: Network, run: Run) -> None:
         fresh = not self._begun()
+        if run.resumed is not None and not fresh:
+            self._drop_from(run.first_epoch)
         self._file = self.path.open("a", newline="")
         if fresh:
             csv.writer(self._file).writerow(["epoch", *run.names])
+
+    def _drop_from(self, epoch: int) -> None:
+        """Lines of that epoch and later ones, and one that was cut short."""
+        header, *lines = self.path.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) < epoch]
+        atomic.write_whole(self.path, "".join([header, *kept]).encode())
 
     def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
         assert self._file is not None

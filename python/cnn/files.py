@@ -1,22 +1,20 @@
-"""Networks as files: tensors in a safetensors container, the architecture as JSON in its metadata. Nothing is run."""
+"""Models as files: what each kind of model writes into the container, and how it is made again. Nothing is run."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
-from cnn import activations, initializers, layers, losses, optimizers, schedules
+from cnn import _json, activations, container, initializers, layers, losses, optimizers, plan, schedules
+from cnn._check import ModelFormatError
+from cnn.container import Contents
 
 if TYPE_CHECKING:
     from cnn.network import Network
 
-_FORMAT = 1
+T = TypeVar("T")
 _CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
@@ -35,70 +33,120 @@ _CLASSES: dict[str, type[Any]] = {
 }
 
 
-class ModelFormatError(ValueError):
-    """The file is not a whole model of a format that this version reads."""
+# Descriptions ---------------------------------------------------------------------------------------------------------
 
 
-def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Writes the file or leaves what was there: to a temporary neighbour, flushed, then renamed over."""
-    path = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+def _fields(cls: type[Any]) -> list[str]:
+    return [field.name for field in dataclasses.fields(cls) if field.init]
 
 
 def describe(thing: Any) -> Any:
     """A description (frozen dataclass) as plain JSON values: its class and its fields."""
-    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
-        fields = {f.name: describe(getattr(thing, f.name)) for f in dataclasses.fields(thing) if f.init}
-        return {"class": type(thing).__name__, **fields}
-    return thing
+    if not dataclasses.is_dataclass(thing) or isinstance(thing, type):
+        return thing
+    name = type(thing).__name__
+    if _CLASSES.get(name) is not type(thing):
+        raise TypeError(f"a file can hold what cnn itself describes, not a {name}")
+    return {"class": name, **{field: describe(getattr(thing, field)) for field in _fields(type(thing))}}
 
 
-def revive(value: Any) -> Any:
-    """The description of such values; their constructors check every field."""
-    if not isinstance(value, dict):
-        return value
-    fields = {name: revive(v) for name, v in value.items() if name != "class"}
-    cls = _CLASSES.get(value.get("class", ""))
+def revive(contents: Contents, value: Any, base: type[T]) -> T:
+    """The description that such values stand for, one of `base`; its constructor checks every field."""
+    name = value.get("class") if isinstance(value, dict) else None
+    cls = _CLASSES.get(name) if isinstance(name, str) else None
     if cls is None:
-        raise ModelFormatError(f"the file names {value.get('class')!r}, which this version of cnn does not know")
+        raise contents.error(f"it names {_json.shown(name)}, which this version of cnn does not know")
+    if not issubclass(cls, base):
+        raise contents.error(f"it has a {name} where a {base.__name__} belongs")
+    _, *given = contents.fields(value, "class", *_fields(cls))
+    inner = [revive(contents, field, object) if isinstance(field, dict) else field for field in given]
     try:
-        return cls(**fields)
-    except (TypeError, ValueError) as error:
-        raise ModelFormatError(f"the file describes a {cls.__name__} that can't be: {error}") from error
+        made: T = cls(**dict(zip(_fields(cls), inner, strict=True)))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise contents.error(f"it describes a {name} that can't be: {error}") from None
+    return made
 
 
-def save(net: Network, path: str | os.PathLike[str]) -> None:
-    """Architecture and weights to one file, written whole or not at all."""
-    from safetensors.numpy import save as to_bytes
+# Networks -------------------------------------------------------------------------------------------------------------
 
-    tensors = {name: np.ascontiguousarray(value) for name, value in net.parameters.items()}
-    architecture = {
+
+def describe_network(net: Network) -> dict[str, Any]:
+    """Everything about a network but its weights, as plain JSON values."""
+    return {
         "layers": [describe(layer) for layer in net.descriptions],
         "loss": describe(net.loss),
         "optimizer": describe(net.optimizer),
         "dtype": net.dtype.name,
         "seed": net.seed,
         "n_inputs": net.n_inputs,
-        "one_dimensional": net.one_dimensional,
+        "one_dimensional": bool(net.one_dimensional),
     }
-    metadata = {"format": f"cnn-{_FORMAT}", "architecture": json.dumps(architecture)}
-    write_whole(path, to_bytes(tensors, metadata=metadata))
 
 
-def load(path: str | os.PathLike[str]) -> Network:
-    """The network that `Network.save` wrote, ready to predict or to train on (with a fresh optimizer).
+def network_tensors(net: Network, prefix: str = "") -> dict[str, Any]:
+    """The weights by their names in a file."""
+    return {prefix + name: value for name, value in net.parameters.items()}
+
+
+def revive_network(contents: Contents, description: Any, prefix: str = "") -> Network:
+    """The network of such a description, with the weights that the file has for it."""
+    from cnn.network import Network
+
+    stack, loss, optimizer, dtype, seed, n_inputs, one_dimensional = contents.fields(
+        description, "layers", "loss", "optimizer", "dtype", "seed", "n_inputs", "one_dimensional"
+    )
+    if not isinstance(stack, list) or not isinstance(one_dimensional, bool) or type(seed) is not int:
+        raise contents.error("it does not describe a network: layers, seed or one_dimensional is of the wrong type")
+    if type(n_inputs) is not int or not 1 <= n_inputs < 2**31 or dtype not in ("float32", "float64"):
+        raise contents.error(f"it describes a network of {_json.shown(n_inputs)} inputs in {_json.shown(dtype)}")
+    try:
+        net = Network(
+            [revive(contents, layer, layers.Layer) for layer in stack],
+            loss=revive(contents, loss, losses.Loss),
+            optimizer=revive(contents, optimizer, optimizers.Optimizer),
+            dtype=dtype,
+            seed=seed,
+        )
+        made = plan.build(net.descriptions, n_inputs, net.loss, net.optimizer)
+    except ModelFormatError:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        raise contents.error(f"it describes a network that can't be: {error}") from None
+    if one_dimensional and net.n_outputs != 1:
+        raise contents.error(f"it describes one-dimensional predictions of {net.n_outputs} outputs")
+    for name, (_, shape) in made.names.items():  # before memory is taken for them
+        contents.spec(prefix + name, net.dtype, shape)
+    net.adopt(made)
+    net.one_dimensional = one_dimensional
+    for name, view in net.parameters.items():
+        contents.take_into(prefix + name, view)
+    return net
+
+
+def save(net: Network, path: str | os.PathLike[str]) -> None:
+    """Architecture and weights to one file, written whole or not at all."""
+    container.write(path, "network", describe_network(net), network_tensors(net))
+
+
+def _load_network(contents: Contents) -> Network:
+    return revive_network(contents, contents.payload)
+
+
+def _load_checkpoint(contents: Contents) -> Network:
+    from cnn import checkpoint
+
+    return checkpoint.load_network(contents)
+
+
+# Every kind of file there is: a file can't name code.
+_LOADERS: Mapping[str, Callable[[Contents], Any]] = {"network": _load_network, "checkpoint": _load_checkpoint}
+
+
+def load(path: str | os.PathLike[str]) -> Any:
+    """The model of a file, ready to predict or to train on (with a fresh optimizer); no code of the file is run.
 
     Raises:
-        ModelFormatError: the file is not such a model, is cut short, or is of a later format.
+        ModelFormatError: the file is not such a model, is damaged or cut short, or is of a later format.
 
     >>> import tempfile, cnn
     >>> net = cnn.Network([cnn.Dense(2)], seed=0).build(3)
@@ -108,32 +156,7 @@ def load(path: str | os.PathLike[str]) -> Network:
     >>> bool((again.layers[0].weights == net.layers[0].weights).all())
     True
     """
-    from safetensors import SafetensorError, safe_open
-
-    from cnn.network import Network
-
-    try:
-        with safe_open(os.fspath(path), framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except SafetensorError as error:
-        raise ModelFormatError(f"{path} is not a whole model file: {error}") from error
-    version = metadata.get("format", "")
-    if version != f"cnn-{_FORMAT}":
-        raise ModelFormatError(f"{path} is of format {version or 'unknown'!r}; this version reads cnn-{_FORMAT}")
-    try:
-        a = json.loads(metadata["architecture"])
-        net = Network(
-            [revive(layer) for layer in a["layers"]],
-            loss=revive(a["loss"]),
-            optimizer=revive(a["optimizer"]),
-            dtype=a["dtype"],
-            seed=a["seed"],
-        ).build(a["n_inputs"])
-        net.one_dimensional = bool(a["one_dimensional"])
-        net.set_weights(tensors)
-    except ModelFormatError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelFormatError(f"{path} does not describe a network: {error}") from error
-    return net
+    with container.read(path) as contents:
+        if contents.kind not in _LOADERS:
+            raise contents.error(f"it holds a {contents.kind}, which this version of cnn does not know")
+        return _LOADERS[contents.kind](contents)

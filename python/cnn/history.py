@@ -24,6 +24,13 @@ class History:
         self.epoch: list[int] = []
         self._values: dict[str, list[float]] = {}
 
+    @classmethod
+    def of(cls, epochs: list[int], values: dict[str, list[float]]) -> History:
+        """The history with these numbers by name, one for each epoch."""
+        made = cls()
+        made.epoch, made._values = epochs, values
+        return made
+
     def append(self, epoch: int, logs: dict[str, float]) -> None:
         """Adds an epoch; a name that is new is NaN for the epochs before."""
         for name in logs:

@@ -15,7 +15,7 @@ from cnn import _check, _names, arena, data, evaluation, initializers, losses, m
 from cnn.bound import BoundLayer
 from cnn.data import Array
 from cnn.history import History
-from cnn.layers import Dense, Layer
+from cnn.layers import Dense, Layer, checked
 from cnn.losses import Loss
 from cnn.optimizers import Optimizer
 from cnn.plan import Plan, layer_activation
@@ -52,12 +52,14 @@ class Network:
         dtype: str | np.dtype[Any] | type = "float32",
         seed: int | None = None,
     ) -> None:
-        self.descriptions = _checked_layers(layers)
+        self.descriptions = checked(layers)
         self.loss = losses.get(loss)
         self.optimizer = optimizers.get(optimizer)
         self.dtype = _check.real_dtype(dtype)
-        drawn = int(np.random.SeedSequence().generate_state(1)[0])
-        self.seed = drawn if seed is None else _check.integer("seed", seed, 0, 2**64 - 1)
+        self.seed_given = seed is not None
+        if seed is None:
+            seed = int(np.random.SeedSequence().generate_state(1)[0])
+        self.seed = _check.integer("seed", seed, 0, 2**64 - 1)
         self.history = History()
         self.one_dimensional = False  # predict gives (n,): so were the targets of the fit
         self.rate_factor = 1.0  # what `ReduceOnPlateau` has made of the learning rate
@@ -90,17 +92,25 @@ class Network:
         if self.chooses_activation:
             raise ValueError("activation='auto' is chosen by the first fit, on its data: fit first, or name one")
         made = build_plan(self.descriptions, n_inputs, self.loss, self.optimizer)
+        self._allocate(made)
+        for i, layer in enumerate(self.descriptions):
+            if isinstance(layer, Dense):
+                self._draw(i, layer)
+        self.take(made)  # last: a network whose building was broken off is not built
+        return self
+
+    def _allocate(self, made: Plan) -> None:
         self.flat = arena.aligned_zeros(made.size, self.dtype)
         self._parameters = arena.views(self.flat, made.names)
         self._gradients: Array | None = None
         self.state = arena.aligned_zeros(made.slots * made.size, self.dtype)
         self.scalars = np.zeros(4)
         self.counter = np.zeros(1, np.int64)
-        for i, layer in enumerate(self.descriptions):
-            if isinstance(layer, Dense):
-                self._draw(i, layer)
-        self.take(made)  # last: a network whose building was broken off is not built
-        return self
+
+    def adopt(self, made: Plan) -> None:
+        """Builds the network by a plan of it, with zeros: for those who have its parameters already."""
+        self._allocate(made)
+        self.take(made)
 
     def take(self, made: Plan) -> None:
         """Makes that plan the network's; its parameters must have the places that `flat` has."""
@@ -213,6 +223,7 @@ class Network:
         callbacks: Iterable[Any] = (),
         verbose: int = 1,
         n_threads: int | None = None,
+        resume: str | os.PathLike[str] | None = None,
     ) -> History:
         """Trains on minibatches and returns the history of this call; a further fit continues where this one stopped.
 
@@ -230,6 +241,8 @@ class Network:
             callbacks: `cnn.Callback`s or functions f(network, epoch, logs).
             verbose: 1 a progress bar, 2 a line for each epoch, 0 nothing.
             n_threads: the result has the same bits for every number; None chooses.
+            resume: the folder of a `cnn.Checkpoint`: goes on from the newest one there, with the same network, data and
+                settings to the same bits as without the interruption; begins when it is empty.
 
         Raises:
             TypeError, ValueError: before anything is touched.
@@ -243,7 +256,7 @@ class Network:
                 epochs=epochs, batch_size=batch_size, validation_split=validation_split,
                 validation_data=validation_data, sample_weight=sample_weight, class_weight=class_weight,
                 shuffle=shuffle, initial_epoch=initial_epoch, metrics=metrics, callbacks=callbacks,
-                verbose=verbose, n_threads=n_threads,
+                verbose=verbose, n_threads=n_threads, resume=resume,
             ),
         )  # fmt: skip
 
@@ -429,22 +442,6 @@ class Network:
         self.lock, self._tape, self._plan, self._gradients = threading.Lock(), None, None, None
         self.predictor = None
         if n_inputs is not None:  # unpickled arrays are not aligned
-            made = build_plan(self.descriptions, n_inputs, self.loss, self.optimizer)
-            for name in ("flat", "state"):
-                aligned = arena.aligned_zeros(len(state[name]), self.dtype)
-                aligned[...] = state[name]
-                setattr(self, name, aligned)
-            self._parameters = arena.views(self.flat, made.names)
-            self.take(made)
-
-
-def _checked_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
-    if isinstance(layers, Layer) or not isinstance(layers, Iterable):
-        raise TypeError(f"layers must be a list of layers such as cnn.Dense(8), got {layers!r}")
-    layers = tuple(layers)
-    for layer in layers:
-        if not isinstance(layer, Layer):
-            raise TypeError(f"layers must be cnn.Dense or cnn.Dropout, got {layer!r}")
-    if not layers or not isinstance(layers[-1], Dense):
-        raise ValueError(f"the last layer must be a cnn.Dense, got {layers[-1] if layers else 'no layers'!r}")
-    return layers
+            self.adopt(build_plan(self.descriptions, n_inputs, self.loss, self.optimizer))
+            for name in ("flat", "state", "scalars", "counter"):
+                getattr(self, name)[...] = state[name]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import cnn_core
-from cnn import _check, arena, callbacks, data, evaluation, schedules, threads
+from cnn import _check, arena, callbacks, checkpoint, data, evaluation, schedules, threads
 from cnn.data import Array, Data
 from cnn.history import History
 
@@ -43,6 +43,7 @@ class Settings:
     callbacks: Any
     verbose: int
     n_threads: int | None
+    resume: Any = None
 
 
 def fit(net: Network, X: Any, y: Any, settings: Settings) -> History:
@@ -58,12 +59,12 @@ def fit(net: Network, X: Any, y: Any, settings: Settings) -> History:
 def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
     epochs = _check.integer("epochs", s.epochs, 0)
     first = net.epoch if s.initial_epoch is None else _check.integer("initial_epoch", s.initial_epoch, 0)
-    last = first + epochs if s.initial_epoch is None else max(epochs, first)
     verbose = int(s.verbose) if isinstance(s.verbose, bool) else _check.integer("verbose", s.verbose, 0)
     _check.flag("shuffle", s.shuffle)
     measured = evaluation.resolve(s.metrics, net.loss)
     hooks = callbacks.all_of(s.callbacks)
     hooks += {0: [], 1: [callbacks.Progress()]}.get(verbose, [callbacks.EpochLines()])
+    hooks.sort(key=lambda hook: isinstance(hook, checkpoint.Checkpoint))  # they keep what the others made of an epoch
     if s.n_threads is not None:
         _check.integer("n_threads", s.n_threads, 1)
     train, validation = _split(net, X, y, s)
@@ -72,23 +73,35 @@ def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
     steps = -(-len(train) // batch)
     names = ["loss", *measured]
     names += [f"val_{name}" for name in names] if validation is not None else []
-    run = callbacks.Run(first, last, len(train), steps, (*names, "learning_rate", "seconds"))
+    at = checkpoint.Position(first, net.step, len(net.history), first)
+    job = checkpoint.Job(batch, s.shuffle, tuple(names), train, validation, hooks, at)
+    saved = None if s.resume is None else checkpoint.find(s.resume, hooks)
+    if saved is not None:
+        saved.check(net, job)
+        at = job.position = saved.position
+    last = at.first_epoch + epochs if s.initial_epoch is None else max(epochs, at.first_epoch)
+    step, resumed = (net.step, None) if saved is None else (saved.net.step, saved.path.parent)
+    shown = (*names, "learning_rate", "seconds")
+    run = callbacks.Run(at.epoch, last, len(train), steps, shown, step, resumed, job)
     for hook in hooks:
         hook.check(run)
 
+    if saved is not None:
+        saved.restore(net)
     if net.chooses_activation:
         from cnn import choice
 
         choice.choose_activation(net, train, verbose)
     net.build(train.X.shape[1])
     net.one_dimensional = net.n_outputs == 1 and train.y.ndim == 1
-    net.stop_training = False
+    net.stop_training = at.stopped
 
-    before = len(net.history)
     with threads.a_fit(), hooked(hooks, net, run) as begun:
-        loop = Loop(net, train, batch, s.shuffle, bool(measured), (last - first) * steps, s.n_threads)
+        if saved is not None:
+            saved.restore_callbacks(begun)
+        loop = Loop(net, train, batch, s.shuffle, bool(measured), at, last, s.n_threads)
         try:
-            for epoch in range(first, last):
+            for epoch in range(at.epoch, last if not at.stopped else at.epoch):
                 for hook in begun:
                     hook.on_epoch_begin(net, epoch)
                 start = time.perf_counter()
@@ -100,6 +113,7 @@ def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
                 logs["learning_rate"] = float(loop.rates[-1])
                 logs["seconds"] = time.perf_counter() - start
                 net.history.append(epoch, logs)
+                at.epoch, at.done = epoch + 1, 0
                 for hook in begun:
                     hook.on_epoch_end(net, epoch, logs)
                 if net.stop_training:
@@ -107,7 +121,7 @@ def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
         except BaseException:
             net.history.trim()  # a Ctrl-C between two of an epoch's numbers
             raise
-    return net.history.since(before, run.names)
+    return net.history.since(at.first_record, run.names)
 
 
 def _split(net: Network, X: Any, y: Any, s: Settings) -> tuple[Data, Data | None]:
@@ -158,13 +172,13 @@ class Loop:
     """The buffers of a fit, and one epoch after another in them. Order and rates of an epoch may be overridden."""
 
     def __init__(
-        self, net: Network, train: Data, batch: int, shuffle: bool, keep_outputs: bool, total: int,
-        n_threads: int | None,
+        self, net: Network, train: Data, batch: int, shuffle: bool, keep_outputs: bool, at: checkpoint.Position,
+        last: int, n_threads: int | None,
     ) -> None:  # fmt: skip
         plan = net.plan
         self.net, self.train, self.batch, self.shuffle = net, train, batch, shuffle
         self.steps = -(-len(train) // batch)
-        self.done_before, self.total = net.step, net.step + total
+        self.at, self.total = at, at.first_step + (last - at.first_epoch) * self.steps
         self.schedule = schedules.get(net.optimizer.learning_rate)
         self.cut = plan.cut(batch)
         self.n_threads = threads.for_training(n_threads, self.cut.feeds)
@@ -175,6 +189,9 @@ class Loop:
         self.keep_outputs = keep_outputs
         self.report = np.zeros((self.steps, 3))
         self.index = np.empty(len(train) if shuffle else 0, np.int64)
+        if at.done:
+            at.restore(self.report, self.outputs)
+        at.report, at.outputs = self.report, self.outputs
         self.rates = np.zeros(1)
         self.step_seconds = 6.0 * plan.size * batch / _CAUTIOUS_FLOPS + _CAUTIOUS_STEP
         self.per_call = max(1, int(_PIECE_SECONDS / self.step_seconds))
@@ -188,13 +205,17 @@ class Loop:
 
     def learning_rates(self, epoch: int) -> Array:
         """The learning rate of each step of that epoch."""
-        return self.schedule.rates(self.net.step, self.steps, self.steps, self.total) * self.net.rate_factor
+        first = self.net.step - self.at.done
+        return self.schedule.rates(first, self.steps, self.steps, self.total) * self.net.rate_factor
 
     def epoch(self, epoch: int, hooks: list[callbacks.Callback]) -> float:
         """All minibatches once; returns the mean loss with penalties."""
         net, order = self.net, self.order(epoch)
         self.rates = self.learning_rates(epoch)
-        begin = 0
+        begin = self.at.done  # more than 0 when the fit is resumed in the middle of an epoch
+        if begin:
+            for hook in hooks:
+                hook.on_progress(net, epoch, min(begin * self.batch, len(self.train)))
         while begin < self.steps:
             end = min(begin + self.per_call, self.steps)
             start = time.perf_counter()
@@ -208,6 +229,7 @@ class Loop:
             if ratio < 1 or end - begin == self.per_call:
                 self.per_call = max(1, int((end - begin) * min(ratio, 4.0)))
             rows = min(end * self.batch, len(self.train)) - begin * self.batch
+            self.at.done = end
             for hook in hooks:
                 hook.on_progress(net, epoch, rows)
             begin = end
@@ -233,7 +255,7 @@ class Loop:
 
     def _not_finite(self, epoch: int, status: int) -> None:
         net = self.net
-        batch = (net.step - self.done_before) % self.steps
+        batch = (net.step - self.at.first_step) % self.steps
         what = {1: "loss", 2: "gradient", 3: "update"}[status]
         if not np.isfinite(net.state).all():
             net.state[...] = 0

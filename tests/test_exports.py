@@ -1,0 +1,187 @@
+"""Networks elsewhere: ONNX Runtime, a C compiler, PyTorch and scikit-learn give what `predict` gives."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import ACTIVATIONS, LOSSES
+
+import cnn
+from cnn import c_export, onnx_export
+
+ROOT = Path(__file__).resolve().parents[1]
+TOOLS = ROOT / "tools"
+X = np.random.default_rng(0).normal(size=(20, 5)) * 2
+
+
+def network(activation: str = "tanh", loss: str = "mse", outputs: int = 2, **changes: Any) -> cnn.Network:
+    net = cnn.Network([cnn.Dense(7, activation), cnn.Dropout(0.2), cnn.Dense(outputs)], loss=loss, seed=1, **changes)
+    return net.build(5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a shared library of gcc or clang")
+@pytest.mark.skipif(not TOOLS.exists(), reason="the sources are not beside the tests")
+def test_random_networks_agree_in_onnx_and_c() -> None:
+    """In short; the long run is the command."""
+    extra = []
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+    except ImportError:
+        extra = ["--skip-onnx"]
+    done = subprocess.run(
+        [sys.executable, "-P", str(TOOLS / "export_test.py"), "--count", "15", "--seed", "7", *extra],
+        capture_output=True, text=True, timeout=200, check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_activation_and_link_is_known() -> None:
+    links = {cnn.Loss(name).link for name in LOSSES}
+    assert set(onnx_export._ACTIVATIONS) == set(ACTIVATIONS)
+    assert set(c_export._BODIES) == set(ACTIVATIONS) - {"identity"}
+    assert set(onnx_export._LINKS) == set(c_export._LINKS) == links
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_onnx_has_every_activation(activation: str, dtype: str, tmp_path) -> None:
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    net = network(activation, dtype=dtype)
+    cnn.export_onnx(net, tmp_path / "m.onnx")
+    session = runtime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
+    for rows in (X, X[:1], X[:0]):
+        (found,) = session.run(None, {"X": rows.astype(dtype)})
+        np.testing.assert_allclose(found, net.predict(rows), rtol=1e-5, atol=1e-5)
+        assert found.dtype == dtype
+
+
+@pytest.mark.parametrize("name", ["a-b", "A", "1a", "int", "a;b", "", "../a", "a" * 50, "é", None, "a\n"])
+def test_c_names_are_identifiers(name: Any, tmp_path) -> None:
+    with pytest.raises(ValueError, match="name must be a C identifier"):
+        cnn.export_c(network(), tmp_path / "c", name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_c_refuses_what_it_can_not_say(tmp_path) -> None:
+    net = network()
+    net.layers[0].weights[0, 0] = np.nan
+    with pytest.raises(ValueError, match="weights that are not finite"):
+        cnn.export_c(net, tmp_path)
+    with pytest.raises(cnn.NotBuiltError):
+        cnn.export_c(cnn.Network([cnn.Dense(1)]), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_network_is_the_same_c(tmp_path) -> None:
+    source, header = cnn.export_c(network(), tmp_path, "net_1")
+    texts = source.read_text(), header.read_text()
+    cnn.export_c(network(), tmp_path, "net_1")
+    assert (source.read_text(), header.read_text()) == texts
+    assert "void net_1_predict(const float *x, float *y);" in texts[1]
+    assert "malloc" not in texts[0]
+
+
+# PyTorch --------------------------------------------------------------------------------------------------------------
+
+
+def test_torch_sequential() -> None:
+    torch = pytest.importorskip("torch")
+    net = cnn.Network([cnn.Dense(7, "tanh"), cnn.Dropout(0.2), cnn.Dense(4, use_bias=False), cnn.Dense(3)],
+                      loss="cross_entropy", dtype="float64", seed=1).build(5)  # fmt: skip
+    nn = torch.nn
+    model = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Dropout(0.2), nn.Linear(7, 4, bias=False), nn.Linear(4, 3))
+    model.double().eval().load_state_dict(cnn.to_torch_state_dict(net))
+    with torch.no_grad():
+        np.testing.assert_allclose(model(torch.from_numpy(X)).numpy(), net.forward(X), rtol=1e-10)
+    again = cnn.Network(net.descriptions, loss="cross_entropy", dtype="float64")
+    for state in (model.state_dict(), {f"model.net.{k}": v.numpy() for k, v in model.state_dict().items()}):
+        assert cnn.from_torch_state_dict(again, state).predict(X).tobytes() == net.predict(X).tobytes()
+
+
+def test_state_dicts_that_do_not_fit() -> None:
+    net = cnn.Network([cnn.Dense(2, "relu"), cnn.Dense(1)])
+    good = {"0.weight": np.ones((2, 3)), "0.bias": np.ones(2), "2.weight": np.ones((1, 2)), "2.bias": np.ones(1)}
+    for state, kind, text in [
+        ({**good, "1.weight": 1}, ValueError, "the state dict must hold 0.bias, 0.weight, 2.bias, 2.weight, got"),
+        ({**good, "0.weight": np.ones(3)}, ValueError, "weights of the first layer must be a matrix"),
+        ({**good, "2.weight": np.ones((1, 3))}, ValueError, "must have shape"),
+        ({**good, "0.bias": np.array(["a", "b"])}, TypeError, "0.bias must hold numbers, got dtype"),
+        ([1], TypeError, "state must be a mapping of names to tensors"),
+    ]:  # fmt: skip
+        with pytest.raises(kind, match=text):
+            cnn.from_torch_state_dict(net, state)
+        assert net.known_inputs is None
+    assert cnn.from_torch_state_dict(net, good).predict(np.ones((1, 3))).item() == 9
+
+
+# scikit-learn ---------------------------------------------------------------------------------------------------------
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
+@pytest.mark.parametrize("case", ["binary", "classes", "labels", "value", "values"])
+def test_scikit_learn_and_back(case: str, activation: str) -> None:
+    neural = pytest.importorskip("sklearn.neural_network")
+    rng = np.random.default_rng(0)
+    y = {"binary": X[:, 0] > 0, "classes": rng.choice(["a", "b", "c"], 20), "labels": rng.integers(0, 2, (20, 3)),
+         "value": X[:, 0], "values": X[:, :2]}[case]  # fmt: skip
+    cls = neural.MLPRegressor if case.startswith("value") else neural.MLPClassifier
+    theirs = cls(hidden_layer_sizes=(6, 4), activation=activation, max_iter=5, random_state=0, solver="sgd",
+                 learning_rate="invscaling")  # fmt: skip
+    theirs.fit(X, y)
+    net = cnn.from_sklearn(theirs)
+    expected = theirs.predict_proba(X) if cls is neural.MLPClassifier else theirs.predict(X)
+    found = net.predict(X)
+    np.testing.assert_allclose(found, expected[:, 1] if case == "binary" else expected, rtol=1e-10)
+    assert net.dtype == np.float64
+    assert isinstance(net.optimizer, cnn.SGD)
+    labels = None if case in ("labels", "value", "values") else theirs.classes_
+    back = cnn.to_sklearn(net, labels)
+    assert type(back) is cls
+    np.testing.assert_allclose(
+        back.predict_proba(X) if cls is neural.MLPClassifier else back.predict(X), expected, rtol=1e-10
+    )
+    np.testing.assert_array_equal(back.predict(X), theirs.predict(X))
+    back.partial_fit(X, y)
+
+
+def test_what_scikit_learn_does_not_have() -> None:
+    neural = pytest.importorskip("sklearn.neural_network")
+    for net, text in [
+        (network("gelu"), "no network with the activations gelu, identity"),
+        (network(loss="poisson"), "know no loss 'poisson'"), (network(loss="hinge"), "know no loss 'hinge'"),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match=text):
+            cnn.to_sklearn(net)
+    with pytest.raises(ValueError, match="is not one for classes"):
+        cnn.to_sklearn(network(), [0, 1])
+    for classes in ([1, 0], [0, 0], [0, 1, 2]):
+        with pytest.raises(ValueError, match="classes must be 2 different labels in ascending order"):
+            cnn.to_sklearn(network(loss="cross_entropy"), classes)
+    with pytest.raises(TypeError, match="takes an MLPClassifier or MLPRegressor, got Network"):
+        cnn.from_sklearn(network())
+    with pytest.raises(ValueError, match="the estimator is not fitted"):
+        cnn.from_sklearn(neural.MLPRegressor())
+    assert cnn.to_sklearn(network("relu", "mae")).predict(X).shape == (20, 2)
+
+
+@pytest.mark.parametrize(("call", "module", "text"), [
+    (lambda path: cnn.export_onnx(network(), path), "onnx", r"needs onnx: pip install 'cnn-core\[onnx\]'"),
+    (lambda path: cnn.to_torch_state_dict(network()), "torch", "needs PyTorch"),
+    (lambda path: cnn.to_sklearn(network()), "sklearn.neural_network", "needs scikit-learn"),
+])  # fmt: skip
+def test_missing_packages_are_named(call: Any, module: str, text: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=text):
+        call(tmp_path / "m")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,124 @@
+"""SIGKILL at random moments: no saved model is lost, and a training with checkpoints ends with the same bits.
+
+    python tools/kill_test.py save --kills 2000
+    python tools/kill_test.py train --kills 2000
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import cnn
+from cnn import training
+
+
+def killed_after(seconds: float, work: Callable[[], None]) -> bool:
+    """Runs `work` in a fork and kills it then; whether it was killed before its end."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    status = os.waitpid(child, 0)[1]
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0:
+        raise SystemExit("the work itself failed")
+    return os.WIFSIGNALED(status)
+
+
+def memory() -> str | None:
+    """A folder without a disk: what a kill does is the same there, and flushing costs nothing."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+def save(kills: int, rng: random.Random) -> str:
+    """A loop that saves two models in turn over one file."""
+    nets = [cnn.Network([cnn.Dense(60), cnn.Dense(1)], seed=seed).build(200) for seed in (0, 1)]
+    whole = {net.flat.tobytes(): 0 for net in nets}
+    litter = 0
+
+    def work() -> None:
+        while True:
+            for net in nets:
+                net.save(path)
+
+    with tempfile.TemporaryDirectory(dir=memory()) as folder:
+        path = Path(folder, "m.cnn")
+        nets[0].save(path)
+        for _ in range(kills):
+            killed_after(rng.uniform(0, 0.01), work)
+            whole[cnn.load(path).flat.tobytes()] += 1  # a KeyError: neither the old nor the new one
+            litter += len(os.listdir(folder)) - 1
+            nets[0].save(path)
+            assert os.listdir(folder) == ["m.cnn"], os.listdir(folder)
+    return f"{kills:,} kills: {litter:,} left a temporary file, which the next save removed; the file was always whole"
+
+
+def train(kills: int, rng: random.Random) -> str:
+    """A fit with everything that has state, killed and resumed until it ends, again and again."""
+    numbers = np.random.default_rng(0)
+    X = numbers.normal(size=(600, 6))
+    y = (X[:, 0] * X[:, 1] > 0).astype(int)
+    training._PIECE_SECONDS = 5e-4  # so that a small fit, too, has moments between two of its pieces
+
+    def fit(callbacks: list[cnn.Callback], resume: Path | None = None) -> tuple[bytes, bytes, dict[str, list[float]]]:
+        net = cnn.Network([cnn.Dense(32, "tanh"), cnn.Dropout(0.2), cnn.Dense(2)], loss="cross_entropy", seed=3,
+                          optimizer=cnn.Nadam(cnn.schedules.Cosine(0.01)))  # fmt: skip
+        history = net.fit(X, y, epochs=12, batch_size=7, validation_split=0.2, verbose=0, resume=resume, callbacks=[
+            *callbacks, cnn.EarlyStopping(patience=20), cnn.ReduceOnPlateau(patience=2),
+        ]).to_dict()  # fmt: skip
+        del history["seconds"]
+        return net.flat.tobytes(), net.state.tobytes(), history
+
+    expected = fit([])
+    start = time.perf_counter()
+    fit([])
+    lasts = time.perf_counter() - start
+    done = fits = 0
+    with tempfile.TemporaryDirectory(dir=memory()) as folder:
+        result = Path(folder, "result")
+
+        def work() -> None:
+            callback = cnn.Checkpoint(run, *rng.choice([(1, "epochs"), (50, "steps"), (0.002, "seconds")]))
+            result.write_bytes(pickle.dumps(fit([callback], run)))
+
+        while done < kills:
+            fits += 1
+            run = Path(folder, f"run-{fits}")
+            while killed_after(rng.uniform(0, 2 * lasts), work):
+                done += 1
+                rng.random()  # the child draws from a copy
+            assert pickle.loads(result.read_bytes()) == expected, "other bits"
+            left = os.listdir(run)
+            assert len(left) == 3, left
+            assert all(name.startswith("step-") for name in left), left
+    return f"{done:,} kills in {fits:,} fits: all ended with the bits of the one that was never interrupted"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["save", "train"])
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    work = {"save": save, "train": train}[arguments.what]
+    print(work(arguments.kills, random.Random(arguments.seed)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
