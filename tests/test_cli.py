@@ -161,6 +161,19 @@ def test_standard_input_and_output(run: Any, trained: Path) -> None:
     assert np.array_equal(cnn.load("z.cnn").predict(table()), cnn.load(trained).predict(table()))
 
 
+def test_types_are_those_of_the_whole_table(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cnn.cli import read
+
+    Path("t.csv").write_text("n,w,b\n" + "1,007,True\n" * 9 + "2.5,a,\n")
+    found = []
+    for rows in (4, 100):
+        monkeypatch.setattr(read, "_PARSED", rows)
+        with read.source("t.csv") as source:
+            found.append(read.table(source))
+    pd.testing.assert_frame_equal(*found)
+    assert found[0]["w"].tolist() == ["007"] * 9 + ["a"]
+
+
 @pytest.mark.parametrize("name", ["p.tsv", "p.csv.gz", "p.parquet"])
 def test_written_formats(run: Any, trained: Path, name: str) -> None:
     if name.endswith("parquet"):
@@ -373,3 +386,19 @@ def test_without_the_extra_it_says_which(monkeypatch: pytest.MonkeyPatch, capsys
         cnn.cli.main()
     assert stopped.value.code == 2
     assert "pip install 'cnn-core[cli]'" in capsys.readouterr().err
+
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "command-line.md"
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="the docs are not beside the tests")
+def test_the_page_runs(run: Any) -> None:
+    pytest.importorskip("matplotlib")
+    text = PAGE.read_text(encoding="utf-8")
+    exec(text.split("```python\n")[1].split("```")[0], {})
+    commands = [line for block in text.split("```sh\n")[1:] for line in block.split("```")[0].splitlines()]
+    assert {line.split()[1] for line in commands} == {"train", "predict", "evaluate", "inspect", "bench", "demo"}
+    for command in commands:
+        quick = [*QUICK] if command.startswith("cnn train") else []
+        done = run(*command.split()[1:], *quick)
+        assert (done.code, done.err) == (0, ""), command

@@ -24,6 +24,7 @@ FORMATS = ("csv", "tsv", "parquet", "feather", "npz")
 # Cells that are empty by another name.
 MISSING = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A", "<NA>")
 PIECE = 1 << 15  # rows
+_PARSED = 1 << 17
 _SEPARATORS = ",;\t|"
 _SUFFIXES = {"csv": "csv", "txt": "csv", "data": "csv", "tsv": "tsv", "tab": "tsv", "parquet": "parquet",
              "pq": "parquet", "feather": "feather", "arrow": "feather", "npz": "npz"}  # fmt: skip
@@ -91,11 +92,23 @@ def table(source: Source) -> Any:
     rows = sum(1 for _ in _records(source, encoding, separator)) - 1
     if rows < 1:
         raise TableError(f"{source.name} has a header but no rows")
-    with source.open() as file:
-        return frames.pandas().read_csv(
-            file, sep=separator, encoding=encoding, index_col=False, low_memory=False, keep_default_na=False,
-            na_values=list(MISSING), skip_blank_lines=True,
-        ).rename(columns=str)  # fmt: skip
+    pd = frames.pandas()
+    how: dict[str, Any] = {
+        "sep": separator, "encoding": encoding, "index_col": False, "low_memory": False, "keep_default_na": False,
+        "na_values": list(MISSING),
+    }  # fmt: skip
+    with source.open() as file:  # in pieces: the parser needs several times the memory of what it gives
+        parts = list(pd.read_csv(file, chunksize=_PARSED, **how))
+    if all(_alike(part.dtypes, parts[0].dtypes) for part in parts):
+        return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+    del parts
+    with source.open() as file:  # words in one piece of a column, numbers in another: its type is that of the whole
+        return pd.read_csv(file, **how)
+
+
+def _alike(some: Any, others: Any) -> bool:
+    """Whether columns of these types make the same column together as they would be read at once."""
+    return all(a == b or (a.kind in "if" and b.kind in "if") for a, b in zip(some, others, strict=True))
 
 
 def pieces(source: Source) -> Iterator[Any]:

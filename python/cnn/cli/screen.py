@@ -68,7 +68,7 @@ class Live(Callback):
         self._epochs, self._seen, self._before = epochs, 0, 0
         self._rows, self._done, self._start = 1, 0, time.perf_counter()
         self._drawn = 0.0
-        self._last = {"loss": float("nan"), "val_loss": float("nan")}
+        self._last: Logs = {}
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[numbers]}"),
             console=console, transient=True, auto_refresh=False,
@@ -80,6 +80,7 @@ class Live(Callback):
             self._start = time.perf_counter()
             self._bar.start()
         self._member += 1
+        self._last = {}
         self._before, self._seen, self._rows = (self._member - 1) * self._epochs, 0, run.rows
 
     def on_progress(self, network: Network, epoch: int, rows: int) -> None:
@@ -105,9 +106,10 @@ class Live(Callback):
         self._drawn = now
         speed = self._done / max(now - self._start, 1e-9)
         left = (self._members * self._epochs - self._before) * self._rows - self._seen * self._rows
+        loss, held_out = (f"{self._last[k]:.4f}" if k in self._last else "-" for k in ("loss", "val_loss"))
         numbers = (
-            f"epoch {self._seen + 1}/{self._epochs}  loss {self._last['loss']:.4f}  "
-            f"held-out {self._last['val_loss']:.4f}  {speed:,.0f} rows/s  at most {_clock(left / speed)} left"
+            f"epoch {self._seen + 1}/{self._epochs}  loss {loss}  held-out {held_out}  {speed:,.0f} rows/s  "
+            f"at most {_clock(left / speed)} left"
         )
         name = f"network {self._member}/{self._members}"
         done = self._before + self._seen

@@ -19,10 +19,10 @@ class Settings:
     """The arguments of `TableModel`; None is chosen by the number of rows."""
 
     task: str = "auto"
-    hidden: tuple[int, ...] = (128, 128, 64)
+    hidden: tuple[int, ...] = (128, 64)
     activation: str = "relu"
     dropout: float = 0.1
-    learning_rate: float = 0.005
+    learning_rate: float = 0.01
     weight_decay: float = 0.01
     batch_size: int | None = None
     epochs: int | None = None
