@@ -100,7 +100,7 @@ def train(kills: int, rng: random.Random) -> str:
         while done < kills:
             fits += 1
             run = Path(folder, f"run-{fits}")
-            while killed_after(rng.uniform(0, lasts), work):
+            while killed_after(rng.uniform(0, 2 * lasts), work):
                 done += 1
                 rng.random()  # the child draws from a copy
             assert pickle.loads(result.read_bytes()) == expected, "other bits"
