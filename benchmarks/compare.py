@@ -28,6 +28,8 @@ from kernels import peaks
 from networks import NETWORKS
 from peers import MODULES
 
+from cnn.threads import one_blas_thread
+
 ROOT = Path(__file__).resolve().parents[1]
 WIDE = ["64-100-10", "54-256-128-7", "784-512-256-10", "1024-2048-2048-1000"]  # whose products are measured
 PEAK_SECONDS, KERNEL_SECONDS, THREAD_SECONDS, CALL_SECONDS = 0.1, 0.03, 0.05, 0.05
@@ -46,7 +48,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     span, megabytes = (1e-3, 8) if quick else (PEAK_SECONDS, None)
     highest = peaks.measure(kernels, cores, span, megabytes)
     bench = Bench(kernels, "float32", 1e-3 if quick else KERNEL_SECONDS)
-    with threads.one_blas_thread():
+    with one_blas_thread():
         products = list(bench.products(QUICK["kernels"] if quick else WIDE))
     results: dict[str, Any] = {"training": [], "prediction": [], "kernels": products}
     with contest.contestants(options.peers, cores) as workers:

@@ -248,7 +248,8 @@ cdef inline double sum_in_lanes(const real* a, Py_ssize_t n) noexcept nogil:
 cdef inline double loss_block(const LossSpec* spec, const real* out, const real* target, const int32_t* classes,
                               const real* weight, double scale, real* value, real* delta, Py_ssize_t rows,
                               Py_ssize_t ld) noexcept nogil:
-    """Sum of w * loss over the rows of a slab, in float64; delta = scale * w * dloss/dout, 0 beyond the last row.
+    """Sum of w * loss over the rows of a slab, in float64; delta = scale * w * dloss/dout, 0 beyond the last row;
+    both times the spec's own scale.
 
     out, delta (k, ld) raw outputs and their derivative; target (k, ld) or classes (ld,), the other NULL; weight (ld,)
     or NULL; value (k, ld) is scratch. A row's loss is its mean over the k outputs, or its cross-entropy. Weights are
@@ -256,6 +257,7 @@ cdef inline double loss_block(const LossSpec* spec, const real* out, const real*
     """
     cdef Py_ssize_t k = spec.n_outputs, r, j, b, per_row = k
     cdef real factor
+    scale *= spec.scale
     if spec.kind == CROSS_ENTROPY:
         per_row, b = 1, 0
         while b < ld:
@@ -283,7 +285,7 @@ cdef inline double loss_block(const LossSpec* spec, const real* out, const real*
     for j in range(per_row):
         for r in range(rows, ld):
             value[j * ld + r] = 0
-    return sum_in_lanes(<const real*>value, per_row * ld) / per_row
+    return spec.scale * (sum_in_lanes(<const real*>value, per_row * ld) / per_row)
 
 
 cdef inline void link_block(int loss, const real* out, real* y, Py_ssize_t k, Py_ssize_t ld) noexcept nogil:

@@ -130,11 +130,14 @@ cdef inline loop adadelta(const OptimizerSpec* spec, real a, real keep, real dec
 
 
 # m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; theta -= a m^ / (sqrt v^ + epsilon), ^ divided by 1 - b^t
-# (Kingma & Ba 2015); AdamW is its decoupled decay (Loshchilov & Hutter 2019); amsgrad keeps the largest v (Reddi 2018)
+# (Kingma & Ba 2015), or + epsilon^ before v is divided, their form for speed; AdamW is its decoupled decay (Loshchilov
+# & Hutter 2019); amsgrad keeps the largest v (Reddi 2018)
 cdef inline loop adam(const OptimizerSpec* spec, const OptimizerStep* now, real a, real keep, real decay, real* theta,
                       const real* g, real* m, real* v, real* top, Py_ssize_t n) noexcept nogil:
     cdef real b1 = <real>spec.beta_1, c1 = <real>(1 - spec.beta_1), b2 = <real>spec.beta_2, c2 = <real>(1 - spec.beta_2)
-    cdef real epsilon = <real>spec.epsilon, scale = <real>(1 / sqrt(now.correction_2)), d
+    cdef double root_2 = sqrt(now.correction_2)
+    cdef real epsilon = <real>(spec.epsilon / root_2 if spec.epsilon_hat else spec.epsilon)
+    cdef real scale = <real>(1 / root_2), d
     cdef Py_ssize_t i
     a = <real>(a / now.correction_1)
     if spec.amsgrad:

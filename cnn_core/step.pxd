@@ -185,6 +185,7 @@ cdef inline int settle(Job* job, real* parameters, Py_ssize_t done, double weigh
                        int n_threads) noexcept nogil:
     """From the chunks' gradients to the new parameters; the step's status. Every thread draws the same conclusions."""
     cdef double loss = total(job.chunk_loss, job.n_chunks), penalty, norm, shrink = 1
+    cdef double share = 1 / weight if job.loss.shared_penalty and weight > 0 else 1.0
     cdef bint updates = job.optimizer != NULL, by_norm = updates and job.optimizer.clip_norm > 0
     cdef double scalars_before[4]
     cdef OptimizerStep now
@@ -194,7 +195,7 @@ cdef inline int settle(Job* job, real* parameters, Py_ssize_t done, double weigh
         memcpy(scalars_before, scalars, sizeof(scalars_before))
         now = optimizer_begin(job.optimizer, job.step + done + 1, job.rates[done], scalars)
     # One pass does it all, unless the norm of the whole gradient must be known first.
-    sweep(job, parameters, &now, 1.0, BOTH if updates and not by_norm else REDUCE, thread, n_threads)
+    sweep(job, parameters, &now, share, 1.0, BOTH if updates and not by_norm else REDUCE, thread, n_threads)
     barrier(job.barrier, n_threads)
     penalty = total(job.block_penalty, job.n_blocks)
     status = judge(loss + penalty, findings(job))
@@ -204,12 +205,12 @@ cdef inline int settle(Job* job, real* parameters, Py_ssize_t done, double weigh
         norm = sqrt(total(job.block_norm, job.n_blocks))
         shrink = job.optimizer.clip_norm / norm if norm > job.optimizer.clip_norm else 1.0
         barrier(job.barrier, n_threads)  # all have read block_bad, which the update writes to
-        sweep(job, parameters, &now, shrink, UPDATE, thread, n_threads)
+        sweep(job, parameters, &now, share, shrink, UPDATE, thread, n_threads)
         barrier(job.barrier, n_threads)
         status = judge(loss + penalty, findings(job))
     if updates and status != DONE:
         if not by_norm or status == UPDATE_NOT_FINITE:
-            sweep(job, parameters, &now, shrink, UNDO, thread, n_threads)
+            sweep(job, parameters, &now, share, shrink, UNDO, thread, n_threads)
         memcpy(scalars, scalars_before, sizeof(scalars_before))
     return status
 

@@ -59,12 +59,15 @@ cdef struct LossSpec:
     int n_outputs
     double parameter        # huber: delta; quantile: q
     double smoothing        # label smoothing of the cross-entropies
+    double scale            # factor on the loss and its derivative
+    int shared_penalty      # 1: penalties are divided by the sum of the minibatch's weights, as in scikit-learn
 
 
 cdef struct OptimizerSpec:
     int kind                # optimizers.Optimizer
     int nesterov
     int amsgrad
+    int epsilon_hat         # adam: 1 adds epsilon before the bias correction, Kingma & Ba's epsilon hat
     int decoupled           # weight decay: 1 shrinks the parameter (AdamW), 0 is added to the gradient
     double momentum
     double beta_1

@@ -82,9 +82,10 @@ cdef inline double sum_of_squares(const real* a, Py_ssize_t n) noexcept nogil:
     return total
 
 
-cdef inline double penalty_block(const SegmentSpec* segment, const real* theta, real* g, Py_ssize_t n) noexcept nogil:
-    """Adds the gradient of l1 sum |w| + l2 sum w^2 to g and returns the penalty."""
-    cdef real l1 = <real>segment.l1, l2 = <real>(2 * segment.l2)
+cdef inline double penalty_block(const SegmentSpec* segment, double share, const real* theta, real* g,
+                                 Py_ssize_t n) noexcept nogil:
+    """Adds the gradient of share * (l1 sum |w| + l2 sum w^2) to g and returns the penalty."""
+    cdef real l1 = <real>(share * segment.l1), l2 = <real>(2 * share * segment.l2)
     cdef double absolute = 0
     cdef Py_ssize_t i
     if segment.l1 == 0 and segment.l2 == 0:
@@ -92,18 +93,18 @@ cdef inline double penalty_block(const SegmentSpec* segment, const real* theta, 
     for i in range(n):
         absolute += -theta[i] if theta[i] < 0 else theta[i]
         g[i] += l2 * theta[i] + (l1 if theta[i] > 0 else (-l1 if theta[i] < 0 else 0))
-    return segment.l1 * absolute + segment.l2 * sum_of_squares(theta, n)
+    return share * (segment.l1 * absolute + segment.l2 * sum_of_squares(theta, n))
 
 
 cdef inline void reduce_block(const Job* job, const real* parameters, const SegmentSpec* segment, int64_t begin,
-                              Py_ssize_t n, Py_ssize_t block) noexcept nogil:
+                              Py_ssize_t n, Py_ssize_t block, double share) noexcept nogil:
     """Adds the chunks' gradients, the penalty's and the clipping by value; notes norm, penalty and finiteness."""
     cdef real* g = <real*>job.gradients + begin
     cdef real bound
     cdef Py_ssize_t i
     if not job.wide:
         add_partials(g, job.size, job.n_chunks, n)
-    job.block_penalty[block] = penalty_block(segment, parameters + begin, g, n)
+    job.block_penalty[block] = penalty_block(segment, share, parameters + begin, g, n)
     job.block_bad[block] = BAD_GRADIENT if not_finite(<const real*>g, n) else 0
     if job.optimizer != NULL and job.optimizer.clip_value > 0:
         bound = <real>job.optimizer.clip_value
@@ -132,9 +133,9 @@ cdef inline void update_block(const Job* job, real* parameters, const OptimizerS
     memcpy(g, before, n * sizeof(real))
 
 
-cdef inline void sweep(const Job* job, real* parameters, const OptimizerStep* scalars, double shrink, Pass what,
-                       int thread, int n_threads) noexcept nogil:
-    """One pass over this thread's share of the blocks of all segments."""
+cdef inline void sweep(const Job* job, real* parameters, const OptimizerStep* scalars, double share, double shrink,
+                       Pass what, int thread, int n_threads) noexcept nogil:
+    """One pass over this thread's part of the blocks of all segments; `share` is a factor on the penalties."""
     cdef Py_ssize_t block = 0, lo = job.n_blocks * thread // n_threads, hi = job.n_blocks * (thread + 1) // n_threads
     cdef int64_t begin, n
     for i in range(job.n_segments):
@@ -143,7 +144,7 @@ cdef inline void sweep(const Job* job, real* parameters, const OptimizerStep* sc
             n = min(job.segments[i].end - begin, <int64_t>BLOCK)
             if lo <= block < hi:
                 if what == REDUCE or what == BOTH:
-                    reduce_block(job, <const real*>parameters, &job.segments[i], begin, n, block)
+                    reduce_block(job, <const real*>parameters, &job.segments[i], begin, n, block, share)
                 if what == UPDATE or what == BOTH:
                     update_block(job, parameters, scalars, &job.segments[i], begin, n, block, shrink)
                 elif what == UNDO:

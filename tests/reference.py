@@ -113,7 +113,8 @@ def adam(h, i, g, state):
     m, v = mean(state, 0, h["beta_1"], g), mean(state, 1, h["beta_2"], g**2)
     if h["amsgrad"]:
         v = state[2] = np.maximum(state[2], v)
-    return m / (1 - h["beta_1"] ** i) / (np.sqrt(v / (1 - h["beta_2"] ** i)) + h["epsilon"])
+    epsilon = h["epsilon"] / np.sqrt(1 - h["beta_2"] ** i) if h["epsilon_hat"] else h["epsilon"]
+    return m / (1 - h["beta_1"] ** i) / (np.sqrt(v / (1 - h["beta_2"] ** i)) + epsilon)
 
 def nadam(h, i, g, state):
     m, v = mean(state, 0, h["beta_1"], g), mean(state, 1, h["beta_2"], g**2)

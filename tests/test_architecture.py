@@ -40,7 +40,11 @@ API_ORDER = [
     ["files", "reports", "onnx_export", "c_export", "conversions"],
     ["checkpoint"],
     ["training"],
-    ["choice", "diagnosis"],
+    ["choice", "diagnosis", "_mlp_build"],
+    ["_mlp_training"],
+    ["_mlp_lbfgs"],
+    ["_mlp_base"],
+    ["estimators"],
     ["__init__"],
 ]
 # Methods that are only a door to a function above them import it when they are called. Nobody may add to these unseen.
@@ -48,6 +52,8 @@ DOORS = {
     ("network", "files"),  # Network.save
     ("network", "reports"),  # Network.summary
     ("network", "training"),  # Network.fit
+    ("network", "estimators"),  # Network.as_estimator, which needs scikit-learn
+    ("network", "__init__"),  # and the error that says so
     ("training", "choice"),  # activation="auto", which trains its candidates
     ("files", "checkpoint"),  # load
     ("container", "__init__"),  # the version

@@ -18,13 +18,13 @@ NAMES = [kind.name.lower() for kind in cnn_core.Optimizer]
 SIZES = (1, 7, 15, 16, 17, 1023, 1024, 1025)
 DEFAULTS = {
     "momentum": 0.0, "beta_1": 0.9, "beta_2": 0.99, "rho": 0.95, "epsilon": 1e-6, "weight_decay": 0.0,
-    "nesterov": 0, "amsgrad": 0, "decoupled": 0, "clip_value": 0.0, "clip_norm": 0.0,
+    "nesterov": 0, "amsgrad": 0, "epsilon_hat": 0, "decoupled": 0, "clip_value": 0.0, "clip_norm": 0.0,
 }  # fmt: skip
 # The switches that change an optimizer's formula; each is tried for each weight decay.
 SWITCHES = {
     "sgd": [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": 1}],
     "rmsprop": [{}, {"momentum": 0.8}],
-    "adam": [{}, {"amsgrad": 1}],
+    "adam": [{}, {"amsgrad": 1}, {"epsilon_hat": 1}],
 }
 DECAYS = [{}, {"weight_decay": 0.3}, {"weight_decay": 0.3, "decoupled": 1}]
 CASES = [(name, {**switch, **decay}) for name in NAMES for switch in SWITCHES.get(name, [{}]) for decay in DECAYS]
@@ -193,8 +193,8 @@ def test_defaults_and_spec(cls, defaults):
 
 
 FIELDS = {
-    "learning_rate": 0.25, "momentum": 0.75, "nesterov": True, "amsgrad": True, "rho": 0.6, "beta_1": 0.8,
-    "beta_2": 0.95, "epsilon": 1e-4, "weight_decay": 0.125, "decay_biases": True, "clip_value": 2.0,
+    "learning_rate": 0.25, "momentum": 0.75, "nesterov": True, "amsgrad": True, "epsilon_hat": True, "rho": 0.6,
+    "beta_1": 0.8,    "beta_2": 0.95, "epsilon": 1e-4, "weight_decay": 0.125, "decay_biases": True, "clip_value": 2.0,
     "clip_norm": 3.0,
 }  # fmt: skip
 

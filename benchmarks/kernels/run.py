@@ -97,6 +97,7 @@ class Bench:
         for kind in cnn_core.Loss:
             rows, k = (ELEMENTS // 16, 16) if kind == cnn_core.Loss.CROSS_ENTROPY else (ELEMENTS, 1)
             spec = np.zeros(1, cnn_core.loss_dtype)
+            spec["scale"] = 1.0
             spec["kind"], spec["n_outputs"], spec["parameter"] = kind, k, 0.5
             classes = self.rng.integers(0, k, rows).astype(np.int32) if k > 1 else None
             targets = None if k > 1 else (self.normal(k, rows) > 0).astype(self.dtype)

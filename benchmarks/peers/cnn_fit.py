@@ -47,7 +47,7 @@ class Loop:
         net = built(problem, dtype)
         train = data.prepare(problem.X, problem.y, None, net.loss, net.dtype, net.n_inputs, net.n_outputs)
         network = problem.network
-        self.loop = training._Loop(net, train, network.batch_size, False, False, network.n_batches, threads)
+        self.loop = training.Loop(net, train, network.batch_size, False, False, network.n_batches, threads)
         if cut is not None:
             self.loop.cut, self.loop.n_threads = cut, threads
             self.loop.gradients = aligned_zeros(cut.gradients * net.plan.size, net.dtype)

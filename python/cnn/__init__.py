@@ -11,7 +11,7 @@ True
 from __future__ import annotations
 
 from cnn import activations, callbacks, initializers, losses, metrics, optimizers, schedules
-from cnn._check import ModelFormatError, NonFiniteError, NotBuiltError
+from cnn._check import DivergenceError, ModelFormatError, NonFiniteError, NotBuiltError
 from cnn.activations import Activation
 from cnn.c_export import export_c
 from cnn.callbacks import Callback, CSVLogger, EarlyStopping, Progress, ReduceOnPlateau, SaveModel
@@ -30,12 +30,29 @@ from cnn.reports import show_config
 
 __version__ = "0.1.0"
 
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+
+
+def __getattr__(name: str) -> object:
+    """The estimators, which need scikit-learn, are imported when they are asked for."""
+    if name not in _ESTIMATORS:
+        raise AttributeError(f"module 'cnn' has no attribute {name!r}")
+    try:
+        from cnn import estimators
+    except ModuleNotFoundError as error:
+        raise ImportError(f"cnn.{name} needs scikit-learn 1.9: pip install 'cnn-core[sklearn]'") from error
+    return getattr(estimators, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ESTIMATORS])
+
 __all__ = [
     "SGD", "Activation", "Adadelta", "Adagrad", "Adam", "AdamW", "BinaryCrossEntropy", "CSVLogger", "Callback",
-    "Checkpoint", "CrossEntropy", "Dense", "Diagnosis", "Dropout", "EarlyStopping", "GradientCheck", "History",
-    "Huber", "Initializer", "Lion", "Loss", "ModelFormatError", "Nadam", "Network", "NonFiniteError",
-    "NotBuiltError", "Progress", "Quantile", "RMSprop", "ReduceOnPlateau", "SaveModel", "activations",
-    "callbacks", "diagnose", "export_c", "export_onnx", "from_sklearn", "from_torch_state_dict", "gradient_check",
-    "initializers", "load", "losses", "metrics", "optimizers", "schedules", "show_config", "to_sklearn",
-    "to_torch_state_dict",
+    "Checkpoint", "CrossEntropy", "Dense", "Diagnosis", "DivergenceError", "Dropout", "EarlyStopping",
+    "GradientCheck", "History", "Huber", "Initializer", "Lion", "Loss", "ModelFormatError", "Nadam", "Network",
+    "NonFiniteError", "NotBuiltError", "Progress", "Quantile", "RMSprop", "ReduceOnPlateau", "SaveModel",
+    "activations", "callbacks", "diagnose", "export_c", "export_onnx", "from_sklearn", "from_torch_state_dict",
+    "gradient_check", "initializers", "load", "losses", "metrics", "optimizers", "schedules", "show_config",
+    "to_sklearn", "to_torch_state_dict",
 ]  # fmt: skip

@@ -22,6 +22,10 @@ class NonFiniteError(FloatingPointError):
     """The loss, its gradient or an update stopped being finite; the network keeps its last finite weights."""
 
 
+class DivergenceError(NonFiniteError, ValueError):
+    """The same in the fit of an estimator, where users of scikit-learn expect a ValueError."""
+
+
 class ModelFormatError(ValueError):
     """The file is not a whole model of a format that this version reads."""
 

@@ -81,7 +81,7 @@ class Loss:
     def spec(self, n_outputs: int) -> np.ndarray[Any, Any]:
         """The loss as the core takes it."""
         spec = np.zeros(1, cnn_core.loss_dtype)
-        spec["kind"], spec["n_outputs"] = self.kind, n_outputs
+        spec["kind"], spec["n_outputs"], spec["scale"] = self.kind, n_outputs, 1.0
         for name, value in self.parameters().items():
             spec[name] = value
         return spec

@@ -96,7 +96,7 @@ class Network:
         for i, layer in enumerate(self.descriptions):
             if isinstance(layer, Dense):
                 self._draw(i, layer)
-        self._take(made)  # last: a network whose building was broken off is not built
+        self.take(made)  # last: a network whose building was broken off is not built
         return self
 
     def _allocate(self, made: Plan) -> None:
@@ -110,11 +110,11 @@ class Network:
     def adopt(self, made: Plan) -> None:
         """Builds the network by a plan of it, with zeros: for those who have its parameters already."""
         self._allocate(made)
-        self._take(made)
+        self.take(made)
 
-    def _take(self, made: Plan) -> None:
-        tiles = made.tiles
-        self.predictor = cnn_core.engine.Predictor(tiles.layers, tiles.workspace, self.flat, self.loss.kind)
+    def take(self, made: Plan) -> None:
+        """Makes that plan the network's; its parameters must have the places that `flat` has."""
+        self.predictor = cnn_core.engine.Predictor(made.tiles.layers, made.tiles.workspace, self.flat, self.loss.kind)
         self._plan = made
 
     def _draw(self, index: int, layer: Dense) -> None:
@@ -394,6 +394,15 @@ class Network:
         chosen = evaluation.resolve(metrics, self.loss)
         rows = data.prepare(X, y, sample_weight, self.loss, self.dtype, self.n_inputs, self.n_outputs)
         return evaluation.evaluate(self, rows, chosen, n_threads)
+
+    def as_estimator(self) -> Any:
+        """An estimator for scikit-learn of these layers, loss, optimizer and, once built, weights (extra `sklearn`).
+
+        >>> Network([Dense(1)]).as_estimator().set_params(solver="lbfgs").fit([[0.0], [1.0]], [0.0, 2.0]).n_outputs_
+        1
+        """
+        from cnn import MLPRegressor, estimators  # noqa: F401 (the first names the extra where it is missing)
+        return estimators.from_network(self)
 
     # Looking at it, copying it ----------------------------------------------------------------------------------------
 

@@ -50,7 +50,7 @@ class Optimizer:
                 self._number(name, 0, 1, open_high=True)
         if hasattr(self, "epsilon"):
             self._number("epsilon", 0, open_low=True)
-        for name in ("decay_biases", "nesterov", "amsgrad"):
+        for name in ("decay_biases", "nesterov", "amsgrad", "epsilon_hat"):
             if hasattr(self, name):
                 object.__setattr__(self, name, _check.flag(name, getattr(self, name)))
 
@@ -136,7 +136,8 @@ class Adadelta(Optimizer):
 class Adam(Optimizer):
     """theta -= a m̂ / (√v̂ + epsilon), m and v running means of g and g², ^ for their bias correction.
 
-    Kingma & Ba 2015; `amsgrad` keeps the largest v (Reddi, Kale & Kumar 2018).
+    Kingma & Ba 2015; `amsgrad` keeps the largest v (Reddi, Kale & Kumar 2018); `epsilon_hat` adds epsilon to √v before
+    its bias correction, as scikit-learn and TensorFlow do (section 2 of Kingma & Ba).
 
     >>> Adam(learning_rate=1e-3).beta_2
     0.999
@@ -147,6 +148,7 @@ class Adam(Optimizer):
     beta_2: float = 0.999
     epsilon: float = 1e-8
     amsgrad: bool = False
+    epsilon_hat: bool = False
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,11 @@ class _BlasLimit:
             if self._users == 0:
                 self._limit.restore_original_limits()
 
+    @property
+    def users(self) -> int:
+        """How many run now."""
+        return self._users
+
 
 def interruptible(call: Callable[[Array], T]) -> T:
     """call(stop) in a thread of its own, while this one listens for Ctrl-C; stop (1,) int32 is then set to 1.
@@ -170,3 +175,30 @@ def one_blas_thread() -> Iterator[None]:
         yield
     finally:
         _blas_limit.leave()
+
+
+_fits_lock = threading.Lock()
+_fits = 0
+
+
+@contextmanager
+def a_fit() -> Iterator[None]:
+    """Around a fit: BLAS at one thread where the core calls it, and the fit counted for `share`."""
+    global _fits
+    with _fits_lock:
+        _fits += 1
+    try:
+        with without_blas_threads():
+            yield
+    finally:
+        with _fits_lock:
+            _fits -= 1
+
+
+def share(n: int) -> int:
+    """A fit's part of its n threads while others run in this process (no bit depends on the number of threads).
+
+    >>> share(4)
+    4
+    """
+    return max(1, n // max(_fits, 1))

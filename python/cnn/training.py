@@ -96,10 +96,11 @@ def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
     net.one_dimensional = net.n_outputs == 1 and train.y.ndim == 1
     net.stop_training = at.stopped
 
-    with threads.without_blas_threads(), _hooked(hooks, net, run) as begun:
+    with threads.a_fit(), hooked(hooks, net, run) as begun:
         if saved is not None:
             saved.restore_callbacks(begun)
-        loop = _Loop(net, train, batch, s.shuffle, bool(measured), at, last, s.n_threads)
+        total = at.first_step + (last - at.first_epoch) * steps - net.step
+        loop = Loop(net, train, batch, s.shuffle, bool(measured), total, s.n_threads, at)
         try:
             for epoch in range(at.epoch, last if not at.stopped else at.epoch):
                 for hook in begun:
@@ -113,7 +114,7 @@ def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
                 logs["learning_rate"] = float(loop.rates[-1])
                 logs["seconds"] = time.perf_counter() - start
                 net.history.append(epoch, logs)
-                at.epoch, at.done = epoch + 1, 0
+                at.epoch = epoch + 1
                 for hook in begun:
                     hook.on_epoch_end(net, epoch, logs)
                 if net.stop_training:
@@ -154,7 +155,7 @@ def _split(net: Network, X: Any, y: Any, s: Settings) -> tuple[Data, Data | None
 
 
 @contextmanager
-def _hooked(hooks: list[callbacks.Callback], net: Network, run: callbacks.Run) -> Iterator[list[callbacks.Callback]]:
+def hooked(hooks: list[callbacks.Callback], net: Network, run: callbacks.Run) -> Iterator[list[callbacks.Callback]]:
     """Begins the callbacks; those that have begun are ended whatever happens."""
     begun: list[callbacks.Callback] = []
     try:
@@ -168,41 +169,52 @@ def _hooked(hooks: list[callbacks.Callback], net: Network, run: callbacks.Run) -
                 stack.callback(hook.on_fit_end, net)
 
 
-class _Loop:
-    """The buffers of a fit, and one epoch after another in them."""
+class Loop:
+    """The buffers of a fit, and one epoch after another in them. Order and rates of an epoch may be overridden."""
 
     def __init__(
-        self, net: Network, train: Data, batch: int, shuffle: bool, keep_outputs: bool, at: checkpoint.Position,
-        last: int, n_threads: int | None,
+        self, net: Network, train: Data, batch: int, shuffle: bool, keep_outputs: bool, total: int,
+        n_threads: int | None, at: checkpoint.Position | None = None,
     ) -> None:  # fmt: skip
         plan = net.plan
         self.net, self.train, self.batch, self.shuffle = net, train, batch, shuffle
         self.steps = -(-len(train) // batch)
-        self.at, self.total = at, at.first_step + (last - at.first_epoch) * self.steps
+        self.at = at or checkpoint.Position(0, net.step, 0, 0)
+        self.total = net.step + total
         self.schedule = schedules.get(net.optimizer.learning_rate)
         self.cut = plan.cut(batch)
         self.n_threads = threads.for_training(n_threads, self.cut.feeds)
+        self.shares = n_threads is None  # a number that was asked for is kept
         self.gradients = arena.aligned_zeros(self.cut.gradients * plan.size, net.dtype)
         self.scratch = arena.aligned_zeros(self.cut.shared + self.n_threads * self.cut.own, net.dtype)
         self.outputs: Array = np.zeros((len(train), net.n_outputs), net.dtype) if keep_outputs else np.empty((0, 0))
         self.keep_outputs = keep_outputs
         self.report = np.zeros((self.steps, 3))
-        self.order = np.empty(len(train) if shuffle else 0, np.int64)
-        if at.done:
-            at.restore(self.report, self.outputs)
-        at.report, at.outputs = self.report, self.outputs
+        self.index = np.empty(len(train) if shuffle else 0, np.int64)
+        if self.at.done:
+            self.at.restore(self.report, self.outputs)
+        self.at.report, self.at.outputs = self.report, self.outputs
         self.rates = np.zeros(1)
         self.step_seconds = 6.0 * plan.size * batch / _CAUTIOUS_FLOPS + _CAUTIOUS_STEP
         self.per_call = max(1, int(_PIECE_SECONDS / self.step_seconds))
 
+    def order(self, epoch: int) -> Array | None:
+        """The rows in the order of that epoch, (n,) int64; None: as they stand."""
+        if not self.shuffle:
+            return None
+        cnn_core.engine.permutation(self.net.seed, epoch, self.index)
+        return self.index
+
+    def learning_rates(self, epoch: int) -> Array:
+        """The learning rate of each step of that epoch."""
+        first = self.net.step - self.at.done
+        return self.schedule.rates(first, self.steps, self.steps, self.total) * self.net.rate_factor
+
     def epoch(self, epoch: int, hooks: list[callbacks.Callback]) -> float:
         """All minibatches once; returns the mean loss with penalties."""
-        net, order = self.net, None
-        if self.shuffle:
-            order = self.order
-            cnn_core.engine.permutation(net.seed, epoch, order)
+        net, order = self.net, self.order(epoch)
+        self.rates = self.learning_rates(epoch)
         begin = self.at.done  # more than 0 when the fit is resumed in the middle of an epoch
-        self.rates = self.schedule.rates(net.step - begin, self.steps, self.steps, self.total) * net.rate_factor
         if begin:
             for hook in hooks:
                 hook.on_progress(net, epoch, min(begin * self.batch, len(self.train)))
@@ -223,6 +235,7 @@ class _Loop:
             for hook in hooks:
                 hook.on_progress(net, epoch, rows)
             begin = end
+        self.at.done = 0
         loss, weight, penalty = self.report.sum(axis=0).tolist()
         return loss / weight + penalty / self.steps
 
@@ -234,11 +247,12 @@ class _Loop:
 
     def _run(self, begin: int, end: int, order: Array | None, stop: Array | None) -> int:
         net, plan, rows = self.net, self.net.plan, self.train
+        n_threads = threads.share(self.n_threads) if self.shares else self.n_threads
         _, status = cnn_core.engine.train_steps(
             plan.layers, self.cut.workspace, self.cut.wide, self.cut.parts, plan.segments, plan.loss, plan.optimizer,
             net.flat, self.gradients, net.state, net.scalars, self.scratch, rows.X, rows.targets, rows.classes,
             rows.weights, order, begin, end, self.batch, self.rates[begin:end], net.counter, net.seed,
-            self.outputs if self.keep_outputs else None, self.report[begin:end], self.n_threads, stop,
+            self.outputs if self.keep_outputs else None, self.report[begin:end], n_threads, stop,
         )  # fmt: skip
         return int(status)
 

@@ -1,0 +1,368 @@
+"""What the classifier and the regressor share: parameters, checks, the course of a fit, pickles."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.callback import CallbackSupportMixin
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
+
+from cnn import _check, _mlp_build, _mlp_lbfgs, metrics
+from cnn._mlp_training import Course
+from cnn.activations import Activation
+from cnn.data import Array, Data
+from cnn.history import History
+from cnn.losses import Loss
+from cnn.network import Network
+from cnn.optimizers import Optimizer
+from cnn.plan import build as build_plan
+from cnn.schedules import Schedule
+
+_STOCHASTIC = "partial_fit is only available for stochastic solvers; {!r} is not one"
+
+
+def has_partial_fit(est: Any) -> bool:
+    """Whether the solver works by minibatches; an AttributeError if not, as scikit-learn has it."""
+    if est.solver == "lbfgs":
+        raise AttributeError(_STOCHASTIC.format(est.solver))
+    return True
+
+
+class BaseMLP(CallbackSupportMixin, BaseEstimator):
+    """Base of both estimators: not to be used by itself."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [str, Activation, "array-like"],
+        "solver": [str, Optimizer],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [str, Schedule],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "loss": [str, Loss],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "layers": ["array-like", None],
+        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+        "l1": [Interval(Real, 0, None, closed="left")],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "restore_best": ["boolean", StrOptions({"auto"})],
+        "scoring": [str, callable, None],
+        "metrics": [str, callable, "array-like"],
+        "callbacks": ["array-like", None],
+        "max_seconds": [Interval(Real, 0, None, closed="neither"), None],
+        "dtype": [StrOptions({"auto", "float32", "float64"}), Options(type, {np.float32, np.float64}), np.dtype],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    # What the two kinds of estimators tell each other apart by --------------------------------------------------------
+
+    def _encode(self, y: Any, role: str) -> tuple[Array | None, Array | None, Array]:
+        """(targets, classes, y for the metrics) of checked targets of a "first" or an "again" or for "validation"."""
+        raise NotImplementedError
+
+    def _settle(self) -> tuple[Loss, int]:
+        """The loss and the number of outputs."""
+        raise NotImplementedError
+
+    def _targets(self, rows: Data) -> Array:
+        """y of some rows as users gave it."""
+        raise NotImplementedError
+
+    # The parameters ---------------------------------------------------------------------------------------------------
+
+    @property
+    def network_(self) -> Network:
+        """The `cnn.Network` itself."""
+        net = self.__dict__.get("_network")
+        if net is None:
+            raise NotFittedError(f"This {type(self).__name__} instance is not fitted yet: call fit first")
+        return net
+
+    @property
+    def coefs_(self) -> list[Array]:
+        """Weights of each layer, (inputs, units): views of the network's."""
+        return [weights for weights, _ in _mlp_build.weights_and_biases(self.network_)]
+
+    @coefs_.setter
+    def coefs_(self, values: list[Array]) -> None:
+        self._assign(self.coefs_, values)
+
+    @property
+    def intercepts_(self) -> list[Array]:
+        """Biases of each layer, (units,): views of the network's."""
+        return [biases for _, biases in _mlp_build.weights_and_biases(self.network_)]
+
+    @intercepts_.setter
+    def intercepts_(self, values: list[Array]) -> None:
+        self._assign(self.intercepts_, values)
+
+    def _assign(self, views: list[Array], values: list[Array]) -> None:
+        shapes, given = [v.shape for v in views], [np.shape(v) for v in values]
+        if shapes != given:
+            raise ValueError(f"arrays of the shapes {shapes} are expected, got {given}")
+        for view, value in zip(views, values, strict=True):
+            view[...] = value
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "_network" in self.__dict__
+
+    # Fitting ----------------------------------------------------------------------------------------------------------
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool = False,
+        validation: tuple[Any, Any, Any] | None = None,
+    ) -> BaseMLP:  # fmt: skip
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        first = not hasattr(self, "_network") or not (self.warm_start or incremental)
+        splits = self.early_stopping and self.solver != "lbfgs"
+        if self.scoring is not None and validation is None and not splits:
+            raise ValueError("scoring needs rows to score: set early_stopping=True or give fit X_val and y_val")
+        try:
+            self._fit_checked(X, y, sample_weight, incremental, validation, first)
+        except Exception:
+            if first:  # what was begun and has failed is not a fitted estimator
+                self.__dict__.pop("_network", None)
+            raise
+        return self
+
+    def _fit_checked(
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple[Any, Any, Any] | None,
+        first: bool,
+    ) -> None:  # fmt: skip
+        rows = self._prepare(X, y, sample_weight, "first" if first else "again")
+        random = check_random_state(self.random_state)
+        if first:
+            self._initialize(rows, random)
+        else:
+            self._take_parameters()
+        held_out = None
+        if validation is not None:
+            held_out = self._prepare(*validation, "validation")
+        elif self.early_stopping and self.solver != "lbfgs":
+            rows, held_out = self._split(rows, random)
+        self._begin(held_out)
+        self._train(X, y, sample_weight, rows, held_out, random, incremental)
+
+    def _train(
+        self, X: Any, y: Any, sample_weight: Any, rows: Data, held_out: Data | None, random: np.random.RandomState,
+        incremental: bool,
+    ) -> None:  # fmt: skip
+        self._tells = {"X": X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
+        root = self._init_callback_context(max_subtasks=1 if incremental else self.max_iter)
+        root.call_on_fit_task_begin(estimator=self, **self._tells)
+        self._in_fit = True
+        try:
+            if self.solver == "lbfgs":
+                _mlp_lbfgs.fit(self, rows, held_out, root)
+            else:
+                Course(self, rows, held_out, random).run(root, incremental)
+            if not np.isfinite(self._network.flat).all():
+                raise _check.DivergenceError(
+                    "Solver produced non-finite parameter weights: the data may hold large values; standardise them"
+                )
+            root.call_on_fit_task_end(estimator=self, **self._tells, reconstruction_attributes=self._reconstruction)
+        except _check.NonFiniteError as error:
+            raise _check.DivergenceError(str(error)) from None
+        finally:
+            del self._tells, self._in_fit
+
+    def _prepare(self, X: Any, y: Any, sample_weight: Any, role: str) -> Data:
+        """Rows as the engine takes them."""
+        first, suffix = role == "first", "_val" if role == "validation" else ""
+        regressor = not is_classifier(self)
+        wanted = (np.float64, np.float32)
+        if not isinstance(self.dtype, str) or self.dtype != "auto":
+            wanted = (_check.real_dtype(self.dtype).type,)  # type: ignore[assignment]
+        if not first:
+            wanted = (self._network.dtype.type,)  # type: ignore[assignment]
+        if suffix and y is None:
+            raise ValueError("X_val needs y_val")
+        X, y = validate_data(
+            self, X, y, accept_sparse=False, multi_output=True, y_numeric=regressor, dtype=wanted, order="C",
+            reset=first,
+        )  # fmt: skip
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        X = np.require(X, requirements=["C_CONTIGUOUS", "ALIGNED"])
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, X, dtype=X.dtype)
+            weights = _check.weights(f"sample_weight{suffix}", weights, X.dtype, len(X))
+        factors = None if suffix else self._class_weights(y)
+        if factors is not None:
+            weights = (factors if weights is None else factors * weights).astype(X.dtype)
+            _check.weights("class_weight times sample_weight", weights, X.dtype, len(X))
+        targets, classes, labels = self._encode(y, role)
+        if targets is not None:
+            targets = np.require(targets, X.dtype, ["C_CONTIGUOUS", "ALIGNED"])
+            _check.finite("y", targets)
+        return Data(X, targets, classes, weights, labels)
+
+    def _class_weights(self, y: Array) -> Array | None:
+        """The weight of each row's class, or None."""
+        return None
+
+    def _initialize(self, rows: Data, random: np.random.RandomState) -> None:
+        loss, n_outputs = self._settle()
+        net = _mlp_build.build(self, self.n_features_in_, n_outputs, loss, rows.X.dtype, random)
+        self._adopt(net)
+
+    def _adopt(self, net: Network) -> None:
+        """Begins a new life with that network."""
+        self._network = net
+        self.n_outputs_ = net.n_outputs
+        self.n_layers_ = 1 + len(_mlp_build.weights_and_biases(net))
+        self.out_activation_ = _mlp_build.out_activation(net.loss)
+        self.n_iter_ = self.t_ = 0
+        self.loss_curve_: list[float] = []
+        self.history_ = History()
+        self._no_improvement_count = 0
+        self.validation_scores_: list[float] | None = None
+        self.best_validation_score_: float | None = None
+        self.best_loss_: float | None = None
+        self.__dict__.pop("_rate", None)
+
+    def _begin(self, held_out: Data | None) -> None:
+        if held_out is not None and self.validation_scores_ is None:
+            self.validation_scores_, self.best_validation_score_ = [], -np.inf
+        if self.best_loss_ is None and not self.early_stopping:
+            self.best_loss_ = np.inf
+
+    def _take_parameters(self) -> None:
+        """Warm start and partial_fit go on with the parameters as they are now."""
+        net = self._network
+        layers = tuple(_mlp_build.describe_layers(self, self.n_outputs_))
+        optimizer = _mlp_build.describe_optimizer(self)
+        if layers == net.descriptions and optimizer == net.optimizer:
+            return
+        made = build_plan(layers, net.n_inputs, net.loss, optimizer)
+        if made.names != net.plan.names:
+            raise ValueError("the layers can't change between two fits with warm_start: set warm_start=False")
+        if optimizer.learning_rate != net.optimizer.learning_rate:
+            self.__dict__.pop("_rate", None)
+        fresh = type(optimizer) is not type(net.optimizer) or made.slots != net.plan.slots
+        net.descriptions, net.optimizer = layers, optimizer
+        net.take(made)
+        if fresh:
+            net.state = np.zeros(made.slots * made.size, net.dtype)
+            net.counter[...] = 0
+
+    def _split(self, rows: Data, random: np.random.RandomState) -> tuple[Data, Data]:
+        """Sets aside the rows that scikit-learn would."""
+        stratify = rows.targets if is_classifier(self) and self.n_outputs_ == 1 else None
+        train, held_out = train_test_split(
+            np.arange(len(rows)), random_state=random, test_size=self.validation_fraction, stratify=stratify
+        )
+        if len(held_out) < 2:
+            raise ValueError(
+                f"The validation set is too small, {len(held_out)} rows: increase validation_fraction or give more data"
+            )
+        return rows.take(train), rows.take(held_out)
+
+    def _validation_score(self, rows: Data, out: Array, loss: float) -> float:
+        """What early stopping and the choice of the best epoch look at: larger is better."""
+        if self.scoring == "loss":
+            return -loss
+        if self.scoring is not None:
+            weights = {} if rows.weights is None else {"sample_weight": rows.weights}
+            return float(check_scoring(self, self.scoring)(self, rows.X, self._targets(rows), **weights))
+        predicted = np.exp(out) if self.out_activation_ == "exp" else out
+        return metrics.r2(rows.y, predicted, rows.weights)
+
+    # scikit-learn's callbacks -----------------------------------------------------------------------------------------
+
+    def _begin_task(self, root: Any) -> Any:
+        if not root._callbacks:
+            return None
+        return root.subcontext(task_name="iteration").call_on_fit_task_begin(estimator=self, **self._tells)
+
+    def _end_task(self, task: Any) -> bool:
+        if task is None:
+            return False
+        return bool(
+            task.call_on_fit_task_end(
+                estimator=self, **self._tells, reconstruction_attributes=self._reconstruction
+            )
+        )
+
+    def _reconstruction(self) -> dict[str, Any]:
+        """What makes a copy of the estimator one that was fitted up to now."""
+        import copy
+
+        return {"_network": copy.deepcopy(self._network)}
+
+    # Prediction -------------------------------------------------------------------------------------------------------
+
+    def _outputs(self, X: Any) -> Array:
+        """(n, n_outputs), with the link applied. A few plain rows go straight to the engine, with checks of its own."""
+        d = self.__dict__
+        net = d.get("_network")
+        if net is not None and ("feature_names_in_" not in d or "_in_fit" in d):
+            few = net.predictor.few(X, None, False)
+            if few is not None:
+                return few
+        check_is_fitted(self)
+        if "_in_fit" not in d:
+            X = validate_data(self, X, accept_sparse=False, dtype=self._network.dtype, order="C", reset=False)
+        return self._network.predict(X, n_threads=self.n_threads)
+
+    # Copies -----------------------------------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The weights once, and the optimizer's numbers only where a later fit goes on with them."""
+        state = dict(super().__getstate__())
+        net = state.pop("_network", None)
+        if net is not None:
+            goes_on = self.warm_start or state.get("_partial", False)
+            state["_network_state"] = {
+                "layers": net.descriptions, "loss": net.loss, "optimizer": net.optimizer, "dtype": net.dtype.name,
+                "seed": net.seed, "n_inputs": net.n_inputs, "flat": net.flat.copy(),
+                "state": net.state.copy() if goes_on else None, "scalars": net.scalars,
+                "counter": net.counter if goes_on else np.zeros_like(net.counter), "rate_factor": net.rate_factor,
+            }  # fmt: skip
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        kept = state.pop("_network_state", None)
+        super().__setstate__(state)
+        if kept is None:
+            return
+        net = Network(kept["layers"], kept["loss"], kept["optimizer"], kept["dtype"], kept["seed"])
+        net.build(kept["n_inputs"])
+        net.flat[...] = kept["flat"]
+        if kept["state"] is not None:
+            net.state[...] = kept["state"]
+        net.scalars[...], net.counter[...] = kept["scalars"], kept["counter"]
+        net.rate_factor = kept["rate_factor"]
+        self._network = net
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = False
+        return tags

@@ -1,0 +1,223 @@
+"""The epochs of an estimator's fit: order of rows, rates and stopping rules of scikit-learn, and what it lacks."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import xlogy
+
+from cnn import _mlp_build, callbacks, evaluation, passes, schedules, threads, training
+from cnn.data import Array, Data
+
+if TYPE_CHECKING:
+    from cnn.network import Network
+
+_SMALLEST_RATE = 1e-6  # "adaptive" stops instead of going below
+_ADAPTIVE_DIVISOR = 5.0
+
+
+class Loop(training.Loop):
+    """An epoch in the order and at the rates that scikit-learn would take."""
+
+    def __init__(self, course: Course, train: Data, batch: int, keep_outputs: bool) -> None:
+        est, net = course.est, course.net
+        super().__init__(net, train, batch, est.shuffle, keep_outputs, 0, est.n_threads)
+        self.course = course
+        self.shuffled = False
+        self.total = net.step + est.max_iter * self.steps
+        self.first_step = net.step
+        c = None  # Poisson's deviance has a part that the weights can't change, and the loss of a row has not
+        if net.loss.name == "poisson" and train.targets is not None:
+            t = train.targets.astype(np.float64)
+            c = (xlogy(t, t) - t).sum(axis=1)
+        self.constant = c
+
+    def order(self, epoch: int) -> Array | None:
+        """Each epoch shuffles the order of the one before, with the numbers that scikit-learn draws."""
+        if not self.shuffle:
+            return None
+        drawn = self.course.random.permutation(len(self.train))
+        self.index = self.index[drawn] if self.shuffled else drawn.astype(np.int64, copy=False)
+        self.shuffled = True
+        return self.index
+
+    def learning_rates(self, epoch: int) -> Array:
+        if isinstance(self.schedule, schedules.Constant):
+            return np.full(self.steps, self.course.rate * self.net.rate_factor)
+        return super().learning_rates(epoch)
+
+    def mean_loss(self) -> float:
+        """The epoch's loss as scikit-learn means it: the mean over rows of their minibatch's mean and penalty."""
+        values, weights, penalties = self.report.T
+        means = np.divide(values, weights, out=np.zeros_like(values), where=weights > 0)
+        if self.net.loss.name == "mse":
+            means = means / self.net.n_outputs  # scikit-learn's loss is the mean over outputs, its gradient the sum's
+        if self.constant is not None:
+            means = means + self._constants(weights)
+        rows = np.full(self.steps, float(self.batch))
+        rows[-1] = len(self.train) - self.batch * (self.steps - 1)
+        return float(rows @ (means + penalties) / len(self.train))
+
+    def _constants(self, weights: Array) -> Array:
+        assert self.constant is not None
+        c = self.constant if not self.shuffle else self.constant[self.index]
+        if self.train.weights is not None:
+            w = self.train.weights if not self.shuffle else self.train.weights[self.index]
+            c = c * w
+        sums = np.add.reduceat(c, np.arange(self.steps) * self.batch)
+        return np.divide(sums, weights, out=np.zeros_like(sums), where=weights > 0)
+
+
+class Course:
+    """A fit by minibatches: `run` trains until a rule of the parameters ends it, and sets the fitted attributes."""
+
+    def __init__(self, est: Any, train: Data, held_out: Data | None, random: np.random.RandomState) -> None:
+        self.est, self.net, self.train, self.held_out = est, est._network, train, held_out
+        self.random = random
+        self.metrics = evaluation.resolve(est.metrics, self.net.loss)
+        self.hooks = callbacks.all_of([] if est.callbacks is None else est.callbacks)
+        self.own_rate = not isinstance(schedules.get(self.net.optimizer.learning_rate), schedules.Constant)
+        self.is_sgd = isinstance(est.solver, str) and est.solver == "sgd" and est.learning_rate in _mlp_build.RATE_MODES
+        if not hasattr(est, "_rate"):
+            rate = self.net.optimizer.learning_rate
+            est._rate = rate if isinstance(rate, float) else est.learning_rate_init
+        self.best: Array | None = None
+        self.restores = est.restore_best is True or (est.restore_best == "auto" and held_out is not None)
+
+    @property
+    def rate(self) -> float:
+        return float(self.est._rate)
+
+    @rate.setter
+    def rate(self, rate: float) -> None:
+        """scikit-learn's velocity holds the rate, ours does not: it is turned into that of the new rate."""
+        if self.net.optimizer.kind == "SGD" and len(self.net.state):
+            self.net.state *= self.net.dtype.type(self.rate / rate)
+        self.est._rate = rate
+
+    def run(self, root: Any, incremental: bool) -> None:
+        """All epochs; `root` is the context of scikit-learn's callbacks."""
+        est, net, n = self.est, self.net, len(self.train)
+        batch = min(200, n) if est.batch_size == "auto" else est.batch_size
+        if batch > n:
+            warnings.warn(f"batch_size={batch} is larger than the {n} rows of the data and is clipped", stacklevel=5)
+        batch = int(np.clip(batch, 1, n))
+        epochs = 1 if incremental else est.max_iter
+        steps = -(-n // batch)
+        names = ["loss", *self.metrics]
+        names += ["val_loss", *(f"val_{name}" for name in self.metrics), "val_score"] if self.held_out else []
+        first = len(est.loss_curve_)
+        run = callbacks.Run(first, first + epochs, n, steps, (*names, "learning_rate", "seconds"))
+        for hook in self.hooks:
+            hook.check(run)
+        net.stop_training = False
+        est.n_iter_ = 0
+        try:
+            with threads.a_fit(), training.hooked(self.hooks, net, run) as begun:
+                self._epochs(Loop(self, self.train, batch, bool(self.metrics)), begun, epochs, root, incremental)
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=5)
+        finally:
+            if self.best is not None:
+                net.flat[...] = self.best
+
+    def _epochs(self, loop: Loop, hooks: list[callbacks.Callback], epochs: int, root: Any, incremental: bool) -> None:
+        est, net = self.est, self.net
+        start = time.perf_counter()
+        for epoch in range(len(est.loss_curve_), len(est.loss_curve_) + epochs):
+            begin = time.perf_counter()
+            task = self.est._begin_task(root)
+            for hook in hooks:
+                hook.on_epoch_begin(net, epoch)
+            loop.epoch(epoch, hooks)
+            logs = self._epoch_done(loop)
+            now = time.perf_counter()
+            logs.update(learning_rate=float(loop.rates[-1]), seconds=now - begin)
+            est.history_.append(epoch, logs)
+            for hook in hooks:
+                hook.on_epoch_end(net, epoch, logs)
+            stop = est._end_task(task)
+            if self._rules_stop() or stop or net.stop_training or incremental:
+                break
+            if est.max_seconds is not None:
+                spent = now - start
+                # The share of the schedule that is done is the share of the time that is.
+                loop.total = loop.first_step + max(int((net.step - loop.first_step) * est.max_seconds / spent), 1)
+                loop.total = min(loop.total, loop.first_step + est.max_iter * loop.steps)
+                if spent + spent / est.n_iter_ > est.max_seconds:
+                    break
+            if est.n_iter_ == est.max_iter:
+                from sklearn.exceptions import ConvergenceWarning
+
+                warnings.warn(
+                    f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) reached and the optimization hasn't "
+                    "converged yet.", ConvergenceWarning, stacklevel=6,
+                )  # fmt: skip
+
+    def _epoch_done(self, loop: Loop) -> dict[str, float]:
+        """The epoch's numbers, and what follows from them: the attributes, the count without improvement, the best."""
+        est, net = self.est, self.net
+        est.n_iter_ += 1
+        est.t_ += len(self.train)
+        est.loss_ = loop.mean_loss()
+        est.loss_curve_.append(est.loss_)
+        logs = {"loss": est.loss_, **evaluation.measure(net, self.train, loop.outputs, self.metrics)}
+        if est.verbose:
+            print(f"Iteration {est.n_iter_}, loss = {est.loss_:.8f}")
+        score = None
+        if self.held_out is not None:
+            found, score = validate(est, net, self.held_out, self.metrics)
+            logs.update(found)
+            est.validation_scores_.append(score)
+            if est.verbose:
+                print(f"Validation score: {score:f}")
+        if self.held_out is not None and score is not None:
+            better = score > est.best_validation_score_
+            stuck = score < est.best_validation_score_ + est.tol
+            est.best_validation_score_ = score if better else est.best_validation_score_
+        if not est.early_stopping:
+            better_loss = est.loss_ < est.best_loss_
+            stuck = est.loss_ > est.best_loss_ - est.tol
+            est.best_loss_ = est.loss_ if better_loss else est.best_loss_
+            better = better_loss if score is None else better
+        est._no_improvement_count = est._no_improvement_count + 1 if stuck else 0
+        if better and self.restores:
+            self.best = net.flat.copy()
+        return logs
+
+    def _rules_stop(self) -> bool:
+        """scikit-learn's rules of the learning rate and of stopping."""
+        est = self.est
+        if self.is_sgd and est.learning_rate == "invscaling":
+            self.rate = est.learning_rate_init / (est.t_ + 1) ** est.power_t
+        if est._no_improvement_count <= est.n_iter_no_change:
+            return False
+        what = "Validation score" if est.early_stopping else "Training loss"
+        message = f"{what} did not improve more than tol={est.tol:f} for {est.n_iter_no_change} consecutive epochs."
+        if self.is_sgd and est.learning_rate == "adaptive" and self.rate > _SMALLEST_RATE:
+            self.rate /= _ADAPTIVE_DIVISOR
+            if est.verbose:
+                print(f"{message} Setting learning rate to {self.rate:f}")
+            est._no_improvement_count = 0
+            return False
+        if est.verbose:
+            too_small = self.is_sgd and est.learning_rate == "adaptive"
+            print(f"{message}{' Learning rate too small.' if too_small else ''} Stopping.")
+        return True
+
+
+def validate(est: Any, net: Network, rows: Data, metrics: evaluation.Metrics) -> tuple[dict[str, float], float]:
+    """(loss and metrics on held-out rows, the score that counts)."""
+    out = passes.outputs(net, rows.X, link=False, n_threads=est.n_threads)
+    loss = evaluation.mean_loss(net, rows, out)
+    if net.loss.name == "mse":
+        loss /= net.n_outputs
+    logs = {"val_loss": loss}
+    logs.update({f"val_{name}": value for name, value in evaluation.measure(net, rows, out, metrics).items()})
+    score = est._validation_score(rows, out, loss)
+    logs["val_score"] = score
+    return logs, score if math.isfinite(score) else math.nan
