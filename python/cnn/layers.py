@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cnn import _check, _names, activations, initializers
@@ -84,3 +85,16 @@ class Dropout(Layer):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rate", _check.number("rate of Dropout", self.rate, 0, 1, open_high=True))
+
+
+def checked(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """The layers of a network: at least one, the last one dense."""
+    if isinstance(layers, Layer) or not isinstance(layers, Iterable):
+        raise TypeError(f"layers must be a list of layers such as cnn.Dense(8), got {layers!r}")
+    layers = tuple(layers)
+    for layer in layers:
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layers must be cnn.Dense or cnn.Dropout, got {layer!r}")
+    if not layers or not isinstance(layers[-1], Dense):
+        raise ValueError(f"the last layer must be a cnn.Dense, got {layers[-1] if layers else 'no layers'!r}")
+    return layers

@@ -15,7 +15,7 @@ from cnn import _check, _names, arena, data, evaluation, initializers, losses, m
 from cnn.bound import BoundLayer
 from cnn.data import Array
 from cnn.history import History
-from cnn.layers import Dense, Layer
+from cnn.layers import Dense, Layer, checked
 from cnn.losses import Loss
 from cnn.optimizers import Optimizer
 from cnn.plan import Plan, layer_activation
@@ -52,7 +52,7 @@ class Network:
         dtype: str | np.dtype[Any] | type = "float32",
         seed: int | None = None,
     ) -> None:
-        self.descriptions = _checked_layers(layers)
+        self.descriptions = checked(layers)
         self.loss = losses.get(loss)
         self.optimizer = optimizers.get(optimizer)
         self.dtype = _check.real_dtype(dtype)
@@ -445,15 +445,3 @@ class Network:
             self.adopt(build_plan(self.descriptions, n_inputs, self.loss, self.optimizer))
             for name in ("flat", "state", "scalars", "counter"):
                 getattr(self, name)[...] = state[name]
-
-
-def _checked_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
-    if isinstance(layers, Layer) or not isinstance(layers, Iterable):
-        raise TypeError(f"layers must be a list of layers such as cnn.Dense(8), got {layers!r}")
-    layers = tuple(layers)
-    for layer in layers:
-        if not isinstance(layer, Layer):
-            raise TypeError(f"layers must be cnn.Dense or cnn.Dropout, got {layer!r}")
-    if not layers or not isinstance(layers[-1], Dense):
-        raise ValueError(f"the last layer must be a cnn.Dense, got {layers[-1] if layers else 'no layers'!r}")
-    return layers
