@@ -67,6 +67,8 @@ class Checkpoint(Callback):
         self._saved_time = 0.0
 
     def check(self, run: Run) -> None:
+        if run.job is None:
+            raise ValueError("Checkpoint keeps what Network.fit does; an estimator's fit can't be resumed")
         if not self.folder.is_dir():
             if self.folder.exists() or not self.folder.absolute().parent.is_dir():
                 raise ValueError(f"Checkpoint can't write to {self.folder}: it is no folder, or is in none")
