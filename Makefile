@@ -6,7 +6,8 @@
 VENV = .venv
 CHECKED = .venv-checked
 PIP = python -m pip --disable-pip-version-check -qq
-SOURCES = $(wildcard cnn_core/*.py cnn_core/*.pyx cnn_core/*.pxd cnn_core/*.pxi cnn_core/*.h python/cnn/*.py) setup.py pyproject.toml
+SOURCES = $(wildcard cnn_core/*.py cnn_core/*.pyx cnn_core/*.pxd cnn_core/*.pxi cnn_core/*.h python/cnn/*.py python/cnn/*/*.py) \
+    setup.py pyproject.toml
 # In the environment itself: a fresh Cython for each build would look newer than all it has made, and make it anew.
 BUILD_TOOLS = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
 # Tests import what is installed, never the checkout.
@@ -19,7 +20,7 @@ MADE_WITH = $(if $(findstring error: ,$(FOUND)),$(error $(subst error: ,,$(FOUND
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
-	@$(VENV)/bin/python examples/california_housing.py
+	@$(VENV)/bin/cnn demo
 
 test: $(VENV)/installed $(VENV)/test-tools
 	@$(VENV)/bin/$(PYTEST)
@@ -58,7 +59,7 @@ define install
 @echo "Building the wheel: compiles for a minute or two"
 @$(1) $(@D)/bin/$(PIP) wheel --no-deps --no-build-isolation --wheel-dir $(@D)/wheel .
 @$(@D)/bin/$(PIP) uninstall --yes cnn-core
-@$(call with-extras,plot$(comma)pandas) && touch $@
+@$(call with-extras,cli$(comma)plot) && touch $@
 endef
 
 comma = ,

@@ -196,6 +196,16 @@ def test_forged_headers_are_refused(name: str, tmp_path) -> None:
     assert re.search(text, refusal(tmp_path / "m.cnn", signed(header, data, digests=False)))
 
 
+def test_a_field_that_earlier_versions_did_not_have_gets_its_default(tmp_path) -> None:
+    path = tmp_path / "m.cnn"
+    MODELS["plain"].build(3).save(path)
+    header, data = parts(path.read_bytes())
+    layers = [{name: value for name, value in DENSE.items() if name != "l1"}]
+    model(layers=layers)(header)
+    path.write_bytes(signed(header, data))
+    assert cnn.load(path).descriptions == (cnn.Dense(2),)
+
+
 def test_forged_data_are_refused(tmp_path) -> None:
     path = tmp_path / "m.cnn"
     MODELS["plain"].build(3).save(path)

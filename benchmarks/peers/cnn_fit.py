@@ -5,7 +5,7 @@ from __future__ import annotations
 from networks import Network, Parameters, Problem
 
 import cnn
-from cnn import data, training
+from cnn import checkpoint, data, training
 from cnn.arena import aligned_zeros
 from cnn.plan import Cut
 
@@ -47,7 +47,8 @@ class Loop:
         net = built(problem, dtype)
         train = data.prepare(problem.X, problem.y, None, net.loss, net.dtype, net.n_inputs, net.n_outputs)
         network = problem.network
-        self.loop = training.Loop(net, train, network.batch_size, False, False, network.n_batches, threads)
+        self.at = checkpoint.Position(0, 0, 0, 0)
+        self.loop = training.Loop(net, train, network.batch_size, False, False, self.at, 1, threads)
         if cut is not None:
             self.loop.cut, self.loop.n_threads = cut, threads
             self.loop.gradients = aligned_zeros(cut.gradients * net.plan.size, net.dtype)
@@ -55,6 +56,7 @@ class Loop:
 
     def run(self) -> None:
         """An epoch."""
+        self.at.done = 0
         self.loop.epoch(0, [])
 
 

@@ -10,7 +10,7 @@ True
 
 from __future__ import annotations
 
-from cnn import activations, callbacks, initializers, losses, metrics, optimizers, schedules
+from cnn import activations, callbacks, initializers, losses, metrics, optimizers, plots, schedules
 from cnn._check import DivergenceError, ModelFormatError, NonFiniteError, NotBuiltError
 from cnn.activations import Activation
 from cnn.c_export import export_c
@@ -27,6 +27,8 @@ from cnn.network import Network
 from cnn.onnx_export import export_onnx
 from cnn.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, Nadam, RMSprop
 from cnn.reports import show_config
+from cnn.table import TableModel
+from cnn.table.frames import TableError
 
 __version__ = "0.1.0"
 
@@ -52,7 +54,7 @@ __all__ = [
     "Checkpoint", "CrossEntropy", "Dense", "Diagnosis", "DivergenceError", "Dropout", "EarlyStopping",
     "GradientCheck", "History", "Huber", "Initializer", "Lion", "Loss", "ModelFormatError", "Nadam", "Network",
     "NonFiniteError", "NotBuiltError", "Progress", "Quantile", "RMSprop", "ReduceOnPlateau", "SaveModel",
-    "activations", "callbacks", "diagnose", "export_c", "export_onnx", "from_sklearn", "from_torch_state_dict",
-    "gradient_check", "initializers", "load", "losses", "metrics", "optimizers", "schedules", "show_config",
-    "to_sklearn", "to_torch_state_dict",
+    "TableError", "TableModel", "activations", "callbacks", "diagnose", "export_c", "export_onnx", "from_sklearn",
+    "from_torch_state_dict", "gradient_check", "initializers", "load", "losses", "metrics", "optimizers", "plots",
+    "schedules", "show_config", "to_sklearn", "to_torch_state_dict",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import xlogy
 
-from cnn import _mlp_build, callbacks, evaluation, passes, schedules, threads, training
+from cnn import _mlp_build, callbacks, checkpoint, evaluation, passes, schedules, threads, training
 from cnn.data import Array, Data
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ class Loop(training.Loop):
 
     def __init__(self, course: Course, train: Data, batch: int, keep_outputs: bool) -> None:
         est, net = course.est, course.net
-        super().__init__(net, train, batch, est.shuffle, keep_outputs, 0, est.n_threads)
+        first = len(est.loss_curve_)
+        at = checkpoint.Position(first, net.step, len(net.history), first)
+        super().__init__(net, train, batch, est.shuffle, keep_outputs, at, first + est.max_iter, est.n_threads)
         self.course = course
         self.shuffled = False
-        self.total = net.step + est.max_iter * self.steps
-        self.first_step = net.step
         c = None  # Poisson's deviance has a part that the weights can't change, and the loss of a row has not
         if net.loss.name == "poisson" and train.targets is not None:
             t = train.targets.astype(np.float64)
@@ -134,6 +134,7 @@ class Course:
             for hook in hooks:
                 hook.on_epoch_begin(net, epoch)
             loop.epoch(epoch, hooks)
+            loop.at.epoch, loop.at.done = epoch + 1, 0
             logs = self._epoch_done(loop)
             now = time.perf_counter()
             logs.update(learning_rate=float(loop.rates[-1]), seconds=now - begin)
@@ -146,8 +147,8 @@ class Course:
             if est.max_seconds is not None:
                 spent = now - start
                 # The share of the schedule that is done is the share of the time that is.
-                loop.total = loop.first_step + max(int((net.step - loop.first_step) * est.max_seconds / spent), 1)
-                loop.total = min(loop.total, loop.first_step + est.max_iter * loop.steps)
+                loop.total = loop.at.first_step + max(int((net.step - loop.at.first_step) * est.max_seconds / spent), 1)
+                loop.total = min(loop.total, loop.at.first_step + est.max_iter * loop.steps)
                 if spent + spent / est.n_iter_ > est.max_seconds:
                     break
             if est.n_iter_ == est.max_iter:

@@ -144,8 +144,16 @@ def _load_checkpoint(contents: Contents) -> Network:
     return checkpoint.load_network(contents)
 
 
+def _load_table(contents: Contents) -> Any:
+    from cnn.table import file
+
+    return file.from_file(contents)
+
+
 # Every kind of file there is: a file can't name code.
-_LOADERS: Mapping[str, Callable[[Contents], Any]] = {"network": _load_network, "checkpoint": _load_checkpoint}
+_LOADERS: Mapping[str, Callable[[Contents], Any]] = {
+    "network": _load_network, "checkpoint": _load_checkpoint, "table": _load_table,
+}  # fmt: skip
 
 
 def load(path: str | os.PathLike[str]) -> Any:

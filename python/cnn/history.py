@@ -87,21 +87,9 @@ class History:
 
     def plot(self, path: str | Path | None = None) -> Figure:
         """Learning curves, training against validation: the loss, then each metric (needs the extra `plot`)."""
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise ImportError("plot needs matplotlib: pip install 'cnn-core[plot]'") from error
-        names = [n for n in self._values if not n.startswith("val_") and n not in ("learning_rate", "seconds")]
-        figure = Figure(figsize=(5.5 * max(len(names), 1), 4), layout="constrained")
-        for i, name in enumerate(names):
-            axes = figure.add_subplot(1, len(names), i + 1)
-            axes.plot(self.epoch, self._values[name], label="training")
-            if f"val_{name}" in self:
-                axes.plot(self.epoch, self._values[f"val_{name}"], label="validation")
-                axes.legend()
-            axes.set(xlabel="epoch", ylabel=name)
-            if name == "loss" and min(self._values[name], default=0) > 0:
-                axes.set_yscale("log")
+        from cnn import plots
+
+        figure = plots.curves(self)
         if path is not None:
             figure.savefig(path, dpi=120)
         return figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cnn import _check, _names, activations, initializers
@@ -87,8 +87,8 @@ class Dropout(Layer):
         object.__setattr__(self, "rate", _check.number("rate of Dropout", self.rate, 0, 1, open_high=True))
 
 
-def checked(layers: Sequence[Layer]) -> tuple[Layer, ...]:
-    """The layers of a network: at least one, the last one dense."""
+def checked(layers: Iterable[Layer]) -> tuple[Layer, ...]:
+    """The layers of a network, the last one dense."""
     if isinstance(layers, Layer) or not isinstance(layers, Iterable):
         raise TypeError(f"layers must be a list of layers such as cnn.Dense(8), got {layers!r}")
     layers = tuple(layers)

@@ -99,8 +99,7 @@ def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
     with threads.a_fit(), hooked(hooks, net, run) as begun:
         if saved is not None:
             saved.restore_callbacks(begun)
-        total = at.first_step + (last - at.first_epoch) * steps - net.step
-        loop = Loop(net, train, batch, s.shuffle, bool(measured), total, s.n_threads, at)
+        loop = Loop(net, train, batch, s.shuffle, bool(measured), at, last, s.n_threads)
         try:
             for epoch in range(at.epoch, last if not at.stopped else at.epoch):
                 for hook in begun:
@@ -114,7 +113,7 @@ def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
                 logs["learning_rate"] = float(loop.rates[-1])
                 logs["seconds"] = time.perf_counter() - start
                 net.history.append(epoch, logs)
-                at.epoch = epoch + 1
+                at.epoch, at.done = epoch + 1, 0
                 for hook in begun:
                     hook.on_epoch_end(net, epoch, logs)
                 if net.stop_training:
@@ -173,14 +172,13 @@ class Loop:
     """The buffers of a fit, and one epoch after another in them. Order and rates of an epoch may be overridden."""
 
     def __init__(
-        self, net: Network, train: Data, batch: int, shuffle: bool, keep_outputs: bool, total: int,
-        n_threads: int | None, at: checkpoint.Position | None = None,
+        self, net: Network, train: Data, batch: int, shuffle: bool, keep_outputs: bool, at: checkpoint.Position,
+        last: int, n_threads: int | None,
     ) -> None:  # fmt: skip
         plan = net.plan
         self.net, self.train, self.batch, self.shuffle = net, train, batch, shuffle
         self.steps = -(-len(train) // batch)
-        self.at = at or checkpoint.Position(0, net.step, 0, 0)
-        self.total = net.step + total
+        self.at, self.total = at, at.first_step + (last - at.first_epoch) * self.steps
         self.schedule = schedules.get(net.optimizer.learning_rate)
         self.cut = plan.cut(batch)
         self.n_threads = threads.for_training(n_threads, self.cut.feeds)
@@ -191,9 +189,9 @@ class Loop:
         self.keep_outputs = keep_outputs
         self.report = np.zeros((self.steps, 3))
         self.index = np.empty(len(train) if shuffle else 0, np.int64)
-        if self.at.done:
-            self.at.restore(self.report, self.outputs)
-        self.at.report, self.at.outputs = self.report, self.outputs
+        if at.done:
+            at.restore(self.report, self.outputs)
+        at.report, at.outputs = self.report, self.outputs
         self.rates = np.zeros(1)
         self.step_seconds = 6.0 * plan.size * batch / _CAUTIOUS_FLOPS + _CAUTIOUS_STEP
         self.per_call = max(1, int(_PIECE_SECONDS / self.step_seconds))
@@ -235,7 +233,6 @@ class Loop:
             for hook in hooks:
                 hook.on_progress(net, epoch, rows)
             begin = end
-        self.at.done = 0
         loss, weight, penalty = self.report.sum(axis=0).tolist()
         return loss / weight + penalty / self.steps
 

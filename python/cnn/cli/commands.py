@@ -1,0 +1,275 @@
+"""What the commands do."""
+
+from __future__ import annotations
+
+import time
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import cnn
+from cnn import files
+from cnn.cli import read, write
+from cnn.cli.screen import Screen, figure
+from cnn.network import Network
+from cnn.table import TableModel, frames
+from cnn.table.frames import TableError
+
+Reading = tuple[str, str | None, str | None, str | None]
+_DEMO = "california_housing.csv.gz"
+
+
+def train(
+    screen: Screen, reading: Reading, target: str, options: dict[str, Any], out: str, report: str | None,
+    threads: int | None,
+) -> None:  # fmt: skip
+    """`cnn train`."""
+    model = TableModel(target, **{**options, "hidden": _widths(options["hidden"])})
+    write.check_place(out, "--out")
+    if out == "-":
+        raise TableError("--out must be a file: a model is not text")
+    page = None if report is None else _page(report)
+    table = _table(reading)
+    _fit(screen, model, table, threads)
+    model.save(out)
+    written = [out]
+    if page is not None:
+        from cnn.cli import report as pages
+
+        pages.write(model, table.iloc[model.held_out], page, Path(reading[0]).name, threads)
+        written.append(str(page))
+    _closing(screen, model, len(table), written)
+
+
+def _table(reading: Reading) -> Any:
+    with read.source(*reading) as source:
+        return read.table(source)
+
+
+def _fit(screen: Screen, model: TableModel, table: Any, threads: int | None) -> None:
+    rows = round(len(table) * (1 - model.settings.valid))
+    settings = model.settings.for_rows(max(rows, 1))
+    live = screen.progress(settings.members or 1, settings.epochs or 1)
+    try:
+        model.fit(table, callbacks=live, verbose=0, n_threads=threads)
+    finally:
+        for callback in live:
+            callback.close()  # type: ignore[attr-defined]
+
+
+def _closing(screen: Screen, model: TableModel, rows: int, written: list[str]) -> None:
+    screen.say(*(f"- {note}" for note in model.notes))
+    names = list(model.scores["training"])
+    body = [
+        [name, *(figure(model.scores[part][name]) if name in model.scores[part] else "-" for part in model.scores)]
+        for name in names
+    ]  # fmt: skip
+    sizes = f"{len(model.networks)} networks, {sum(map(len, model.histories))} epochs"
+    screen.table(f"{rows:,} rows, {sizes}, {model.seconds:.1f} s", ["score", "training", "held out"], body)
+    screen.say(f"written: {', '.join(written)}")
+    screen.result({**_about(model), "rows": rows, "epochs": [len(h) for h in model.histories], "written": written})
+
+
+def _about(model: TableModel) -> dict[str, Any]:
+    return {
+        "target": model.target, "task": model.task,
+        "classes": model.classes.tolist() if model.task == "classification" else None,
+        "columns": model.columns, "dropped": model.dropped, "notes": list(model.notes), "scores": model.scores,
+        "networks": len(model.networks), "inputs": len(model.encoder.inputs), "seed": model.seed,
+        "seconds": round(model.seconds, 3), "cnn": cnn.__version__,
+    }  # fmt: skip
+
+
+def predict(
+    screen: Screen, path: str, reading: Reading, out: str, only: bool, probabilities: bool, threads: int | None
+) -> None:
+    """`cnn predict`."""
+    model = files.load(path)
+    write.check_place(out, "--out")
+    if out == "-" and screen.as_json:
+        raise TableError("--json needs --out: both would go to standard output")
+    if probabilities and not (isinstance(model, TableModel) and model.task == "classification"):
+        raise TableError("--probabilities is for models of classes")
+    start, rows = time.perf_counter(), 0
+    with read.source(*reading) as source, write.table(out) as writer:
+        for piece in read.pieces(source):
+            try:
+                predicted = _predictions(model, _cells(piece), probabilities, threads)
+            except TableError as error:
+                raise TableError(_shifted(error, rows)) from None
+            if not only:
+                if taken := sorted(set(map(str, piece.columns)) & set(predicted)):
+                    raise TableError(f"the table has a column {taken[0]!r} already; use --only-predictions")
+                predicted = {**{str(name): piece[name] for name in piece.columns}, **predicted}
+            writer.write(frames.pandas().DataFrame(predicted))
+            rows += len(piece)
+    if out != "-":
+        screen.say(f"{rows:,} rows predicted in {time.perf_counter() - start:.1f} s; written: {out}")
+        screen.result({"rows": rows, "written": [out]})
+
+
+def _shifted(error: TableError, rows: int) -> str:
+    """The text of an error in a piece, its row counted from the beginning of the table."""
+    before, found, row = str(error).rpartition(" at row ")
+    return f"{before} at row {int(row) + rows}" if found and row.isdigit() else str(error)
+
+
+def _cells(piece: Any) -> Any:
+    return read.without_missing(piece) if all(dtype.kind == "O" for dtype in piece.dtypes) else piece
+
+
+def _predictions(model: Any, piece: Any, probabilities: bool, threads: int | None) -> dict[str, Any]:
+    if isinstance(model, Network):
+        found = model.predict(_matrix(model, piece), n_threads=threads)
+        if found.ndim == 1:
+            return {"prediction": found}
+        return {f"prediction_{i}": column for i, column in enumerate(found.T)}
+    if not probabilities:
+        return {f"predicted_{model.target}": model.predict(piece, n_threads=threads)}
+    p = model.predict_proba(piece, n_threads=threads)
+    columns = {f"predicted_{model.target}": model.classes[p.argmax(axis=1)]}
+    return columns | {f"probability_{label}": p[:, i] for i, label in enumerate(model.classes)}
+
+
+def _matrix(model: Network, piece: Any) -> Any:
+    """All columns as numbers, in their order: a network knows no names."""
+    if len(piece.columns) != model.n_inputs:
+        raise TableError(f"the table has {len(piece.columns)} columns, but the network takes {model.n_inputs} inputs")
+    columns = []
+    for name in piece.columns:
+        values, bad = frames.as_numbers(piece[name])
+        bad = bad | np.isnan(values)
+        if bad.any():
+            cell, row = frames.first(piece[name], bad)
+            raise TableError(f"column {str(name)!r} must hold numbers for a network, got {cell} at row {row}")
+        columns.append(values)
+    return np.column_stack(columns)
+
+
+def evaluate(screen: Screen, path: str, reading: Reading, importance: bool, threads: int | None) -> None:
+    """`cnn evaluate`."""
+    model = _table_model(path)
+    table = _table(reading)
+    scores = model.evaluate(table, n_threads=threads)
+    body = [[name, figure(value)] for name, value in scores.items()]
+    screen.table(f"{model.target} in {len(table):,} rows", ["score", ""], body)
+    result: dict[str, Any] = {"target": model.target, "task": model.task, "rows": len(table), "scores": scores}
+    if importance:
+        found = model.feature_importance(table, n_threads=threads)
+        result["importance"] = {str(name): float(value) for name, value in found["importance"].items()}
+        rise = "rise of the RMSE" if model.task == "regression" else "rise of the log loss"
+        body = [[name, figure(value)] for name, value in result["importance"].items()]
+        screen.table("Columns, each shuffled in turn", ["column", rise], body)
+    screen.result(result)
+
+
+def _table_model(path: str) -> TableModel:
+    model = files.load(path)
+    if not isinstance(model, TableModel):
+        raise TableError(f"{path} holds a network without a table's columns; only `cnn predict` takes it here")
+    return model
+
+
+def inspect(screen: Screen, path: str) -> None:
+    """`cnn inspect`."""
+    model = files.load(path)
+    if isinstance(model, Network):
+        from cnn import reports
+
+        screen.say(reports.summary(model))
+        screen.result({"kind": "network", "inputs": model.n_inputs, "outputs": model.n_outputs,
+                       "layers": [reports.short(layer) for layer in model.descriptions]})  # fmt: skip
+        return
+    about = _about(model)
+    screen.say(*(f"- {note}" for note in model.notes))
+    places = model.encoder.slices
+    body = [[name, kind, str(places[name].stop - places[name].start)] for name, kind in model.columns.items()]
+    screen.table("Columns", ["column", "kind", "inputs"], body)
+    first = model.networks[0]
+    body = [[f"{len(model.networks)} networks", f"{first.n_inputs} - "
+             + " - ".join(str(layer.units) for layer in first.descriptions if hasattr(layer, "units"))],
+            ["parameters of each", f"{first.plan.size:,}"], ["seed", str(model.seed)],
+            ["trained in", f"{model.seconds:.1f} s"]]  # fmt: skip
+    body += [[f"{name}, held out", figure(value)] for name, value in model.scores.get("validation", {}).items()]
+    screen.table("Model", ["", ""], body)
+    screen.result({"kind": "table", **about})
+
+
+def export(screen: Screen, path: str, onnx: str | None, c: str | None) -> None:
+    """`cnn export`."""
+    if onnx is None and c is None:
+        raise TableError("say what to write: --onnx FILE or --c FOLDER")
+    model = files.load(path)
+    written = []
+    if onnx is not None:
+        write.check_place(onnx, "--onnx")
+        cnn.export_onnx(model, onnx)
+        written.append(onnx)
+    if c is not None:
+        cnn.export_c(model, c)
+        written.append(c)
+    screen.say(f"written: {', '.join(written)}")
+    screen.result({"written": written})
+
+
+def demo(screen: Screen, out: str, epochs: int | None, seed: int, threads: int | None) -> None:
+    """`cnn demo`."""
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    table = _table((str(demo_table()), None, None, None))
+    order = np.random.default_rng(0).permutation(len(table))
+    test, rest = table.iloc[order[: len(table) // 5]], table.iloc[order[len(table) // 5 :]]
+    target = "median_house_value"
+    screen.say(f"House prices in California: {len(rest):,} block groups to learn from, {len(test):,} to test")
+    model = TableModel(target, epochs=epochs, seed=seed)
+    _fit(screen, model, rest, threads)
+    scores = model.evaluate(test, n_threads=threads)
+    paths = [folder / name for name in ("california_housing.cnn", "report.html", "predicted.csv")]
+    model.save(paths[0])
+    from cnn.cli import report
+
+    try:
+        report.write(model, test, paths[1], "California housing, the test rows", threads)
+    except ImportError as error:
+        screen.say(f"no page: {error}")
+        del paths[1]
+    again = files.load(paths[0]).predict(test, n_threads=threads)
+    with write.table(str(paths[-1])) as writer:
+        writer.write(frames.pandas().DataFrame({target: test[target], f"predicted_{target}": again}))
+    body = [[name, *(figure(found[name]) for found in (*model.scores.values(), scores))] for name in scores]
+    title = f"{len(model.networks)} networks, {model.seconds:.1f} s (prices in dollars)"
+    screen.table(title, ["score", "training", "held out", "test"], body)
+    screen.say(f"written: {', '.join(map(str, paths))}")
+    screen.result({**_about(model), "test": scores, "written": list(map(str, paths))})
+
+
+def demo_table() -> Path:
+    """The carried table: in the package, or beside the sources in a checkout."""
+    package = Path(str(resources.files("cnn")))
+    for path in (package / "demo_data" / _DEMO, package.parents[1] / "examples" / "data" / _DEMO):
+        if path.exists():
+            return path
+    raise TableError(f"{_DEMO} is not beside the package; install it whole")
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise TableError(f"--hidden must be widths such as 128,64, got {text!r}") from None
+
+
+def _page(report: str) -> Path:
+    """The page's file; its folder is made."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise TableError("--report needs matplotlib: pip install 'cnn-core[plot]'") from None
+    path = Path(report)
+    if path.suffix.lower() != ".html":
+        path.mkdir(parents=True, exist_ok=True)
+        path = path / "report.html"
+    write.check_place(str(path), "--report")
+    return path

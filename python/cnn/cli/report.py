@@ -1,0 +1,118 @@
+"""The page about a model: one HTML file with its pictures inside, which asks nothing of any network."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnn import atomic, plots, reports
+from cnn.cli.screen import figure
+from cnn.table import TableModel, frames, target
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 2rem auto; max-width: 60rem;
+       padding: 0 1rem }
+h1 { font-size: 1.6rem; margin-bottom: .2rem } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums } .scroll { overflow-x: auto }
+th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid #ddd; vertical-align: top }
+td.n, th.n { text-align: right } img { max-width: 100%; height: auto } .soft { color: #666 }
+td { overflow-wrap: anywhere }
+"""
+
+
+def write(model: TableModel, table: Any, path: Path, source: str, n_threads: int | None = None) -> None:
+    """Writes the page; `table` has the rows, not trained on, whose predictions and importance of columns are shown."""
+    page = _page(model, table, source, n_threads)
+    atomic.write_whole(path, page.encode("utf-8"))
+
+
+def _page(model: TableModel, table: Any, source: str, n_threads: int | None) -> str:
+    importance = model.feature_importance(table, n_threads=n_threads)
+    y, predicted = _answers(model, table, n_threads)
+    if model.task == "regression":
+        pictures = _picture(plots.predicted_against_true(y, predicted, model.target), "Predicted against true")
+        pictures += _picture(plots.residuals(y, predicted, model.target), "Residuals")
+    else:
+        pictures = _picture(plots.confusion(y, predicted, model.classes.tolist()), "Confusion matrix")
+    rise = "RMSE" if model.task == "regression" else "log loss"
+    kinds = [[name, kind, _number(importance["importance"].get(name))] for name, kind in model.columns.items()]
+    left_out = [[name, why, ""] for name, why in model.dropped.items()]
+    parts = [
+        f"<h1>{_safe(model.target)}</h1>",
+        f"<p class=soft>{_safe(source)}: {_safe(model.notes[0])}</p>",
+        "<h2>Scores</h2>", _scores(model),
+        "<h2>Learning curves</h2>",
+        f"<p>The loss of {len(model.networks)} networks by epoch, in units of the scaled target; a dot marks the epoch "
+        "whose weights are kept.</p>",
+        _picture(plots.curves(model.histories), "Learning curves"),
+        f"<h2>Predictions</h2><p>On {len(y):,} rows that no network was trained on.</p>", pictures,
+        f"<h2>Columns</h2><p>How much the {rise} rises when a column is shuffled: the more, the more the predictions "
+        "depend on it. Columns that tell the same share their importance.</p>",
+        _picture(plots.importance(importance), "Importance of the columns"),
+        _table(["column", "kind, or why it is left out", f"rise of the {rise}"], [*kinds, *left_out], 2),
+        "<h2>Notes</h2><ul>", *(f"<li>{_safe(note)}</li>" for note in model.notes), "</ul>",
+        "<h2>Settings</h2>", _table(["setting", ""], _settings(model)),
+        "<h2>Versions</h2>", _table(["", ""], [[k, str(v)] for k, v in reports.config().items()]),
+    ]  # fmt: skip
+    body = "\n".join(parts)
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_safe(model.target)}</title>\n'
+        f'<meta name="viewport" content="width=device-width"><meta http-equiv="Content-Security-Policy" '
+        f'content="{policy}">\n<style>{_STYLE}</style></head><body>\n{body}\n</body></html>\n'
+    )
+
+
+def _answers(model: TableModel, table: Any, n_threads: int | None) -> tuple[Any, Any]:
+    """(true, predicted) numbers or classes, of the rows with a target."""
+    rows = target.known_rows(frames.column(table, model.target))
+    part = table.iloc[rows]
+    y = model.goal.numbers(frames.column(part, model.target))
+    if model.task == "classification":
+        y = model.goal.labels(y.astype(np.int64))
+    return y, model.predict(part, n_threads=n_threads)
+
+
+def _safe(text: object) -> str:
+    return html.escape(str(text), quote=True)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else figure(float(value))
+
+
+def _picture(drawn: Any, title: str) -> str:
+    out = io.BytesIO()
+    drawn.savefig(out, format="png", dpi=110)
+    return f'<p><img alt="{_safe(title)}" src="data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"></p>'
+
+
+def _table(header: list[str], rows: list[list[str]], first_number: int = 9) -> str:
+    n = len(header)
+    numeric = [i >= first_number for i in range(n)]
+    kinds = [' class="n"' if right else "" for right in numeric]
+    head = "".join(f"<th{kind}>{_safe(name)}</th>" for kind, name in zip(kinds, header, strict=True))
+    lines = (
+        "<tr>" + "".join(f"<td{k}>{_safe(c)}</td>" for k, c in zip(kinds, row, strict=True)) + "</tr>" for row in rows
+    )
+    shown = f"<tr>{head}</tr>" if any(header) else ""
+    return f'<div class="scroll"><table>{shown}{"".join(lines)}</table></div>'
+
+
+def _scores(model: TableModel) -> str:
+    names = list(model.scores["training"])
+    rows = [[n, *(_number(found.get(n)) for found in model.scores.values())] for n in names]
+    return _table(["score", "training rows", "held-out rows"], rows, 1)
+
+
+def _settings(model: TableModel) -> list[list[str]]:
+    chosen = model.settings.for_rows(model.rows)
+    return [[name.replace("_", " "), str(value)] for name, value in chosen.__dict__.items()] + [
+        ["seed", str(model.seed)], ["epochs of each network", ", ".join(str(len(h)) for h in model.histories)],
+        ["seconds", f"{model.seconds:.1f}"], ["inputs", f"{len(model.encoder.inputs):,}"],
+    ]  # fmt: skip

@@ -1,0 +1,303 @@
+"""Pictures of trainings and networks, as matplotlib figures (extra `plot`); `figure.savefig(path)` keeps one.
+
+No function shows a window or touches matplotlib's global state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn.history import History
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from cnn.network import Network
+
+Array = np.ndarray[Any, Any]
+_TRAINING, _HELD_OUT, _ACCENT = "#4477aa", "#ee6677", "#222222"  # told apart by colour-blind eyes, too
+_MANY = 3000  # points; more are counted in cells
+_MOST_UNITS = 12  # of a layer are drawn one by one
+
+
+def _figure(width: float, height: float) -> Figure:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("plots need matplotlib: pip install 'cnn-core[plot]'") from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _plain(text: object) -> str:
+    """Text that matplotlib does not take for a formula."""
+    return str(text).replace("\\", "/").replace("$", r"\$")
+
+
+def _bare(axes: Any) -> Any:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25, lw=0.6)
+    axes.set_axisbelow(True)
+    return axes
+
+
+def curves(histories: History | Iterable[History]) -> Figure:
+    """Learning curves, a panel for the loss and one for each metric; several histories are drawn over one another.
+
+    A dot marks the epoch with the best held-out loss, whose weights `EarlyStopping(restore_best=True)` keeps.
+
+    >>> import numpy as np, cnn
+    >>> net = cnn.Network([cnn.Dense(1)], seed=0)
+    >>> history = net.fit(np.ones((8, 1)), np.ones(8), validation_split=0.5, epochs=3, verbose=0)
+    >>> len(curves(history).axes)
+    2
+    """
+    all_of = [histories] if isinstance(histories, History) else list(histories)
+    if not all_of or not all(isinstance(history, History) for history in all_of):
+        raise TypeError(f"curves takes a History or a list of them, got {histories!r}")
+    names = [n for n in all_of[0].names if not n.startswith("val_") and n not in ("learning_rate", "seconds")]
+    figure = _figure(5.5 * max(len(names), 1), 3.8)
+    thin = 1.6 if len(all_of) == 1 else 1.0
+    for i, name in enumerate(names):
+        axes = _bare(figure.add_subplot(1, len(names), i + 1))
+        for j, history in enumerate(all_of):
+            epochs = np.asarray(history.epoch) + 1
+            axes.plot(epochs, history[name], color=_TRAINING, lw=thin, label=None if j else "training")
+            if f"val_{name}" in history:
+                held_out = np.asarray(history[f"val_{name}"])
+                axes.plot(epochs, held_out, color=_HELD_OUT, lw=thin, label=None if j else "validation")
+                if name == "loss" and len(held_out) and np.isfinite(held_out).any():
+                    best = int(np.nanargmin(held_out))
+                    label = None if j else "best epoch"
+                    axes.plot(epochs[best], held_out[best], "o", ms=5, color=_HELD_OUT, label=label)
+        axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        if name == "loss" and all(min(history[name], default=0) > 0 for history in all_of):
+            axes.set_yscale("log")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False)
+    return figure
+
+
+def _pair(true: Any, predicted: Any) -> tuple[Array, Array]:
+    a, b = np.asarray(true, np.float64).ravel(), np.asarray(predicted, np.float64).ravel()
+    if len(a) != len(b) or not len(a):
+        raise ValueError(f"as many true as predicted values are needed, at least one; got {len(a)} and {len(b)}")
+    return a, b
+
+
+def _cloud(figure: Figure, axes: Any, x: Array, y: Array) -> None:
+    """Points, or how many there are in each cell."""
+    if len(x) <= _MANY:
+        axes.scatter(x, y, s=9, alpha=0.45, color=_TRAINING, lw=0)
+        return
+    cells = axes.hexbin(x, y, gridsize=55, bins="log", mincnt=1, cmap="viridis", lw=0.1)
+    figure.colorbar(cells, ax=axes, label="rows")
+
+
+def predicted_against_true(true: Any, predicted: Any, name: str = "") -> Figure:
+    """Predictions (n,) over true values (n,), with the line on which both are equal.
+
+    >>> axes = predicted_against_true([1.0, 2.0, 3.0], [1.1, 1.9, 3.2], "price").axes[0]
+    >>> axes.get_xlabel()
+    'true price'
+    """
+    t, p = _pair(true, predicted)
+    figure = _figure(5.8, 4.8)
+    axes = _bare(figure.add_subplot())
+    _cloud(figure, axes, t, p)
+    low, high = min(t.min(), p.min()), max(t.max(), p.max())
+    axes.plot([low, high], [low, high], color=_HELD_OUT, lw=1.2, label="predicted = true")
+    what = _plain(name) or "value"
+    axes.set(xlabel=f"true {what}", ylabel=f"predicted {what}")
+    axes.legend(frameon=False, loc="upper left")
+    return figure
+
+
+def residuals(true: Any, predicted: Any, name: str = "") -> Figure:
+    """Predicted minus true (n,) over the prediction, and how often each size occurs.
+
+    >>> len(residuals([1.0, 2.0, 3.0], [1.1, 1.9, 3.2]).axes)
+    2
+    """
+    t, p = _pair(true, predicted)
+    figure = _figure(9.5, 4.0)
+    left, right = (_bare(axes) for axes in figure.subplots(1, 2))
+    what = _plain(name) or "value"
+    _cloud(figure, left, p, p - t)
+    left.axhline(0, color=_HELD_OUT, lw=1.2)
+    left.set(xlabel=f"predicted {what}", ylabel="predicted - true")
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(nbins=5)
+    _histogram(right, p - t)
+    right.axvline(0, color=_HELD_OUT, lw=1.2)
+    right.set(xlabel="predicted - true", ylabel="rows")
+    return figure
+
+
+def confusion(true: Any, predicted: Any, labels: Sequence[Any] | None = None) -> Figure:
+    """How often each true class (row) was predicted as each class (column); colour is the share of the row.
+
+    >>> axes = confusion(["a", "b", "b"], ["a", "b", "a"]).axes[0]
+    >>> [text.get_text() for text in axes.texts]
+    ['1', '0', '1', '1']
+    """
+    t, p = np.asarray(true).ravel(), np.asarray(predicted).ravel()
+    if len(t) != len(p) or not len(t):
+        raise ValueError(f"as many true as predicted classes are needed, at least one; got {len(t)} and {len(p)}")
+    known = list(labels) if labels is not None else sorted({*t.tolist(), *p.tolist()})
+    places = {label: i for i, label in enumerate(known)}
+    if unknown := {*t.tolist(), *p.tolist()} - set(places):
+        raise ValueError(f"labels lacks {sorted(map(str, unknown))[0]!r}")
+    counts = np.zeros((len(known), len(known)), np.int64)
+    np.add.at(counts, ([places[v] for v in t.tolist()], [places[v] for v in p.tolist()]), 1)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = min(max(3.8, 1.2 + 0.55 * len(known)), 14)
+    figure = _figure(side + 1.2, side)
+    axes = figure.add_subplot()
+    image = axes.imshow(share, vmin=0, vmax=1, cmap="Blues")
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.85)
+    names = [_plain(label)[:24] for label in known]
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.set_xticks(range(len(known)), names, rotation=0 if max(map(len, names)) < 7 else 40, ha="center"
+                    if max(map(len, names)) < 7 else "right", rotation_mode="anchor")  # fmt: skip
+    axes.set_yticks(range(len(known)), names)
+    if len(known) <= 25:
+        for i, j in np.ndindex(counts.shape):
+            colour = "white" if share[i, j] > 0.55 else _ACCENT
+            axes.text(j, i, f"{counts[i, j]:,}", ha="center", va="center", color=colour, fontsize=9)
+    return figure
+
+
+def importance(table: Any, most: int = 20) -> Figure:
+    """Bars of `TableModel.feature_importance`, the largest on top; lines are the deviations over the shuffles."""
+    shown = table.iloc[:most][::-1]
+    figure = _figure(6.5, 1.1 + 0.3 * len(shown))
+    axes = _bare(figure.add_subplot())
+    names = [_plain(name)[:32] for name in shown.index]
+    axes.barh(range(len(shown)), shown["importance"], xerr=shown["deviation"], color=_TRAINING, height=0.7,
+              error_kw={"lw": 1, "ecolor": _ACCENT})  # fmt: skip
+    axes.set_yticks(range(len(shown)), names)
+    axes.set_xlabel("rise of the error when the column is shuffled")
+    axes.grid(visible=False, axis="y")
+    return figure
+
+
+def weights(net: Network) -> Figure:
+    """How the weights of each layer are spread.
+
+    >>> import cnn
+    >>> len(weights(cnn.Network([cnn.Dense(8, "relu"), cnn.Dense(1)], seed=0).build(3)).axes)
+    2
+    """
+    spread = [
+        (f"{name.removesuffix('.weights')}\n{view.shape[0]} x {view.shape[1]}", view)
+        for name, view in net.parameters.items() if name.endswith("weights")
+    ]  # fmt: skip
+    return _spreads(spread, "weight")
+
+
+def activations(net: Network, X: Any) -> Figure:
+    """How the outputs of each layer are spread for the rows X (n, inputs).
+
+    >>> import cnn, numpy as np
+    >>> net = cnn.Network([cnn.Dense(8, "relu"), cnn.Dense(1)], seed=0).build(3)
+    >>> len(activations(net, np.ones((5, 3))).axes)
+    2
+    """
+    from cnn.layers import Dense
+    from cnn.network import Network
+
+    spread = []
+    kept = net.get_weights()
+    for i, layer in enumerate(net.descriptions):
+        if isinstance(layer, Dense):  # the network up to here: its outputs are those of this layer
+            part = Network(net.descriptions[: i + 1], dtype=net.dtype, seed=0).build(net.n_inputs)
+            part.set_weights({name: kept[name] for name in part.parameters})
+            spread.append((f"layers.{i}\n{_activation(layer)}", part.forward(X)))
+    return _spreads(spread, "output")
+
+
+def _histogram(axes: Any, values: Array) -> None:
+    low, high = float(values.min()), float(values.max())
+    if high - low <= 1e-9 * max(abs(low), abs(high)):  # one bin for equal values
+        low, high = low - 0.5, high + 0.5
+    axes.hist(values, bins=min(60, max(8, int(math.sqrt(values.size)))), range=(low, high), color=_TRAINING)
+
+
+def _spreads(values: list[tuple[str, Array]], what: str) -> Figure:
+    figure = _figure(3.0 * len(values), 3.2)
+    for i, (name, all_of) in enumerate(values):
+        axes = _bare(figure.add_subplot(1, len(values), i + 1))
+        flat = np.asarray(all_of, np.float64).ravel()
+        _histogram(axes, flat)
+        axes.axvline(0, color=_ACCENT, lw=0.8)
+        axes.set_title(f"{name}\nmean {flat.mean():.3g}, deviation {flat.std():.3g}", fontsize=9)
+        axes.set_xlabel(what)
+        if not i:
+            axes.set_ylabel("how many")
+    return figure
+
+
+def network(net: Network) -> Figure:
+    """The layers from left to right, a circle for each unit (of wide layers the first and the last), lines the weights.
+
+    Blue lines are weights above 0, red ones below; the stronger, the darker.
+
+    >>> import cnn
+    >>> len(network(cnn.Network([cnn.Dense(4, "tanh"), cnn.Dense(1)], seed=0).build(2)).axes)
+    1
+    """
+    from matplotlib.collections import LineCollection
+
+    from cnn.layers import Dense
+
+    dense = [(i, layer) for i, layer in enumerate(net.descriptions) if isinstance(layer, Dense)]
+    sizes = [net.n_inputs, *(layer.units for _, layer in dense)]
+    names = ["inputs", *(f"layers.{i}\n{_activation(layer)}" for i, layer in dense)]
+    figure = _figure(1.2 + 2.0 * len(sizes), 5.0)
+    axes = figure.add_subplot()
+    shown = [_shown(size) for size in sizes]
+    heights = [_heights(len(units)) for units in shown]
+    for k, (i, _) in enumerate(dense):
+        view = np.asarray(net.parameters[f"layers.{i}.weights"])[np.ix_(shown[k], shown[k + 1])]
+        strength = np.abs(view) / (np.abs(view).max() or 1)
+        lines = [[(k, a), (k + 1, b)] for a in heights[k] for b in heights[k + 1]]
+        colours = [
+            (*_rgb(_TRAINING if w > 0 else _HELD_OUT), 0.08 + 0.8 * float(s))
+            for w, s in zip(view.ravel(), strength.ravel(), strict=True)
+        ]  # fmt: skip
+        axes.add_collection(LineCollection(lines, colors=colours, linewidths=0.9, zorder=1))
+    for k, (size, ys) in enumerate(zip(sizes, heights, strict=True)):
+        axes.scatter([k] * len(ys), ys, s=130, color="white", edgecolors=_ACCENT, lw=1.1, zorder=2)
+        axes.text(k, -0.62, f"{names[k]}\n{size:,}", ha="center", va="top", fontsize=9)
+        if size > len(ys):
+            axes.text(k, (ys[len(ys) // 2 - 1] + ys[len(ys) // 2]) / 2, "⋮", ha="center", va="center", fontsize=15)
+    axes.set(xlim=(-0.5, len(sizes) - 0.5), ylim=(-0.85, 0.6))
+    axes.axis("off")
+    return figure
+
+
+def _activation(layer: Any) -> str:
+    chosen = layer.activation
+    return str(chosen if isinstance(chosen, str) else getattr(chosen, "name", chosen))
+
+
+def _shown(size: int) -> list[int]:
+    """The units that are drawn: all, or as many from either end."""
+    half = _MOST_UNITS // 2
+    return list(range(size)) if size <= _MOST_UNITS else [*range(half), *range(size - half, size)]
+
+
+def _heights(n: int) -> list[float]:
+    """From top to bottom, a gap in the middle where units are left out."""
+    if n < _MOST_UNITS:
+        return [0.5 * (n - 1 - 2 * i) / _MOST_UNITS for i in range(n)]
+    return [0.52 - 1.04 * (i + (i >= n // 2)) / n for i in range(n)]
+
+
+def _rgb(colour: str) -> tuple[float, float, float]:
+    return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))  # type: ignore[return-value]

@@ -1,0 +1,304 @@
+"""What was learnt of each column, and the inputs of the network it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cnn.table import frames
+from cnn.table.frames import Array, TableError
+
+# Beyond 3 robust deviations a number counts less and less: an outlier can't become an input of 1,000.
+_SQUASH = 3.0
+_NODES = 256
+_PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}  # of dates, in days
+_MARKS = 20  # different words that stand for a missing number
+
+
+@dataclass(frozen=True)
+class Number:
+    """A column of numbers x: two inputs, and a third that says "missing" where the training rows had gaps.
+
+    The first is x by rank on the scale of a normal distribution, piecewise linear between `nodes` (quantiles of the
+    training rows) and `heights`: outliers and skew are gone. The second is t / sqrt(1 + (t / 3)²) with
+    t = (x - center) / scale (median and quartiles): it keeps the distances. Both are 0 where x is missing.
+    """
+
+    name: str
+    nodes: Array
+    heights: Array
+    center: float
+    scale: float
+    gaps: bool
+    marks: tuple[str, ...] = ()  # words of the training rows that stand for a missing number, such as "?"
+
+    kind: ClassVar[str] = "number"
+
+    @property
+    def inputs(self) -> list[str]:
+        return ["rank", "value", "missing"][: 3 if self.gaps else 2]
+
+    @staticmethod
+    def learn(name: str, values: Array, marks: tuple[str, ...] = ()) -> Number:
+        """From training rows: NaN where missing, at least one that is not."""
+        from scipy.special import ndtri
+
+        known = np.sort(values[~np.isnan(values)])
+        # Ranks of the quantiles; rows of the same number share one, the mean of theirs.
+        nodes = np.unique(np.quantile(known, np.linspace(0, 1, _NODES), method="closest_observation"))
+        below, upto = np.searchsorted(known, nodes, "left"), np.searchsorted(known, nodes, "right")
+        heights = ndtri(np.clip((below + upto) / (2 * len(known)), 1e-3, 1 - 1e-3))
+        low, center, high = np.quantile(known, [0.25, 0.5, 0.75])
+        scale = (high - low) / 1.349 or float(known.std()) or 1.0
+        if not np.isfinite(scale):  # numbers up to 1e308 and down to -1e308
+            scale = float(np.finfo(np.float64).max)
+        return Number(name, nodes, heights, float(center), float(scale), len(known) < len(values), marks)
+
+    def values(self, series: Any) -> Array:
+        """The cells as numbers; TableError for a word that the training rows did not have in place of a number."""
+        values, bad = frames.as_numbers(series)
+        if bad.any() and self.marks:
+            bad[bad] = ~series[bad].astype("string").str.strip().isin(self.marks).to_numpy(bool)
+        _refuse(self, series, bad, "numbers")
+        return values
+
+    def write(self, series: Any, out: Array) -> None:
+        self.write_values(self.values(series), out)
+
+    def write_values(self, x: Array, out: Array) -> None:
+        """The inputs of those numbers to `out` (n, 2 or 3)."""
+        missing = np.isnan(x)
+        x = np.where(missing, self.center, x)
+        with np.errstate(over="ignore"):
+            t = np.clip(x / self.scale - self.center / self.scale, -1e6, 1e6)
+        out[:, 0] = np.where(missing, 0.0, np.interp(x, self.nodes, self.heights))
+        out[:, 1] = t / np.sqrt(1 + (t / _SQUASH) ** 2)
+        if self.gaps:
+            out[:, 2] = missing
+
+    def describe(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        plain = {"center": self.center, "scale": self.scale, "gaps": self.gaps, "marks": list(self.marks)}
+        return plain, {"nodes": self.nodes, "heights": self.heights}
+
+
+@dataclass(frozen=True)
+class Boolean:
+    """True and false: 1 and -1, 0 where missing; a second input says "missing" where the training rows had gaps."""
+
+    name: str
+    gaps: bool
+
+    kind: ClassVar[str] = "boolean"
+
+    @property
+    def inputs(self) -> list[str]:
+        return ["true", "missing"][: 2 if self.gaps else 1]
+
+    def write(self, series: Any, out: Array) -> None:
+        values, bad = frames.as_booleans(series)
+        _refuse(self, series, bad, "true and false")
+        missing = np.isnan(values)
+        out[:, 0] = np.where(missing, 0.0, 2 * values - 1)
+        if self.gaps:
+            out[:, 1] = missing
+
+    def describe(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        return {"gaps": self.gaps}, {}
+
+
+@dataclass(frozen=True)
+class Category:
+    """Text of few values: an input of 0 or 1 for each frequent one, for all rare ones together, and for "missing".
+
+    A value that the training rows did not have counts as a rare one; all inputs are 0 where they had no rare ones.
+    """
+
+    name: str
+    values: tuple[str, ...]
+    rare: bool
+    gaps: bool
+
+    kind: ClassVar[str] = "category"
+
+    @property
+    def inputs(self) -> list[str]:
+        return [*self.values, *(["(rare)"] if self.rare else []), *(["(missing)"] if self.gaps else [])]
+
+    def codes(self, series: Any) -> Array:
+        """The input of each row that is 1, -1 where none is."""
+        codes, labels = frames.labels(series)
+        places = {value: i for i, value in enumerate(self.values)}
+        other = len(self.values) if self.rare else -1
+        missing = len(self.inputs) - 1 if self.gaps else -1
+        return np.array([*(places.get(label, other) for label in labels), missing], np.int64)[codes]
+
+    def write(self, series: Any, out: Array) -> None:
+        codes = self.codes(series)
+        out[...] = 0
+        rows = np.flatnonzero(codes >= 0)
+        out[rows, codes[rows]] = 1
+
+    def describe(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        return {"values": list(self.values), "rare": self.rare, "gaps": self.gaps}, {}
+
+
+@dataclass(frozen=True)
+class Date:
+    """Dates: the days since 1970 as a `Number`, and sine and cosine of the place in the year, the week and the day."""
+
+    name: str
+    days: Number
+    periods: tuple[str, ...]
+
+    kind: ClassVar[str] = "date"
+
+    @property
+    def inputs(self) -> list[str]:
+        return [*self.days.inputs, *(f"{wave} of {period}" for period in self.periods for wave in ("sine", "cosine"))]
+
+    @staticmethod
+    def learn(name: str, days: Array) -> Date:
+        known = days[~np.isnan(days)]
+        span = known.max() - known.min()
+        has = {"year": span >= 90, "week": span >= 7, "day": bool((known != np.floor(known)).any())}
+        return Date(name, Number.learn(name, days), tuple(period for period in _PERIODS if has[period]))
+
+    def write(self, series: Any, out: Array) -> None:
+        days, bad = frames.as_days(series)
+        _refuse(self, series, bad, "dates")
+        first = len(self.days.inputs)
+        self.days.write_values(days, out[:, :first])
+        for i, period in enumerate(self.periods):
+            angle = 2 * np.pi * np.nan_to_num(days) / _PERIODS[period]
+            known = ~np.isnan(days)
+            out[:, first + 2 * i], out[:, first + 2 * i + 1] = np.sin(angle) * known, np.cos(angle) * known
+
+    def describe(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        plain, arrays = self.days.describe()
+        return {"days": plain, "periods": list(self.periods)}, arrays
+
+
+Column = Number | Boolean | Category | Date
+
+
+def _refuse(column: Column, series: Any, bad: Array, expected: str) -> None:
+    if bad.any():
+        cell, row = frames.first(series, bad)
+        raise TableError(f"column {column.name!r} must hold {expected}, got {cell} at row {row}")
+
+
+def kind_of(series: Any) -> tuple[str, tuple[str, ...]]:
+    """(kind, words for missing numbers) of a column: number, boolean, category, date or missing."""
+    dtype = series.dtype
+    if series.isna().all():
+        return "missing", ()
+    if hasattr(dtype, "categories"):
+        return "category", ()
+    if dtype.kind == "b":
+        return "boolean", ()
+    if dtype.kind in "iufm":
+        return "number", ()
+    if dtype.kind == "M":
+        return "date", ()
+    values, bad = frames.as_numbers(series)
+    if (known := int((~np.isnan(values)).sum())) and bad.sum() <= 0.05 * known:
+        words = series[bad].astype("string").str.strip().unique()
+        if len(words) <= _MARKS:
+            return "number", tuple(sorted(map(str, words)))
+    for kind, read in (("boolean", frames.as_booleans), ("date", frames.as_days)):
+        values, bad = read(series)
+        if not bad.any() and not np.isnan(values).all():
+            return kind, ()
+    return ("category", ()) if any(frames.labels(series)[1]) else ("missing", ())
+
+
+def learn(series: Any, rows: Array, most: int) -> Column | str:
+    """What the training `rows` teach of a column, or why it is of no use; at most so many categories."""
+    name = str(series.name)
+    kind, marks = kind_of(series)
+    if kind == "missing":
+        return "no values"
+    part = series.iloc[rows]
+    if kind == "category":
+        return _learn_category(name, series, part, most)
+    if kind == "boolean":
+        values, _ = frames.as_booleans(part)
+        gaps = bool(np.isnan(values).any())
+        if len(np.unique(values[~np.isnan(values)])) + gaps < 2:
+            return "the same value everywhere"
+        return Boolean(name, gaps)
+    values, _ = frames.as_numbers(part) if kind == "number" else frames.as_days(part)
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return "no values in the training rows"
+    if len(known) == len(values) and known.min() == known.max():
+        return "the same value everywhere"
+    if kind == "date":
+        return Date.learn(name, values)
+    if _counts_rows(series):
+        return "it numbers the rows"
+    return Number.learn(name, values, marks)
+
+
+def _counts_rows(series: Any) -> bool:
+    """Whether each row has a whole number of its own, without holes, in any order."""
+    values, _ = frames.as_numbers(series)
+    n = len(values)
+    if n < 20 or np.isnan(values).any() or values.max() - values.min() != n - 1:
+        return False
+    return bool((values == np.floor(values)).all()) and len(np.unique(values)) == n
+
+
+def _learn_category(name: str, series: Any, part: Any, most: int) -> Category | str:
+    codes, labels = frames.labels(part)
+    gaps = bool((codes < 0).any())
+    counts = np.bincount(codes[codes >= 0], minlength=len(labels))
+    if len(labels) + gaps < 2:
+        return "the same value everywhere" if len(labels) else "no values in the training rows"
+    # A category of few rows teaches noise.
+    enough = max(3, min(10, len(part) // 200)) if len(labels) > 2 else 1
+    frequent = [i for i in np.lexsort((np.array(labels, object), -counts))[:most] if counts[i] >= enough]
+    if not frequent or (len(labels) > len(part) / 2 and counts[frequent].sum() < 0.05 * len(part)):
+        return f"text of {len(labels):,} different values in {len(part):,} rows, none frequent"
+    return Category(name, tuple(labels[i] for i in frequent), len(frequent) < len(labels), gaps)
+
+
+def revive(kind: str, name: str, plain: Mapping[str, Any], arrays: Mapping[str, Array]) -> Column:
+    """The column that `describe` described; ValueError or TypeError where it can't be one."""
+    if kind == "boolean":
+        return Boolean(name, _flag(plain["gaps"]))
+    if kind == "category":
+        values = tuple(plain["values"])
+        if not values or not all(isinstance(v, str) for v in values) or len(set(values)) < len(values):
+            raise ValueError("the values of a category must be different texts")
+        return Category(name, values, _flag(plain["rare"]), _flag(plain["gaps"]))
+    if kind == "date":
+        periods = tuple(plain["periods"])
+        if not set(periods) <= set(_PERIODS):
+            raise ValueError(f"periods of dates are {', '.join(_PERIODS)}, got {periods!r}")
+        return Date(name, _revive_number(name, plain["days"], arrays), periods)
+    if kind == "number":
+        return _revive_number(name, plain, arrays)
+    raise ValueError(f"there are no columns of kind {kind!r}")
+
+
+def _revive_number(name: str, plain: Mapping[str, Any], arrays: Mapping[str, Array]) -> Number:
+    nodes, heights = arrays["nodes"], arrays["heights"]
+    if nodes.shape != heights.shape or nodes.ndim != 1 or not len(nodes) or not (np.diff(nodes) > 0).all():
+        raise ValueError("the nodes of a number must rise, with a height for each")
+    center, scale = float(plain["center"]), float(plain["scale"])
+    marks = tuple(plain["marks"])
+    if not (np.isfinite([center, scale, *nodes, *heights]).all() and scale > 0):
+        raise ValueError("center, scale, nodes and heights of a number must be finite, the scale above 0")
+    if not all(isinstance(mark, str) for mark in marks):
+        raise TypeError("words for missing numbers must be text")
+    return Number(name, nodes, heights, center, scale, _flag(plain["gaps"]), marks)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"expected true or false, got {value!r}")
+    return value

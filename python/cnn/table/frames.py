@@ -1,0 +1,167 @@
+"""Data frames of any library as pandas, cells as numbers, dates and text, and what can be wrong with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+# ISO 8601 only: 3/4/2025 is another day on either side of the Atlantic.
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?")
+_BOOLEANS = {"true": 1.0, "false": 0.0}
+_DAY = 86_400e9  # in nanoseconds
+
+
+class TableError(ValueError):
+    """The table is not as it must be; the text says which column and row."""
+
+
+def pandas() -> Any:
+    """The module, or an error that names the extra."""
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError("tables need pandas: pip install 'cnn-core[pandas]'") from error
+    return pd
+
+
+def to_pandas(data: Any, name: str = "data") -> Any:
+    """The pandas data frame itself, or one made of a frame of polars or Arrow or of a dict of columns.
+
+    Raises TableError for columns without a name or with the name of another.
+    """
+    pd = pandas()
+    if isinstance(data, Mapping):
+        try:
+            frame = pd.DataFrame(dict(data))
+        except ValueError as error:
+            raise TableError(f"{name} can't be made a table: {error}") from None
+    elif isinstance(data, pd.DataFrame):
+        frame = data
+    elif hasattr(data, "to_pandas"):
+        frame = data.to_pandas()
+    elif hasattr(data, "__dataframe__"):
+        frame = pd.api.interchange.from_dataframe(data)
+    else:
+        raise TypeError(
+            f"{name} must be a data frame (pandas, polars, Arrow) or a dict of columns, got {type(data).__name__}"
+        )
+    check_names(frame.columns, name)
+    return frame
+
+
+def check_names(names: Iterable[Any], where: str) -> None:
+    """Refuses columns that can't be told apart."""
+    seen: dict[str, int] = {}
+    for place, column in enumerate(names, 1):
+        if isinstance(column, tuple):
+            raise TableError(f"{where} has columns of several levels, such as {column!r}; give it one level of names")
+        text = str(column)
+        if not text.strip() or text == "nan":
+            raise TableError(f"{where} has no name for column {place}")
+        if text in seen:
+            raise TableError(f"{where} has two columns with the name {text!r}: {seen[text]} and {place}")
+        seen[text] = place
+
+
+def column(frame: Any, name: str, where: str = "data") -> Any:
+    """The column of that name, whatever type the frame's names have."""
+    if name in frame.columns:
+        return frame[name]
+    for label in frame.columns:
+        if str(label) == name:
+            return frame[label]
+    known = ", ".join(map(repr, map(str, frame.columns[:12]))) + (", ..." if len(frame.columns) > 12 else "")
+    raise TableError(f"{where} has no column {name!r}; it has {known or 'no columns'}")
+
+
+def is_text(series: Any) -> bool:
+    """Whether the cells are text or a mixture, rather than numbers, truth values or dates."""
+    return series.dtype.kind not in "biufcmM"
+
+
+def labels(series: Any) -> tuple[Array, list[str]]:
+    """(code of each row, -1 where missing; the distinct cells as text, without blanks around them).
+
+    A whole number is written without a point: a column of 1 and 2 becomes 1.0 and 2.0 as soon as a cell is missing.
+    """
+    pd = pandas()
+    try:
+        codes, cells = pd.factorize(series)
+    except TypeError:
+        raise TableError(f"column {str(series.name)!r} holds something else than numbers, text and dates") from None
+    names: dict[str, int] = {}
+    place = np.empty(len(cells) + 1, np.int64)
+    place[-1] = -1  # where codes of missing cells point
+    for i, cell in enumerate(cells):
+        if isinstance(cell, (float, np.floating)) and float(cell).is_integer():
+            cell = int(cell)
+        name = str(cell).strip()
+        place[i] = names.setdefault(name, len(names)) if name else -1
+    return place[codes], list(names)
+
+
+def as_numbers(series: Any) -> tuple[Array, Array]:
+    """(float64 values with NaN for what is missing, infinite or no number; which cells hold something else)."""
+    pd = pandas()
+    kind = series.dtype.kind
+    if kind == "c":
+        raise TableError(f"column {str(series.name)!r} holds complex numbers")
+    if kind in "biuf":
+        values = series.to_numpy(np.float64, na_value=np.nan)
+        bad = np.zeros(len(values), bool)
+    elif kind == "m":
+        values = np.array(series.to_numpy("timedelta64[ns]").astype(np.int64) / 1e9)
+        values[series.isna().to_numpy()] = np.nan
+        bad = np.zeros(len(values), bool)
+    else:
+        cells = _as_str(series)
+        values = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        filled = cells.notna().to_numpy(bool)
+        bad = np.isnan(values) & filled
+        if bad.any():  # blanks and the word nan are missing, not wrong
+            bad[bad] = ~cells[bad].str.strip().str.lower().isin(["", "nan"]).to_numpy(bool)
+    if not np.isfinite(values).all():
+        values = np.where(np.isfinite(values), values, np.nan)
+    return values, bad
+
+
+def as_booleans(series: Any) -> tuple[Array, Array]:
+    """(1, 0 or NaN; which cells hold something else)."""
+    if series.dtype.kind in "biuf":
+        values, _ = as_numbers(series)
+        return values, ~np.isnan(values) & (values != 0) & (values != 1)
+    cells = _as_str(series).str.strip().str.lower()
+    values = cells.astype(object).map(_BOOLEANS).to_numpy(np.float64)
+    return values, np.isnan(values) & cells.notna().to_numpy(bool) & ~cells.isin(["", "nan"]).to_numpy(bool)
+
+
+def as_days(series: Any) -> tuple[Array, Array]:
+    """(days since 1970 in UTC, NaN where missing; which cells hold no date). Text is read as ISO 8601."""
+    pd = pandas()
+    if series.dtype.kind == "M":
+        dates, bad = pd.to_datetime(series, utc=True), np.zeros(len(series), bool)
+    else:
+        cells = _as_str(series).str.strip()
+        good = cells.str.fullmatch(_DATE).fillna(False).to_numpy(bool)
+        dates = pd.to_datetime(cells.where(good), format="ISO8601", errors="coerce", utc=True)
+        bad = dates.isna().to_numpy(bool) & cells.notna().to_numpy(bool) & ~cells.isin([""]).to_numpy(bool)
+    missing = dates.isna().to_numpy(bool)
+    days = dates.dt.tz_localize(None).to_numpy("datetime64[ns]").astype(np.int64) / _DAY
+    days[missing] = np.nan
+    return days, bad
+
+
+def first(series: Any, bad: Array) -> tuple[str, Any]:
+    """(the first such cell as text, its row): for errors."""
+    row = int(np.flatnonzero(bad)[0])
+    cell = str(series.iloc[row])
+    label = series.index[row]
+    return repr(cell if len(cell) <= 40 else cell[:37] + "..."), label
+
+
+def _as_str(series: Any) -> Any:
+    return series.astype("string")

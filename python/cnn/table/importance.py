@@ -1,0 +1,46 @@
+"""Which columns a table model's predictions depend on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn import _check, metrics
+from cnn.table import frames, target
+
+if TYPE_CHECKING:
+    from cnn.table.model import TableModel
+
+
+def permutation(
+    model: TableModel, data: Any, repeats: int, most_rows: int, seed: int, n_threads: int | None
+) -> Any:
+    """See `TableModel.feature_importance`."""
+    _check.integer("repeats", repeats, 1)
+    _check.integer("most_rows", most_rows, 2)
+    encoder, goal = model.encoder, model.goal
+    frame = frames.to_pandas(data)
+    rng = np.random.default_rng(_check.integer("seed", seed, 0))
+    rows = target.known_rows(frames.column(frame, model.target))
+    if len(rows) < 2:
+        raise frames.TableError(f"importance needs two rows with a value of {model.target!r}, got {len(rows)}")
+    if len(rows) > most_rows:
+        rows = np.sort(rng.choice(rows, most_rows, replace=False))
+    X, y = encoder.encode(frame, rows), goal.numbers(frames.column(frame, model.target).iloc[rows])
+    if model.task == "classification":
+        y = y.astype(np.int64)
+    measure = metrics.rmse if model.task == "regression" else metrics.log_loss
+
+    before = measure(y, model.outputs(X, n_threads), None)
+    rises = {}
+    for name, place in encoder.slices.items():
+        kept, rise = X[:, place].copy(), []
+        for _ in range(repeats):
+            X[:, place] = kept[rng.permutation(len(rows))]
+            rise.append(measure(y, model.outputs(X, n_threads), None) - before)
+        X[:, place] = kept
+        rises[name] = (float(np.mean(rise)), float(np.std(rise)))
+    names = sorted(rises, key=lambda name: -rises[name][0])
+    table = {"importance": [rises[n][0] for n in names], "deviation": [rises[n][1] for n in names]}
+    return frames.pandas().DataFrame(table, index=frames.pandas().Index(names, name="column"))

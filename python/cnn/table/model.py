@@ -1,0 +1,331 @@
+"""`TableModel`: from a data frame to predictions, with all that lies between kept in one place."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from cnn import _check, callbacks, metrics
+from cnn.history import History
+from cnn.network import Network
+from cnn.table import frames, importance, target
+from cnn.table.encode import Encoder
+from cnn.table.frames import Array, TableError
+from cnn.table.settings import Settings
+from cnn.table.target import Target
+
+_PIECE = 1 << 16  # rows predicted at a time
+_FEWEST = 10  # rows with a target
+
+
+class TableModel:
+    """Networks that learn one column of a table from the others: text, dates, truth values, numbers and gaps.
+
+    `fit` learns what kind each column is, turns it into inputs (numbers by rank and by size, a 0/1 input for each
+    frequent text, missing cells marked), holds out a part of the rows, and trains a few networks whose mean is the
+    prediction, each until the held-out rows get no better.
+
+    Args:
+        target: the name of the column to predict.
+        task: "regression", "classification", or "auto": by the target's cells.
+        hidden, activation, dropout: the layers of each network.
+        learning_rate: the highest of a one-cycle schedule of AdamW; weight_decay is AdamW's.
+        batch_size, epochs, members: chosen by the number of rows if None; `members` is the number of networks.
+        patience: epochs without an improvement on the held-out rows after which a network stops.
+        valid: share of the rows held out, drawn by the seed, the classes in equal parts.
+        seed: of all that is random; None draws one (kept in `seed`).
+
+    Raises:
+        TypeError, ValueError: arguments that can't be; TableError (a ValueError) for tables that can't be learnt.
+
+    >>> import numpy as np, pandas as pd
+    >>> rng = np.random.default_rng(0)
+    >>> table = pd.DataFrame({"area": rng.uniform(20, 200, 400), "town": rng.choice(["Bern", "Genf"], 400)})
+    >>> table["price"] = 5 * table.area + np.where(table.town == "Genf", 300, 0)
+    >>> model = TableModel("price", epochs=60, members=1, seed=0).fit(table, verbose=0)
+    >>> model.task, bool(model.evaluate(table)["r2"] > 0.98)
+    ('regression', True)
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        task: str = "auto",
+        hidden: Iterable[int] = Settings.hidden,
+        activation: str = Settings.activation,
+        dropout: float = Settings.dropout,
+        learning_rate: float = Settings.learning_rate,
+        weight_decay: float = Settings.weight_decay,
+        batch_size: int | None = None,
+        epochs: int | None = None,
+        patience: int = Settings.patience,
+        valid: float = Settings.valid,
+        members: int | None = None,
+        seed: int | None = None,
+    ) -> None:
+        if not isinstance(target, str) or not target:
+            raise TypeError(f"target must be the name of a column, got {target!r}")
+        self.target = target
+        self.settings = Settings(
+            task=task, hidden=hidden, activation=activation, dropout=dropout,  # type: ignore[arg-type]
+            learning_rate=learning_rate, weight_decay=weight_decay, batch_size=batch_size, epochs=epochs,
+            patience=patience, valid=valid, members=members,
+        )  # fmt: skip
+        drawn = int(np.random.SeedSequence().generate_state(1)[0])
+        self.seed = drawn if seed is None else _check.integer("seed", seed, 0, 2**63)
+        self.networks: tuple[Network, ...] = ()
+        self.histories: tuple[History, ...] = ()
+        self.notes: tuple[str, ...] = ()
+        self.scores: dict[str, dict[str, float]] = {}
+        self.seconds = 0.0
+        self.rows = 0  # trained on
+        self.held_out: Array = np.empty(0, np.int64)  # the numbers, from 0, of the table's rows that were held out
+        self._encoder: Encoder | None = None
+        self._target: Target | None = None
+
+    # What was learnt --------------------------------------------------------------------------------------------------
+
+    @property
+    def encoder(self) -> Encoder:
+        """The columns in use and how they become inputs."""
+        if self._encoder is None:
+            raise _check.NotBuiltError("the table model knows no table yet: call fit(table) first")
+        return self._encoder
+
+    @property
+    def goal(self) -> Target:
+        """What is predicted."""
+        self.encoder  # noqa: B018 (raises before the fit)
+        assert self._target is not None
+        return self._target
+
+    @property
+    def task(self) -> str:
+        """ "regression" or "classification"."""
+        return self.goal.task
+
+    @property
+    def classes(self) -> Array:
+        """The classes, in the order of the columns of `predict_proba`."""
+        if self.task == "regression":
+            raise ValueError(f"{self.target!r} is predicted as a number: there are no classes")
+        return self.goal.labels(np.arange(len(self.goal.classes)))
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The kind of each column in use: number, boolean, category or date."""
+        return {column.name: column.kind for column in self.encoder.columns}
+
+    @property
+    def dropped(self) -> dict[str, str]:
+        """The columns left out, and why."""
+        return dict(self.encoder.dropped)
+
+    # Training ---------------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        data: Any,
+        *,
+        validation: Any = None,
+        callbacks: Iterable[Any] = (),
+        verbose: int = 1,
+        n_threads: int | None = None,
+    ) -> TableModel:
+        """Learns the table from scratch; the model is as before if that fails or is interrupted. Returns the model.
+
+        Args:
+            data: a data frame (pandas, polars, Arrow) or a dict of columns; never changed.
+            validation: a table to hold out instead of a share of `data`.
+            callbacks: for the fit of each network, see `Network.fit`.
+            verbose: 1 says what was learnt and shows progress bars, 2 a line for each epoch, 0 nothing.
+            n_threads: the result has the same bits for every number; None chooses.
+        """
+        start = time.perf_counter()
+        frame = frames.to_pandas(data)
+        known = target.known_rows(frames.column(frame, self.target))
+        goal = target.learn(frames.column(frame, self.target), known, self.settings.task)
+        if len(known) < _FEWEST:
+            raise TableError(f"the table has {len(known)} rows with a target; a fit needs at least {_FEWEST}")
+        train, held_out = self._split(frame, goal, known, validation is not None)
+        encoder = Encoder.learn(frame, self.target, train)
+        goal = self._scaled_target(goal, frame, train)
+        settings = self.settings.for_rows(len(train))
+        notes = _notes(goal, encoder, len(frame) - len(known))
+        if verbose:
+            print("\n".join(notes))
+
+        X, y = encoder.encode(frame, train), self._numbers(goal, frame, train)
+        other = frame if validation is None else frames.to_pandas(validation, "validation")
+        if validation is not None:
+            held_out = target.known_rows(frames.column(other, self.target, "validation"))
+        X_valid, y_valid = encoder.encode(other, held_out), self._numbers(goal, other, held_out)
+        networks, histories = [], []
+        for member in range(settings.members or 1):
+            net, history = _train(
+                settings, goal, (self.seed + member) % 2**63, X, y, X_valid, y_valid, callbacks, verbose, n_threads
+            )
+            networks.append(net)
+            histories.append(history)
+
+        self.adopt(encoder, goal, tuple(networks), notes)
+        self.histories = tuple(histories)
+        self.rows, self.held_out = len(train), held_out
+        self.scores = {
+            "training": self._scores(y, self.outputs(X, n_threads)),
+            "validation": self._scores(y_valid, self.outputs(X_valid, n_threads)),
+        }
+        self.seconds = time.perf_counter() - start
+        return self
+
+    def adopt(self, encoder: Encoder, goal: Target, networks: tuple[Network, ...], notes: tuple[str, ...]) -> None:
+        """Takes what a fit has learnt, or a file holds."""
+        self._encoder, self._target, self.networks, self.notes = encoder, goal, networks, notes
+        self.histories, self.rows, self.held_out = (), 0, np.empty(0, np.int64)
+
+    def _split(self, frame: Any, goal: Target, known: Array, given: bool) -> tuple[Array, Array]:
+        """(rows to train on, rows held out), both in the order of the table; each class gives its share."""
+        if given:
+            return known, known[:0]
+        rng, share = np.random.default_rng((self.seed, 2)), self.settings.valid
+        group = np.zeros(len(known), np.int64)
+        if goal.task == "classification":
+            group = goal.numbers(frames.column(frame, self.target).iloc[known]).astype(np.int64)
+        order = rng.permutation(len(known))
+        order = order[np.argsort(group[order], kind="stable")]
+        # Wherever the share's count steps up, walking through the rows class by class.
+        steps = np.floor(np.arange(len(known) + 1) * share + 0.5 * (1 - share))
+        held = np.diff(steps) > 0
+        if not held.any() or held.all():
+            held[0] = not held[0]
+        return np.sort(known[order[~held]]), np.sort(known[order[held]])
+
+    def _scaled_target(self, goal: Target, frame: Any, train: Array) -> Target:
+        """Mean and deviation of the training rows alone."""
+        if goal.task != "regression":
+            return goal
+        return target.learn(frames.column(frame, self.target), train, "regression").because(goal.reason)
+
+    def _numbers(self, goal: Target, frame: Any, rows: Array) -> Array:
+        return goal.numbers(frames.column(frame, self.target).iloc[rows])
+
+    # Prediction -------------------------------------------------------------------------------------------------------
+
+    def predict(self, data: Any, *, n_threads: int | None = None) -> Array:
+        """(n,) numbers, or the most probable class of each row.
+
+        Columns may come in any order, and others beside them; cells may be missing, texts may be new.
+        """
+        return self._answers(self._outputs_of(data, n_threads))
+
+    def predict_proba(self, data: Any, *, n_threads: int | None = None) -> Array:
+        """(n, k) probabilities, in the order of `classes`."""
+        if self.task == "regression":
+            raise ValueError(f"predict_proba is for classes; {self.target!r} is predicted as a number")
+        return _two_columns(self._outputs_of(data, n_threads))
+
+    def evaluate(self, data: Any, *, n_threads: int | None = None) -> dict[str, float]:
+        """Scores on rows with a target (the others are left out): rmse, mae, r2, or accuracy, log_loss, f1, roc_auc."""
+        self.encoder  # noqa: B018 (raises before the fit)
+        frame = frames.to_pandas(data)
+        rows = target.known_rows(frames.column(frame, self.target))
+        if not len(rows):
+            raise TableError(f"no row has a value of the target {self.target!r}")
+        y = self._numbers(self.goal, frame, rows)
+        return self._scores(y, self._outputs_of(frame, n_threads, rows))
+
+    def feature_importance(
+        self, data: Any, *, repeats: int = 5, most_rows: int = 5000, seed: int = 0, n_threads: int | None = None
+    ) -> Any:
+        """How much worse predictions get when a column is shuffled (Breiman 2001), as a data frame, largest first.
+
+        For each column in use "importance", the mean over `repeats` shuffles of the rise of the RMSE (in units of the
+        target) or of the log loss, and "deviation" over the shuffles; on at most `most_rows` rows, drawn by the seed.
+        Columns that tell the same share their importance: each seems to matter less than it does.
+        """
+        return importance.permutation(self, data, repeats, most_rows, seed, n_threads)
+
+    def _outputs_of(self, data: Any, n_threads: int | None, rows: Array | None = None) -> Array:
+        encoder = self.encoder
+        frame = frames.to_pandas(data)
+        rows = np.arange(len(frame)) if rows is None else rows
+        pieces = [rows[i : i + _PIECE] for i in range(0, max(len(rows), 1), _PIECE)]
+        return np.concatenate([self.outputs(encoder.encode(frame, piece), n_threads) for piece in pieces])
+
+    def outputs(self, X: Array, n_threads: int | None) -> Array:
+        """Numbers in units of the target (n,), the probability of the second of two classes (n,), or all (n, k)."""
+        total: Array = np.zeros(())
+        for net in self.networks:
+            total = total + net.predict(X, n_threads=n_threads).astype(np.float64)
+        mean = total / len(self.networks)
+        return mean * self.goal.deviation + self.goal.mean if self.task == "regression" else mean
+
+    def _answers(self, outputs: Array) -> Array:
+        if self.task == "regression":
+            return outputs
+        return self.goal.labels(_two_columns(outputs).argmax(axis=1))
+
+    def _scores(self, y: Array, outputs: Array) -> dict[str, float]:
+        if self.task == "regression":
+            return {name: getattr(metrics, name)(y, outputs) for name in ("rmse", "mae", "r2")}
+        y = y.astype(np.int64)
+        names = ["accuracy", "log_loss", "f1"]
+        if len(np.unique(y)) == len(self.goal.classes):
+            names.append("roc_auc")
+        return {name: getattr(metrics, name)(y, outputs) for name in names}
+
+    # Keeping it -------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes all of it to one file (read by `cnn.load`), whole or not at all."""
+        from cnn.table import file
+
+        file.save(self, path)
+
+    def __repr__(self) -> str:
+        if self._encoder is None:
+            return f"TableModel({self.target!r})"
+        return (
+            f"TableModel({self.target!r}: {self.task}, {len(self.encoder.columns)} columns, "
+            f"{len(self.networks)} networks of {self.networks[0].n_inputs} inputs)"
+        )
+
+
+def _two_columns(p: Array) -> Array:
+    return np.column_stack([1 - p, p]) if p.ndim == 1 else p
+
+
+def _train(
+    settings: Settings, goal: Target, seed: int, X: Array, y: Array, X_valid: Array, y_valid: Array,
+    hooks: Iterable[Any], verbose: int, n_threads: int | None,
+) -> tuple[Network, History]:  # fmt: skip
+    net = settings.network(goal, seed)
+    stop = callbacks.EarlyStopping(patience=settings.patience, restore_best=True)
+    history = net.fit(
+        X, goal.scaled(y), epochs=settings.epochs or 1, batch_size=settings.batch_size,
+        validation_data=(X_valid, goal.scaled(y_valid)), metrics=(), callbacks=[stop, *hooks], verbose=verbose,
+        n_threads=n_threads,
+    )  # fmt: skip
+    return net, history
+
+
+def _notes(goal: Target, encoder: Encoder, without_target: int) -> tuple[str, ...]:
+    """What was chosen and left out, a sentence each."""
+    what = f" of {len(goal.classes)} classes" if goal.classes else ""
+    notes = [f"{goal.name!r} is predicted by {goal.task}{what} ({goal.reason})"]
+    kinds: dict[str, list[str]] = {}
+    for column in encoder.columns:
+        kinds.setdefault(column.kind, []).append(column.name)
+    notes += [f"{kind}: {', '.join(names)}" for kind, names in kinds.items()]
+    notes += [f"left out {name!r}: {why}" for name, why in encoder.dropped.items()]
+    for column in encoder.columns:
+        if column.kind == "number" and (marks := getattr(column, "marks", ())):
+            notes.append(f"{column.name!r} is read as numbers, {', '.join(map(repr, marks))} as missing")
+    if without_target:
+        notes.append(f"left out {without_target:,} rows without a value of {goal.name!r}")
+    return tuple(notes)

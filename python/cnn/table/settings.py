@@ -1,0 +1,72 @@
+"""How a table model trains: what the user may set, and what follows from the number of rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cnn import _check, activations, layers, network, optimizers, schedules
+from cnn.table.target import TASKS, Target
+
+# 2, 4, ... by the rows: more rows need fewer passes and gain less from an average of several networks.
+_MEMBERS = ((50_000, 4), (200_000, 2))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The arguments of `TableModel`; None is chosen by the number of rows."""
+
+    task: str = "auto"
+    hidden: tuple[int, ...] = (128, 128, 64)
+    activation: str = "relu"
+    dropout: float = 0.1
+    learning_rate: float = 0.005
+    weight_decay: float = 0.01
+    batch_size: int | None = None
+    epochs: int | None = None
+    patience: int = 15
+    valid: float = 0.1
+    members: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.task not in ("auto", *TASKS):
+            raise ValueError(f"task must be 'auto', 'regression' or 'classification', got {self.task!r}")
+        if isinstance(self.hidden, (str, int)) or not isinstance(self.hidden, Sequence):
+            raise TypeError(f"hidden must be a list of widths such as (128, 64), got {self.hidden!r}")
+        hidden = tuple(_check.integer("a width of hidden", units, 1, 1 << 16) for units in self.hidden)
+        object.__setattr__(self, "hidden", hidden)
+        activations.get(self.activation)
+        _check.number("dropout", self.dropout, 0, 1, open_high=True)
+        _check.number("learning_rate", self.learning_rate, 0, open_low=True)
+        _check.number("weight_decay", self.weight_decay, 0)
+        for name, low in (("batch_size", 1), ("epochs", 1), ("patience", 1), ("members", 1)):
+            if (value := getattr(self, name)) is not None:
+                _check.integer(name, value, low)
+        _check.number("valid", self.valid, 0, 1, open_low=True, open_high=True)
+
+    def for_rows(self, n: int) -> Settings:
+        """With a number in the place of each None."""
+        batch = min(max(2 ** int(math.log2(max(n / 100, 1))), 32), 512)
+        epochs = min(max(round(60 * math.sqrt(15_000 / n)), 20), 300)
+        members = next((members for rows, members in _MEMBERS if n <= rows), 1)
+        given: dict[str, Any] = {**self.__dict__}
+        for name, value in (("batch_size", batch), ("epochs", epochs), ("members", members)):
+            if given[name] is None:
+                given[name] = value
+        return Settings(**given)
+
+    def network(self, target: Target, seed: int) -> network.Network:
+        """One network, untrained."""
+        stack: list[layers.Layer] = []
+        for units in self.hidden:
+            stack.append(layers.Dense(units, self.activation))
+            if self.dropout:
+                stack.append(layers.Dropout(self.dropout))
+        if target.task == "regression":
+            loss = "mse"
+        else:
+            loss = "binary_cross_entropy" if target.outputs == 1 else "cross_entropy"
+        optimizer = optimizers.AdamW(schedules.OneCycle(self.learning_rate), weight_decay=self.weight_decay)
+        return network.Network([*stack, layers.Dense(target.outputs)], loss=loss, optimizer=optimizer, seed=seed)

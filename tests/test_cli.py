@@ -1,0 +1,375 @@
+"""The command: what it reads and writes, its exit codes, and one line for whatever the user can mend."""
+
+from __future__ import annotations
+
+import gzip
+import html.parser
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import cnn
+
+pd = pytest.importorskip("pandas")
+pytest.importorskip("typer")
+pytest.importorskip("rich")
+
+from cnn.cli import app, write  # noqa: E402 (the extra may be missing)
+
+QUICK = ["--epochs", "2", "--members", "1", "--hidden", "4"]
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """The command in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object, stdin: bytes = b"") -> Done:
+        monkeypatch.setattr(sys, "argv", ["cnn", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as stopped:
+            app.run()
+        said = capsys.readouterr()
+        return Done(int(stopped.value.code or 0), said.out, said.err)
+
+    return call
+
+
+def table(n: int = 60) -> Any:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=n).round(3), "c": rng.choice(["red", "blue"], n)})
+    frame["y"] = (frame["x"] + (frame["c"] == "red")).round(3)
+    frame["k"] = np.where(frame["y"] > 0.3, "=1+1", "no")
+    return frame
+
+
+@pytest.fixture
+def trained(run: Any, tmp_path: Path) -> Path:
+    table().to_csv("t.csv", index=False)
+    done = run("train", "t.csv", "-t", "y", *QUICK)
+    assert done.code == 0, done.err
+    return tmp_path / "model.cnn"
+
+
+def test_train_evaluate_inspect(run: Any, trained: Path) -> None:
+    model = cnn.load(trained)
+    done = run("evaluate", "model.cnn", "t.csv", "--json", "--importance")
+    found = json.loads(done.out)
+    assert found["scores"] == pytest.approx(model.evaluate(pd.read_csv("t.csv")))
+    assert set(found["importance"]) == {"x", "c", "k"}
+    shown = run("inspect", "model.cnn")
+    assert (shown.code, shown.err) == (0, "")
+    for word in ("regression", "x", "category", "held out"):
+        assert word in shown.out
+    assert json.loads(run("inspect", "model.cnn", "--json").out)["columns"] == model.columns
+
+
+def test_seed_decides_and_threads_do_not(run: Any, trained: Path) -> None:
+    first = cnn.load(trained).predict(table())
+    run("train", "t.csv", "-t", "y", *QUICK, "--threads", "2", "--out", "b.cnn", "--quiet")
+    run("train", "t.csv", "-t", "y", *QUICK, "--seed", "1", "--out", "c.cnn", "--quiet")
+    assert np.array_equal(cnn.load("b.cnn").predict(table()), first)
+    assert not np.array_equal(cnn.load("c.cnn").predict(table()), first)
+
+
+def test_predictions_stand_beside_the_cells_as_they_were(run: Any, trained: Path) -> None:
+    Path("new.csv").write_text("k,note,c,x\nno,007,red,1.50\nno,@home,green,\n")
+    done = run("predict", "model.cnn", "new.csv", "-o", "out.csv")
+    assert done.code == 0
+    lines = Path("out.csv").read_text().splitlines()
+    assert lines[0] == "k,note,c,x,predicted_y"
+    assert lines[1].startswith("no,007,red,1.50,")
+    assert lines[2].startswith("no,'@home,green,,")
+    expected = cnn.load(trained).predict(pd.DataFrame({"k": ["no"] * 2, "c": ["red", "green"], "x": [1.5, np.nan]}))
+    assert [float(line.split(",")[-1]) for line in lines[1:]] == pytest.approx(expected.tolist())
+    alone = run("predict", "model.cnn", "new.csv", "--only-predictions")
+    assert alone.out.splitlines() == [line.split(",")[-1] for line in lines]
+
+
+def test_classes_never_become_formulas(run: Any) -> None:
+    table().to_csv("t.csv", index=False)
+    run("train", "t.csv", "-t", "k", *QUICK)
+    assert list(cnn.load("model.cnn").classes) == ["=1+1", "no"]
+    done = run("predict", "model.cnn", "t.csv", "--probabilities", "--only-predictions")
+    header, *rows = done.out.splitlines()
+    assert header == "predicted_k,probability_=1+1,probability_no"
+    assert {row.split(",")[0] for row in rows} <= {"'=1+1", "no"}
+    assert all(sum(map(float, row.split(",")[1:])) == pytest.approx(1) for row in rows)
+
+
+@pytest.mark.parametrize(("cell", "written"), [
+    ("=1", "'=1"), ("+1", "+1"), ("-1e-3", "-1e-3"), ("-a", "'-a"), ("@x", "'@x"), ("\t=1", "'\t=1"), (" =1", "' =1"),
+    ("+1+1", "'+1+1"), ("a=1", "a=1"), ("", ""), (-2.5, -2.5), ("\r=x", "'\r=x"),
+])  # fmt: skip
+def test_safe_cells(cell: Any, written: Any) -> None:
+    assert write.safe(cell) == written
+
+
+def test_pieces_are_one_table(run: Any, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run("predict", "model.cnn", "t.csv").out
+    monkeypatch.setattr("cnn.cli.read.PIECE", 7)
+    assert run("predict", "model.cnn", "t.csv").out == whole
+    Path("bad.csv").write_text("x,c,k\n" + "1,red,no\n" * 20 + "oops,red,no\n")
+    assert "'oops' at row 20" in run("predict", "model.cnn", "bad.csv").err
+
+
+@pytest.mark.parametrize(
+    "name", ["t.tsv", "t.csv.gz", "t.parquet", "t.feather", "t.npz", "semi.csv", "utf16.csv", "bom.csv"]
+)
+def test_formats(run: Any, trained: Path, name: str) -> None:
+    frame = table()
+    if name.endswith((".parquet", ".feather")):
+        pytest.importorskip("pyarrow")
+    writers = {
+        "t.tsv": lambda: frame.to_csv(name, sep="\t", index=False), "t.csv.gz": lambda: frame.to_csv(name, index=False),
+        "t.parquet": lambda: frame.to_parquet(name), "t.feather": lambda: frame.to_feather(name),
+        "t.npz": lambda: np.savez(name, **{c: frame[c].to_numpy(str if frame[c].dtype.kind == "O" else None)
+                                           for c in frame}),
+        "semi.csv": lambda: frame.to_csv(name, sep=";", index=False),
+        "utf16.csv": lambda: frame.to_csv(name, index=False, encoding="utf-16"),
+        "bom.csv": lambda: frame.to_csv(name, index=False, encoding="utf-8-sig"),
+    }  # fmt: skip
+    writers[name]()
+    expected = json.loads(run("evaluate", "model.cnn", "t.csv", "--json").out)
+    done = run("evaluate", "model.cnn", name, "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["scores"] == pytest.approx(expected["scores"])
+    assert run("predict", "model.cnn", name, "--only-predictions").out == run(
+        "predict", "model.cnn", "t.csv", "--only-predictions").out  # fmt: skip
+
+
+def test_standard_input_and_output(run: Any, trained: Path) -> None:
+    content = Path("t.csv").read_bytes()
+    assert run("predict", "model.cnn", "-", stdin=content).out == run("predict", "model.cnn", "t.csv").out
+    zipped = run("train", "-", "-t", "y", *QUICK, "--out", "z.cnn", stdin=gzip.compress(content))
+    assert zipped.code == 0
+    assert np.array_equal(cnn.load("z.cnn").predict(table()), cnn.load(trained).predict(table()))
+
+
+@pytest.mark.parametrize("name", ["p.tsv", "p.csv.gz", "p.parquet"])
+def test_written_formats(run: Any, trained: Path, name: str) -> None:
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    assert run("predict", "model.cnn", "t.csv", "-o", name, "--only-predictions").code == 0
+    readers = {"p.tsv": lambda: pd.read_csv(name, sep="\t"), "p.csv.gz": lambda: pd.read_csv(name),
+               "p.parquet": lambda: pd.read_parquet(name)}  # fmt: skip
+    expected = cnn.load(trained).predict(table())
+    assert np.allclose(readers[name]()["predicted_y"], expected)
+
+
+GOOD = "x,y\n" + "".join(f"{i * i},{i % 7}.5\n" for i in range(30))
+BAD = {
+    "missing target": (GOOD.replace("y", "z", 1), "no column 'y'"),
+    "constant target": ("x,y\n" + "".join(f"{i * i},3\n" for i in range(30)), "3 in every row"),
+    "no values": ("x,y\n" + "".join(f",{i}.5\n" for i in range(30)), "no values"),
+    "same name": ("x,x,y\n1,2,3\n", "'x': 1 and 2"),
+    "no name": ("x,,y\n1,2,3\n", "no name for column 2"),
+    "ragged": (GOOD + "1,2,3\n", "line 32: 3 cells, but the header has 2"),
+    "short row": (GOOD + "1\n", "line 32: 1 cells"),
+    "header only": ("x,y\n", "a header but no rows"),
+    "empty": ("", "is empty"),
+    "open quote": (GOOD + '"1,2\n', "line"),
+    "text in target": (GOOD + "1,oops\n", "'oops' at row 30"),
+    "few rows": ("x,y\n1,2.5\n3,4.5\n", "at least 10"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_tables(run: Any, what: str, tmp_path: Path) -> None:
+    content, said = BAD[what]
+    Path("t.csv").write_text(content)
+    done = run("train", "t.csv", "-t", "y", *QUICK, "--task", "regression")
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+    assert done.err.startswith("cnn: ")
+    assert done.err.count("\n") == 1
+    assert os.listdir(tmp_path) == ["t.csv"]
+
+
+def test_many_different_texts(run: Any) -> None:
+    rows = "".join(f"user {i},{i % 9},{i % 7}.5\n" for i in range(2000))
+    Path("t.csv").write_text("who,x,y\n" + rows)
+    done = run("train", "t.csv", "-t", "y", *QUICK)
+    assert done.code == 0
+    assert "left out 'who'" in done.out
+
+
+def test_wrong_encoding_says_where(run: Any) -> None:
+    Path("t.csv").write_bytes(GOOD.encode() + "Zürich,1.5\n".encode("latin-1"))
+    done = run("train", "t.csv", "-t", "y", *QUICK)
+    assert done.code == 2
+    assert "not utf-8 (byte 0xfc)" in done.err
+    assert run("train", "t.csv", "-t", "y", *QUICK, "--encoding", "latin-1", "--task", "regression").code == 0
+    assert "not known" in run("train", "t.csv", "-t", "y", "--encoding", "klingon").err
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["train", "t.csv", "-t", "y", "--hidden", "a,b"], "--hidden"),
+    (["train", "t.csv", "-t", "y", "--hidden", "0"], "hidden"),
+    (["train", "t.csv", "-t", "y", "--activation", "rellu"], "relu"),
+    (["train", "t.csv", "-t", "y", "--valid", "1.5"], "valid"),
+    (["train", "t.csv", "-t", "y", "--epochs", "x"], "--epochs"),
+    (["train", "t.csv"], "--target"),
+    (["train", "t.csv", "-t", "y", "--out", "none/m.cnn"], "no folder none"),
+    (["train", "t.csv", "-t", "y", "--out", "."], "folder"),
+    (["train", "nowhere.csv", "-t", "y"], "nowhere.csv: No such file"),
+    (["train", "t.doc", "-t", "y"], "--format"),
+    (["train", ".", "-t", "y"], "folder"),
+    (["predict", "t.csv", "t.csv"], "t.csv"),
+    (["predict", "nowhere.cnn", "t.csv"], "nowhere.cnn"),
+    (["export", "t.csv"], "--onnx FILE or --c FOLDER"),
+    (["sing"], "sing"),
+])  # fmt: skip
+def test_bad_arguments(run: Any, arguments: list[str], said: str, tmp_path: Path) -> None:
+    Path("t.csv").write_text(GOOD)
+    done = run(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+    assert done.err.count("\n") == 1
+    assert os.listdir(tmp_path) == ["t.csv"]
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.feather", "t.npz", "t.csv.gz"])
+def test_files_of_another_kind(run: Any, name: str) -> None:
+    Path(name).write_bytes(b"\x1f\x8bnothing of the kind")
+    done = run("train", name, "-t", "y")
+    assert done.code == 2
+    assert name in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_npz_runs_no_code(run: Any) -> None:
+    np.savez("t.npz", x=np.array([print], dtype=object), allow_pickle=True)
+    done = run("train", "t.npz", "-t", "y")
+    assert done.code == 2
+    assert "t.npz" in done.err
+
+
+def test_broken_off_predictions_leave_the_old_file(run: Any, trained: Path, tmp_path: Path) -> None:
+    Path("out.csv").write_text("old")
+    Path("bad.csv").write_text("x,c,k\n1,red,no\n1,red,no,extra\n")
+    before = sorted(os.listdir(tmp_path))
+    done = run("predict", "model.cnn", "bad.csv", "-o", "out.csv")
+    assert (done.code, Path("out.csv").read_text()) == (2, "old")
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_columns_missing_at_prediction(run: Any, trained: Path) -> None:
+    Path("new.csv").write_text("x,k\n1,no\n")
+    assert "no column 'c'" in run("predict", "model.cnn", "new.csv").err
+
+
+def test_network_predicts_a_table_of_numbers(run: Any) -> None:
+    net = cnn.Network([cnn.Dense(2)], seed=0).build(2)
+    net.save("net.cnn")
+    Path("t.csv").write_text("a,b\n1,2\n-3,4\n")
+    found = pd.read_csv(io.StringIO(run("predict", "net.cnn", "t.csv", "--only-predictions").out))
+    assert np.allclose(found, net.predict(np.array([[1, 2], [-3, 4]])))
+    Path("t.csv").write_text("a\n1\n")
+    assert "1 columns, but the network takes 2" in run("predict", "net.cnn", "t.csv").err
+
+
+class Page(html.parser.HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.mark.parametrize("target", ["y", "<script>alert(1)</script>$"])
+def test_report_is_one_page_without_foreign_code(run: Any, target: str) -> None:
+    pytest.importorskip("matplotlib")
+    frame = table().rename(columns={"c": "<img src=http://x>", "k": "<script>alert(1)</script>$"})
+    frame.to_csv("t.csv", index=False)
+    done = run("train", "t.csv", "-t", target, *QUICK, "--report", "report")
+    assert done.code == 0, done.err
+    page = Page()
+    page.feed(Path("report/report.html").read_text())
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "iframe", "link"})
+    pictures = [attributes["src"] or "" for tag, attributes in page.tags if tag == "img"]
+    assert len(pictures) == (4 if target == "y" else 3)
+    assert all(source.startswith("data:image/png;base64,") for source in pictures)
+    for word in ("<img src=http://x>", "Scores", "Settings", "Versions", "learning rate", cnn.__version__):
+        assert word in page.text
+
+
+def test_quiet_prints_nothing_and_json_one_object(run: Any) -> None:
+    table().to_csv("t.csv", index=False)
+    assert run("train", "t.csv", "-t", "y", *QUICK, "--quiet") == (0, "", "")
+    done = run("train", "t.csv", "-t", "y", *QUICK, "--json")
+    assert json.loads(done.out)["written"] == ["model.cnn"]
+    assert done.err == ""
+
+
+def test_live_progress_shows_both_losses() -> None:
+    from rich.console import Console
+
+    from cnn.cli.screen import Live
+
+    shown = io.StringIO()
+    live = Live(Console(file=shown, force_terminal=True, width=140), 2, 3)
+    live._drawn = -1.0
+    net = cnn.Network([cnn.Dense(1)], seed=0)
+    X = np.ones((20, 2))
+    for _ in range(2):
+        live._drawn = 0.0
+        net.fit(X, X[:, 0], epochs=3, validation_split=0.5, verbose=0, callbacks=[live])
+    live.close()
+    for word in ("network 1/2", "network 2/2", "loss", "held-out", "rows/s", "left"):
+        assert word in shown.getvalue()
+
+
+def test_bench_and_demo(run: Any) -> None:
+    speeds = json.loads(run("bench", "--seconds", "0.01", "--json").out)["networks"]
+    assert all(s["steps"] > 0 and s["gflops"] > 0 for s in speeds)
+    pytest.importorskip("matplotlib")
+    done = run("demo", "--epochs", "2", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["test"]["rmse"] < 80_000
+    assert sorted(os.listdir("out")) == ["california_housing.cnn", "predicted.csv", "report.html"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_ctrl_c_ends_with_130_and_writes_nothing(tmp_path: Path) -> None:
+    table(5000).to_csv(tmp_path / "t.csv", index=False)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-P", "-m", "cnn.cli", "train", "t.csv", "-t", "y", "--epochs", "100000",
+               "--patience", "100000"]  # fmt: skip
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(3)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert said == "cnn: interrupted; nothing was written\n"
+    assert os.listdir(tmp_path) == ["t.csv"]
+
+
+def test_without_the_extra_it_says_which(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import cnn.cli
+
+    monkeypatch.setitem(sys.modules, "typer", None)
+    with pytest.raises(SystemExit) as stopped:
+        cnn.cli.main()
+    assert stopped.value.code == 2
+    assert "pip install 'cnn-core[cli]'" in capsys.readouterr().err

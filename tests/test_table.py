@@ -1,0 +1,307 @@
+"""TableModel: kinds of columns, what becomes of gaps and new values, targets, files, bad tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cnn
+from cnn.table import columns, target
+from cnn.table.columns import Boolean, Category, Date, Number
+from cnn.table.encode import Encoder
+from cnn.table.frames import to_pandas
+
+pd = pytest.importorskip("pandas")
+scipy_stats = pytest.importorskip("scipy.stats")
+QUICK: dict[str, Any] = {"epochs": 3, "members": 2, "hidden": (8,), "seed": 0}
+
+
+@pytest.fixture(scope="module")
+def frame() -> Any:
+    """A column of each kind, with gaps, and three targets."""
+    rng, n = np.random.default_rng(0), 400
+    table = pd.DataFrame({
+        "size": rng.lognormal(size=n), "town": rng.choice(["Bern", "Genf", "Zug"], n), "new": rng.random(n) < 0.5,
+        "sold": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 400 * 24, n), "h"),
+        "floor": [str(v) for v in rng.integers(0, 9, n)], "row": rng.permutation(n), "empty": [None] * n,
+        "same": ["x"] * n, "who": [f"person {i}" for i in range(n)],
+    })  # fmt: skip
+    table["price"] = np.log(table["size"]) + (table["town"] == "Genf") * 2
+    table["dear"] = np.where(table["price"] > 1, "yes", "no")
+    table.loc[::7, "size"] = np.nan
+    table.loc[::9, "town"] = None
+    table.loc[5, "floor"] = "?"
+    return table
+
+
+@pytest.fixture(scope="module")
+def model(frame: Any) -> cnn.TableModel:
+    return cnn.TableModel("price", **QUICK).fit(frame.drop(columns="dear"), verbose=0)
+
+
+def test_kinds_are_found(model: cnn.TableModel) -> None:
+    assert model.columns == {
+        "size": "number", "town": "category", "new": "boolean", "sold": "date", "floor": "number"
+    }  # fmt: skip
+    assert set(model.dropped) == {"row", "empty", "same", "who"}
+    said = "\n".join(model.notes)
+    for word in ("regression", "'row'", "'who'", "'?'"):
+        assert word in said
+    assert model.task == "regression"
+    assert (len(model.networks), len(model.held_out), model.rows) == (2, 40, 360)
+
+
+def test_number_by_rank_is_normal_and_the_same_as_scipy_says() -> None:
+    x = np.random.default_rng(1).lognormal(size=250)
+    out = np.empty((250, 2))
+    Number.learn("x", x).write_values(x, out)
+    ranks = (scipy_stats.rankdata(x) - 0.5) / 250
+    assert np.allclose(out[:, 0], scipy_stats.norm.ppf(np.clip(ranks, 1e-3, 1 - 1e-3)), atol=0.02)
+    t = (x - np.median(x)) / ((np.quantile(x, 0.75) - np.quantile(x, 0.25)) / 1.349)
+    assert np.allclose(out[:, 1], t / np.sqrt(1 + (t / 3) ** 2))
+
+
+def test_ties_share_a_rank_and_outliers_stay_small() -> None:
+    x = np.array([0.0] * 50 + [1.0] * 50 + [1e300])
+    number = Number.learn("x", x)
+    out = np.empty((4, 2))
+    number.write_values(np.array([0.0, 1.0, 1e308, -1e308]), out)
+    assert out[0, 0] == pytest.approx(scipy_stats.norm.ppf(25 / 101))
+    assert np.isfinite(out).all()
+    assert np.abs(out).max() <= 3.2
+
+
+def test_gaps_are_marked_only_where_training_had_them() -> None:
+    with_gaps = Number.learn("x", np.array([1.0, 2.0, np.nan]))
+    out = np.empty((2, 3))
+    with_gaps.write_values(np.array([np.nan, 1.0]), out)
+    assert out[0].tolist() == [0, 0, 1]
+    assert out[1, 2] == 0
+    assert Number.learn("x", np.array([1.0, 2.0])).inputs == ["rank", "value"]
+
+
+def test_categories_rare_new_and_missing() -> None:
+    series = pd.Series(["a"] * 30 + ["b"] * 20 + ["c"] + [None] * 5, name="x")
+    learnt = columns.learn(series, np.arange(len(series)), 64)
+    assert learnt == Category("x", ("a", "b"), rare=True, gaps=True)
+    out = np.empty((5, 4))
+    learnt.write(pd.Series(["b", " a ", "c", "never seen", None]), out)
+    assert out.tolist() == [[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+
+
+def test_whole_numbers_as_categories_survive_a_gap() -> None:
+    learnt = columns.learn(pd.Series([1, 2] * 20, name="x").astype("category"), np.arange(40), 64)
+    assert isinstance(learnt, Category)
+    assert learnt.codes(pd.Series([1.0, np.nan, 2.0])).tolist() == [0, -1, 1]
+
+
+def test_booleans_and_dates_as_text() -> None:
+    rows = np.arange(40)
+    flags = columns.learn(pd.Series(["TRUE", "false"] * 20, name="x"), rows, 64)
+    assert flags == Boolean("x", gaps=False)
+    days = pd.Series([f"2024-{1 + i % 12:02}-{1 + i % 28:02}T06:00Z" for i in range(40)], name="d")
+    learnt = columns.learn(days, rows, 64)
+    assert isinstance(learnt, Date)
+    assert learnt.periods == ("year", "week", "day")
+    as_text, as_dates = np.empty((40, len(learnt.inputs))), np.empty((40, len(learnt.inputs)))
+    learnt.write(days, as_text)
+    learnt.write(pd.to_datetime(days), as_dates)
+    assert np.array_equal(as_text, as_dates)
+    assert as_text[0, learnt.inputs.index("sine of day")] == pytest.approx(1)
+
+
+def test_rows_alone_teach(frame: Any) -> None:
+    rows = np.arange(100)
+    other = frame.copy()
+    other.loc[100:, "size"] = 1e9
+    ours, theirs = (Encoder.learn(f, "price", rows) for f in (frame, other))
+    assert np.array_equal(ours.encode(frame, rows), theirs.encode(other, rows))
+
+
+def test_few_categories_in_a_large_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"c": rng.integers(0, 60, 5000).astype(str), "y": rng.normal(size=5000)})
+    table["c"] = "w" + table["c"]
+    assert len(Encoder.learn(table, "y", np.arange(5000)).inputs) == 60
+    monkeypatch.setattr("cnn.table.encode._SMALL", 0)
+    assert len(Encoder.learn(table, "y", np.arange(5000)).inputs) <= 9
+
+
+@pytest.mark.parametrize(
+    ("cells", "task", "classes"),
+    [
+        (["a", "b"] * 20, "classification", ("a", "b")),
+        ([True, False] * 20, "classification", (False, True)),
+        ([0, 1, 2, 1] * 10, "classification", (0, 1, 2)),
+        (["0", "1"] * 20, "classification", (0, 1)),
+        (list(np.linspace(0, 1, 40)), "regression", ()),
+        (list(range(40)), "regression", ()),
+        ([f"{v:.2f}" for v in np.linspace(0, 1, 40)], "regression", ()),
+    ],
+)  # fmt: skip
+def test_task_follows_from_the_target(cells: list[Any], task: str, classes: tuple[Any, ...]) -> None:
+    found = target.learn(pd.Series(cells, name="y"), np.arange(40), "auto")
+    assert (found.task, found.classes) == (task, classes)
+    assert found.reason
+
+
+@pytest.mark.parametrize("goal", ["price", "dear", "town", "new"])
+def test_file_holds_everything(frame: Any, goal: str, tmp_path: Path) -> None:
+    model = cnn.TableModel(goal, **QUICK).fit(frame, verbose=0)
+    model.save(tmp_path / "m.cnn")
+    again = cnn.load(tmp_path / "m.cnn")
+    assert isinstance(again, cnn.TableModel)
+    assert np.array_equal(again.predict(frame), model.predict(frame))
+    assert (again.notes, again.columns, again.dropped) == (model.notes, model.columns, model.dropped)
+    assert (again.scores, again.settings, again.seed) == (model.scores, model.settings, model.seed)
+    if model.task == "classification":
+        p = again.predict_proba(frame)
+        assert np.array_equal(p, model.predict_proba(frame))
+        assert np.allclose(p.sum(axis=1), 1)
+        assert p.shape == (len(frame), len(again.classes))
+        assert np.array_equal(again.classes[p.argmax(axis=1)], again.predict(frame))
+
+
+def test_cut_file_is_refused(model: cnn.TableModel, tmp_path: Path) -> None:
+    model.save(tmp_path / "m.cnn")
+    whole = (tmp_path / "m.cnn").read_bytes()
+    (tmp_path / "m.cnn").write_bytes(whole[:-1])
+    with pytest.raises(cnn.ModelFormatError, match=r"m\.cnn"):
+        cnn.load(tmp_path / "m.cnn")
+
+
+@pytest.mark.parametrize("change", [
+    {"task": "sorting"}, {"deviation": 0.0}, {"classes": 3}, {"columns": [{}]}, {"networks": []}, {"labels": "path"},
+    {"dropped": -1}, {"notes": 10**6}, {"settings": {"hidden": "x"}}, {"seed": "a"}, {"scores": 3},
+])  # fmt: skip
+def test_false_file_is_refused(
+    model: cnn.TableModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    from cnn import container
+
+    write = container.write
+
+    def forge(path: Any, kind: str, payload: dict[str, Any], tensors: Any) -> None:
+        write(path, kind, {**payload, **change}, tensors)
+
+    monkeypatch.setattr(container, "write", forge)
+    model.save(tmp_path / "m.cnn")
+    with pytest.raises(cnn.ModelFormatError):
+        cnn.load(tmp_path / "m.cnn")
+
+
+def test_order_of_columns_and_others_beside_them_do_not_matter(model: cnn.TableModel, frame: Any) -> None:
+    mixed = frame[frame.columns[::-1]].assign(more=1)
+    assert np.array_equal(model.predict(mixed), model.predict(frame))
+    assert len(model.predict(frame.iloc[:0])) == 0
+    assert np.allclose(model.predict(frame.iloc[3:4]), model.predict(frame)[3:4])
+
+
+def test_text_cells_predict_the_same(model: cnn.TableModel, frame: Any) -> None:
+    """As a CSV file read without types gives them."""
+    as_text = frame.astype(object).where(frame.notna(), None).map(lambda v: v if v is None else str(v))
+    assert np.array_equal(model.predict(as_text), model.predict(frame))
+
+
+def test_the_frame_is_not_changed(frame: Any) -> None:
+    before = frame.copy(deep=True)
+    cnn.TableModel("price", **QUICK).fit(frame, verbose=0).predict(frame)
+    pd.testing.assert_frame_equal(frame, before)
+
+
+def test_seed_and_threads(frame: Any) -> None:
+    one, two = (cnn.TableModel("dear", **QUICK).fit(frame, verbose=0, n_threads=n) for n in (1, 2))
+    assert np.array_equal(one.predict_proba(frame), two.predict_proba(frame))
+    other = cnn.TableModel("dear", **{**QUICK, "seed": 1}).fit(frame, verbose=0)
+    assert not np.array_equal(one.predict_proba(frame), other.predict_proba(frame))
+
+
+def test_each_class_gives_its_share_to_the_held_out_rows() -> None:
+    table = pd.DataFrame({"x": np.arange(200.0) ** 2, "y": ["rare"] * 20 + ["often"] * 180})
+    model = cnn.TableModel("y", **QUICK).fit(table, verbose=0)
+    assert (model.held_out < 20).sum() == 2
+    assert len(model.held_out) == 20
+
+
+def test_evaluate_is_scikit_learns(frame: Any) -> None:
+    sk = pytest.importorskip("sklearn.metrics")
+    model = cnn.TableModel("dear", **QUICK).fit(frame, verbose=0)
+    scores = model.evaluate(frame)
+    assert scores["accuracy"] == pytest.approx(sk.accuracy_score(frame["dear"], model.predict(frame)))
+    p = model.predict_proba(frame)[:, 1]
+    assert scores["roc_auc"] == pytest.approx(sk.roc_auc_score(frame["dear"] == "yes", p))
+    half = frame.assign(dear=frame["dear"].where(np.arange(len(frame)) < 200))
+    assert model.evaluate(half) == pytest.approx(model.evaluate(frame.iloc[:200]))
+
+
+def test_importance_finds_what_matters() -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(600, 3)), columns=["much", "little", "none"])
+    table["y"] = 3 * table["much"] + table["little"]
+    model = cnn.TableModel("y", epochs=40, members=1, seed=0).fit(table, verbose=0)
+    found = model.feature_importance(table, repeats=3)
+    assert list(found.index) == ["much", "little", "none"]
+    # A shuffled column of deviation 1 and slope 3 is wrong by 3 √2 in the mean of squares.
+    assert found["importance"]["much"] == pytest.approx(3 * np.sqrt(2), rel=0.15)
+    assert abs(found["importance"]["none"]) < 0.2
+
+
+@pytest.mark.parametrize(("table", "said"), [
+    ({"x": [1.0] * 20}, "has no column 'y'"),
+    ({"x": range(20), "y": [3] * 20}, "3 in every row"),
+    ({"x": np.arange(20.0) ** 2, "y": [None] * 20}, "no value in any row"),
+    ({"x": [None] * 20, "y": range(20)}, "nothing|anything to learn"),
+    ({"x": np.arange(5.0) ** 2, "y": range(5)}, "at least 10"),
+    ({"x": np.arange(40.0) ** 2, "y": [f"n{i}" for i in range(40)]}, "neither numbers nor classes"),
+    ({"x": np.arange(40.0) ** 2, "y": [*map(str, np.linspace(0, 1, 39)), "oops"]}, "'oops' at row 39"),
+    ({"x": np.arange(40.0) ** 2, "y": pd.date_range("2024", periods=40)}, "dates"),
+])  # fmt: skip
+def test_bad_tables_are_refused(table: dict[str, Any], said: str) -> None:
+    model = cnn.TableModel("y", **QUICK)
+    with pytest.raises(cnn.TableError, match=said):
+        model.fit(table, verbose=0)
+    with pytest.raises(cnn.NotBuiltError):
+        model.predict(table)
+
+
+def test_bad_cells_and_columns_at_prediction(model: cnn.TableModel, frame: Any) -> None:
+    with pytest.raises(cnn.TableError, match="no column 'town'"):
+        model.predict(frame.drop(columns="town"))
+    odd = frame.astype({"size": object})
+    odd.loc[7, "size"] = "huge"
+    with pytest.raises(cnn.TableError, match="'size' must hold numbers, got 'huge' at row 7"):
+        model.predict(odd)
+    twice = frame[["size", "size", "price"]]
+    with pytest.raises(cnn.TableError, match="two columns with the name 'size'"):
+        model.predict(twice)
+
+
+@pytest.mark.parametrize("wrong", [
+    {"task": "both"}, {"hidden": 8}, {"hidden": (0,)}, {"activation": "rellu"}, {"dropout": 1.0}, {"valid": 0.0},
+    {"epochs": 0}, {"members": 0}, {"learning_rate": -1}, {"seed": -1}, {"patience": 1.5},
+])  # fmt: skip
+def test_bad_settings_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        cnn.TableModel("y", **wrong)
+
+
+def test_a_failed_fit_leaves_the_model_as_it_was(frame: Any) -> None:
+    model = cnn.TableModel("price", **QUICK).fit(frame, verbose=0)
+    before = model.predict(frame)
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(frame.assign(more=1), callbacks=[stop], verbose=0)
+    assert np.array_equal(model.predict(frame), before)
+
+
+def test_other_frames(frame: Any, model: cnn.TableModel) -> None:
+    pa = pytest.importorskip("pyarrow")
+    assert np.array_equal(model.predict(pa.Table.from_pandas(frame)), model.predict(frame))
+    with pytest.raises(TypeError, match="data frame"):
+        to_pandas([1, 2])
