@@ -275,6 +275,8 @@ def test_folders_that_do_not_serve(kept: Path, tmp_path) -> None:
         fit(network(), resume=True)
     with pytest.raises(ValueError, match=r"holds step-000000000036\.cnn of another fit; go on from it with"):
         fit(network(), [cnn.Checkpoint(kept)])
+    with pytest.raises(ValueError, match=r"Checkpoint keeps what Network\.fit does"):  # with no word of a job
+        cnn.Checkpoint(tmp_path / "run").check(cnn.callbacks.Run(0, 1, 1, 1, ()))
     (tmp_path / "file").touch()
     for folder in ("file", "none/run"):
         with pytest.raises(ValueError, match=r"Checkpoint can't write to .*: it is no folder"):

@@ -18,8 +18,10 @@ def test_any_shape(n: int, d: int, units: int, k: int, seed: int, dtype: str, dr
     rng = np.random.default_rng(seed)
     layers = [cnn.Dense(units, "tanh"), *([cnn.Dropout(0.3)] if dropout else []), cnn.Dense(k)]
     net = cnn.Network(layers, dtype=dtype, seed=seed).build(d)
-    X = (0.2 * rng.normal(size=(n, d))).astype(dtype)  # a saturated tanh has few digits left in 1 - a^2
-    y = (10 + rng.normal(size=(n, k))).astype(dtype)  # away from the outputs: a difference that cancels has few digits
+    # A saturated tanh has few digits left in 1 - a^2, and so has a sum whose terms cancel: all rows look alike, and the
+    # targets are away from the outputs.
+    X = (0.3 + 0.02 * rng.normal(size=(n, d))).astype(dtype)
+    y = (10 + rng.normal(size=(n, k))).astype(dtype)
     loss, gradient = net.loss_and_gradient(X, y, training=True)
     expected, expected_gradient = reference_gradient(net, X, y, training=True)
     bound = 1e-5 if dtype == "float32" else 1e-13

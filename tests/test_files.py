@@ -140,6 +140,7 @@ FORGED = {
     "no version": (metadata(version=None), "format version None"),
     "writer": (metadata(writer="x; rm"), "not a model of cnn"),
     "format": (metadata(format="other"), "not a model of cnn"),
+    "field": (model(layers=[{k: v for k, v in DENSE.items() if k != "units"}]), "'units' is missing"),
     "more": (metadata(more=""), "its metadata must be"),
     "kind": (metadata(kind="pickle"), "holds a pickle, which"),
     "bad kind": (metadata(kind="../x"), "unknown kind"),
@@ -193,6 +194,16 @@ def test_forged_headers_are_refused(name: str, tmp_path) -> None:
     header, data = parts((tmp_path / "m.cnn").read_bytes())
     change(header)
     assert re.search(text, refusal(tmp_path / "m.cnn", signed(header, data, digests=False)))
+
+
+def test_a_field_that_earlier_versions_did_not_have_gets_its_default(tmp_path) -> None:
+    path = tmp_path / "m.cnn"
+    MODELS["plain"].build(3).save(path)
+    header, data = parts(path.read_bytes())
+    layers = [{name: value for name, value in DENSE.items() if name != "l1"}]
+    model(layers=layers)(header)
+    path.write_bytes(signed(header, data))
+    assert cnn.load(path).descriptions == (cnn.Dense(2),)
 
 
 def test_forged_data_are_refused(tmp_path) -> None:
@@ -253,7 +264,7 @@ def test_golden_files_stay_loadable(path: Path) -> None:
     net = cnn.load(path)
     found = net.predict(np.array(expected["X"]))
     np.testing.assert_allclose(found, expected["prediction"], rtol=1e-5 if net.dtype == np.float32 else 1e-13)
-    assert repr(net) == expected["repr"]
+    assert repr([*net.descriptions, net.loss, net.dtype.name, net.seed]) == expected["described"]
 
 
 def test_there_are_golden_files() -> None:

@@ -111,7 +111,11 @@ def forged(content: bytes, others: list[bytes], rng: random.Random) -> bytes:
     for _ in range(rng.choice((1, 1, 2, 3))):
         how = rng.randrange(8)
         if how < 4:
-            metadata["model"] = json.dumps(tree(json.loads(metadata["model"]), rng))
+            try:
+                model = json.loads(metadata["model"])
+            except ValueError:  # what was there has been changed before
+                break
+            metadata["model"] = json.dumps(tree(model, rng))
         elif how == 4:
             metadata["model"] = damage(metadata["model"].encode(), others, rng).decode("latin-1")[: 1 << 16]
             break  # it may be no JSON any more

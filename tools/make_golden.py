@@ -44,7 +44,8 @@ def main() -> None:
                 shutil.copy(max(Path(folder).iterdir()), path)
         else:
             net.build(3).save(path)
-        golden[path.name] = {"repr": repr(net), "X": X.tolist(), "prediction": net.predict(X).tolist()}
+        described = repr([*net.descriptions, net.loss, net.dtype.name, net.seed])
+        golden[path.name] = {"described": described, "X": X.tolist(), "prediction": net.predict(X).tolist()}
     known.write_text(json.dumps(golden, indent=1) + "\n")
 
 

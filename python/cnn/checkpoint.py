@@ -67,6 +67,8 @@ class Checkpoint(Callback):
         self._saved_time = 0.0
 
     def check(self, run: Run) -> None:
+        if run.job is None:
+            raise ValueError("Checkpoint keeps what Network.fit does; an estimator's fit can't be resumed")
         if not self.folder.is_dir():
             if self.folder.exists() or not self.folder.absolute().parent.is_dir():
                 raise ValueError(f"Checkpoint can't write to {self.folder}: it is no folder, or is in none")
@@ -83,6 +85,7 @@ class Checkpoint(Callback):
     def on_fit_begin(self, network: Network, run: Run) -> None:
         self.folder.mkdir(exist_ok=True)
         atomic.sweep(self.folder, r"\.step-\d{12}\.cnn\.")
+        self._prune(network.step)  # a fit that was killed may not have come to it
         self._run, self._saved_step, self._saved_time = run, network.step, time.monotonic()
 
     def on_progress(self, network: Network, epoch: int, rows: int) -> None:
@@ -108,9 +111,12 @@ class Checkpoint(Callback):
         self._run.job.position.stopped = network.stop_training
         write(self.folder / f"step-{network.step:012d}.cnn", network, self._run.job)
         self._saved_step, self._saved_time = network.step, time.monotonic()
+        self._prune(network.step)
+
+    def _prune(self, step: int) -> None:
+        """Removes what is older than the newest ones that stay."""
         if self.keep is not None:
-            earlier = [path for step, path in checkpoints(self.folder) if step <= network.step]
-            for path in earlier[: -self.keep]:
+            for _, path in [found for found in checkpoints(self.folder) if found[0] <= step][: -self.keep]:
                 path.unlink(missing_ok=True)
 
 

@@ -163,7 +163,10 @@ def _optimizer(estimator: Any) -> Optimizer:
         momentum = float(estimator.momentum)
         return SGD(rate, momentum=momentum, nesterov=bool(estimator.nesterovs_momentum) and momentum > 0)
     if estimator.solver == "adam":
-        return Adam(estimator.learning_rate_init, estimator.beta_1, estimator.beta_2, estimator.epsilon)
+        return Adam(
+            estimator.learning_rate_init, beta_1=estimator.beta_1, beta_2=estimator.beta_2, epsilon=estimator.epsilon,
+            epsilon_hat=True,
+        )  # fmt: skip
     return Adam()
 
 

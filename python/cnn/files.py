@@ -40,6 +40,10 @@ def _fields(cls: type[Any]) -> list[str]:
     return [field.name for field in dataclasses.fields(cls) if field.init]
 
 
+def _defaults(cls: type[Any]) -> set[str]:
+    return {field.name for field in dataclasses.fields(cls) if field.default is not dataclasses.MISSING}
+
+
 def describe(thing: Any) -> Any:
     """A description (frozen dataclass) as plain JSON values: its class and its fields."""
     if not dataclasses.is_dataclass(thing) or isinstance(thing, type):
@@ -58,10 +62,12 @@ def revive(contents: Contents, value: Any, base: type[T]) -> T:
         raise contents.error(f"it names {_json.shown(name)}, which this version of cnn does not know")
     if not issubclass(cls, base):
         raise contents.error(f"it has a {name} where a {base.__name__} belongs")
-    _, *given = contents.fields(value, "class", *_fields(cls))
+    # A field that a later version has added is not in the files of earlier ones: it has its default.
+    written = [field for field in _fields(cls) if field in value or field not in _defaults(cls)]
+    _, *given = contents.fields(value, "class", *written)
     inner = [revive(contents, field, object) if isinstance(field, dict) else field for field in given]
     try:
-        made: T = cls(**dict(zip(_fields(cls), inner, strict=True)))
+        made: T = cls(**dict(zip(written, inner, strict=True)))
     except (TypeError, ValueError, OverflowError) as error:
         raise contents.error(f"it describes a {name} that can't be: {error}") from None
     return made
