@@ -82,11 +82,11 @@ def peak(program: str) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="0: memory only")
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the table for the memory; 0: leave it out")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        for measure, what in ((california, "RMSE"), (adult, "accuracy")):
+        for measure, what in ((california, "RMSE"), (adult, "accuracy")) if arguments.seeds else ():
             found = np.array([measure(arguments.data, seed, Path(name)) for seed in range(arguments.seeds)])
             seconds, scores = found.T
             print(f"{measure.__name__}: {what} {' '.join(f'{s:.4f}' for s in scores)}, mean {scores.mean():.4f}; "

@@ -83,16 +83,22 @@ def is_text(series: Any) -> bool:
     return series.dtype.kind not in "biufcmM"
 
 
-def labels(series: Any) -> tuple[Array, list[str]]:
-    """(code of each row, -1 where missing; the distinct cells as text, without blanks around them).
-
-    A whole number is written without a point: a column of 1 and 2 becomes 1.0 and 2.0 as soon as a cell is missing.
-    """
+def distinct(series: Any) -> tuple[Array, Any]:
+    """(code of each row, -1 where missing; the distinct cells as a series)."""
     pd = pandas()
     try:
         codes, cells = pd.factorize(series)
     except TypeError:
         raise TableError(f"column {str(series.name)!r} holds something else than numbers, text and dates") from None
+    return codes, pd.Series(cells, name=series.name)
+
+
+def labels(series: Any) -> tuple[Array, list[str]]:
+    """(code of each row, -1 where missing; the distinct cells as text, without blanks around them).
+
+    A whole number is written without a point: a column of 1 and 2 becomes 1.0 and 2.0 as soon as a cell is missing.
+    """
+    codes, cells = distinct(series)
     names: dict[str, int] = {}
     place = np.empty(len(cells) + 1, np.int64)
     place[-1] = -1  # where codes of missing cells point
