@@ -360,7 +360,9 @@ def test_bench_and_demo(run: Any) -> None:
     done = run("demo", "--epochs", "2", "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["test"]["rmse"] < 80_000
-    assert sorted(os.listdir("out")) == ["california_housing.cnn", "predicted.csv", "report.html"]
+    pictures = ["learning_curves.png", "predicted_against_true.png"]
+    assert sorted(os.listdir("out")) == ["california_housing.cnn", *pictures[:1], "predicted.csv", *pictures[1:],
+                                         "report.html"]  # fmt: skip
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")

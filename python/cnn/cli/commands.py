@@ -226,20 +226,25 @@ def demo(screen: Screen, out: str, epochs: int | None, seed: int, threads: int |
     model = TableModel(target, epochs=epochs, seed=seed)
     _fit(screen, model, rest, threads)
     scores = model.evaluate(test, n_threads=threads)
-    paths = [folder / name for name in ("california_housing.cnn", "report.html", "predicted.csv")]
+    paths = [folder / "california_housing.cnn", folder / "predicted.csv"]
     model.save(paths[0])
+    again = files.load(paths[0]).predict(test, n_threads=threads)
+    with write.table(str(paths[1])) as writer:
+        writer.write(frames.pandas().DataFrame({target: test[target], f"predicted_{target}": again}))
+    from cnn import plots
     from cnn.cli import report
 
+    pages = [folder / name for name in ("report.html", "learning_curves.png", "predicted_against_true.png")]
     try:
-        report.write(model, test, paths[1], "California housing, the test rows", threads)
+        report.write(model, test, pages[0], "California housing, the test rows", threads)
+        plots.curves(model.histories).savefig(pages[1], dpi=120)
+        plots.predicted_against_true(test[target], again, target).savefig(pages[2], dpi=120)
+        paths += pages
     except ImportError as error:
-        screen.say(f"no page: {error}")
-        del paths[1]
-    again = files.load(paths[0]).predict(test, n_threads=threads)
-    with write.table(str(paths[-1])) as writer:
-        writer.write(frames.pandas().DataFrame({target: test[target], f"predicted_{target}": again}))
+        screen.say(f"no page and no pictures: {error}")
     body = [[name, *(figure(found[name]) for found in (*model.scores.values(), scores))] for name in scores]
-    title = f"{len(model.networks)} networks, {model.seconds:.1f} s (prices in dollars)"
+    speed = sum(map(len, model.histories)) * model.rows / model.seconds
+    title = f"{len(model.networks)} networks, {model.seconds:.1f} s, {speed:,.0f} rows/s (prices in dollars)"
     screen.table(title, ["score", "training", "held out", "test"], body)
     screen.say(f"written: {', '.join(map(str, paths))}")
     screen.result({**_about(model), "test": scores, "written": list(map(str, paths))})
