@@ -128,20 +128,22 @@ cdef inline real exp_series(real r) noexcept nogil:
 
 
 # e^(x + x_low) = 2^n (1 + r + tail), n whole, |r| <= 0.35. For |x| up to a little over the logarithm of the largest
-# number, or half as much again below 0.
+# number, or half as much again below 0. What r has lost by rounding is given on in float64 only: float32 can afford it.
 cdef inline real exp_parts(real x, real x_low, real* r_out, real* tail_out) noexcept nogil:
     cdef real n, r, high, rest
     if real is float:
         n = v_whole(x * <real>1.44269504)
         high = x - n * <real>0.693359375
         rest = n * <real>-2.12194440e-4 - x_low
+        r = high - rest
+        tail_out[0] = exp_series(r)
     else:
         n = v_whole(x * 1.4426950408889634)
         high = x - n * 6.93147180369123816490e-01
         rest = n * 1.90821492927058770002e-10 - x_low
-    r = high - rest
+        r = high - rest
+        tail_out[0] = ((high - r) - rest) + exp_series(r)
     r_out[0] = r
-    tail_out[0] = ((high - r) - rest) + exp_series(r)
     return n
 
 
