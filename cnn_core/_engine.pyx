@@ -393,8 +393,11 @@ def optimizer_slots(const OptimizerSpec[::1] spec):
 
 
 def optimizer_update(const OptimizerSpec[::1] spec, const SegmentSpec[::1] segments, real[::1] theta,
-                     const real[::1] gradient, real[::1] state, double[::1] scalars, int64_t step, double rate):
-    """One step on theta (p,) from its gradient; step counts from 1. Penalty and clipping are the loop's."""
+                     real[::1] gradient, real[::1] state, double[::1] scalars, int64_t step, double rate):
+    """One step on theta (p,) from its gradient, which becomes the old theta; step counts from 1.
+
+    Penalty and clipping are the loop's.
+    """
     cdef _optimizers.OptimizerStep now = _optimizers.optimizer_begin(&spec[0], step, rate, &scalars[0])
     cdef int64_t begin
     for i in range(segments.shape[0]):

@@ -1,8 +1,8 @@
 """Optimizers: each one flat loop over a range of the parameter arena.
 
 theta is a parameter, g its gradient, a the learning rate, t the step, counted from 1. The formulas are those of
-PyTorch's `torch.optim`, with its places for epsilon. To add one: its name, its number of slots, its loop, and the same
-in tests/reference.py and python/cnn/optimizers.py.
+PyTorch's `torch.optim`, with its places for epsilon. The old theta is left in g. To add one: its name, its number of
+slots, its loop, and the same in tests/reference.py and python/cnn/optimizers.py.
 """
 from libc.math cimport pow, sqrt, sqrtf
 from libc.stdint cimport int64_t
@@ -66,27 +66,33 @@ cdef inline real root(real x) noexcept nogil:
     return sqrtf(x) if real is float else sqrt(x)
 
 
+cdef inline void move(real* theta, real* g, real to) noexcept nogil:
+    """The new parameter; the old one takes its gradient's place, so that a step can be taken back."""
+    g[0] = theta[0]
+    theta[0] = to
+
+
 # v = mu v + g; theta -= a v, or a (g + mu v) for Nesterov (Sutskever et al. 2013)
-cdef inline loop sgd(const OptimizerSpec* spec, real a, real keep, real decay, real* theta, const real* g, real* v,
+cdef inline loop sgd(const OptimizerSpec* spec, real a, real keep, real decay, real* theta, real* g, real* v,
                      Py_ssize_t n) noexcept nogil:
     cdef real mu = <real>spec.momentum, d
     cdef Py_ssize_t i
     if spec.momentum == 0:
         for i in range(n):
-            theta[i] = keep * theta[i] - a * (g[i] + decay * theta[i])
+            move(theta + i, g + i, keep * theta[i] - a * (g[i] + decay * theta[i]))
     elif spec.nesterov:
         for i in range(n):
             d = g[i] + decay * theta[i]
             v[i] = mu * v[i] + d
-            theta[i] = keep * theta[i] - a * (d + mu * v[i])
+            move(theta + i, g + i, keep * theta[i] - a * (d + mu * v[i]))
     else:
         for i in range(n):
             v[i] = mu * v[i] + (g[i] + decay * theta[i])
-            theta[i] = keep * theta[i] - a * v[i]
+            move(theta + i, g + i, keep * theta[i] - a * v[i])
 
 
 # v = rho v + (1 - rho) g^2; theta -= a g / (sqrt v + epsilon), with momentum on the quotient (Tieleman & Hinton 2012)
-cdef inline loop rmsprop(const OptimizerSpec* spec, real a, real keep, real decay, real* theta, const real* g, real* v,
+cdef inline loop rmsprop(const OptimizerSpec* spec, real a, real keep, real decay, real* theta, real* g, real* v,
                          real* m, Py_ssize_t n) noexcept nogil:
     cdef real rho = <real>spec.rho, rest = <real>(1 - spec.rho), epsilon = <real>spec.epsilon, d
     cdef real mu = <real>spec.momentum
@@ -95,29 +101,29 @@ cdef inline loop rmsprop(const OptimizerSpec* spec, real a, real keep, real deca
         for i in range(n):
             d = g[i] + decay * theta[i]
             v[i] = rho * v[i] + rest * d * d
-            theta[i] = keep * theta[i] - a * d / (root(v[i]) + epsilon)
+            move(theta + i, g + i, keep * theta[i] - a * d / (root(v[i]) + epsilon))
     else:
         for i in range(n):
             d = g[i] + decay * theta[i]
             v[i] = rho * v[i] + rest * d * d
             m[i] = mu * m[i] + d / (root(v[i]) + epsilon)
-            theta[i] = keep * theta[i] - a * m[i]
+            move(theta + i, g + i, keep * theta[i] - a * m[i])
 
 
 # v += g^2; theta -= a g / (sqrt v + epsilon) (Duchi et al. 2011)
-cdef inline loop adagrad(const OptimizerSpec* spec, real a, real keep, real decay, real* theta, const real* g, real* v,
+cdef inline loop adagrad(const OptimizerSpec* spec, real a, real keep, real decay, real* theta, real* g, real* v,
                          Py_ssize_t n) noexcept nogil:
     cdef real epsilon = <real>spec.epsilon, d
     cdef Py_ssize_t i
     for i in range(n):
         d = g[i] + decay * theta[i]
         v[i] += d * d
-        theta[i] = keep * theta[i] - a * d / (root(v[i]) + epsilon)
+        move(theta + i, g + i, keep * theta[i] - a * d / (root(v[i]) + epsilon))
 
 
 # v = rho v + (1 - rho) g^2; d = g sqrt(u + epsilon) / sqrt(v + epsilon); u = rho u + (1 - rho) d^2; theta -= a d
 # (Zeiler 2012)
-cdef inline loop adadelta(const OptimizerSpec* spec, real a, real keep, real decay, real* theta, const real* g, real* v,
+cdef inline loop adadelta(const OptimizerSpec* spec, real a, real keep, real decay, real* theta, real* g, real* v,
                           real* u, Py_ssize_t n) noexcept nogil:
     cdef real rho = <real>spec.rho, rest = <real>(1 - spec.rho), epsilon = <real>spec.epsilon, d
     cdef Py_ssize_t i
@@ -126,14 +132,14 @@ cdef inline loop adadelta(const OptimizerSpec* spec, real a, real keep, real dec
         v[i] = rho * v[i] + rest * d * d
         d *= root(u[i] + epsilon) / root(v[i] + epsilon)
         u[i] = rho * u[i] + rest * d * d
-        theta[i] = keep * theta[i] - a * d
+        move(theta + i, g + i, keep * theta[i] - a * d)
 
 
 # m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; theta -= a m^ / (sqrt v^ + epsilon), ^ divided by 1 - b^t
 # (Kingma & Ba 2015), or + epsilon^ before v is divided, their form for speed; AdamW is its decoupled decay (Loshchilov
 # & Hutter 2019); amsgrad keeps the largest v (Reddi 2018)
 cdef inline loop adam(const OptimizerSpec* spec, const OptimizerStep* now, real a, real keep, real decay, real* theta,
-                      const real* g, real* m, real* v, real* top, Py_ssize_t n) noexcept nogil:
+                      real* g, real* m, real* v, real* top, Py_ssize_t n) noexcept nogil:
     cdef real b1 = <real>spec.beta_1, c1 = <real>(1 - spec.beta_1), b2 = <real>spec.beta_2, c2 = <real>(1 - spec.beta_2)
     cdef double root_2 = sqrt(now.correction_2)
     cdef real epsilon = <real>(spec.epsilon / root_2 if spec.epsilon_hat else spec.epsilon)
@@ -146,18 +152,18 @@ cdef inline loop adam(const OptimizerSpec* spec, const OptimizerStep* now, real 
             m[i] = b1 * m[i] + c1 * d
             v[i] = b2 * v[i] + c2 * d * d
             top[i] = v[i] if v[i] > top[i] else top[i]
-            theta[i] = keep * theta[i] - a * m[i] / (root(top[i]) * scale + epsilon)
+            move(theta + i, g + i, keep * theta[i] - a * m[i] / (root(top[i]) * scale + epsilon))
     else:
         for i in range(n):
             d = g[i] + decay * theta[i]
             m[i] = b1 * m[i] + c1 * d
             v[i] = b2 * v[i] + c2 * d * d
-            theta[i] = keep * theta[i] - a * m[i] / (root(v[i]) * scale + epsilon)
+            move(theta + i, g + i, keep * theta[i] - a * m[i] / (root(v[i]) * scale + epsilon))
 
 
 # as Adam, with m^ = ahead m + now g: the momentum of the next step (Dozat 2016)
 cdef inline loop nadam(const OptimizerSpec* spec, const OptimizerStep* now, real a, real keep, real decay, real* theta,
-                       const real* g, real* m, real* v, Py_ssize_t n) noexcept nogil:
+                       real* g, real* m, real* v, Py_ssize_t n) noexcept nogil:
     cdef real b1 = <real>spec.beta_1, c1 = <real>(1 - spec.beta_1), b2 = <real>spec.beta_2, c2 = <real>(1 - spec.beta_2)
     cdef real epsilon = <real>spec.epsilon, scale = <real>(1 / sqrt(now.correction_2)), d
     cdef real ahead = <real>now.ahead, present = <real>now.now
@@ -166,11 +172,11 @@ cdef inline loop nadam(const OptimizerSpec* spec, const OptimizerStep* now, real
         d = g[i] + decay * theta[i]
         m[i] = b1 * m[i] + c1 * d
         v[i] = b2 * v[i] + c2 * d * d
-        theta[i] = keep * theta[i] - a * (ahead * m[i] + present * d) / (root(v[i]) * scale + epsilon)
+        move(theta + i, g + i, keep * theta[i] - a * (ahead * m[i] + present * d) / (root(v[i]) * scale + epsilon))
 
 
 # theta -= a sign(b1 m + (1 - b1) g); m = b2 m + (1 - b2) g (Chen et al. 2023)
-cdef inline loop lion(const OptimizerSpec* spec, real a, real keep, real decay, real* theta, const real* g, real* m,
+cdef inline loop lion(const OptimizerSpec* spec, real a, real keep, real decay, real* theta, real* g, real* m,
                       Py_ssize_t n) noexcept nogil:
     cdef real b1 = <real>spec.beta_1, c1 = <real>(1 - spec.beta_1), b2 = <real>spec.beta_2, c2 = <real>(1 - spec.beta_2)
     cdef real d, u
@@ -178,12 +184,12 @@ cdef inline loop lion(const OptimizerSpec* spec, real a, real keep, real decay, 
     for i in range(n):
         d = g[i] + decay * theta[i]
         u = b1 * m[i] + c1 * d
-        theta[i] = keep * theta[i] - (a if u > 0 else (-a if u < 0 else <real>0))
+        move(theta + i, g + i, keep * theta[i] - (a if u > 0 else (-a if u < 0 else <real>0)))
         m[i] = b2 * m[i] + c2 * d
 
 
 cdef inline void optimizer_update(const OptimizerSpec* spec, const OptimizerStep* now, double rate_factor,
-                                  double decay_factor, real* theta, const real* g, real* state, Py_ssize_t stride,
+                                  double decay_factor, real* theta, real* g, real* state, Py_ssize_t stride,
                                   Py_ssize_t n) noexcept nogil:
     """One step on theta (n,); slot j of element i stands at state[j * stride + i]. g is not changed.
 

@@ -117,20 +117,17 @@ cdef inline void reduce_block(const Job* job, const real* parameters, const Segm
 cdef inline void update_block(const Job* job, real* parameters, const OptimizerStep* scalars,
                               const SegmentSpec* segment, int64_t begin, Py_ssize_t n, Py_ssize_t block,
                               double shrink) noexcept nogil:
-    """Clipping by norm, then the optimizer; the parameters from before take the gradient's place, for `UNDO`."""
+    """Clipping by norm, then the optimizer, which leaves the parameters from before in g, for `UNDO`."""
     cdef real* theta = parameters + begin
     cdef real* g = <real*>job.gradients + begin
-    cdef real before[BLOCK]
     cdef Py_ssize_t i
     if shrink < 1:
         for i in range(n):
             g[i] *= <real>shrink
-    memcpy(before, theta, n * sizeof(real))
-    optimizer_update(job.optimizer, scalars, segment.rate, segment.decay, theta, <const real*>g,
-                     <real*>job.state + begin, job.slots_stride, n)
+    optimizer_update(job.optimizer, scalars, segment.rate, segment.decay, theta, g, <real*>job.state + begin,
+                     job.slots_stride, n)
     if not_finite(<const real*>theta, n):
         job.block_bad[block] |= BAD_UPDATE
-    memcpy(g, before, n * sizeof(real))
 
 
 cdef inline void sweep(const Job* job, real* parameters, const OptimizerStep* scalars, double share, double shrink,

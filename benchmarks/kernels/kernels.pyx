@@ -81,11 +81,12 @@ cdef enum Product:
     INPUTS
 
 
-def layer_product(int kind, bint by_blas, real[:, ::1] w, real[:, ::1] a, real[:, ::1] d, real[::1] spare,
-                  double seconds):
+def layer_product(int kind, bint by_blas, Py_ssize_t rows, real[:, ::1] w, real[:, ::1] a, real[:, ::1] d,
+                  real[::1] spare, double seconds):
     """One of a dense layer's products, as dense.pxd calls it: by BLAS or by the tiles of the core.
 
-    FORWARD d = w' a, WEIGHTS w = a d', INPUTS a = w d, for w (inputs, units), slabs a (inputs, ld) and d (units, ld).
+    FORWARD d = w' a, WEIGHTS w = a d', INPUTS a = w d, for w (inputs, units), slabs a (inputs, ld) and d (units, ld)
+    of so many rows.
     """
     cdef Py_ssize_t m = w.shape[0], n = w.shape[1], ld = a.shape[1], turned
     cdef const real* ww = &w[0, 0]
@@ -102,14 +103,15 @@ def layer_product(int kind, bint by_blas, real[:, ::1] w, real[:, ::1] a, real[:
             elif by_blas:
                 blas.gemm(False, False, m, ld, n, ww, n, dd, ld, <real>0, &a[0, 0], ld)
             elif kind == FORWARD:
-                tile.product(n, ld, m, ww, 1, n, aa, ld, &d[0, 0], ld, <const real*>NULL, False)
+                tile.product(n, rows, m, ww, 1, n, aa, ld, &d[0, 0], ld, <const real*>NULL, False, True)
             elif kind == WEIGHTS and n <= 8 and n < tile.lanes(ww):
                 tile.dots(m, n, ld, aa, ld, dd, ld, &w[0, 0], False)
             elif kind == WEIGHTS:
                 tile.turn(n, ld, dd, ld, &spare[0], turned, <real*>NULL, False)
-                tile.product(m, n, ld, aa, ld, 1, <const real*>&spare[0], turned, &w[0, 0], n, <const real*>NULL, False)
+                tile.product(m, n, rows, aa, ld, 1, <const real*>&spare[0], turned, &w[0, 0], n, <const real*>NULL,
+                             False, False)
             else:
-                tile.product(m, ld, n, ww, n, 1, dd, ld, &a[0, 0], ld, <const real*>NULL, False)
+                tile.product(m, rows, n, ww, n, 1, dd, ld, &a[0, 0], ld, <const real*>NULL, False, True)
     return t.best
 
 
@@ -158,7 +160,7 @@ def loss_block(const LossSpec[::1] spec, const real[:, ::1] outputs, const real[
     return t.best
 
 
-def optimizer_update(const OptimizerSpec[::1] spec, real[::1] theta, const real[::1] gradient, real[::1] state,
+def optimizer_update(const OptimizerSpec[::1] spec, real[::1] theta, real[::1] gradient, real[::1] state,
                      double[::1] scalars, double seconds):
     cdef optimizers.OptimizerStep now = optimizers.optimizer_begin(&spec[0], 1, 1e-6, &scalars[0])
     cdef Timer t = timer(seconds)
