@@ -49,14 +49,14 @@ cdef inline const real* slab_forward(const LayerSpec* layers, int n_layers, cons
     for i in range(n_layers):
         a = layer_input(layers, i, workspace, <const real*>scratch, noise.training)
         if layers[i].kind == DENSE:
-            dense_forward(&layers[i], workspace, parameters, a, scratch, ld)
+            dense_forward(&layers[i], workspace, parameters, a, scratch, rows, ld)
         elif noise.training:
             dropout_units(&layers[i], i, workspace, a, scratch, 0, layers[i].n_units, rows, ld, noise)
     return layer_input(layers, n_layers, workspace, <const real*>scratch, noise.training)
 
 
 cdef inline void dense_forward(const LayerSpec* layer, const WorkspaceSpec* workspace, const real* parameters,
-                               const real* a, real* scratch, Py_ssize_t ld) noexcept nogil:
+                               const real* a, real* scratch, Py_ssize_t rows, Py_ssize_t ld) noexcept nogil:
     """z = W' a + b, output = f(z)."""
     cdef real* output = scratch + layer.output * workspace.capacity
     cdef real* z = output if layer.saved < 0 else scratch + layer.saved * workspace.capacity
@@ -70,7 +70,7 @@ cdef inline void dense_forward(const LayerSpec* layer, const WorkspaceSpec* work
                     z[u * ld + r] = biases[u]
         gemm(True, False, n, ld, m, weights, n, a, ld, <real>(biases != NULL), z, ld)
     else:
-        product(n, ld, m, weights, 1, n, a, ld, z, ld, biases, False)
+        product(n, rows, m, weights, 1, n, a, ld, z, ld, biases, False, True)
     activation_forward(layer.activation, <const real*>z, output, n * ld, <real>layer.alpha)
 
 
@@ -108,7 +108,7 @@ cdef inline const real* slab_backward(const LayerSpec* layers, int n_layers, con
     for i in range(n_layers - 1, lowest - 1, -1):
         if layers[i].kind == DENSE:
             dense_backward(&layers[i], workspace, parameters,
-                           layer_input(layers, i, workspace, <const real*>scratch, training), scratch, ld, add,
+                           layer_input(layers, i, workspace, <const real*>scratch, training), scratch, rows, ld, add,
                            delta, gradient, below, i > lowest or to_input)
             delta, below = below, delta
         elif training:
@@ -119,8 +119,8 @@ cdef inline const real* slab_backward(const LayerSpec* layers, int n_layers, con
 
 
 cdef inline void dense_backward(const LayerSpec* layer, const WorkspaceSpec* workspace, const real* parameters,
-                                const real* a, real* scratch, Py_ssize_t ld, bint add, real* delta, real* gradient,
-                                real* below, bint go_on) noexcept nogil:
+                                const real* a, real* scratch, Py_ssize_t rows, Py_ssize_t ld, bint add, real* delta,
+                                real* gradient, real* below, bint go_on) noexcept nogil:
     """delta *= f'(z); dW = a delta'; db = row sums of delta; below = W delta, if wanted."""
     cdef int64_t kept = layer.output if layer.saved < 0 else layer.saved
     cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs, turned = padded(n, parameters)
@@ -139,10 +139,10 @@ cdef inline void dense_backward(const LayerSpec* layer, const WorkspaceSpec* wor
         dots(m, n, ld, a, ld, d, ld, dw, add)
     else:  # a vector of units at a time: the deltas of a row side by side, in the buffer that is free until `below`
         turn(n, ld, d, ld, below, turned, db, add)
-        product(m, n, ld, a, ld, 1, <const real*>below, turned, dw, n, <const real*>NULL, add)
+        product(m, n, rows, a, ld, 1, <const real*>below, turned, dw, n, <const real*>NULL, add, False)
     if not go_on:
         return
     if blas:
         gemm(False, False, m, ld, n, weights, n, d, ld, <real>0, below, ld)
     else:
-        product(m, ld, n, weights, n, 1, d, ld, below, ld, <const real*>NULL, False)
+        product(m, rows, n, weights, n, 1, d, ld, below, ld, <const real*>NULL, False, True)

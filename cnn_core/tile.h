@@ -14,6 +14,8 @@
 #define CNN_VECTORS 1
 #define CNN_INLINE static inline __attribute__((always_inline, unused))
 #define CNN_UNUSED static __attribute__((unused))
+/* Keeps the compiler from computing several such numbers in a vector, from which each must then be fetched. */
+#define CNN_SCALAR(x) __asm__("" : "+r"(x))
 #if defined(__clang__)
 #define CNN_UNROLL _Pragma("clang loop unroll(full)")
 #else
@@ -31,6 +33,7 @@
 #define CNN_INLINE static __inline
 #define CNN_UNUSED static
 #define CNN_UNROLL
+#define CNN_SCALAR(x)
 #endif
 
 /* The widest tile that leaves registers for the operands: rows of the broadcast operand by vectors of the other. */
@@ -66,10 +69,13 @@
 #define CNN_HIGH_8 4, 12, 5, 13, 6, 14, 7, 15
 #define CNN_LOW_16 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define CNN_HIGH_16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
-/* Parts of vectors by masks, where there are any. */
-#if CNN_VECTORS && defined(__AVX512F__)
+/* Parts of vectors by masks, where there are any; and half a vector where it costs half as much as a whole one. */
+#if CNN_VECTORS && defined(__AVX512F__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
 #include <immintrin.h>
 #define CNN_MASK(n) ((1u << (n)) - 1u)
+#define CNN_HALVES 1
+#else
+#define CNN_HALVES 0
 #endif
 /* Where a vector is put down element by element; large enough for all. */
 #define CNN_BYTES_MAX 64
@@ -79,6 +85,9 @@
 #if defined(CNN_MASK)
 #define CNN_MASKED_LOAD(p, n) _mm512_maskz_loadu_ps((__mmask16)CNN_MASK(n), p)
 #define CNN_MASKED_STORE(p, n, v) _mm512_mask_storeu_ps(p, (__mmask16)CNN_MASK(n), (__m512)(v))
+#define CNN_HALF_LOAD(p, n) _mm256_maskz_loadu_ps((__mmask8)CNN_MASK(n), p)
+#define CNN_HALF_STORE(p, n, v) _mm256_mask_storeu_ps(p, (__mmask8)CNN_MASK(n), (__m256)(v))
+#define CNN_WIDEN(v) _mm512_zextps256_ps512((__m256)(v))
 #endif
 #if defined(CNN_BYTES) && CNN_BYTES == 64
 #define CNN_LOW CNN_LOW_16
@@ -97,11 +106,17 @@
 #undef CNN_HIGH
 #undef CNN_MASKED_LOAD
 #undef CNN_MASKED_STORE
+#undef CNN_HALF_LOAD
+#undef CNN_HALF_STORE
+#undef CNN_WIDEN
 #define CNN_T double
 #define CNN_(name) cnn_##name
 #if defined(CNN_MASK)
 #define CNN_MASKED_LOAD(p, n) _mm512_maskz_loadu_pd((__mmask8)CNN_MASK(n), p)
 #define CNN_MASKED_STORE(p, n, v) _mm512_mask_storeu_pd(p, (__mmask8)CNN_MASK(n), (__m512d)(v))
+#define CNN_HALF_LOAD(p, n) _mm256_maskz_loadu_pd((__mmask8)CNN_MASK(n), p)
+#define CNN_HALF_STORE(p, n, v) _mm256_mask_storeu_pd(p, (__mmask8)CNN_MASK(n), (__m256d)(v))
+#define CNN_WIDEN(v) _mm512_zextpd256_pd512((__m256d)(v))
 #endif
 #if defined(CNN_BYTES) && CNN_BYTES == 64
 #define CNN_LOW CNN_LOW_8

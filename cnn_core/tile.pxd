@@ -8,9 +8,9 @@ cdef extern from "tile.h" nogil:
     Py_ssize_t cnn_lanesf()
     Py_ssize_t cnn_lanes()
     void cnn_productf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, const float*,
-                      Py_ssize_t, float*, Py_ssize_t, const float*, bint)
+                      Py_ssize_t, float*, Py_ssize_t, const float*, bint, bint)
     void cnn_product(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, const double*,
-                     Py_ssize_t, double*, Py_ssize_t, const double*, bint)
+                     Py_ssize_t, double*, Py_ssize_t, const double*, bint, bint)
     void cnn_dotsf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, const float*, Py_ssize_t, float*, bint)
     void cnn_dots(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, const double*, Py_ssize_t, double*,
                   bint)
@@ -37,12 +37,15 @@ cdef inline Py_ssize_t padded(Py_ssize_t n, const real* kind) noexcept nogil:
 
 cdef inline void product(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t nk, const real* a, Py_ssize_t ai, Py_ssize_t ak,
                          const real* b, Py_ssize_t ldb, real* c, Py_ssize_t ldc, const real* start,
-                         bint add) noexcept nogil:
-    """c (ni, nj) = sum over k of a[i ai + k ak] b[k ldb + j], from start[i], from c (add) or from 0."""
+                         bint add, bint fill) noexcept nogil:
+    """c (ni, nj) = sum over k of a[i ai + k ak] b[k ldb + j], from start[i], from c (add) or from 0.
+
+    fill: c may be written up to whole vectors.
+    """
     if real is float:
-        cnn_productf(ni, nj, nk, a, ai, ak, b, ldb, c, ldc, start, add)
+        cnn_productf(ni, nj, nk, a, ai, ak, b, ldb, c, ldc, start, add, fill)
     else:
-        cnn_product(ni, nj, nk, a, ai, ak, b, ldb, c, ldc, start, add)
+        cnn_product(ni, nj, nk, a, ai, ak, b, ldb, c, ldc, start, add, fill)
 
 
 cdef inline void dots(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t nk, const real* a, Py_ssize_t lda, const real* b,

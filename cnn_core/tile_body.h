@@ -2,6 +2,9 @@
 #if CNN_VECTORS
 #define CNN_L ((ptrdiff_t)(CNN_BYTES / sizeof(CNN_T)))
 typedef CNN_T CNN_(vector) __attribute__((vector_size(CNN_BYTES), aligned(__alignof__(CNN_T)), may_alias));
+#if CNN_HALVES
+typedef CNN_T CNN_(half) __attribute__((vector_size(CNN_BYTES / 2), aligned(__alignof__(CNN_T)), may_alias));
+#endif
 #else
 #define CNN_L ((ptrdiff_t)1)
 typedef CNN_T CNN_(vector);
@@ -39,15 +42,34 @@ CNN_INLINE void CNN_(store_part)(T *p, V v, ptrdiff_t n)
 #endif
 }
 
-/* I x J vectors of c = start or c (add) or 0, plus a b over nk; the last vector has `part` elements unless that is 0. */
-CNN_INLINE void CNN_(tile)(const int I, const int J, ptrdiff_t nk, const T *a, ptrdiff_t ai, ptrdiff_t ak, const T *b,
-                           ptrdiff_t ldb, T *c, ptrdiff_t ldc, const T *start, int add, ptrdiff_t part)
+#if CNN_HALVES
+/* The first n elements of half a vector, and the way back. */
+CNN_INLINE CNN_(half) CNN_(load_half)(const T *p, ptrdiff_t n) { return (CNN_(half))CNN_HALF_LOAD(p, n); }
+CNN_INLINE void CNN_(store_half)(T *p, CNN_(half) v, ptrdiff_t n) { CNN_HALF_STORE(p, n, v); }
+/* Half a vector and zeros behind it. */
+CNN_INLINE V CNN_(widen)(CNN_(half) v) { return (V)CNN_WIDEN(v); }
+#endif
+
+/* I x J vectors of c = start or c (add) or 0, plus a b over nk. Of the last vector of a row only `part` elements are
+ * loaded and stored, unless that is 0. H: it is half a vector, which `fill` asks to store as a whole one.
+ */
+CNN_INLINE void CNN_(tile)(const int I, const int J, const int H, ptrdiff_t nk, const T *a, ptrdiff_t ai, ptrdiff_t ak,
+                           const T *b, ptrdiff_t ldb, T *c, ptrdiff_t ldc, const T *start, int add, ptrdiff_t part,
+                           int fill)
 {
     V sum[12][CNN_J], zero = {0};
     ptrdiff_t k;
     int i, j;
+#if CNN_HALVES
+    CNN_(half) last[12], none = {0};
+    T *end = c + (J - 1) * CNN_L;
+    if (H) CNN_UNROLL for (i = 0; i < I; i++) {
+        if (start) last[i] = none + start[i];
+        else last[i] = add ? CNN_(load_half)(end + i * ldc, part) : none;
+    }
+#endif
     CNN_UNROLL for (i = 0; i < I; i++)
-        CNN_UNROLL for (j = 0; j < J; j++) {
+        CNN_UNROLL for (j = 0; j < J - H; j++) {
             if (start) sum[i][j] = zero + start[i];
             else if (!add) sum[i][j] = zero;
             else if (part && j == J - 1) sum[i][j] = CNN_(load_part)(c + i * ldc + j * CNN_L, part);
@@ -55,26 +77,40 @@ CNN_INLINE void CNN_(tile)(const int I, const int J, ptrdiff_t nk, const T *a, p
         }
     for (k = 0; k < nk; k++) {
         V x[CNN_J];
-        CNN_UNROLL for (j = 0; j < J; j++) x[j] = LOAD(b + k * ldb + j * CNN_L);
+#if CNN_HALVES
+        CNN_(half) y;
+        if (H) y = *(const CNN_(half) *)(b + k * ldb + (J - 1) * CNN_L);
+#endif
+        CNN_UNROLL for (j = 0; j < J - H; j++) x[j] = LOAD(b + k * ldb + j * CNN_L);
         CNN_UNROLL for (i = 0; i < I; i++) {
             T s = a[i * ai + k * ak];
-            CNN_UNROLL for (j = 0; j < J; j++) sum[i][j] += x[j] * s;
+            CNN_UNROLL for (j = 0; j < J - H; j++) sum[i][j] += x[j] * s;
+#if CNN_HALVES
+            if (H) last[i] += y * s;
+#endif
         }
     }
     CNN_UNROLL for (i = 0; i < I; i++)
-        CNN_UNROLL for (j = 0; j < J; j++) {
+        CNN_UNROLL for (j = 0; j < J - H; j++) {
             if (part && j == J - 1) CNN_(store_part)(c + i * ldc + j * CNN_L, sum[i][j], part);
             else STORE(c + i * ldc + j * CNN_L, sum[i][j]);
         }
+#if CNN_HALVES
+    if (H) CNN_UNROLL for (i = 0; i < I; i++) {
+        if (fill) STORE(end + i * ldc, CNN_(widen)(last[i]));
+        else CNN_(store_half)(end + i * ldc, last[i], part);
+    }
+#endif
 }
 
 /* All ni rows of a column of tiles. */
-CNN_INLINE void CNN_(column)(const int I, const int J, ptrdiff_t ni, ptrdiff_t nk, const T *a, ptrdiff_t ai,
-                             ptrdiff_t ak, const T *b, ptrdiff_t ldb, T *c, ptrdiff_t ldc, const T *start, int add,
-                             ptrdiff_t part)
+CNN_INLINE void CNN_(column)(const int I, const int J, const int H, ptrdiff_t ni, ptrdiff_t nk, const T *a,
+                             ptrdiff_t ai, ptrdiff_t ak, const T *b, ptrdiff_t ldb, T *c, ptrdiff_t ldc,
+                             const T *start, int add, ptrdiff_t part, int fill)
 {
     ptrdiff_t i = 0;
-#define ROWS(n) CNN_(tile)(n, J, nk, a + i * ai, ai, ak, b, ldb, c + i * ldc, ldc, start ? start + i : NULL, add, part)
+#define ROWS(n) \
+    CNN_(tile)(n, J, H, nk, a + i * ai, ai, ak, b, ldb, c + i * ldc, ldc, start ? start + i : NULL, add, part, fill)
     for (; i + I <= ni; i += I) ROWS(I);
     if (I > 6 && ni - i >= 6) { ROWS(6); i += 6; }
     switch (ni - i) {
@@ -89,25 +125,37 @@ CNN_INLINE void CNN_(column)(const int I, const int J, ptrdiff_t ni, ptrdiff_t n
 
 /* c (ni, nj) = a b [+ c if add] [+ start (ni,) along the rows]; a(i, k) = a[i * ai + k * ak], b (nk, nj), c row-major.
  *
- * b must be readable up to a whole vector in every row. Every element of c is one sum in the order of k, so cutting the
- * product along i or j changes no bit.
+ * b must be readable up to a whole vector in every row; c is written up to that if `fill` says so, with numbers that
+ * mean nothing. Every element of c is one sum in the order of k, so cutting the product along i or j changes no bit.
  */
 CNN_UNUSED void CNN_(product)(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const T *a, ptrdiff_t ai, ptrdiff_t ak,
-                              const T *b, ptrdiff_t ldb, T *c, ptrdiff_t ldc, const T *start, int add)
+                              const T *b, ptrdiff_t ldb, T *c, ptrdiff_t ldc, const T *start, int add, int fill)
 {
     ptrdiff_t k = 0;
     do {
         ptrdiff_t depth = nk - k < CNN_DEPTH ? nk - k : CNN_DEPTH, j = 0, part;
-#define COLUMN(I, J, part) \
-    CNN_(column)(I, J, ni, depth, a + k * ak, ai, ak, b + k * ldb + j, ldb, c + j, ldc, start, add, part)
-        for (; j + CNN_J * CNN_L <= nj; j += CNN_J * CNN_L) COLUMN(6, CNN_J, 0);
+#define COLUMN(I, J, H, part) \
+    CNN_(column)(I, J, H, ni, depth, a + k * ak, ai, ak, b + k * ldb + j, ldb, c + j, ldc, start, add, part, fill)
+        for (; j + CNN_J * CNN_L <= nj; j += CNN_J * CNN_L) COLUMN(6, CNN_J, 0, 0);
         part = (nj - j) % CNN_L;
+#if CNN_HALVES
+        if (part && part <= CNN_L / 2) {
+            switch ((nj - j) / CNN_L) {
+                case 0: COLUMN(12, 1, 1, part); break;
+                case 1: COLUMN(12, 2, 1, part); break;
+                case 2: COLUMN(8, 3, 1, part); break;
+                case 3: COLUMN(6, 4, 1, part); break;
+            }
+            j = nj;
+        }
+#endif
+        if (fill) part = 0;
         switch ((nj - j + CNN_L - 1) / CNN_L) {
-            case 1: if (part) COLUMN(CNN_WIDE ? 12 : 6, 1, part); else COLUMN(CNN_WIDE ? 12 : 6, 1, 0); break;
-            case 2: if (part) COLUMN(CNN_WIDE ? 12 : 6, 2, part); else COLUMN(CNN_WIDE ? 12 : 6, 2, 0); break;
+            case 1: if (part) COLUMN(CNN_WIDE ? 12 : 6, 1, 0, part); else COLUMN(CNN_WIDE ? 12 : 6, 1, 0, 0); break;
+            case 2: if (part) COLUMN(CNN_WIDE ? 12 : 6, 2, 0, part); else COLUMN(CNN_WIDE ? 12 : 6, 2, 0, 0); break;
 #if CNN_WIDE
-            case 3: if (part) COLUMN(8, 3, part); else COLUMN(8, 3, 0); break;
-            case 4: COLUMN(6, 4, part); break;
+            case 3: if (part) COLUMN(8, 3, 0, part); else COLUMN(8, 3, 0, 0); break;
+            case 4: COLUMN(6, 4, 0, part); break;
 #endif
         }
 #undef COLUMN
@@ -248,22 +296,39 @@ CNN_UNUSED void CNN_(gather)(ptrdiff_t rows, ptrdiff_t ld, ptrdiff_t n, const T 
     for (r = 0; r < ld; r += CNN_L) {
         const T *row[CNN_BYTES_MAX / sizeof(T)];
         ptrdiff_t here = rows - r < CNN_L ? rows - r : CNN_L;
-        for (l = 0; l < CNN_L; l++) {
-            ptrdiff_t at = begin + (r + l < rows ? r + l : rows - 1);
-            row[l] = x + (order ? order[at] : at) * n;
-        }
         j = 0;
 #if CNN_SHUFFLES
         for (; n >= 3 && j < n; j += CNN_L) {
-            V v[CNN_BYTES / sizeof(T)];
-            ptrdiff_t width = n - j < CNN_L ? n - j : CNN_L;
-            if (width == CNN_L && here == CNN_L) CNN_UNROLL for (l = 0; l < CNN_L; l++) v[l] = LOAD(row[l] + j);
-            else CNN_UNROLL for (l = 0; l < CNN_L; l++) v[l] = CNN_(load_part)(row[l] + j, l < here ? width : 0);
+            V v[CNN_BYTES / sizeof(T)], zero = {0};
+            ptrdiff_t width = n - j < CNN_L ? n - j : CNN_L, at;
+            /* The rows' places are looked up again for every block: that is cheaper than to keep them. */
+#define ROWS(index, load) \
+    CNN_UNROLL for (l = 0; l < CNN_L; l++) { \
+        at = index; \
+        CNN_SCALAR(at); \
+        v[l] = load; \
+    }
+#define ROW (x + at * n + j)
+            if (here < CNN_L) {
+                for (l = 0; l < CNN_L; l++) v[l] = zero;
+                for (l = 0; l < here; l++) {
+                    at = order ? order[begin + r + l] : begin + r + l;
+                    v[l] = CNN_(load_part)(ROW, width);
+                }
+            } else if (width == CNN_L) {
+                if (order) ROWS(order[begin + r + l], LOAD(ROW))
+                else ROWS(begin + r + l, LOAD(ROW))
+            } else if (order) ROWS(order[begin + r + l], CNN_(load_part)(ROW, width))
+            else ROWS(begin + r + l, CNN_(load_part)(ROW, width))
+#undef ROWS
+#undef ROW
             CNN_(transpose)(v);
             if (width == CNN_L) CNN_UNROLL for (l = 0; l < CNN_L; l++) STORE(out + (j + l) * ld + r, v[l]);
             else CNN_UNROLL for (l = 0; l < CNN_L; l++) if (l < width) STORE(out + (j + l) * ld + r, v[l]);
         }
 #endif
+        if (j >= n) continue;
+        for (l = 0; l < here; l++) row[l] = x + (order ? order[begin + r + l] : begin + r + l) * n;
         for (; j < n; j++) {
             /* Two loops: GCC 12 makes wrong vector code of one with a choice inside. */
             for (l = 0; l < here; l++) out[j * ld + r + l] = row[l][j];

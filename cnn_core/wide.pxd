@@ -72,9 +72,9 @@ cdef inline void wide_forward(const LayerSpec* layers, int n_layers, int i, cons
             for s in range(item % slabs.n, end):
                 ld = padded(rows_of(slabs, s), parameters)
                 own = scratch + s * slabs.stride
-                product(units, ld, depth, weights, 1, stride,
+                product(units, rows_of(slabs, s), depth, weights, 1, stride,
                         layer_input(layers, i, workspace, <const real*>own, noise.training) + k * ld, ld,
-                        own + z_column * capacity + u * ld, ld, biases, k > 0)
+                        own + z_column * capacity + u * ld, ld, biases, k > 0, True)
             k += depth
         for s in range(item % slabs.n, end):
             ld = padded(rows_of(slabs, s), parameters)
@@ -128,10 +128,10 @@ cdef inline void wide_weights(const LayerSpec* layers, int i, const WorkspaceSpe
         for s in range(slabs.n):
             ld = padded(rows_of(slabs, s), turned)
             own = scratch + s * slabs.stride
-            product(min(m - v, <Py_ssize_t>PANEL), min(n - u, <Py_ssize_t>PANEL), ld,
+            product(min(m - v, <Py_ssize_t>PANEL), min(n - u, <Py_ssize_t>PANEL), rows_of(slabs, s),
                     layer_input(layers, i, workspace, own, training) + v * ld, ld, 1,
                     panel + s * slabs.capacity * PANEL, PANEL, gradient + layer.weights + v * n + u, n,
-                    <const real*>NULL, s > 0)
+                    <const real*>NULL, s > 0, False)
         if v == 0 and layer.biases >= 0:
             column_sums(slabs, panel, min(n - u, <Py_ssize_t>PANEL), gradient + layer.biases + u)
 
@@ -174,8 +174,9 @@ cdef inline void wide_inputs(const LayerSpec* layers, int i, int below, const Wo
         ld = padded(rows_of(slabs, s), parameters)
         own = scratch + s * slabs.stride
         next_delta = own + next_column * capacity
-        product(end - v, ld, n, parameters + layer.weights + v * n, n, 1, <const real*>(own + delta_column * capacity),
-                ld, next_delta + v * ld, ld, <const real*>NULL, False)
+        product(end - v, rows_of(slabs, s), n, parameters + layer.weights + v * n, n, 1,
+                <const real*>(own + delta_column * capacity), ld, next_delta + v * ld, ld, <const real*>NULL, False,
+                True)
         if training:
             for j in range(i - 1, below, -1):
                 mask = own + layers[j].saved * capacity

@@ -36,6 +36,7 @@ from kernels.build import build
 
 ELEMENTS = 2048  # of an activation or a mask: in L1
 PANEL, DEPTH = 64, 128  # wide.pxd: units that are computed together, and weights of each at a time
+GROUP = 16  # types.pxd: rows that stay together when a minibatch is cut
 PARAMETERS = 8192  # of an optimizer's step, with its state: in L2
 Result = dict[str, Any]
 
@@ -64,11 +65,12 @@ class Bench:
         return {"kernel": kernel, "case": case, "us": 1e6 * seconds, "ns_per_element": 1e9 * seconds / n}
 
     def products(self, networks: list[str]) -> Iterator[Result]:
-        """Forward, weight gradient and input gradient of each layer, with the rows that a slab has, in the blocks in
+        """Forward, weight gradient and input gradient of each layer, with the rows of the first slab, in the blocks in
         which the engine takes them."""
         for network in (NETWORKS[name] for name in networks):
             cut = cnn_fit.described(network).plan.cut(network.batch_size)
-            rows = min(cut.capacity, -(-network.batch_size // cut.parts))
+            groups = -(-network.batch_size // GROUP) // cut.parts  # a chunk is whole groups of rows
+            rows = min(cut.capacity, network.batch_size if cut.wide else max(groups, 1) * GROUP)
             ld = cnn_core.engine.row_stride(rows, self.zeros(1))
             for i, (m, n) in enumerate(pairwise(network.sizes)):
                 blocks = [(m, n)] * 3
@@ -79,7 +81,7 @@ class Bench:
                     arrays = self.normal(m_block, n_block), self.normal(m_block, ld), self.normal(n_block, ld)
                     for way in ("blas", "tile"):
                         best = self.kernels.layer_product(
-                            kind, way == "blas", *arrays, self.zeros((n_block + 64) * ld), self.seconds
+                            kind, way == "blas", rows, *arrays, self.zeros((n_block + 64) * ld), self.seconds
                         )
                         case = f"{network.name}: {name}, {m} to {n}, {rows} rows"
                         result = self.arithmetic(way, case, best, 2 * rows * m_block * n_block)
