@@ -148,7 +148,7 @@ cdef inline real exp_parts(real x, real x_low, real* r_out, real* tail_out) noex
 
 
 cdef inline real v_exp(real x) noexcept nogil:
-    """e^x, below 1 ULP."""
+    """e^x, to about 1 ULP."""
     cdef real n, half, r = 0, tail = 0
     cdef real top = <real>89 if real is float else <real>710, bottom = <real>-105 if real is float else <real>-746
     x = top if x > top else (bottom if x < bottom else x)
