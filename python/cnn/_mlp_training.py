@@ -144,11 +144,10 @@ class Course:
             if self._rules_stop() or stop or net.stop_training or incremental:
                 break
             if est.max_seconds is not None:
-                spent = now - start
-                # The share of the schedule that is done is the share of the time that is.
-                loop.total = loop.at.first_step + max(int((net.step - loop.at.first_step) * est.max_seconds / spent), 1)
-                loop.total = min(loop.total, loop.at.first_step + est.max_iter * loop.steps)
-                if spent + spent / est.n_iter_ > est.max_seconds:
+                # At the pace so far; a schedule then ends with the last epoch that is made.
+                affordable = int(est.max_seconds * est.n_iter_ / max(now - start, 1e-9))
+                loop.total = loop.at.first_step + min(max(affordable, 1), est.max_iter) * loop.steps
+                if affordable <= est.n_iter_:
                     break
             if est.n_iter_ == est.max_iter:
                 from sklearn.exceptions import ConvergenceWarning

@@ -48,7 +48,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         scoring: what validation sets are scored by: None for accuracy, "loss", or a scorer of scikit-learn.
         metrics: names of `cnn.metrics` taken after each epoch, kept in `history_`.
         callbacks: `cnn.Callback`s or functions f(network, epoch, logs).
-        max_seconds: a budget of time; a schedule is fitted to it.
+        max_seconds: a budget of time, for whole epochs (one at least); a schedule ends with the last that it holds.
         dtype: "float32", "float64" or "auto", that of X.
         n_threads: None takes the cores there are.
 
