@@ -42,6 +42,14 @@ def peers_table(lines: list[Line], title: str) -> str:
     return table([title, *(bars.NAMES.get(peer, peer) for peer in peers)], found)
 
 
+def bars_table(rows: list[bars.Row]) -> str:
+    return table(
+        ["work", "cnn (threads)", "against", "its best (threads)", "reached", "bar", "peak allows", ""],
+        [[row.work, row.measured, row.against, row.theirs, row.reached, row.bar, row.limit, row.verdict]
+         for row in rows],
+    )  # fmt: skip
+
+
 def markdown(results: dict[str, Any]) -> str:
     rows = bars.rows(results)
     met = sum(row.met for row in rows)
@@ -50,11 +58,7 @@ def markdown(results: dict[str, Any]) -> str:
         parts.append(f"The bars of threaded work were set on {bars.CORES} cores; this machine has "
                      f"{results['machine']['cores']}.")  # fmt: skip
     parts.append(f"{met} of {len(rows)} bars are met.")
-    parts.append(table(
-        ["work", "cnn (threads)", "against", "its best (threads)", "reached", "bar", "peak allows", ""],
-        [[row.work, row.measured, row.against, row.theirs, row.reached, row.bar, row.limit, row.verdict]
-         for row in rows],
-    ))  # fmt: skip
+    parts.append(bars_table(rows))
     if results["training"]:
         parts += ["A step of training, best time (threads):", peers_table(results["training"], "network")]
     if results["prediction"]:

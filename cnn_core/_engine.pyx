@@ -3,6 +3,7 @@
 This source is compiled once for every instruction set (`_engine_v3.pyx` and `_engine_v4.pyx` include it). All arrays
 are C-contiguous and of one real type; the callers in `cnn` see to it. `p` is the size of the parameter arena.
 """
+from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython.parallel cimport parallel, threadid
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -418,3 +419,12 @@ def permutation(uint64_t seed, uint64_t epoch, int64_t[::1] out):
     if out.shape[0]:
         with nogil:
             _random.permutation(seed, epoch, &out[0], out.shape[0])
+
+
+def shuffle(bit_generator, int64_t[::1] x):
+    """What `numpy.random.RandomState(bit_generator).shuffle(x)` does to x (n,), in half the time, without the GIL."""
+    cdef const _random.BitGenerator* bits = <const _random.BitGenerator*>PyCapsule_GetPointer(
+        bit_generator.capsule, "BitGenerator")
+    if x.shape[0] > 1:
+        with bit_generator.lock, nogil:
+            _random.shuffle(bits, &x[0], x.shape[0])

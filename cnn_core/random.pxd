@@ -1,11 +1,18 @@
 """Philox4x32-10, a counter-based generator: a number depends on where it is used, never on who draws it or when.
 
 Salmon, Moraes, Dror & Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3".
+`shuffle` alone draws from a generator of NumPy's.
 """
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from cnn_core.types cimport real
 from cnn_core.vecmath cimport loop
+
+# The beginning of NumPy's `bitgen_t`, whose header not everybody who builds on this file has at hand.
+cdef struct BitGenerator:
+    void* state
+    uint64_t (*next_uint64)(void*) noexcept nogil
+    uint32_t (*next_uint32)(void*) noexcept nogil
 
 cdef enum:
     LANES = 16  # counters at once: a vector of 512 bits
@@ -97,3 +104,27 @@ cdef inline void permutation(uint64_t seed, uint64_t epoch, int64_t* out, int64_
             out[left], out[j] = out[j], out[left]
             left -= 1
         block += LANES
+
+
+cdef inline void shuffle(const BitGenerator* bits, int64_t* x, int64_t n) noexcept nogil:
+    """What `RandomState.shuffle` does to x (n,), n < 2^32, by the same numbers, which it leaves the generator after.
+
+    Numbers that are too large are drawn again, as there; here without a branch, which would be guessed wrong too often.
+    """
+    cdef uint32_t drawn[256]
+    cdef uint32_t mask = 1
+    cdef int64_t last = n - 1, i, j, kept
+    while mask < last:
+        mask = 2 * mask + 1
+    while last > 0:
+        while last <= mask >> 1:
+            mask >>= 1
+        kept = min(last - (mask >> 1), <int64_t>256)  # so many need the same mask
+        i = 0
+        while i < kept:
+            drawn[i] = bits.next_uint32(bits.state) & mask
+            i += drawn[i] <= last - i
+        for i in range(kept):
+            j = drawn[i]
+            x[last], x[j] = x[j], x[last]
+            last -= 1

@@ -8,7 +8,7 @@ from libc.string cimport memcpy
 from cnn_core.job cimport Job
 from cnn_core.optimizers cimport OptimizerStep, optimizer_update
 from cnn_core.types cimport SegmentSpec, real
-from cnn_core.vecmath cimport loop
+from cnn_core.vecmath cimport loop, v_abs
 
 # Elements of the arena that one thread sums and updates at a time: a few buffers of this size stay in L1.
 cdef enum:
@@ -65,8 +65,8 @@ cdef inline int not_finite(const real* a, Py_ssize_t n) noexcept nogil:
     return bad
 
 
-cdef inline double sum_of_squares(const real* a, Py_ssize_t n) noexcept nogil:
-    """In float64, by eight fixed accumulators: a plain sum can't be vectorised without changing its order."""
+cdef inline double float64_sum(const real* a, Py_ssize_t n, bint squares) noexcept nogil:
+    """Of a^2, or of |a|, by eight fixed accumulators: a plain sum can't be vectorised without changing its order."""
     cdef double part[8]
     cdef double total = 0
     cdef Py_ssize_t i, j
@@ -74,26 +74,33 @@ cdef inline double sum_of_squares(const real* a, Py_ssize_t n) noexcept nogil:
         part[j] = 0
     for i in range(0, n - 7, 8):
         for j in range(8):
-            part[j] += <double>a[i + j] * <double>a[i + j]
+            part[j] += <double>a[i + j] * <double>a[i + j] if squares else <double>v_abs(a[i + j])
     for i in range(n - n % 8, n):
-        part[i % 8] += <double>a[i] * <double>a[i]
+        part[i % 8] += <double>a[i] * <double>a[i] if squares else <double>v_abs(a[i])
     for j in range(8):
         total += part[j]
     return total
 
 
+cdef inline loop add_decay(real* g, const real* theta, real l1, real l2, Py_ssize_t n) noexcept nogil:
+    """g += l1 sign(theta) + l2 theta."""
+    cdef real zero = <real>0
+    for i in range(n):
+        g[i] += l2 * theta[i] + ((l1 if theta[i] > zero else zero) - (l1 if theta[i] < zero else zero))
+
+
 cdef inline double penalty_block(const SegmentSpec* segment, double share, const real* theta, real* g,
                                  Py_ssize_t n) noexcept nogil:
     """Adds the gradient of share * (l1 sum |w| + l2 sum w^2) to g and returns the penalty."""
-    cdef real l1 = <real>(share * segment.l1), l2 = <real>(2 * share * segment.l2)
-    cdef double absolute = 0
-    cdef Py_ssize_t i
+    cdef double penalty = 0
     if segment.l1 == 0 and segment.l2 == 0:
         return 0
-    for i in range(n):
-        absolute += -theta[i] if theta[i] < 0 else theta[i]
-        g[i] += l2 * theta[i] + (l1 if theta[i] > 0 else (-l1 if theta[i] < 0 else 0))
-    return share * (segment.l1 * absolute + segment.l2 * sum_of_squares(theta, n))
+    add_decay(g, theta, <real>(share * segment.l1), <real>(2 * share * segment.l2), n)
+    if segment.l1 != 0:
+        penalty += segment.l1 * float64_sum(theta, n, False)
+    if segment.l2 != 0:
+        penalty += segment.l2 * float64_sum(theta, n, True)
+    return share * penalty
 
 
 cdef inline void reduce_block(const Job* job, const real* parameters, const SegmentSpec* segment, int64_t begin,
@@ -111,7 +118,7 @@ cdef inline void reduce_block(const Job* job, const real* parameters, const Segm
         for i in range(n):
             g[i] = bound if g[i] > bound else (-bound if g[i] < -bound else g[i])
     if job.optimizer != NULL and job.optimizer.clip_norm > 0:
-        job.block_norm[block] = sum_of_squares(<const real*>g, n)
+        job.block_norm[block] = float64_sum(<const real*>g, n, True)
 
 
 cdef inline void update_block(const Job* job, real* parameters, const OptimizerStep* scalars,

@@ -80,6 +80,17 @@ def test_threads(tmp_path: Path) -> None:
     assert [line.split()[0] for line in output.splitlines()] == ["sweep", "bits", "pairs"]
 
 
+def test_estimators(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", minversion="1.9")
+    lines = tmp_path / "lines.jsonl"
+    output = run(tmp_path, "estimators.py", "--sets", "housing", "one_row", "--rounds", "1", "--seeds", "1",
+                 "--threads", "1", "--json", str(lines))  # fmt: skip
+    assert [json.loads(line)["set"] for line in lines.read_text().splitlines()] == ["housing", "one row"]
+    verdicts = {row.split("|")[1].strip(): row.split("|")[-2].strip() for row in output.splitlines() if row[:1] == "|"}
+    assert verdicts["test score of housing, 1 seeds"] == "met"
+    assert verdicts["fit of housing, a step"] in ("met", "missed")
+
+
 def test_suite_runs_without_asv(tmp_path: Path) -> None:
     output = run(tmp_path, "run_suite.py", "--only", "(10-5-1", "--seconds", "0.001")
     assert {line.split(".")[0] for line in output.splitlines()} == {"Construction", "Training"}

@@ -133,6 +133,27 @@ def test_the_order_of_rows_is_fisher_and_yates_on_philox(engine, seed, epoch, n)
     assert order(engine, seed, epoch, n).tolist() == expected
 
 
+@engines
+@given(st.integers(0, 2**32 - 1), st.integers(0, 70) | st.sampled_from([255, 256, 257, 1023, 1024, 1025, 5000]))
+@settings(max_examples=60, deadline=None)
+def test_shuffle_is_that_of_numpy_and_leaves_its_generator_where_numpy_would(engine, seed, n):
+    theirs, ours = np.random.RandomState(seed), np.random.RandomState(seed)
+    expected, found = np.arange(n)[::-1].copy(), np.arange(n)[::-1].copy()
+    for _ in range(2):
+        theirs.shuffle(expected)
+        engine.shuffle(ours._bit_generator, found)
+    assert found.tolist() == expected.tolist()
+    assert ours.randint(2**31) == theirs.randint(2**31)
+
+
+def test_shuffle_takes_any_generator_of_numpy():
+    theirs, ours = (np.random.RandomState(np.random.PCG64(3)) for _ in range(2))
+    expected, found = np.arange(300), np.arange(300)
+    theirs.shuffle(expected)
+    cnn_core.engine.shuffle(ours._bit_generator, found)
+    assert found.tolist() == expected.tolist()
+
+
 def test_every_order_is_as_likely():
     """Chi squared over the 24 orders of four rows; and each row is as often first."""
     seen: dict[bytes, int] = {}

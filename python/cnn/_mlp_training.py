@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import xlogy
 
+import cnn_core
 from cnn import _mlp_build, callbacks, checkpoint, evaluation, passes, schedules, threads, training
 from cnn.data import Array, Data
 
@@ -29,7 +30,7 @@ class Loop(training.Loop):
         at = checkpoint.Position(first, net.step, len(net.history), first)
         super().__init__(net, train, batch, est.shuffle, keep_outputs, at, first + est.max_iter, est.n_threads)
         self.course = course
-        self.shuffled = False
+        self.index = np.arange(len(train) if est.shuffle else 0, dtype=np.int64)
         c = None  # Poisson's deviance has a part that the weights can't change, and the loss of a row has not
         if net.loss.name == "poisson" and train.targets is not None:
             t = train.targets.astype(np.float64)
@@ -40,9 +41,7 @@ class Loop(training.Loop):
         """Each epoch shuffles the order of the one before, with the numbers that scikit-learn draws."""
         if not self.shuffle:
             return None
-        drawn = self.course.random.permutation(len(self.train))
-        self.index = self.index[drawn] if self.shuffled else drawn.astype(np.int64, copy=False)
-        self.shuffled = True
+        cnn_core.engine.shuffle(self.course.random._bit_generator, self.index)
         return self.index
 
     def learning_rates(self, epoch: int) -> Array:
@@ -145,11 +144,10 @@ class Course:
             if self._rules_stop() or stop or net.stop_training or incremental:
                 break
             if est.max_seconds is not None:
-                spent = now - start
-                # The share of the schedule that is done is the share of the time that is.
-                loop.total = loop.at.first_step + max(int((net.step - loop.at.first_step) * est.max_seconds / spent), 1)
-                loop.total = min(loop.total, loop.at.first_step + est.max_iter * loop.steps)
-                if spent + spent / est.n_iter_ > est.max_seconds:
+                # At the pace so far; a schedule then ends with the last epoch that is made.
+                affordable = int(est.max_seconds * est.n_iter_ / max(now - start, 1e-9))
+                loop.total = loop.at.first_step + min(max(affordable, 1), est.max_iter) * loop.steps
+                if affordable <= est.n_iter_:
                     break
             if est.n_iter_ == est.max_iter:
                 from sklearn.exceptions import ConvergenceWarning

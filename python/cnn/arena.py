@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -32,4 +33,4 @@ def views(
     buffer: np.ndarray[Any, Any], names: dict[str, tuple[int, tuple[int, ...]]]
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Arrays by name: (offset, shape) each, in the buffer."""
-    return {name: buffer[at : at + int(np.prod(shape))].reshape(shape) for name, (at, shape) in names.items()}
+    return {name: buffer[at : at + math.prod(shape)].reshape(shape) for name, (at, shape) in names.items()}

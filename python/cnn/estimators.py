@@ -48,7 +48,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         scoring: what validation sets are scored by: None for accuracy, "loss", or a scorer of scikit-learn.
         metrics: names of `cnn.metrics` taken after each epoch, kept in `history_`.
         callbacks: `cnn.Callback`s or functions f(network, epoch, logs).
-        max_seconds: a budget of time; a schedule is fitted to it.
+        max_seconds: a budget of time, for whole epochs (one at least); a schedule ends with the last that it holds.
         dtype: "float32", "float64" or "auto", that of X.
         n_threads: None takes the cores there are.
 
@@ -165,9 +165,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """Takes the classes from y, or checks that they are the known ones."""
         found = unique_labels(y)
         if role == "first" and not self._partial:
-            multilabel = type_of_target(y).startswith("multilabel")
             self.classes_ = found
-            self._task = "multilabel" if multilabel else "multiclass" if len(found) > 2 else "binary"
+            self._task = "multilabel" if y.ndim == 2 else "multiclass" if len(found) > 2 else "binary"
         elif role == "again" and not self._partial and set(found) != set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous call to fit: "

@@ -34,7 +34,8 @@ class History:
     def append(self, epoch: int, logs: dict[str, float]) -> None:
         """Adds an epoch; a name that is new is NaN for the epochs before."""
         for name in logs:
-            self._values.setdefault(name, [float("nan")] * len(self.epoch))
+            if name not in self._values:
+                self._values[name] = [float("nan")] * len(self.epoch)
         for name, values in self._values.items():
             values.append(float(logs.get(name, float("nan"))))
         self.epoch.append(epoch)

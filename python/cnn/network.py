@@ -121,7 +121,7 @@ class Network:
         """Initial values that depend on the seed and the layer's place alone."""
         for j, (what, how) in enumerate((("weights", layer.initializer), ("biases", layer.bias_initializer))):
             view = self._parameters.get(f"layers.{index}.{what}")
-            if view is not None:
+            if view is not None and how != "zeros":  # which they are
                 kind = layer_activation(layer, self.loss, last=index == len(self.descriptions) - 1).name
                 view[...] = initializers.get(how).draw(view.shape, np.random.default_rng((self.seed, index, j)), kind)
 
