@@ -64,9 +64,5 @@ class Settings:
             stack.append(layers.Dense(units, self.activation))
             if self.dropout:
                 stack.append(layers.Dropout(self.dropout))
-        if target.task == "regression":
-            loss = "mse"
-        else:
-            loss = "binary_cross_entropy" if target.outputs == 1 else "cross_entropy"
         optimizer = optimizers.AdamW(schedules.OneCycle(self.learning_rate), weight_decay=self.weight_decay)
-        return network.Network([*stack, layers.Dense(target.outputs)], loss=loss, optimizer=optimizer, seed=seed)
+        return network.Network([*stack, layers.Dense(target.outputs)], loss=target.loss, optimizer=optimizer, seed=seed)
