@@ -157,6 +157,7 @@ def _check_parameters(est: Any, loss: Loss) -> None:
         _check.number("dropout", rate, 0, 1, open_high=True)
     if est.layers is not None:
         layers.checked(est.layers)
+    _mlp_build.learning_rate(est)
     _mlp_build.describe_optimizer(est)
     evaluation.resolve(est.metrics, loss)
     if isinstance(est.scoring, str) and est.scoring != "loss":
@@ -217,8 +218,9 @@ def _revive_parameters(contents: Contents, cls: type[Any], given: Any) -> Any:
     known = [name for name in defaults if not isinstance(given, dict) or name in given]
     parameters = dict(zip(known, contents.fields(given, *known), strict=True))
     for name, value in parameters.items():
-        if isinstance(value, bool) and not isinstance(defaults[name], bool) and name != "restore_best":
-            raise ValueError(f"{name}={value}")  # which Python takes for a number
+        flag = isinstance(defaults[name], bool) or name == "restore_best"
+        if not flag and any(isinstance(item, bool) for item in (value if isinstance(value, list) else [value])):
+            raise ValueError(f"{name}={_json.shown(value)}")  # Python takes true for a number
     return cls(**{name: _value(contents, value) for name, value in parameters.items()})
 
 

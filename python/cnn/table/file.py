@@ -112,6 +112,8 @@ def from_file(contents: Contents) -> TableModel:
         model.scores = _revive_scores(scores)
         model.seconds = _check.number("seconds", seconds, 0)
         mean, deviation = _check.number("mean", mean), _check.number("deviation", deviation, 0, open_low=True)
+        if classes and (mean, deviation) != (0, 1):
+            raise ValueError(f"classes with the mean {mean} and the deviation {deviation}")
         goal = Target(name, task, reason, classes, mean, deviation)
         if not isinstance(nets, list):
             raise TypeError(f"networks {_json.shown(nets)}")

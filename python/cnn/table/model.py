@@ -76,8 +76,9 @@ class TableModel:
             learning_rate=learning_rate, weight_decay=weight_decay, batch_size=batch_size, epochs=epochs,
             patience=patience, valid=valid, members=members,
         )  # fmt: skip
-        drawn = int(np.random.SeedSequence().generate_state(1)[0])
-        self.seed = drawn if seed is None else _check.integer("seed", seed, 0, 2**63)
+        if seed is None:
+            seed = int(np.random.SeedSequence().generate_state(1)[0])
+        self.seed = _check.integer("seed", seed, 0, 2**63)
         self.networks: tuple[Network, ...] = ()
         self.histories: tuple[History, ...] = ()
         self.notes: tuple[str, ...] = ()
