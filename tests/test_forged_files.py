@@ -81,7 +81,8 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     steps = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for step, inner in steps:
         yield (*path, step)
-        if step not in ("network", "networks", "layers", "scores") and not (isinstance(inner, dict) and "class" in inner):
+        described = isinstance(inner, dict) and "class" in inner
+        if step not in ("network", "networks", "layers", "scores") and not described:
             yield from places(inner, (*path, step))
 
 
@@ -218,19 +219,19 @@ FORGED: dict[str, tuple[str, Any, str]] = {
     "loss": ("classifier", put("parameters", "loss", value="zero_one"), "unknown loss 'zero_one'"),
     "loss of numbers": ("regressor", put("parameters", "loss", value="hinge"), "can't be trained by loss 'hinge'"),
     "metric": ("classifier", put("parameters", "metrics", value=["f2"]), "unknown metric 'f2'"),
-    "scoring": ("classifier", put("parameters", "scoring", value="accurate"), "'accurate' is not a valid scoring value"),
+    "scoring": ("classifier", put("parameters", "scoring", value="accurate"), "'accurate' is not a valid"),
     "dropout": ("classifier", put("parameters", "dropout", value=[0.1, 1.0]), "dropout must be in .0, 1."),
-    "layers": ("regressor", put("parameters", "layers", value=[{"class": "Dropout", "rate": 0.1}]), "must be a cnn.Dense"),
+    "layers": ("regressor", put("parameters", "layers", value=[{"class": "Dropout", "rate": 0.1}]), "be a cnn.Dense"),
     "random state": ("regressor", put("parameters", "random_state", value=2**32), "'random_state' parameter"),
     "weights": ("classifier", put("parameters", "class_weight", value={"items": [["low", 1, 2]]}), "must be pairs"),
-    "weights twice": ("classifier", put("parameters", "class_weight", value={"items": [["a", 1], ["a", 2]]}), "of one class"),
-    "weight": ("classifier", put("parameters", "class_weight", value={"items": [["low", -1]]}), "class_weight of 'low'"),
+    "two weights": ("classifier", put("parameters", "class_weight", "items", value=[["a", 1], ["a", 2]]), "one class"),
+    "weight": ("classifier", put("parameters", "class_weight", "items", 0, 1, value=-1), "class_weight of 'low'"),
     "weight of a list": ("classifier", put("parameters", "class_weight", value={"items": [[[], 1]]}), "unhashable"),
     "number": ("classifier", put("parameters", "n_iter_no_change", value={"float": "0x1p3"}), "'0x1p3' is none of inf"),
     "scale": ("classifier", put("network", "loss", "scale", value=2.0), "its network has the loss RowLoss"),
     "scale 0": ("classifier", put("network", "loss", "scale", value=0.0), "scale of RowLoss must be in"),
-    "plain loss": ("labels", put("network", "loss", value={"class": "Loss", "name": "mse"}), "its network has the loss Loss"),
-    "losses": ("labels", put("network", "loss", "of", value={"class": "Dropout", "rate": 0.5}), "must be another cnn.Loss"),
+    "plain loss": ("labels", put("network", "loss", value={"class": "Loss", "name": "mse"}), "has the loss Loss"),
+    "losses": ("labels", put("network", "loss", "of", value={"class": "Dropout", "rate": 0.5}), "another cnn.Loss"),
     "flat": ("labels", put("network", "one_dimensional", value=True), "one-dimensional predictions of 2 outputs"),
     "task": ("classifier", put("task", value="binary"), "3 labels, task 'binary', loss cross_entropy and 3 outputs"),
     "task, several": ("classifier", put("task", value="multilabel"), "3 labels, task 'multilabel'"),
@@ -275,7 +276,7 @@ FORGED: dict[str, tuple[str, Any, str]] = {
     "table, bool": ("table-classes", tensor("labels", np.array([0, 5]), labels="bool"), "texts, and needs"),
     "table, mean": ("table-classes", put("mean", value=0.5), "classes with the mean 0.5"),
     "table, networks": ("table-classes", put("networks", value={}), "networks {}"),
-    "table, network": ("table-classes", put("networks", 0, "loss", value={"class": "Loss", "name": "mse"}), "with loss 'mse'"),
+    "table, network": ("table-classes", put("networks", 0, "loss", value={"class": "Loss", "name": "mse"}), "'mse'"),
     "table, network's": ("table-classes", put("networks", 0, "one_dimensional", value=False), "does not fit"),
     "table, score": ("table", put("scores", "training", "rmse", value="1"), "rmse must be a number"),
 }  # fmt: skip

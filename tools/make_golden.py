@@ -54,9 +54,8 @@ def main() -> None:
         else:
             model.save(path)
         rows = models.rows_of(model)
-        golden[path.name] = {
-            "described": models.described(model), "X": plain(rows), "prediction": models.predictions(model, rows).tolist()
-        }  # fmt: skip
+        found = models.predictions(model, rows).tolist()
+        golden[path.name] = {"described": models.described(model), "X": plain(rows), "prediction": found}
     known.write_text(json.dumps(golden, indent=1) + "\n")
 
 
