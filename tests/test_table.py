@@ -286,7 +286,7 @@ def test_a_table_to_hold_out_is_checked_first(frame: Any, capsys: pytest.Capture
             cnn.TableModel("price", **QUICK).fit(
                 frame, validation=given, verbose=1, callbacks=[lambda *_: begun.append(1)]
             )
-    with pytest.raises(cnn.TableError, match="validation: the target 'dear' must hold one of its 2 classes.*'maybe'"):
+    with pytest.raises(cnn.TableError, match=r"validation: the target 'dear' must hold one of.*'maybe'"):
         cnn.TableModel("dear", **QUICK).fit(frame, validation=valid.assign(dear="maybe"), verbose=1)
     assert (begun, capsys.readouterr().out) == ([], "")
 

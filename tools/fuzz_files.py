@@ -11,6 +11,8 @@ given.
 from __future__ import annotations
 
 import argparse
+import copy
+import dataclasses
 import hashlib
 import json
 import random
@@ -57,7 +59,7 @@ def seeds() -> list[bytes]:
 
 
 def large() -> list[bytes]:
-    """Files of some MB: a model of each kind, and a table with as many short texts as a file may hold."""
+    """Files of some MB, a model of each kind; and as many sizes, texts and numbers as a file may hold."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(400, 3)).astype(np.float32)
     words = [f"{i:03}" + "x" * 2000 for i in range(100)]
@@ -67,12 +69,17 @@ def large() -> list[bytes]:
         cnn.Network([cnn.Dense(1000), cnn.Dense(1000)], seed=0).build(100), regressor.partial_fit(X, X[:, 0]),
         cnn.TableModel("y", hidden=[1000, 900], members=1, epochs=1, seed=0).fit(rows, verbose=0),
     ]  # fmt: skip
+    small = cnn.MLPRegressor(hidden_layer_sizes=1, random_state=0).partial_fit(X, X[:, 0])
+    table = cnn.TableModel("b", hidden=[1], members=1, epochs=1, seed=0).fit(rows, verbose=0)
+    table.settings = dataclasses.replace(table.settings, hidden=(1,) * 250_000)
+    models += [table, copy.deepcopy(small).set_params(hidden_layer_sizes=[1] * 250_000), small]
+    small.loss_curve_ = [0.5] * ((1 << 20) - 10)
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for model in models:
             model.save(f"{folder}/m")
             found.append(Path(folder, "m").read_bytes())
-    return [*found, with_texts(found[-1], container.pack_text(["ab"] * container.MAX_TEXTS).tobytes())]
+    return [*found, with_texts(found[2], container.pack_text(["ab"] * container.MAX_TEXTS).tobytes())]
 
 
 def with_texts(content: bytes, texts: bytes) -> bytes:
@@ -215,20 +222,22 @@ def main() -> int:
             path.write_bytes(content)
             cnn.load(path)
         now = memory() if sys.platform == "linux" else 0
-        for i in range(arguments.count):
+        for i in range(-len(big), arguments.count):  # the large ones as they are first
             content, sign = rng.choice(big if big and i % LARGE_EVERY < 2 else originals), i % 2 == 1
-            mutant = (forged if sign else damage)(content, originals, rng)
+            mutant = big[i] if i < 0 else (forged if sign else damage)(content, originals, rng)
             path.write_bytes(mutant)
             start = time.perf_counter()
             found = outcome(path, len(mutant), now)
             seconds = time.perf_counter() - start
             slowest = max(slowest, seconds)
-            taken = found in MODELS and (sign or mutant == content)  # what is damaged must not be
+            taken = found in MODELS and (sign or mutant == content or i < 0)  # what is damaged must not be
             if not (found == "refused" or taken) or seconds > 1:
                 kept = arguments.keep / f"mutant-{arguments.seed}-{i}.cnn"
                 kept.write_bytes(mutant)
                 print(f"mutant {i}: {found} after {seconds:.3f} s; it is in {kept}")
                 return 1
+            if i < 0:
+                continue
             outcomes[("with right checksums, " if sign else "damaged, ") + found] += 1
     said = "; ".join(f"{name} {n:,}" for name, n in sorted(outcomes.items()))
     files = f"{len(originals)} files and {len(big)} large ones"
