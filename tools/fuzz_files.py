@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import argparse
 import copy
+import ctypes
 import dataclasses
 import hashlib
 import json
+import multiprocessing
 import random
 import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +82,7 @@ def large() -> list[bytes]:
         for model in models:
             model.save(f"{folder}/m")
             found.append(Path(folder, "m").read_bytes())
-    return [*found, with_texts(found[2], container.pack_text(["ab"] * container.MAX_TEXTS).tobytes())]
+    return [*found, with_texts(found[2], container.pack_text(["😀" + "x" * 15] * container.MAX_TEXTS).tobytes())]
 
 
 def with_texts(content: bytes, texts: bytes) -> bytes:
@@ -185,25 +188,48 @@ def signed(header: Any, data: bytes, rng: random.Random) -> bytes:
     return zeroed[:DIGITS] + hashlib.sha256(zeroed).hexdigest().encode() + zeroed[DIGITS + 64 :] + data
 
 
-def memory() -> int:
-    """What the process has now."""
-    return 0 if resource is None else int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+class Guard:
+    """What a file may take: its size and 64 MiB beyond what the process has now (on Linux)."""
+
+    def __init__(self) -> None:
+        self.off = resource is None or sys.platform != "linux"
+        if not self.off:
+            self.now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            self.libc = ctypes.CDLL(None)
+
+    def outcome(self, path: Path, size: int, measured: bool) -> str:
+        """What becomes of a file; `measured`: by its peak as well, which no memory given back before makes smaller."""
+        if self.off:
+            return load(path)
+        before = self._reset() if measured else 0
+        resource.setrlimit(resource.RLIMIT_AS, (self.now + size + LIMIT, resource.RLIM_INFINITY))
+        try:
+            found = load(path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        taken = self._status("VmHWM") - before if measured else 0
+        return found if taken <= size + LIMIT else f"{found}, {taken >> 20} MiB for {size >> 20}"
+
+    def _reset(self) -> int:
+        """Gives back what is free, and begins anew to look for the peak."""
+        if hasattr(self.libc, "malloc_trim"):
+            self.libc.malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+        return self._status("VmRSS")
+
+    @staticmethod
+    def _status(name: str) -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
-def outcome(path: Path, size: int, now: int) -> str:
-    """What becomes of a file of that size: with 64 MiB and its size beyond what the process had."""
-    limits = (now + size + LIMIT, resource.RLIM_INFINITY) if now else None
-    if limits is not None:
-        resource.setrlimit(resource.RLIMIT_AS, limits)
+def load(path: Path) -> str:
     try:
         return type(cnn.load(path)).__name__
     except cnn.ModelFormatError:
         return "refused"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
-    finally:
-        if limits is not None:
-            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
 def main() -> int:
@@ -213,7 +239,10 @@ def main() -> int:
     parser.add_argument("--kind", choices=["network", "checkpoint", "estimator", "table"], help="default: all")
     parser.add_argument("--keep", type=Path, default=Path("."), help="where a file goes that is not treated well")
     arguments = parser.parse_args()
-    originals, big = ([c for c in found if arguments.kind in (None, kind_of(c))] for found in (seeds(), large()))
+    # Made in a process of its own: what this one has had and given back would be memory to spare.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
+        made = [other.submit(make).result() for make in (seeds, large)]
+    originals, big = ([c for c in found if arguments.kind in (None, kind_of(c))] for found in made)
     rng, outcomes, slowest = random.Random(arguments.seed), Counter[str](), 0.0
     where = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(dir=where) as folder:
@@ -221,13 +250,14 @@ def main() -> int:
         for content in originals:  # what is made at the first use of anything
             path.write_bytes(content)
             cnn.load(path)
-        now = memory() if sys.platform == "linux" else 0
+        guard = Guard()
         for i in range(-len(big), arguments.count):  # the large ones as they are first
-            content, sign = rng.choice(big if big and i % LARGE_EVERY < 2 else originals), i % 2 == 1
+            is_large = bool(big) and (i < 0 or i % LARGE_EVERY < 2)
+            content, sign = rng.choice(big if is_large else originals), i % 2 == 1
             mutant = big[i] if i < 0 else (forged if sign else damage)(content, originals, rng)
             path.write_bytes(mutant)
             start = time.perf_counter()
-            found = outcome(path, len(mutant), now)
+            found = guard.outcome(path, len(mutant), is_large)
             seconds = time.perf_counter() - start
             slowest = max(slowest, seconds)
             taken = found in MODELS and (sign or mutant == content or i < 0)  # what is damaged must not be
