@@ -99,6 +99,8 @@ def _plain(name: str, value: Any) -> Any:
     if isinstance(value, np.bool_):
         return bool(value)
     if isinstance(value, numbers.Integral):
+        if abs(value) > 2**64:
+            raise ValueError(f"{name}={value} can't be saved: a file holds whole numbers up to 2**64")
         return int(value)
     if isinstance(value, numbers.Real):
         return _number(value)
