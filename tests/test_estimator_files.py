@@ -105,7 +105,8 @@ def test_names_of_features_are_kept(tmp_path) -> None:
 def test_parameters_come_back(tmp_path) -> None:
     given = {
         "hidden_layer_sizes": np.array([4, 3]), "activation": ["relu", cnn.Activation("elu", 0.5)],
-        "solver": cnn.Adam(0.1), "dtype": np.float32, "class_weight": {np.int64(0): 1, 1: np.float32(0.5)}, "n_iter_no_change": np.inf,
+        "solver": cnn.Adam(0.1), "dtype": np.float32,
+        "class_weight": {np.int64(0): 1, 1: np.float32(0.5)}, "n_iter_no_change": np.inf,
         "metrics": ["f1", "accuracy"], "max_iter": np.int32(3), "shuffle": np.bool_(True), "random_state": 4,
         "scoring": "roc_auc", "early_stopping": True,
     }  # fmt: skip

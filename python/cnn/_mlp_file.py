@@ -99,9 +99,9 @@ def _plain(name: str, value: Any) -> Any:
     if isinstance(value, np.bool_):
         return bool(value)
     if isinstance(value, numbers.Integral):
-        if abs(value) > 2**64:
-            raise ValueError(f"{name}={value} can't be saved: a file holds whole numbers up to 2**64")
-        return int(value)
+        if abs(whole := int(value)) > 2**64:
+            raise ValueError(f"{name}={whole} can't be saved: a file holds whole numbers up to 2**64")
+        return whole
     if isinstance(value, numbers.Real):
         return _number(value)
     if isinstance(value, Mapping):
