@@ -346,7 +346,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             TypeError: a layer, loss, optimizer or schedule of a class of one's own, labels that are no text or number.
 
         >>> import tempfile, cnn
-        >>> est = cnn.MLPRegressor(3, solver="lbfgs", random_state=0).fit([[0.0], [1.0], [2.0]], [0.0, 1.0, 2.0])
+        >>> est = cnn.MLPRegressor(solver="lbfgs", random_state=0).fit([[0.0], [1.0], [2.0]], [0.0, 1.0, 2.0])
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     est.save(f"{folder}/m.cnn")
         ...     again = cnn.load(f"{folder}/m.cnn")
