@@ -45,6 +45,7 @@ API_ORDER = [
     ["_mlp_lbfgs"],
     ["_mlp_base"],
     ["estimators"],
+    ["_mlp_file"],
     ["plots"],
     ["table.frames"],
     ["table.columns"],
@@ -72,6 +73,8 @@ DOORS = {
     ("training", "choice"),  # activation="auto", which trains its candidates
     ("files", "checkpoint"),  # load
     ("files", "table.file"),
+    ("files", "_mlp_file"),  # load, which needs scikit-learn for an estimator
+    ("_mlp_base", "_mlp_file"),  # BaseMLP.save
     ("history", "plots"),  # History.plot
     ("table.model", "table.file"),  # TableModel.save
     ("container", "__init__"),  # the version

@@ -66,6 +66,37 @@ def trained(run: Any, tmp_path: Path) -> Path:
     return tmp_path / "model.cnn"
 
 
+def test_files_of_estimators(run: Any) -> None:
+    """Predicted with, inspected and exported; columns by name if the fit knew names."""
+    pytest.importorskip("sklearn")
+    rows = table().assign(z=lambda t: t["x"] * 2 - 1)
+    rows.to_csv("t.csv", index=False)
+    named = cnn.MLPClassifier(3, solver="lbfgs", max_fun=20, random_state=0, max_iter=20, tol=1.0)
+    named.fit(rows[["z", "x"]], rows["k"]).save("named.cnn")
+    several = cnn.MLPRegressor(hidden_layer_sizes=3, solver="lbfgs", tol=10.0)
+    several.fit(rows[["x"]].to_numpy(), rows[["x", "z"]]).save("several.cnn")
+    assert run("predict", "named.cnn", "t.csv", "--probabilities", "--threads", 1, "-o", "p.csv").code == 0
+    found = pd.read_csv("p.csv")
+    assert found["prediction"].str.lstrip("'").tolist() == named.predict(rows[["z", "x"]]).tolist()
+    assert np.allclose(found["probability_no"], named.predict_proba(rows[["z", "x"]])[:, 1])
+    rows[["x"]].to_csv("x.csv", index=False)
+    assert run("predict", "several.cnn", "x.csv", "--only-predictions", "-o", "p.csv").code == 0
+    assert np.allclose(pd.read_csv("p.csv")[["prediction_0", "prediction_1"]], several.predict(rows[["x"]].to_numpy()))
+    about = json.loads(run("inspect", "named.cnn", "--json").out)
+    assert (about["class"], about["features"], about["classes"]) == ("MLPClassifier", ["z", "x"], ["=1+1", "no"])
+    assert "MLPRegressor" in run("inspect", "several.cnn").out
+    assert run("export", "several.cnn", "--c", "source").code == 0
+    for arguments, said in [
+        (["evaluate", "named.cnn", "t.csv"], "an estimator, which does not know the column of its target"),
+        (["predict", "named.cnn", "x.csv"], "the table has no column 'z'"),
+        (["predict", "several.cnn", "t.csv"], "the table has 5 columns, but the network takes 1 inputs"),
+        (["predict", "several.cnn", "x.csv", "--probabilities"], "--probabilities is for models of classes"),
+    ]:
+        done = run(*arguments)
+        assert (done.code, done.out) == (2, "")
+        assert said in done.err
+
+
 def test_train_evaluate_inspect(run: Any, trained: Path) -> None:
     model = cnn.load(trained)
     done = run("evaluate", "model.cnn", "t.csv", "--json", "--importance")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -93,18 +94,45 @@ def test_the_same_network_is_the_same_c(tmp_path) -> None:
 # PyTorch --------------------------------------------------------------------------------------------------------------
 
 
-def test_torch_sequential() -> None:
-    torch = pytest.importorskip("torch")
+try:
+    import torch
+except ImportError:
+    torch = None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_torch_sequential(dtype: str, monkeypatch) -> None:
+    """By torch.nn.Linear's formula, y = x Aᵀ + b with A (outputs, inputs), and by PyTorch itself where it is."""
     net = cnn.Network([cnn.Dense(7, "tanh"), cnn.Dropout(0.2), cnn.Dense(4, use_bias=False), cnn.Dense(3)],
-                      loss="cross_entropy", dtype="float64", seed=1).build(5)  # fmt: skip
-    nn = torch.nn
-    model = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Dropout(0.2), nn.Linear(7, 4, bias=False), nn.Linear(4, 3))
-    model.double().eval().load_state_dict(cnn.to_torch_state_dict(net))
-    with torch.no_grad():
-        np.testing.assert_allclose(model(torch.from_numpy(X)).numpy(), net.forward(X), rtol=1e-10)
-    again = cnn.Network(net.descriptions, loss="cross_entropy", dtype="float64")
-    for state in (model.state_dict(), {f"model.net.{k}": v.numpy() for k, v in model.state_dict().items()}):
-        assert cnn.from_torch_state_dict(again, state).predict(X).tobytes() == net.predict(X).tobytes()
+                      loss="cross_entropy", dtype=dtype, seed=1).build(5)  # fmt: skip
+    net.layers[0].biases[...] = np.linspace(-1, 1, 7)
+    if torch is None:  # of which nothing else is used
+        monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(from_numpy=lambda array: array))
+    state = cnn.to_torch_state_dict(net)
+    arrays = {name: np.asarray(value) for name, value in state.items()}
+    # Linear, Tanh, Dropout, Linear, Linear
+    assert {name: value.shape for name, value in arrays.items()} == {
+        "0.weight": (7, 5), "0.bias": (7,), "3.weight": (4, 7), "4.weight": (3, 4), "4.bias": (3,)
+    }  # fmt: skip
+    assert {value.dtype.name for value in arrays.values()} == {dtype}
+    assert all(value.flags.c_contiguous for value in arrays.values())
+    hidden = np.tanh(X @ arrays["0.weight"].T + arrays["0.bias"])
+    out = hidden @ arrays["3.weight"].T @ arrays["4.weight"].T + arrays["4.bias"]
+    tolerance = {"rtol": 1e-10} if dtype == "float64" else {"rtol": 1e-5, "atol": 1e-6}
+    np.testing.assert_allclose(net.forward(X), out, **tolerance)
+    again = cnn.Network(net.descriptions, loss="cross_entropy", dtype=dtype)
+    for given in (state, arrays, {f"model.net.{name}": value for name, value in state.items()}):
+        assert cnn.from_torch_state_dict(again, given).predict(X).tobytes() == net.predict(X).tobytes()
+    arrays["0.weight"][0, 0] += 1  # a copy: the network does not follow
+    assert again.predict(X).tobytes() == net.predict(X).tobytes()
+    if torch is not None:
+        nn = torch.nn
+        model = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Dropout(0.2), nn.Linear(7, 4, bias=False), nn.Linear(4, 3))
+        model.to(getattr(torch, dtype)).eval().load_state_dict(cnn.to_torch_state_dict(net))
+        with torch.no_grad():
+            found = model(torch.from_numpy(X.astype(dtype))).numpy()
+        np.testing.assert_allclose(found, net.forward(X), **tolerance)
+        assert cnn.from_torch_state_dict(again, model.state_dict()).predict(X).tobytes() == net.predict(X).tobytes()
 
 
 def test_state_dicts_that_do_not_fit() -> None:

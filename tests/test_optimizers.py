@@ -231,7 +231,7 @@ def test_schedules_as_rates():
 @pytest.mark.parametrize("cls", [cls for cls, _ in TORCH_DEFAULTS])
 def test_errors(cls):
     outside = {
-        "learning_rate": (-1.0, r"\[0, inf\)"), "momentum": (1.0, r"\[0, 1\)"), "rho": (-0.1, r"\[0, 1\)"),
+        "learning_rate": (-1.0, r"\[0, inf\)"), "momentum": (1.5, r"\[0, 1\]"), "rho": (-0.1, r"\[0, 1\)"),
         "beta_1": (1.0, r"\[0, 1\)"), "beta_2": (2.0, r"\[0, 1\)"), "epsilon": (0.0, r"\(0, inf\)"),
         "weight_decay": (np.inf, r"\[0, inf\)"), "clip_value": (0.0, r"\(0, inf\)"), "clip_norm": (-1.0, r"\(0, inf\)"),
     }  # fmt: skip

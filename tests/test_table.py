@@ -267,6 +267,39 @@ def test_bad_tables_are_refused(table: dict[str, Any], said: str) -> None:
         model.predict(table)
 
 
+def test_a_table_to_hold_out_is_checked_first(frame: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    valid = frame.iloc[:30].reset_index(drop=True)
+    odd = valid.astype({"size": object})
+    odd.loc[7, "size"] = "huge"
+    begun = []
+    for given, kind, said in [
+        (valid.drop(columns="price"), cnn.TableError, "validation has no column 'price'"),
+        (valid.drop(columns="town"), cnn.TableError, "validation: the table has no column 'town'"),
+        (valid.assign(price=np.nan), cnn.TableError, "no row of validation has a value of the target 'price'"),
+        (valid.iloc[:0], cnn.TableError, "no row of validation has a value"),
+        (odd, cnn.TableError, "validation: column 'size' must hold numbers, got 'huge' at row 7"),
+        (valid.assign(price="dear"), cnn.TableError, "validation: the target 'price' must hold finite numbers"),
+        (valid[["size", "size", "price"]], cnn.TableError, "validation has two columns with the name 'size'"),
+        ([1, 2], TypeError, "validation must be a data frame"),
+    ]:
+        with pytest.raises(kind, match=said):
+            cnn.TableModel("price", **QUICK).fit(
+                frame, validation=given, verbose=1, callbacks=[lambda *_: begun.append(1)]
+            )
+    with pytest.raises(cnn.TableError, match=r"validation: the target 'dear' must hold one of.*'maybe'"):
+        cnn.TableModel("dear", **QUICK).fit(frame, validation=valid.assign(dear="maybe"), verbose=1)
+    assert (begun, capsys.readouterr().out) == ([], "")
+
+
+def test_rows_to_hold_out_without_a_target_are_left_out(frame: Any) -> None:
+    valid = frame.iloc[:30].assign(price=frame["price"].where(np.arange(len(frame)) % 2 == 0))
+    one = cnn.TableModel("price", **QUICK).fit(frame, validation=valid, verbose=0)
+    two = cnn.TableModel("price", **QUICK).fit(frame, validation=valid.iloc[::2], verbose=0)
+    assert one.held_out.tolist() == list(range(0, 30, 2))
+    assert one.scores == two.scores
+    assert np.array_equal(one.predict(frame), two.predict(frame))
+
+
 def test_bad_cells_and_columns_at_prediction(model: cnn.TableModel, frame: Any) -> None:
     with pytest.raises(cnn.TableError, match="no column 'town'"):
         model.predict(frame.drop(columns="town"))

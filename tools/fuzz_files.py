@@ -1,21 +1,28 @@
-"""Mutated model files against the reader: an error of one type or a model, within a second and 64 MiB.
+"""Mutated model files against the reader: an error of one type or a model, within a second, its size and 64 MiB.
 
-    python tools/fuzz_files.py --count 1000000 [--seed 0]
+    python tools/fuzz_files.py --count 1000000 [--kind table] [--seed 0]
 
-Half of the mutants are random damage, which must be refused; half have checksums that are right again, so that what
-lies behind them is reached. Ends with code 1 at the first that does otherwise, and leaves it in the folder given.
+The originals are the golden files of tests/data, the same models saved by this version, and twice in 400 mutants a
+file of some MB. Half of the mutants are random damage, which must be refused; half have checksums that are right again,
+so that what lies behind them is reached. Ends with code 1 at the first that does otherwise, and leaves it in the folder
+given.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
+import ctypes
+import dataclasses
 import hashlib
 import json
+import multiprocessing
 import random
 import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,33 +37,65 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 LIMIT = 64 << 20
+LARGE_EVERY = 400  # two of so many mutants are of a large file
+MODELS = ("Network", "MLPClassifier", "MLPRegressor", "TableModel")
 DIGITS = 8 + len(b'{"__metadata__":{"checksum":"')
 ODD: list[Any] = [
     0, 1, -1, 2, 3, 7, 2**31 - 1, 2**31, 2**32, 2**53, 2**63 - 1, 2**63, 2**64, 10**30, 0.0, -0.5, 1e-320, 1e308, 0.5,
-    True, False, None, "", "0", "relu", "softmax", "auto", "Dense", "Adam", "F32", "F64", "\u0000", "é" * 50,
-    "x" * 3000, "\\", '"', [], {}, [[]], [1] * 100, {"class": "Dense"}, {"class": "Cosine", "learning_rate": 1},
+    True, False, None, "", "0", "relu", "softmax", "auto", "Dense", "Adam", "number", "text", "F32", "F64", "\u0000",
+    "é" * 50, "x" * 3000, "\\", '"', [], {}, [[]], [1] * 100, {"class": "Dense"}, {"float": "inf"},
+    {"class": "Cosine", "learning_rate": 1},
 ]  # fmt: skip
 
 
 def seeds() -> list[bytes]:
-    """Small files of every kind."""
-    nets = [
-        cnn.Network([cnn.Dense(2)], seed=0),
-        cnn.Network([cnn.Dense(3, cnn.Activation("elu", 0.3)), cnn.Dropout(0.2), cnn.Dense(3, use_bias=False)],
-                    loss=cnn.CrossEntropy(0.1), optimizer=cnn.SGD(0.1, momentum=0.9), seed=1),
-        cnn.Network([cnn.Dense(2, "tanh"), cnn.Dense(1)], loss=cnn.Huber(0.3), dtype="float64", seed=1,
-                    optimizer=cnn.AdamW(cnn.schedules.WarmUp(cnn.schedules.Cosine(0.01), 5))),
+    """The golden files, and the same models as this version saves them."""
+    golden = [path.read_bytes() for path in sorted((Path(__file__).parents[1] / "tests" / "data").glob("*.cnn"))]
+    found = dict.fromkeys(golden)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "m")
+        for content in golden:
+            path.write_bytes(content)
+            cnn.load(path).save(path)
+            found[path.read_bytes()] = None
+    return list(found)
+
+
+def large() -> list[bytes]:
+    """Files of some MB, a model of each kind; and as many sizes, texts and numbers as a file may hold."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3)).astype(np.float32)
+    words = [f"{i:03}" + "x" * 2000 for i in range(100)]
+    rows = {"a": [words[i] for i in rng.integers(0, 60, 400)], "b": X[:, 0], "y": words[:99] * 4 + words[:4]}
+    regressor = cnn.MLPRegressor(hidden_layer_sizes=(700, 700), random_state=0, dtype="float32")
+    models = [
+        cnn.Network([cnn.Dense(1000), cnn.Dense(1000)], seed=0).build(100), regressor.partial_fit(X, X[:, 0]),
+        cnn.TableModel("y", hidden=[1000, 900], members=1, epochs=1, seed=0).fit(rows, verbose=0),
     ]  # fmt: skip
+    small = cnn.MLPRegressor(hidden_layer_sizes=1, random_state=0).partial_fit(X, X[:, 0])
+    table = cnn.TableModel("b", hidden=[1], members=1, epochs=1, seed=0).fit(rows, verbose=0)
+    table.settings = dataclasses.replace(table.settings, hidden=(1,) * 250_000)
+    models += [table, copy.deepcopy(small).set_params(hidden_layer_sizes=[1] * 250_000), small]
+    small.loss_curve_ = [0.5] * ((1 << 20) - 10)
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        for net in nets:
-            net.build(3).save(f"{folder}/m")
+        for model in models:
+            model.save(f"{folder}/m")
             found.append(Path(folder, "m").read_bytes())
-        Path(folder, "run").mkdir()
-        nets[0].fit(np.ones((8, 3)), np.ones((8, 2)), batch_size=4, epochs=2, verbose=0, validation_split=0.5,
-                    callbacks=[cnn.Checkpoint(f"{folder}/run", 1, "steps"), cnn.EarlyStopping()])  # fmt: skip
-        found.append(max(Path(folder, "run").iterdir()).read_bytes())
-    return found
+    return [*found, with_texts(found[2], container.pack_text(["😀" + "x" * 15] * container.MAX_TEXTS).tobytes())]
+
+
+def with_texts(content: bytes, texts: bytes) -> bytes:
+    """A table's file with other texts, which come last in it."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    begin, _ = header["texts"]["data_offsets"]
+    header["texts"].update(shape=[len(texts)], data_offsets=[begin, begin + len(texts)])
+    return signed(header, content[8 + length : 8 + length + begin] + texts, random.Random(0))
+
+
+def kind_of(content: bytes) -> str:
+    return str(json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]["kind"])
 
 
 def damage(content: bytes, others: list[bytes], rng: random.Random) -> bytes:
@@ -149,52 +188,90 @@ def signed(header: Any, data: bytes, rng: random.Random) -> bytes:
     return zeroed[:DIGITS] + hashlib.sha256(zeroed).hexdigest().encode() + zeroed[DIGITS + 64 :] + data
 
 
-def bound_memory() -> None:
-    """No more than 64 MiB beyond what the process has now."""
-    if resource is not None and sys.platform == "linux":
-        now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (now + LIMIT, now + LIMIT))
+class Guard:
+    """What a file may take: its size and 64 MiB beyond what the process has now (on Linux)."""
+
+    def __init__(self) -> None:
+        self.off = resource is None or sys.platform != "linux"
+        if not self.off:
+            self.now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            self.libc = ctypes.CDLL(None)
+
+    def outcome(self, path: Path, size: int, measured: bool) -> str:
+        """What becomes of a file; `measured`: by its peak as well, which no memory given back before makes smaller."""
+        if self.off:
+            return load(path)
+        before = self._reset() if measured else 0
+        resource.setrlimit(resource.RLIMIT_AS, (self.now + size + LIMIT, resource.RLIM_INFINITY))
+        try:
+            found = load(path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        taken = self._status("VmHWM") - before if measured else 0
+        return found if taken <= size + LIMIT else f"{found}, {taken >> 20} MiB for {size >> 20}"
+
+    def _reset(self) -> int:
+        """Gives back what is free, and begins anew to look for the peak."""
+        if hasattr(self.libc, "malloc_trim"):
+            self.libc.malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+        return self._status("VmRSS")
+
+    @staticmethod
+    def _status(name: str) -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+
+def load(path: Path) -> str:
+    try:
+        return type(cnn.load(path)).__name__
+    except cnn.ModelFormatError:
+        return "refused"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kind", choices=["network", "checkpoint", "estimator", "table"], help="default: all")
     parser.add_argument("--keep", type=Path, default=Path("."), help="where a file goes that is not treated well")
     arguments = parser.parse_args()
-    originals, rng, outcomes = seeds(), random.Random(arguments.seed), Counter[str]()
-    slowest = 0.0
+    # Made in a process of its own: what this one has had and given back would be memory to spare.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
+        made = [other.submit(make).result() for make in (seeds, large)]
+    originals, big = ([c for c in found if arguments.kind in (None, kind_of(c))] for found in made)
+    rng, outcomes, slowest = random.Random(arguments.seed), Counter[str](), 0.0
     where = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(dir=where) as folder:
         path = Path(folder, "m.cnn")
         for content in originals:  # what is made at the first use of anything
             path.write_bytes(content)
-            cnn.load(path).predict(np.zeros((1, 3)))
-        bound_memory()
-        for i in range(arguments.count):
-            content, sign = rng.choice(originals), i % 2 == 1
-            mutant = (forged if sign else damage)(content, originals, rng)
+            cnn.load(path)
+        guard = Guard()
+        for i in range(-len(big), arguments.count):  # the large ones as they are first
+            is_large = bool(big) and (i < 0 or i % LARGE_EVERY < 2)
+            content, sign = rng.choice(big if is_large else originals), i % 2 == 1
+            mutant = big[i] if i < 0 else (forged if sign else damage)(content, originals, rng)
             path.write_bytes(mutant)
             start = time.perf_counter()
-            try:
-                outcome = type(cnn.load(path)).__name__
-            except cnn.ModelFormatError:
-                outcome = "refused"
-            except Exception as error:
-                outcome = f"{type(error).__name__}: {error}"
+            found = guard.outcome(path, len(mutant), is_large)
             seconds = time.perf_counter() - start
             slowest = max(slowest, seconds)
-            if outcome not in ("refused", "Network") or seconds > 1 or (
-                outcome == "Network" and not sign and mutant not in originals
-            ):  # fmt: skip
+            taken = found in MODELS and (sign or mutant == content or i < 0)  # what is damaged must not be
+            if not (found == "refused" or taken) or seconds > 1:
                 kept = arguments.keep / f"mutant-{arguments.seed}-{i}.cnn"
                 kept.write_bytes(mutant)
-                print(f"mutant {i}: {outcome} after {seconds:.3f} s; it is in {kept}")
+                print(f"mutant {i}: {found} after {seconds:.3f} s; it is in {kept}")
                 return 1
-            outcomes[("with right checksums, " if sign else "damaged, ") + outcome] += 1
-    found = "; ".join(f"{name} {n:,}" for name, n in sorted(outcomes.items()))
-    print(f"{arguments.count:,} mutants of {len(originals)} files, format {container.VERSION}: {found}; "
-          f"slowest {slowest:.3f} s")  # fmt: skip
+            if i < 0:
+                continue
+            outcomes[("with right checksums, " if sign else "damaged, ") + found] += 1
+    said = "; ".join(f"{name} {n:,}" for name, n in sorted(outcomes.items()))
+    files = f"{len(originals)} files and {len(big)} large ones"
+    print(f"{arguments.count:,} mutants of {files}, format {container.VERSION}: {said}; slowest {slowest:.3f} s")
     return 0
 
 

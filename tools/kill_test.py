@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,26 +48,38 @@ def memory() -> str | None:
 
 
 def save(kills: int, rng: random.Random) -> str:
-    """A loop that saves two models in turn over one file."""
-    nets = [cnn.Network([cnn.Dense(60), cnn.Dense(1)], seed=seed).build(200) for seed in (0, 1)]
-    whole = {net.flat.tobytes(): 0 for net in nets}
+    """A loop that saves two models of each kind in turn over one file."""
+    X, y = np.random.default_rng(0).normal(size=(60, 200)).astype(np.float32), np.arange(60.0)
+    models: list[Any] = []
+    for seed in (0, 1):
+        estimator = cnn.MLPRegressor(hidden_layer_sizes=60, random_state=seed, dtype="float32")
+        model = cnn.TableModel("y", hidden=[60], members=1, epochs=1, seed=seed)
+        models += [cnn.Network([cnn.Dense(60), cnn.Dense(1)], seed=seed).build(200), estimator.partial_fit(X, y)]
+        models += [model.fit({"y": y, **{f"x{i}": column for i, column in enumerate(X.T[:20])}}, verbose=0)]
+    whole = {weights(model): 0 for model in models}
     litter = 0
 
     def work() -> None:
         while True:
-            for net in nets:
-                net.save(path)
+            for model in models:
+                model.save(path)
 
     with tempfile.TemporaryDirectory(dir=memory()) as folder:
         path = Path(folder, "m.cnn")
-        nets[0].save(path)
+        models[0].save(path)
         for _ in range(kills):
-            killed_after(rng.uniform(0, 0.01), work)
-            whole[cnn.load(path).flat.tobytes()] += 1  # a KeyError: neither the old nor the new one
+            killed_after(rng.uniform(0, 0.02), work)
+            whole[weights(cnn.load(path))] += 1  # a KeyError: neither the old nor the new one
             litter += len(os.listdir(folder)) - 1
-            nets[0].save(path)
+            models[0].save(path)
             assert os.listdir(folder) == ["m.cnn"], os.listdir(folder)
     return f"{kills:,} kills: {litter:,} left a temporary file, which the next save removed; the file was always whole"
+
+
+def weights(model: Any) -> bytes:
+    """Of the first network of a model of any kind."""
+    net = model.networks[0] if isinstance(model, cnn.TableModel) else getattr(model, "network_", model)
+    return bytes(net.flat.tobytes())
 
 
 def train(kills: int, rng: random.Random) -> str:

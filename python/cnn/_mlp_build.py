@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from cnn import _check, _names, activations, losses, optimizers, schedules
 from cnn.activations import Activation
 from cnn.data import Array
 from cnn.layers import Dense, Dropout, Layer
-from cnn.losses import BinaryCrossEntropy, CrossEntropy, Loss, Quantile
+from cnn.losses import BinaryCrossEntropy, CrossEntropy, Loss, Quantile, RowLoss
 from cnn.network import Network
 from cnn.optimizers import Optimizer
 
@@ -21,21 +20,10 @@ RATE_MODES = ("constant", "invscaling", "adaptive")
 _OUT_NAMES = {"sigmoid": "logistic"}  # where scikit-learn has its own name for a link
 
 
-@dataclass(frozen=True)
-class RowLoss(Loss):
-    """scale · `of`; penalties are divided by the sum of a minibatch's weights: scikit-learn's objective."""
-
-    of: Loss
-    scale: float = 1.0
-
-    def parameters(self) -> dict[str, float]:
-        return {**self.of.parameters(), "scale": self.scale, "shared_penalty": 1.0}
-
-
 def row_loss(loss: Loss, n_outputs: int) -> RowLoss:
     """A row's loss as scikit-learn's gradients have it: the sum over its outputs, of halves of squares."""
     scale = {"mse": n_outputs / 2, "cross_entropy": 1.0}.get(loss.name, float(n_outputs))
-    return RowLoss(loss.name, loss, scale)
+    return RowLoss(of=loss.of if isinstance(loss, RowLoss) else loss, scale=scale)
 
 
 def regression_loss(est: Any) -> Loss:
@@ -131,10 +119,8 @@ def describe_optimizer(est: Any) -> Optimizer:
     name = "adam" if est.solver == "lbfgs" else _names.normalise(est.solver)  # never used by L-BFGS
     if name == "sgd":
         momentum = float(est.momentum)
-        made = optimizers.SGD(rate, momentum=min(momentum, 0.5), nesterov=bool(est.nesterovs_momentum) and momentum > 0,
-                              **clip)  # fmt: skip
-        object.__setattr__(made, "momentum", momentum)  # scikit-learn also takes 1, which never slows down
-        return made
+        nesterov = bool(est.nesterovs_momentum) and momentum > 0
+        return optimizers.SGD(rate, momentum=momentum, nesterov=nesterov, **clip)
     if name not in optimizers.BY_NAME:
         raise _names.unknown("solver", est.solver, ["lbfgs", *optimizers.BY_NAME])
     if name in ("adam", "adamw", "nadam"):

@@ -20,7 +20,6 @@ from cnn._check import ModelFormatError
 from cnn.callbacks import Callback, Logs, Run
 from cnn.container import Contents
 from cnn.data import Array, Data
-from cnn.history import History
 
 if TYPE_CHECKING:
     from cnn.network import Network
@@ -201,10 +200,7 @@ def write(path: Path, net: Network, job: Job) -> None:
     """The state of this fit as a file."""
     position = job.position
     tensors = files.network_tensors(net, "network.")
-    tensors |= {f"optimizer.{i}.{name}": view for i, slot in enumerate(_slots(net)) for name, view in slot.items()}
-    tensors["optimizer.scalars"] = net.scalars
-    tensors["history.epoch"] = np.array(net.history.epoch, np.int64)
-    tensors |= {f"history.{i}": np.array(net.history[name], float) for i, name in enumerate(net.history.names)}
+    tensors |= files.optimizer_tensors(net) | files.history_tensors(net.history)
     if position.done:
         assert position.report is not None
         assert position.outputs is not None
@@ -238,14 +234,6 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | str):
         return value
     raise TypeError(f"the state of a callback must be numbers, texts, None or arrays, got {type(value).__name__}")
-
-
-def _slots(net: Network) -> list[dict[str, Array]]:
-    """The numbers that the optimizer keeps, slot by slot, by parameter."""
-    from cnn import arena
-
-    rows = net.state.reshape(net.plan.slots, net.plan.size)
-    return [arena.views(row, net.plan.names) for row in rows]
 
 
 def load_network(contents: Contents) -> Network:
@@ -339,11 +327,8 @@ def read(path: Path) -> Saved:
             "activation_choice", "history", "callbacks",
         )  # fmt: skip
         net = files.revive_network(contents, network, "network.")
-        for i, slot in enumerate(_slots(net)):
-            for name, view in slot.items():
-                contents.take_into(f"optimizer.{i}.{name}", view)
-        contents.take_into("optimizer.scalars", net.scalars)
-        net.history = _history(contents, names)
+        files.take_optimizer(contents, net)
+        net.history = files.take_history(contents, names)
         where = Position(*contents.fields(position, *_POSITION))
         typed = isinstance(where.stopped, bool) and isinstance(isa, str) and isinstance(choice, str)
         if not typed or not all(type(getattr(where, n)) is int and getattr(where, n) >= 0 for n in _POSITION[:-1]):
@@ -360,14 +345,6 @@ def read(path: Path) -> Saved:
             raise contents.error("it does not list callbacks")
         states = [_callback(contents, i, entry) for i, entry in enumerate(callbacks)]
         return Saved(path, net, where, contents.payload, states, contents.writer)
-
-
-def _history(contents: Contents, names: Any) -> History:
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise contents.error("the names of its history are not texts")
-    epochs = contents.take("history.epoch", np.int64)
-    columns = [contents.take(f"history.{i}", np.float64, epochs.shape) for i in range(len(names))]
-    return History.of(epochs.tolist(), {name: c.tolist() for name, c in zip(names, columns, strict=True)})
 
 
 def _callback(contents: Contents, index: int, entry: Any) -> dict[str, Any]:

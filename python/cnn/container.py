@@ -26,6 +26,10 @@ Array = np.ndarray[Any, Any]
 
 VERSION = 1
 MAX_HEADER = 1 << 20  # bytes; JSON of that size makes objects of some 30 MiB
+# A string takes some 70 bytes besides its characters, and each of these up to four where one of them is rare: a tensor
+# of texts within these bounds becomes at most 60 MiB of objects.
+MAX_TEXT = 4 << 20  # bytes
+MAX_TEXTS = 1 << 17
 MAX_RANK = 8
 _DTYPES = {
     "F64": "<f8", "I64": "<i8", "U64": "<u8", "F32": "<f4", "I32": "<i4", "U32": "<u4", "I16": "<i2", "U16": "<u2",
@@ -325,15 +329,34 @@ def read(path: str | os.PathLike[str]) -> Iterator[Contents]:
 
 
 def pack_text(texts: list[str]) -> Array:
-    """Texts as one uint8 tensor: a JSON list in UTF-8, for lists too long for the payload."""
-    return np.frombuffer(_json.dumps(texts).encode(), np.uint8)
+    """Texts as one uint8 tensor: a JSON list in UTF-8, for lists too long for the payload.
+
+    Raises ValueError for more than a file holds: 4 MiB, or 131,072 texts.
+    """
+    text = _json.dumps(texts).encode()
+    if said := _too_long(text):
+        raise ValueError(said)
+    return np.frombuffer(text, np.uint8)
+
+
+def _too_long(text: bytes) -> str:
+    if len(text) > MAX_TEXT:
+        return f"texts of {len(text):,} bytes; a file holds {MAX_TEXT:,}"
+    if (quotes := text.count(b'"')) > 2 * MAX_TEXTS:
+        return f"texts with {quotes:,} quotation marks, those around them included; a file holds {2 * MAX_TEXTS:,}"
+    return ""
 
 
 def unpack_text(contents: Contents, name: str) -> list[str]:
     """The texts of such a tensor."""
-    found = contents.take(name, np.uint8)
+    spec = contents.spec(name, np.uint8)
+    if spec.end - spec.begin > MAX_TEXT:
+        raise contents.error(f"tensor {name} must be texts of {MAX_TEXT:,} bytes at most, got {spec.shape}")
+    text = contents.take(name, np.uint8).tobytes()
+    if said := _too_long(text):
+        raise contents.error(f"tensor {name} holds {said}")
     try:
-        texts = _json.loads(found.tobytes(), max_depth=1)
+        texts = _json.loads(text, max_depth=1)
     except _json.Refused as error:
         raise contents.error(f"tensor {name} does not hold texts: {error}") from None
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):

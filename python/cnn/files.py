@@ -7,9 +7,12 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cnn import _json, activations, container, initializers, layers, losses, optimizers, plan, schedules
+import numpy as np
+
+from cnn import _json, activations, arena, container, initializers, layers, losses, optimizers, plan, schedules
 from cnn._check import ModelFormatError
 from cnn.container import Contents
+from cnn.history import History
 
 if TYPE_CHECKING:
     from cnn.network import Network
@@ -27,6 +30,7 @@ _CLASSES: dict[str, type[Any]] = {
         losses.Quantile,
         losses.CrossEntropy,
         losses.BinaryCrossEntropy,
+        losses.RowLoss,
         *optimizers.BY_NAME.values(),
         *schedules.BY_NAME.values(),
     )
@@ -129,6 +133,44 @@ def revive_network(contents: Contents, description: Any, prefix: str = "") -> Ne
     return net
 
 
+def optimizer_tensors(net: Network) -> dict[str, Any]:
+    """The numbers that the optimizer keeps, slot by slot, by parameter; and its scalars."""
+    tensors = {f"optimizer.{i}.{name}": view for i, slot in enumerate(_slots(net)) for name, view in slot.items()}
+    return tensors | {"optimizer.scalars": net.scalars}
+
+
+def take_optimizer(contents: Contents, net: Network) -> None:
+    """The same from a file into a network."""
+    for i, slot in enumerate(_slots(net)):
+        for name, view in slot.items():
+            contents.take_into(f"optimizer.{i}.{name}", view)
+    contents.take_into("optimizer.scalars", net.scalars)
+
+
+def _slots(net: Network) -> list[dict[str, Any]]:
+    rows = net.state.reshape(net.plan.slots, net.plan.size)
+    return [arena.views(row, net.plan.names) for row in rows]
+
+
+def history_tensors(history: History) -> dict[str, Any]:
+    """The numbers of all epochs; their names, which the payload must hold, have numbers instead."""
+    columns = {f"history.{i}": np.array(history[name], float) for i, name in enumerate(history.names)}
+    return {"history.epoch": np.array(history.epoch, np.int64), **columns}
+
+
+def take_history(contents: Contents, names: Any) -> History:
+    """The history with those names."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise contents.error("the names of its history are not texts")
+    if len(set(names)) < len(names):
+        raise contents.error("two columns of its history have the same name")
+    epochs = contents.take("history.epoch", np.int64)
+    if epochs.ndim != 1:
+        raise contents.error(f"tensor history.epoch must have one dimension, got {epochs.shape}")
+    columns = [contents.take(f"history.{i}", np.float64, epochs.shape) for i in range(len(names))]
+    return History.of(epochs.tolist(), {name: c.tolist() for name, c in zip(names, columns, strict=True)})
+
+
 def save(net: Network, path: str | os.PathLike[str]) -> None:
     """Architecture and weights to one file, written whole or not at all."""
     container.write(path, "network", describe_network(net), network_tensors(net))
@@ -150,17 +192,29 @@ def _load_table(contents: Contents) -> Any:
     return file.from_file(contents)
 
 
+def _load_estimator(contents: Contents) -> Any:
+    try:
+        from cnn import _mlp_file
+    except ImportError as error:
+        text = "holds an estimator, which needs scikit-learn 1.9: pip install 'cnn-core[sklearn]'"
+        raise ImportError(f"{contents.path}: {text}") from error
+    return _mlp_file.from_file(contents)
+
+
 # Every kind of file there is: a file can't name code.
 _LOADERS: Mapping[str, Callable[[Contents], Any]] = {
-    "network": _load_network, "checkpoint": _load_checkpoint, "table": _load_table,
+    "network": _load_network, "checkpoint": _load_checkpoint, "estimator": _load_estimator, "table": _load_table,
 }  # fmt: skip
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """The model of a file, ready to predict or to train on (with a fresh optimizer); no code of the file is run.
+    """The model of a file, a `Network`, an estimator or a `TableModel`; no code of the file is run.
+
+    It predicts the same to the last bit, and can be trained on; a network begins with a fresh optimizer.
 
     Raises:
         ModelFormatError: the file is not such a model, is damaged or cut short, or is of a later format.
+        ImportError: it is an estimator, and scikit-learn is not installed.
 
     >>> import tempfile, cnn
     >>> net = cnn.Network([cnn.Dense(2)], seed=0).build(3)

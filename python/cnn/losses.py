@@ -165,6 +165,30 @@ class BinaryCrossEntropy(Loss):
         return {"smoothing": self.label_smoothing}
 
 
+@dataclass(frozen=True)
+class RowLoss(Loss):
+    """scale · `of`; penalties are divided by the sum of a minibatch's weights: scikit-learn's objective.
+
+    The networks of the estimators have it.
+
+    >>> RowLoss(of=Loss("mse"), scale=0.5).name
+    'mse'
+    """
+
+    name: str = field(default="", init=False, repr=False)
+    of: Loss = field(kw_only=True)
+    scale: float = field(default=1.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.of, Loss) or isinstance(self.of, RowLoss):
+            raise TypeError(f"`of` of RowLoss must be another cnn.Loss, got {self.of!r}")
+        object.__setattr__(self, "name", self.of.name)
+        object.__setattr__(self, "scale", _check.number("scale of RowLoss", self.scale, 0, open_low=True))
+
+    def parameters(self) -> dict[str, float]:
+        return {**self.of.parameters(), "scale": self.scale, "shared_penalty": 1.0}
+
+
 def get(loss: str | Loss) -> Loss:
     """The loss of that name, or the one given.
 

@@ -47,7 +47,7 @@ class Optimizer:
                 self._number(name, 0, open_low=True)
         for name in ("momentum", "beta_1", "beta_2", "rho"):
             if hasattr(self, name):
-                self._number(name, 0, 1, open_high=True)
+                self._number(name, 0, 1, open_high=name != "momentum")  # of 1 it never slows down
         if hasattr(self, "epsilon"):
             self._number("epsilon", 0, open_low=True)
         for name in ("decay_biases", "nesterov", "amsgrad", "epsilon_hat"):

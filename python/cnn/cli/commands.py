@@ -90,8 +90,8 @@ def predict(
     write.check_place(out, "--out")
     if out == "-" and screen.as_json:
         raise TableError("--json needs --out: both would go to standard output")
-    if probabilities and not (isinstance(model, TableModel) and model.task == "classification"):
-        raise TableError("--probabilities is for models of classes")
+    if probabilities and not _has_probabilities(model):
+        raise TableError("--probabilities is for models of classes that have some")
     start, rows = time.perf_counter(), 0
     with read.source(*reading) as source, write.table(out) as writer:
         for piece in read.pieces(source):
@@ -120,12 +120,17 @@ def _cells(piece: Any) -> Any:
     return read.without_missing(piece) if all(dtype.kind == "O" for dtype in piece.dtypes) else piece
 
 
+def _has_probabilities(model: Any) -> bool:
+    if isinstance(model, TableModel):
+        return model.task == "classification"
+    return hasattr(model, "classes_") and model.network_.loss.target != "sign"
+
+
 def _predictions(model: Any, piece: Any, probabilities: bool, threads: int | None) -> dict[str, Any]:
     if isinstance(model, Network):
-        found = model.predict(_matrix(model, piece), n_threads=threads)
-        if found.ndim == 1:
-            return {"prediction": found}
-        return {f"prediction_{i}": column for i, column in enumerate(found.T)}
+        return _numbered("prediction", model.predict(_matrix(model.n_inputs, piece), n_threads=threads))
+    if not isinstance(model, TableModel):
+        return _estimated(model, piece, probabilities, threads)
     if not probabilities:
         return {f"predicted_{model.target}": model.predict(piece, n_threads=threads)}
     p = model.predict_proba(piece, n_threads=threads)
@@ -133,10 +138,30 @@ def _predictions(model: Any, piece: Any, probabilities: bool, threads: int | Non
     return columns | {f"probability_{label}": p[:, i] for i, label in enumerate(model.classes)}
 
 
-def _matrix(model: Network, piece: Any) -> Any:
+def _estimated(model: Any, piece: Any, probabilities: bool, threads: int | None) -> dict[str, Any]:
+    """The predictions of an estimator, which knows its columns by name if it was fitted to a data frame."""
+    names = getattr(model, "feature_names_in_", None)
+    if names is not None:
+        piece = frames.pandas().DataFrame({name: frames.column(piece, name, "the table") for name in names})
+    X = _matrix(model.n_features_in_, piece)
+    if names is not None:
+        X = frames.pandas().DataFrame(X, columns=names)
+    found = model.set_params(n_threads=threads).predict(X)
+    columns = _numbered("prediction", found.toarray() if hasattr(found, "toarray") else found)
+    if probabilities:
+        p = model.predict_proba(X)
+        columns |= {f"probability_{label}": p[:, i] for i, label in enumerate(model.classes_)}
+    return columns
+
+
+def _numbered(name: str, found: Any) -> dict[str, Any]:
+    return {name: found} if found.ndim == 1 else {f"{name}_{i}": column for i, column in enumerate(found.T)}
+
+
+def _matrix(n_inputs: int, piece: Any) -> Any:
     """All columns as numbers, in their order: a network knows no names."""
-    if len(piece.columns) != model.n_inputs:
-        raise TableError(f"the table has {len(piece.columns)} columns, but the network takes {model.n_inputs} inputs")
+    if len(piece.columns) != n_inputs:
+        raise TableError(f"the table has {len(piece.columns)} columns, but the network takes {n_inputs} inputs")
     columns = []
     for name in piece.columns:
         values, bad = frames.as_numbers(piece[name])
@@ -168,7 +193,11 @@ def evaluate(screen: Screen, path: str, reading: Reading, importance: bool, thre
 def _table_model(path: str) -> TableModel:
     model = files.load(path)
     if not isinstance(model, TableModel):
-        raise TableError(f"{path} holds a network without a table's columns; only `cnn predict` takes it here")
+        what = "a network" if isinstance(model, Network) else "an estimator"
+        raise TableError(
+            f"{path} holds {what}, which does not know the column of its target: `cnn evaluate` is for models of "
+            "`cnn train`; `cnn predict` takes it"
+        )
     return model
 
 
@@ -181,6 +210,9 @@ def inspect(screen: Screen, path: str) -> None:
         screen.say(reports.summary(model))
         screen.result({"kind": "network", "inputs": model.n_inputs, "outputs": model.n_outputs,
                        "layers": [reports.short(layer) for layer in model.descriptions]})  # fmt: skip
+        return
+    if not isinstance(model, TableModel):
+        _inspect_estimator(screen, model)
         return
     about = _about(model)
     screen.say(*(f"- {note}" for note in model.notes))
@@ -197,11 +229,33 @@ def inspect(screen: Screen, path: str) -> None:
     screen.result({"kind": "table", **about})
 
 
+def _inspect_estimator(screen: Screen, model: Any) -> None:
+    from cnn import reports
+
+    defaults = type(model)().get_params()
+    changed = {name: value for name, value in model.get_params().items() if value != defaults[name]}
+    classes = model.classes_.tolist() if hasattr(model, "classes_") else None
+    about = {
+        "class": type(model).__name__, "inputs": model.n_features_in_, "outputs": model.n_outputs_, "classes": classes,
+        "features": model.feature_names_in_.tolist() if hasattr(model, "feature_names_in_") else None,
+        "epochs": model.n_iter_, "loss": getattr(model, "loss_", None),
+        "layers": [reports.short(layer) for layer in model.network_.descriptions],
+    }  # fmt: skip
+    body = [[name, repr(value)] for name, value in changed.items()]
+    body += [[name, ", ".join(map(str, about[name]))] for name in ("classes", "features") if about[name] is not None]
+    body += [["epochs of the last fit", str(model.n_iter_)]]
+    body += [["loss of the last epoch", figure(model.loss_)]] if hasattr(model, "loss_") else []
+    screen.say(reports.summary(model.network_))
+    screen.table(about["class"], ["", ""], body)
+    screen.result({"kind": "estimator", **about, "parameters": {name: repr(value) for name, value in changed.items()}})
+
+
 def export(screen: Screen, path: str, onnx: str | None, c: str | None) -> None:
     """`cnn export`."""
     if onnx is None and c is None:
         raise TableError("say what to write: --onnx FILE or --c FOLDER")
     model = files.load(path)
+    model = getattr(model, "network_", model)  # of an estimator: what it computes, without the names of classes
     written = []
     if onnx is not None:
         write.check_place(onnx, "--onnx")

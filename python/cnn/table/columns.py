@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from cnn import _check
 from cnn.table import frames
 from cnn.table.frames import Array, TableError
 
@@ -293,12 +294,12 @@ def revive(kind: str, name: str, plain: Mapping[str, Any], arrays: Mapping[str, 
 
 def _revive_number(name: str, plain: Mapping[str, Any], arrays: Mapping[str, Array]) -> Number:
     nodes, heights = arrays["nodes"], arrays["heights"]
-    if nodes.shape != heights.shape or nodes.ndim != 1 or not len(nodes) or not (np.diff(nodes) > 0).all():
+    if nodes.shape != heights.shape or nodes.ndim != 1 or not len(nodes) or not (nodes[1:] > nodes[:-1]).all():
         raise ValueError("the nodes of a number must rise, with a height for each")
-    center, scale = float(plain["center"]), float(plain["scale"])
+    center, scale = _check.number("center", plain["center"]), _check.number("scale", plain["scale"], 0, open_low=True)
     marks = tuple(plain["marks"])
-    if not (np.isfinite([center, scale, *nodes, *heights]).all() and scale > 0):
-        raise ValueError("center, scale, nodes and heights of a number must be finite, the scale above 0")
+    if not (np.isfinite(nodes).all() and np.isfinite(heights).all()):
+        raise ValueError("nodes and heights of a number must be finite")
     if not all(isinstance(mark, str) for mark in marks):
         raise TypeError("words for missing numbers must be text")
     return Number(name, nodes, heights, center, scale, _flag(plain["gaps"]), marks)

@@ -10,18 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn import container, files
+from cnn import _check, _json, container, files
 from cnn._check import ModelFormatError
 from cnn.container import Contents
 from cnn.table import columns
 from cnn.table.encode import Encoder
 from cnn.table.frames import Array
-from cnn.table.target import TASKS, Target
+from cnn.table.target import MOST_CLASSES, TASKS, Target
 
 if TYPE_CHECKING:
     from cnn.table.model import TableModel
 
 _LABELS = {"text": str, "int": int, "bool": bool}
+_NUMBER = ("center", "scale", "gaps", "marks")
+_FIELDS = {
+    "number": (*_NUMBER, "nodes"), "boolean": ("gaps",), "category": ("values", "rare", "gaps"),
+    "date": ("days", "periods", "nodes"),
+}  # fmt: skip
 
 
 def save(model: TableModel, path: str | os.PathLike[str]) -> None:
@@ -85,32 +90,39 @@ def from_file(contents: Contents) -> TableModel:
     task, mean, deviation, kind, n_classes, described, dropped, notes, settings, seed, seconds, scores, nets = fields
     texts = _Texts(contents, container.unpack_text(contents, "texts"))
     try:
+        if kind not in _LABELS or not 0 <= _count(n_classes) <= MOST_CLASSES:
+            raise ValueError(f"{n_classes} classes that are {kind!r}")
         name, reason = texts.take(2)
         encoder = Encoder(tuple(_columns(contents, described, texts)), _pairs(texts.take(2 * _count(dropped))))
         said = texts.take(_count(notes))
-        labels = contents.take("labels", np.int64).tolist()
+        labels: list[Any] = contents.take("labels", np.int64, (0 if kind == "text" else n_classes,)).tolist()
         if kind == "text":
-            labels = texts.take(_count(n_classes))
-        classes = tuple(_LABELS[kind](label) for label in labels)
+            labels = texts.take(n_classes)
         texts.end()
-        fits = (task == "classification") == bool(classes) and len(set(classes)) == n_classes
-        if kind not in _LABELS or task not in TASKS or not fits:
-            raise ValueError(f"{n_classes} classes for {task!r}")
-        if list(classes) != sorted(classes) or not (np.isfinite([mean, deviation]).all() and deviation > 0):
-            raise ValueError("its classes are not sorted, or mean and deviation are not finite")
-        model = TableModel(name, **settings, seed=seed)
-        model.scores = {
-            str(part): {str(k): float(v) for k, v in found.items()} for part, found in scores.items()
-        }  # fmt: skip
-        model.seconds = float(seconds)
-        goal = Target(name, task, reason, classes, float(mean), float(deviation))
+        if kind == "bool" and not set(labels) <= {0, 1}:
+            raise ValueError(f"truth values {labels}")
+        classes = tuple(_LABELS[kind](label) for label in labels)
+        if task not in TASKS or (task == "classification") != bool(classes) or len(classes) == 1:
+            raise ValueError(f"{n_classes} classes for {_json.shown(task)}")
+        if len(set(classes)) < n_classes or list(classes) != sorted(classes):
+            raise ValueError("its classes are not different ones in ascending order")
+        if not isinstance(settings, dict):
+            raise TypeError(f"settings {_json.shown(settings)}")
+        model = TableModel(name, **settings, seed=_check.integer("seed", seed, 0))
+        model.scores = _revive_scores(scores)
+        model.seconds = _check.number("seconds", seconds, 0)
+        mean, deviation = _check.number("mean", mean), _check.number("deviation", deviation, 0, open_low=True)
+        if classes and (mean, deviation) != (0, 1):
+            raise ValueError(f"classes with the mean {mean} and the deviation {deviation}")
+        goal = Target(name, task, reason, classes, mean, deviation)
+        if not isinstance(nets, list):
+            raise TypeError(f"networks {_json.shown(nets)}")
         networks = tuple(files.revive_network(contents, net, f"networks.{i}.") for i, net in enumerate(nets))
+        n_inputs = len(encoder.inputs)
         for net in networks:
-            if net.n_inputs != len(encoder.inputs) or net.n_outputs != goal.outputs:
+            if net.n_inputs != n_inputs or net.n_outputs != goal.outputs:
                 raise ValueError(f"a network of {net.n_inputs} inputs and {net.n_outputs} outputs does not fit")
-            if net.loss.name != model.settings.network(goal, 0).loss.name or not net.one_dimensional == (
-                net.n_outputs == 1
-            ):
+            if net.loss.name != goal.loss or net.one_dimensional != (net.n_outputs == 1):
                 raise ValueError(f"a network with loss {net.loss.name!r} does not fit {task}")
         if not networks:
             raise ValueError("it has no networks")
@@ -120,6 +132,12 @@ def from_file(contents: Contents) -> TableModel:
         raise contents.error(f"it describes a table model that can't be: {error}") from None
     model.adopt(encoder, goal, networks, tuple(said))
     return model
+
+
+def _revive_scores(scores: Any) -> dict[str, dict[str, float]]:
+    if not isinstance(scores, dict) or not all(isinstance(found, dict) for found in scores.values()):
+        raise TypeError(f"scores {_json.shown(scores)}")
+    return {part: {k: _check.number(k, v) for k, v in found.items()} for part, found in scores.items()}
 
 
 class _Texts:
@@ -152,18 +170,24 @@ def _pairs(texts: list[str]) -> dict[str, str]:
 def _columns(contents: Contents, described: Any, texts: _Texts) -> Iterator[columns.Column]:
     nodes, heights = contents.take("nodes", np.float64), contents.take("heights", np.float64)
     at, names = 0, set()
+    if not isinstance(described, list):
+        raise TypeError(f"columns {_json.shown(described)}")
     for one in described:
-        plain = dict(one)
-        kind, (name,) = plain.pop("kind"), texts.take(1)
+        kind = one.get("kind") if isinstance(one, dict) else None
+        if not isinstance(kind, str) or kind not in _FIELDS:
+            raise ValueError(f"there are no columns of kind {_json.shown(kind)}")
+        plain = dict(zip(_FIELDS[kind], contents.fields(one, "kind", *_FIELDS[kind])[1:], strict=True))
+        if kind == "date":
+            plain["days"] = dict(zip(_NUMBER, contents.fields(plain["days"], *_NUMBER), strict=True))
+        (name,) = texts.take(1)
         if name in names:
             raise ValueError(f"two columns with the name {name!r}")
         names.add(name)
         n = _count(plain.pop("nodes", 0))
         arrays = {"nodes": nodes[at : at + n], "heights": heights[at : at + n]}
         at += n
-        for part in (plain, plain.get("days")):
-            if isinstance(part, dict):
-                part.update({k: texts.take(_count(part[k])) for k in ("marks", "values") if k in part})
+        for part in (plain, plain.get("days", {})):
+            part.update({k: texts.take(_count(part[k])) for k in ("marks", "values") if k in part})
         yield columns.revive(kind, name, plain, arrays)
     if at != len(nodes):
         raise ValueError(f"{len(nodes)} nodes, of which its columns use {at}")

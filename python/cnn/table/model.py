@@ -76,8 +76,9 @@ class TableModel:
             learning_rate=learning_rate, weight_decay=weight_decay, batch_size=batch_size, epochs=epochs,
             patience=patience, valid=valid, members=members,
         )  # fmt: skip
-        drawn = int(np.random.SeedSequence().generate_state(1)[0])
-        self.seed = drawn if seed is None else _check.integer("seed", seed, 0, 2**63)
+        if seed is None:
+            seed = int(np.random.SeedSequence().generate_state(1)[0])
+        self.seed = _check.integer("seed", seed, 0, 2**63)
         self.networks: tuple[Network, ...] = ()
         self.histories: tuple[History, ...] = ()
         self.notes: tuple[str, ...] = ()
@@ -141,7 +142,7 @@ class TableModel:
 
         Args:
             data: a data frame (pandas, polars, Arrow) or a dict of columns; never changed.
-            validation: a table to hold out instead of a share of `data`.
+            validation: a table to hold out instead of a share of `data`; its rows without a target are left out.
             callbacks: for the fit of each network, see `Network.fit`.
             verbose: 1 says what was learnt and shows progress bars, 2 a line for each epoch, 0 nothing.
             n_threads: the result has the same bits for every number; None chooses.
@@ -157,14 +158,14 @@ class TableModel:
         goal = self._scaled_target(goal, frame, train)
         settings = self.settings.for_rows(len(train))
         notes = _notes(goal, encoder, len(frame) - len(known))
+        if validation is None:
+            X_valid, y_valid = encoder.encode(frame, held_out), self._numbers(goal, frame, held_out)
+        else:
+            held_out, X_valid, y_valid = self._given(validation, encoder, goal)
         if verbose:
             print("\n".join(notes))
 
         X, y = encoder.encode(frame, train), self._numbers(goal, frame, train)
-        other = frame if validation is None else frames.to_pandas(validation, "validation")
-        if validation is not None:
-            held_out = target.known_rows(frames.column(other, self.target, "validation"))
-        X_valid, y_valid = encoder.encode(other, held_out), self._numbers(goal, other, held_out)
         networks, histories = [], []
         for member in range(settings.members or 1):
             net, history = _train(
@@ -204,6 +205,17 @@ class TableModel:
         if not held.any() or held.all():
             held[0] = not held[0]
         return np.sort(known[order[~held]]), np.sort(known[order[held]])
+
+    def _given(self, validation: Any, encoder: Encoder, goal: Target) -> tuple[Array, Array, Array]:
+        """(rows with a target, their inputs, their targets) of a table that is held out as a whole."""
+        frame = frames.to_pandas(validation, "validation")
+        rows = target.known_rows(frames.column(frame, self.target, "validation"))
+        if not len(rows):
+            raise TableError(f"no row of validation has a value of the target {self.target!r}")
+        try:
+            return rows, encoder.encode(frame, rows), self._numbers(goal, frame, rows)
+        except TableError as error:
+            raise TableError(f"validation: {error}") from None
 
     def _scaled_target(self, goal: Target, frame: Any, train: Array) -> Target:
         """Mean and deviation of the training rows alone."""

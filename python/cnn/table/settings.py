@@ -41,9 +41,10 @@ class Settings:
         _check.number("dropout", self.dropout, 0, 1, open_high=True)
         _check.number("learning_rate", self.learning_rate, 0, open_low=True)
         _check.number("weight_decay", self.weight_decay, 0)
-        for name, low in (("batch_size", 1), ("epochs", 1), ("patience", 1), ("members", 1)):
+        _check.integer("patience", self.patience, 1)
+        for name in ("batch_size", "epochs", "members"):
             if (value := getattr(self, name)) is not None:
-                _check.integer(name, value, low)
+                _check.integer(name, value, 1)
         _check.number("valid", self.valid, 0, 1, open_low=True, open_high=True)
 
     def for_rows(self, n: int) -> Settings:
@@ -64,9 +65,5 @@ class Settings:
             stack.append(layers.Dense(units, self.activation))
             if self.dropout:
                 stack.append(layers.Dropout(self.dropout))
-        if target.task == "regression":
-            loss = "mse"
-        else:
-            loss = "binary_cross_entropy" if target.outputs == 1 else "cross_entropy"
         optimizer = optimizers.AdamW(schedules.OneCycle(self.learning_rate), weight_decay=self.weight_decay)
-        return network.Network([*stack, layers.Dense(target.outputs)], loss=loss, optimizer=optimizer, seed=seed)
+        return network.Network([*stack, layers.Dense(target.outputs)], loss=target.loss, optimizer=optimizer, seed=seed)

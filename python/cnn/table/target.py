@@ -13,7 +13,7 @@ from cnn.table.frames import Array, TableError
 
 TASKS = ("regression", "classification")
 _FEW = 10  # so many different whole numbers are classes
-_MOST = 1000  # classes
+MOST_CLASSES = 1000
 Label = str | int | bool
 
 
@@ -31,6 +31,13 @@ class Target:
     @property
     def outputs(self) -> int:
         return 1 if len(self.classes) <= 2 else len(self.classes)
+
+    @property
+    def loss(self) -> str:
+        """What networks are trained by."""
+        if self.task == "regression":
+            return "mse"
+        return "binary_cross_entropy" if self.outputs == 1 else "cross_entropy"
 
     def because(self, reason: str) -> Target:
         return dataclasses.replace(self, reason=reason)
@@ -131,7 +138,7 @@ def _classification(name: str, series: Any, kind: str, reason: str) -> Target:
             classes = tuple(sorted(frames.labels(series)[1]))
     if len(classes) == 1:
         raise TableError(f"the target {name!r} is {classes[0]!r} in every row: there is nothing to learn")
-    if len(classes) > min(_MOST, max(2, len(series) / 2)):
+    if len(classes) > min(MOST_CLASSES, max(2, len(series) / 2)):
         raise TableError(
             f"the target {name!r} has {len(classes):,} different values in {len(series):,} rows: neither numbers nor "
             "classes that could be learnt"
