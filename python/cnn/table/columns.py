@@ -12,10 +12,10 @@ from cnn.table import frames
 from cnn.table.frames import Array, TableError
 
 # Beyond 3 robust deviations a number counts less and less: an outlier can't become an input of 1,000.
-_SQUASH = 3.0
+SQUASH = 3.0
 _NODES = 256
 _SAMPLE = 1 << 17  # rows that quantiles are taken of
-_PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}  # of dates, in days
+PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}  # of dates, in days
 _MARKS = 20  # different words that stand for a missing number
 
 
@@ -79,7 +79,7 @@ class Number:
         with np.errstate(over="ignore"):
             t = np.clip(x / self.scale - self.center / self.scale, -1e6, 1e6)
         out[:, 0] = np.where(missing, 0.0, np.interp(x, self.nodes, self.heights))
-        out[:, 1] = t / np.sqrt(1 + (t / _SQUASH) ** 2)
+        out[:, 1] = t / np.sqrt(1 + (t / SQUASH) ** 2)
         if self.gaps:
             out[:, 2] = missing
 
@@ -131,13 +131,22 @@ class Category:
     def inputs(self) -> list[str]:
         return [*self.values, *(["(rare)"] if self.rare else []), *(["(missing)"] if self.gaps else [])]
 
+    @property
+    def other_code(self) -> int:
+        """The input of a rare or new value, -1 if none."""
+        return len(self.values) if self.rare else -1
+
+    @property
+    def missing_code(self) -> int:
+        """The input of a missing value, -1 if none."""
+        return len(self.inputs) - 1 if self.gaps else -1
+
     def codes(self, series: Any) -> Array:
         """The input of each row that is 1, -1 where none is."""
         codes, labels = frames.labels(series)
         places = {value: i for i, value in enumerate(self.values)}
-        other = len(self.values) if self.rare else -1
-        missing = len(self.inputs) - 1 if self.gaps else -1
-        return np.array([*(places.get(label, other) for label in labels), missing], np.int64)[codes]
+        found = [places.get(label, self.other_code) for label in labels]
+        return np.array([*found, self.missing_code], np.int64)[codes]
 
     def write(self, series: Any, out: Array) -> None:
         codes = self.codes(series)
@@ -168,7 +177,7 @@ class Date:
         known = days[~np.isnan(days)]
         span = known.max() - known.min()
         has = {"year": span >= 90, "week": span >= 7, "day": bool((known != np.floor(known)).any())}
-        return Date(name, Number.learn(name, days), tuple(period for period in _PERIODS if has[period]))
+        return Date(name, Number.learn(name, days), tuple(period for period in PERIODS if has[period]))
 
     def write(self, series: Any, out: Array) -> None:
         days, bad = frames.as_days(series)
@@ -176,7 +185,7 @@ class Date:
         first = len(self.days.inputs)
         self.days.write_values(days, out[:, :first])
         for i, period in enumerate(self.periods):
-            angle = 2 * np.pi * np.nan_to_num(days) / _PERIODS[period]
+            angle = 2 * np.pi * np.nan_to_num(days) / PERIODS[period]
             known = ~np.isnan(days)
             out[:, first + 2 * i], out[:, first + 2 * i + 1] = np.sin(angle) * known, np.cos(angle) * known
 
@@ -186,6 +195,21 @@ class Date:
 
 
 Column = Number | Boolean | Category | Date
+
+
+def utf8(text: str, where: str = "") -> bytes:
+    """The text's bytes, for use elsewhere."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise TableError(f"{where}{text!r} has half a character, which UTF-8 can't hold") from None
+
+
+def check_span(column: Number) -> None:
+    """Refuses, for use elsewhere, numbers whose differences overflow: np.interp is then of a kind of its own."""
+    with np.errstate(over="ignore"):
+        if not np.isfinite(np.diff(column.nodes)).all():
+            raise TableError(f"column {column.name!r} has numbers whose differences are infinite; scale them first")
 
 
 def _refuse(column: Column, series: Any, bad: Array, expected: str) -> None:
@@ -283,8 +307,8 @@ def revive(kind: str, name: str, plain: Mapping[str, Any], arrays: Mapping[str, 
         return Category(name, values, _flag(plain["rare"]), _flag(plain["gaps"]))
     if kind == "date":
         periods = tuple(plain["periods"])
-        if not set(periods) <= set(_PERIODS):
-            raise ValueError(f"periods of dates are {', '.join(_PERIODS)}, got {periods!r}")
+        if not set(periods) <= set(PERIODS):
+            raise ValueError(f"periods of dates are {', '.join(PERIODS)}, got {periods!r}")
         return Date(name, _revive_number(name, plain["days"], arrays), periods)
     if kind == "number":
         return _revive_number(name, plain, arrays)
