@@ -27,7 +27,7 @@ from cnn.table.columns import Category
 
 NAMES = ["a", "label", "prediction", "cnn.x", "cnn..x", "a.nodes", "int", '"; }', "é ü", "*/", "a\nb", "x{n}", "??/",
          "concat_3", "\\", "%s", "columns", "n"]  # fmt: skip
-WORDS = ["red", "Red", "1", "7", "é", '"', "\\", "??/", "a\nb", "*/", "\\0", "漢字", "x" * 300, "%d", "a b", "{n}", 
+WORDS = ["red", "Red", "1", "7", "é", '"', "\\", "??/", "a\nb", "*/", "\\0", "漢字", "x" * 300, "%d", "a b", "{n}",
          "NaN", "\x7f9", "'", "-1e400x"]  # fmt: skip
 _DAYS = pd.Timedelta("1D")
 
@@ -50,7 +50,9 @@ def cells(rng: np.random.Generator, n: int) -> Any:
         return rng.random(n) < 0.4
     if kind == 6:
         return rng.choice(["True", "false"], n)
-    if kind in (7, 8):
+    if kind == 7:
+        return rng.choice(WORDS[: rng.integers(2, 5)], n)
+    if kind == 8:
         return rng.choice(WORDS, n, p=rng.dirichlet(np.full(len(WORDS), 0.3)))
     if kind == 9:
         days = rng.uniform(0, rng.choice([3, 50, 20_000]), n)

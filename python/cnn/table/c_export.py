@@ -270,7 +270,7 @@ def _texts(name: str, texts: Any, where: str = "", kind: str = "") -> str:
 
 def _literal(text: str, where: str = "") -> str:
     """A text of C: what is not a plain letter, digit or sign becomes three octal digits, so nothing can end it."""
-    content = columns.utf8(text, where)
+    content = text.encode()
     if 0 in content:
         raise TableError(f"{where}{text[:40]!r} has a zero byte, where a text of C ends")
     if len(content) > _LONGEST:

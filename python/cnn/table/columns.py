@@ -55,8 +55,9 @@ class Number:
         nodes = np.unique(np.quantile(known, np.linspace(0, 1, _NODES), method="closest_observation"))
         below, upto = np.searchsorted(known, nodes, "left"), np.searchsorted(known, nodes, "right")
         heights = ndtri(np.clip((below + upto) / (2 * len(known)), 1e-3, 1 - 1e-3))
-        low, center, high = np.quantile(known, [0.25, 0.5, 0.75])
-        scale = (high - low) / 1.349 or float(known.std()) or 1.0
+        low, center, high = 2 * np.quantile(known / 2, [0.25, 0.5, 0.75])  # half: 1e308 less -1e308 is no number
+        with np.errstate(over="ignore"):
+            scale = (high - low) / 1.349 or float(known.std()) or 1.0
         if not np.isfinite(scale):  # numbers up to 1e308 and down to -1e308
             scale = float(np.finfo(np.float64).max)
         return Number(name, nodes, heights, float(center), float(scale), gaps, marks)
@@ -197,14 +198,6 @@ class Date:
 Column = Number | Boolean | Category | Date
 
 
-def utf8(text: str, where: str = "") -> bytes:
-    """The text's bytes, for use elsewhere."""
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        raise TableError(f"{where}{text!r} has half a character, which UTF-8 can't hold") from None
-
-
 def check_span(column: Number) -> None:
     """Refuses, for use elsewhere, numbers whose differences overflow: np.interp is then of a kind of its own."""
     with np.errstate(over="ignore"):
@@ -277,7 +270,7 @@ def _counts_rows(series: Any) -> bool:
     """Whether each row has a whole number of its own, without holes, in any order."""
     values, _ = frames.as_numbers(series)
     n = len(values)
-    if n < 20 or np.isnan(values).any() or values.max() - values.min() != n - 1:
+    if n < 20 or np.isnan(values).any() or values.min() + (n - 1) != values.max():
         return False
     return bool((values == np.floor(values)).all()) and len(np.unique(values)) == n
 

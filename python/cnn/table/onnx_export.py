@@ -24,8 +24,6 @@ def write(model: TableModel, path: str | os.PathLike[str]) -> None:
     encoder, goal = model.encoder, model.goal
     onnx_export.check_size(model.networks)
     names = [column.name for column in encoder.columns]
-    for text in (*names, *(label for label in goal.classes if isinstance(label, str))):
-        columns.utf8(text)
     prefix = "cnn."
     while any(name.startswith(prefix) for name in names):
         prefix += "."
@@ -125,8 +123,6 @@ def _boolean(g: Graph, column: Boolean) -> list[str]:
 
 def _category(g: Graph, column: Category) -> list[str]:
     k = len(column.inputs)
-    for value in column.values:
-        columns.utf8(value, f"column {column.name!r}: ")
     code = g.op(
         "LabelEncoder", column.name, domain="ai.onnx.ml", keys_strings=[*column.values, ""],
         values_int64s=[*range(len(column.values)), column.missing_code], default_int64=column.other_code,
