@@ -224,8 +224,7 @@ def kind_of(series: Any) -> tuple[str, tuple[str, ...]]:
         return "number", ()
     if dtype.kind == "M":
         return "date", ()
-    codes, cells = frames.distinct(series)
-    counts = np.bincount(codes[codes >= 0], minlength=len(cells))
+    cells, counts = frames.counts(series)
     values, bad = frames.as_numbers(cells)
     if (known := int(counts[~np.isnan(values)].sum())) and counts[bad].sum() <= 0.05 * known:
         words = cells[bad].astype("string").str.strip().unique()
@@ -244,9 +243,9 @@ def learn(series: Any, rows: Array, most: int) -> Column | str:
     kind, marks = kind_of(series)
     if kind == "missing":
         return "no values"
-    part = series.iloc[rows]
     if kind == "category":
-        return _learn_category(name, series, part, most)
+        return _learn_category(name, series, rows, most)
+    part = series.iloc[rows]
     if kind == "boolean":
         values, _ = frames.as_booleans(part)
         gaps = bool(np.isnan(values).any())
@@ -275,17 +274,18 @@ def _counts_rows(series: Any) -> bool:
     return bool((values == np.floor(values)).all()) and len(np.unique(values)) == n
 
 
-def _learn_category(name: str, series: Any, part: Any, most: int) -> Category | str:
-    codes, labels = frames.labels(part)
-    gaps = bool((codes < 0).any())
-    counts = np.bincount(codes[codes >= 0], minlength=len(labels))
+def _learn_category(name: str, series: Any, rows: Array, most: int) -> Category | str:
+    cells, cell_counts = frames.counts(series, rows)
+    places, labels = frames.labels(cells)
+    counts = np.bincount(places[places >= 0], cell_counts[places >= 0], len(labels)).astype(np.int64)
+    gaps = int(counts.sum()) < len(rows)
     if len(labels) + gaps < 2:
         return "the same value everywhere" if len(labels) else "no values in the training rows"
     # A category of few rows teaches noise.
-    enough = max(3, min(10, len(part) // 200)) if len(labels) > 2 else 1
+    enough = max(3, min(10, len(rows) // 200)) if len(labels) > 2 else 1
     frequent = [i for i in np.lexsort((np.array(labels, object), -counts))[:most] if counts[i] >= enough]
-    if not frequent or (len(labels) > len(part) / 2 and counts[frequent].sum() < 0.05 * len(part)):
-        return f"text of {len(labels):,} different values in {len(part):,} rows, none frequent"
+    if not frequent or (len(labels) > len(rows) / 2 and counts[frequent].sum() < 0.05 * len(rows)):
+        return f"text of {len(labels):,} different values in {len(rows):,} rows, none frequent"
     return Category(name, tuple(labels[i] for i in frequent), len(frequent) < len(labels), gaps)
 
 
