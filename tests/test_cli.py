@@ -287,6 +287,17 @@ def test_columns_missing_at_prediction(run: Any, trained: Path) -> None:
     assert "no column 'c'" in run("predict", "model.cnn", "new.csv").err
 
 
+def test_export_of_a_table_model(run: Any, trained: Path) -> None:
+    done = run("export", trained, "--c", "source", "--json")
+    assert json.loads(done.out) == {"written": ["source"]}
+    assert sorted(path.name for path in Path("source").iterdir()) == ["model.c", "model.h"]
+    pytest.importorskip("onnx")
+    assert run("export", trained, "--onnx", "m.onnx", "--quiet") == (0, "", "")
+    assert Path("m.onnx").exists()
+    done = run("export", trained, "--onnx", "none/m.onnx")
+    assert (done.code, done.err) == (2, "cnn: --onnx none/m.onnx: there is no folder none\n")
+
+
 def test_network_predicts_a_table_of_numbers(run: Any) -> None:
     net = cnn.Network([cnn.Dense(2)], seed=0).build(2)
     net.save("net.cnn")
