@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import cnn
-from cnn.table import columns, target
+from cnn.table import columns, frames, target
 from cnn.table.columns import Boolean, Category, Date, Number
 from cnn.table.encode import Encoder
 from cnn.table.frames import to_pandas
