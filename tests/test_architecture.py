@@ -52,7 +52,7 @@ API_ORDER = [
     ["table.encode", "table.target"],
     ["table.settings", "table.importance"],
     ["table.model"],
-    ["table.file"],
+    ["table.file", "table.onnx_export", "table.c_export"],
     ["table.__init__"],
     ["__init__"],
     ["cli.read", "cli.write"],
@@ -80,7 +80,11 @@ DOORS = {
     ("container", "__init__"),  # the version
     ("checkpoint", "__init__"),
     ("onnx_export", "__init__"),
+    ("onnx_export", "table.__init__"),  # export_onnx of a table model
+    ("onnx_export", "table.onnx_export"),
     ("c_export", "__init__"),
+    ("c_export", "table.__init__"),  # export_c of a table model
+    ("c_export", "table.c_export"),
     ("reports", "__init__"),  # the version
 }
 CORE_FILES = sorted(path for kind in ("py", "pxd", "pyx", "pxi", "h") for path in CORE.glob(f"*.{kind}"))

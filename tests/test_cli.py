@@ -23,7 +23,7 @@ pd = pytest.importorskip("pandas")
 pytest.importorskip("typer")
 pytest.importorskip("rich")
 
-from cnn.cli import app, write  # noqa: E402 (the extra may be missing)
+from cnn.cli import app, read, write  # noqa: E402 (the extra may be missing)
 
 QUICK = ["--epochs", "2", "--members", "1", "--hidden", "4"]
 
@@ -205,6 +205,19 @@ def test_types_are_those_of_the_whole_table(run: Any, monkeypatch: pytest.Monkey
     assert found[0]["w"].tolist() == ["007"] * 9 + ["a"]
 
 
+@pytest.mark.filterwarnings("ignore:Feather V1:DeprecationWarning")
+@pytest.mark.parametrize("options", [{"version": 1}, {"compression": "zstd", "chunksize": 7}, {"chunksize": 50}])
+def test_feather_is_read_in_pieces(run: Any, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
+    feather = pytest.importorskip("pyarrow.feather")
+    monkeypatch.setattr(read, "PIECE", 20)
+    frame = table(100)
+    feather.write_feather(frame, "t.feather", **options)
+    with read.source("t.feather") as source:
+        parts = list(read.pieces(source))
+    assert max(map(len, parts)) <= 20
+    assert pd.concat(parts, ignore_index=True).equals(frame)
+
+
 @pytest.mark.parametrize("name", ["p.tsv", "p.csv.gz", "p.parquet"])
 def test_written_formats(run: Any, trained: Path, name: str) -> None:
     if name.endswith("parquet"):
@@ -316,6 +329,17 @@ def test_broken_off_predictions_leave_the_old_file(run: Any, trained: Path, tmp_
 def test_columns_missing_at_prediction(run: Any, trained: Path) -> None:
     Path("new.csv").write_text("x,k\n1,no\n")
     assert "no column 'c'" in run("predict", "model.cnn", "new.csv").err
+
+
+def test_export_of_a_table_model(run: Any, trained: Path) -> None:
+    done = run("export", trained, "--c", "source", "--json")
+    assert json.loads(done.out) == {"written": ["source"]}
+    assert sorted(path.name for path in Path("source").iterdir()) == ["model.c", "model.h"]
+    pytest.importorskip("onnx")
+    assert run("export", trained, "--onnx", "m.onnx", "--quiet") == (0, "", "")
+    assert Path("m.onnx").exists()
+    done = run("export", trained, "--onnx", "none/m.onnx")
+    assert (done.code, done.err) == (2, "cnn: --onnx none/m.onnx: there is no folder none\n")
 
 
 def test_network_predicts_a_table_of_numbers(run: Any) -> None:
@@ -430,7 +454,9 @@ def test_the_page_runs(run: Any) -> None:
     text = PAGE.read_text(encoding="utf-8")
     exec(text.split("```python\n")[1].split("```")[0], {})
     commands = [line for block in text.split("```sh\n")[1:] for line in block.split("```")[0].splitlines()]
-    assert {line.split()[1] for line in commands} == {"train", "predict", "evaluate", "inspect", "bench", "demo"}
+    assert {line.split()[1] for line in commands} == {
+        "train", "predict", "evaluate", "inspect", "export", "bench", "demo",
+    }  # fmt: skip
     for command in commands:
         quick = [*QUICK] if command.startswith("cnn train") else []
         done = run(*command.split()[1:], *quick)

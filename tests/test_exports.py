@@ -48,7 +48,7 @@ def test_every_activation_and_link_is_known() -> None:
     links = {cnn.Loss(name).link for name in LOSSES}
     assert set(onnx_export._ACTIVATIONS) == set(ACTIVATIONS)
     assert set(c_export._BODIES) == set(ACTIVATIONS) - {"identity"}
-    assert set(onnx_export._LINKS) == set(c_export._LINKS) == links
+    assert set(onnx_export._LINKS) == set(c_export.LINKS) == links
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

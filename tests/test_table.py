@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import cnn
-from cnn.table import columns, target
+from cnn.table import columns, frames, target
 from cnn.table.columns import Boolean, Category, Date, Number
 from cnn.table.encode import Encoder
 from cnn.table.frames import to_pandas
@@ -338,3 +338,20 @@ def test_other_frames(frame: Any, model: cnn.TableModel) -> None:
     assert np.array_equal(model.predict(pa.Table.from_pandas(frame)), model.predict(frame))
     with pytest.raises(TypeError, match="data frame"):
         to_pandas([1, 2])
+
+
+@pytest.mark.parametrize("rows", [None, [0, 3, 4, 5, 8]])
+def test_cells_are_counted_in_pieces(rows: list[int] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "PIECE", 3)
+    series = pd.Series(["b", "a", None, "b", "c", "a", "b", None, "d"], name="c")
+    cells, counts = frames.counts(series, None if rows is None else np.array(rows))
+    expected = series if rows is None else series.iloc[rows]
+    assert dict(zip(cells, counts.tolist(), strict=True)) == expected.value_counts().to_dict()
+
+
+def test_pieces_encode_the_same(frame: Any, model: cnn.TableModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.arange(len(frame))[::-2]
+    whole = model.encoder.encode(frame), model.encoder.encode(frame, rows)
+    monkeypatch.setattr(frames, "PIECE", 7)
+    assert model.encoder.encode(frame).tobytes() == whole[0].tobytes()
+    assert model.encoder.encode(frame, rows).tobytes() == whole[1].tobytes() == whole[0][rows].tobytes()

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cnn import atomic
+from cnn.activations import Activation
 from cnn.layers import Dense
+from cnn.network import Network
 from cnn.plan import layer_activation
 
 if TYPE_CHECKING:
-    from cnn.network import Network
+    from cnn.table import TableModel
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}", re.ASCII)
 _KEYWORDS = re.compile(
@@ -53,23 +56,23 @@ _BODIES = {
     return (z < R(-3.0) ? R(-3.0) : z) * ((s < R(0.0) ? R(0.0) : (s > R(6.0) ? R(6.0) : s)) / R(6.0));""",
     "hard_tanh": "return z < R(-1.0) ? R(-1.0) : (z > R(1.0) ? R(1.0) : z);",
 }
-_LINKS = {
+LINKS = {
     "identity": "",
     "sigmoid": """
-    for (i = 0; i < {N}_OUTPUTS; i++)
+    for (i = 0; i < {outputs}; i++)
         y[i] = R(1.0) / (R(1.0) + F(exp)(-y[i]));""",
     "exp": """
-    for (i = 0; i < {N}_OUTPUTS; i++)
+    for (i = 0; i < {outputs}; i++)
         y[i] = F(exp)(y[i]);""",
     "softmax": """
     real top = y[0], sum = R(0.0);
-    for (i = 1; i < {N}_OUTPUTS; i++)
+    for (i = 1; i < {outputs}; i++)
         top = y[i] > top ? y[i] : top;
-    for (i = 0; i < {N}_OUTPUTS; i++) {
+    for (i = 0; i < {outputs}; i++) {
         y[i] = F(exp)(y[i] - top);
         sum += y[i];
     }
-    for (i = 0; i < {N}_OUTPUTS; i++)
+    for (i = 0; i < {outputs}; i++)
         y[i] /= sum;""",
 }
 _HEADER = """/* A network made by cnn {version}: {inputs} inputs, {outputs} outputs, {kind}. */
@@ -95,12 +98,7 @@ void {n}_predict(const {real} *x, {real} *y);
 
 #endif
 """
-_SOURCE = """/* A network made by cnn {version}. C99 and libm; nothing is allocated: {stack} bytes of stack at most. */
-#include <math.h>
-
-#include "{n}.h"
-
-typedef {real} real;
+MACROS = """typedef {real} real;
 #define R(x) x{paste}
 #define F(name) name{paste}
 
@@ -109,7 +107,16 @@ typedef {real} real;
 #ifndef CNN_FMA
 #define CNN_FMA(a, b, c) F(fma)(a, b, c)
 #endif
+"""
+_SOURCE = (
+    """/* A network made by cnn {version}. C99 and libm; nothing is allocated: {stack} bytes of stack at most. */
+#include <math.h>
 
+#include "{n}.h"
+
+"""
+    + MACROS
+    + """
 {tables}
 
 {functions}
@@ -124,14 +131,22 @@ void {n}_predict(const real *x, real *y)
 {unused}    {n}_forward(x, y);{link}
 }
 """
+)
 
 
-def export_c(net: Network, folder: str | os.PathLike[str], name: str = "model") -> tuple[Path, Path]:
-    """Writes `name`.c and `name`.h: the network as C99 without a dependency but libm, and without any allocation.
+def export_c(
+    model: Network | TableModel, folder: str | os.PathLike[str], name: str = "model"
+) -> tuple[Path, Path]:
+    """Writes `name`.c and `name`.h: the model as C99 without a dependency but libm, and without any allocation.
 
-    `void name_predict(const float *x, float *y)` does for one row what `net.predict` does (double for float64);
+    A network: `void name_predict(const float *x, float *y)` does for one row what `predict` does (double for float64);
     `name_forward` gives the raw outputs. Weights are hex floats, so they keep every bit. Raw outputs agree with
     `forward` within 4 ULP times the number of dense layers, the ULP that of the sums of magnitudes (docs/deploy.md).
+
+    A table model: `void name_predict(const double *numbers, const char *const *texts, double *y)` takes the cells of a
+    row: texts (NULL or "" where missing) of its categories; numbers (NaN where missing) of its other columns, for
+    booleans 1 and 0, for dates the days since 1970 in UTC. It gives the number, or the probability of each class;
+    `int name_class(const double *y)` says which is the largest. The header tells the order.
 
     Args:
         folder: made when it is not there.
@@ -141,7 +156,9 @@ def export_c(net: Network, folder: str | os.PathLike[str], name: str = "model") 
         (source, header): their paths.
 
     Raises:
-        ValueError: a name that is no identifier, or a weight that is not finite.
+        NotBuiltError: the network has no weights yet, the table model no table.
+        TypeError: what else there is.
+        ValueError: a name that is no identifier, a weight that is not finite, or what C has no constant for.
 
     >>> import cnn, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -149,55 +166,87 @@ def export_c(net: Network, folder: str | os.PathLike[str], name: str = "model") 
     >>> source.name, header.name
     ('model.c', 'model.h')
     """
-    from cnn import __version__
+    from cnn.table import TableModel
 
     if not isinstance(name, str) or not _NAME.fullmatch(name) or _KEYWORDS.fullmatch(name):
         raise ValueError(f"name must be a C identifier of lower-case letters, digits and '_', got {name!r}")
-    if not all(np.isfinite(value).all() for value in net.parameters.values()):
-        raise ValueError("the network has weights that are not finite; C has no constants for them")
-    single = net.dtype == np.float32
-    names = {
-        "n": name, "N": name.upper(), "version": __version__, "real": "float" if single else "double",
-        "paste": "##f" if single else "", "inputs": str(net.plan.n_inputs), "outputs": str(net.n_outputs),
-        "kind": net.dtype.name, "link": _fill(_LINKS[net.loss.link], {"N": name.upper()}),
-        "unused": "    int i;\n\n" if net.loss.link != "identity" else "", **_layers(net),
-    }  # fmt: skip
+    if isinstance(model, TableModel):
+        from cnn.table import c_export
+
+        source, header = c_export.source_and_header(model, name)
+    elif isinstance(model, Network):
+        source, header = _source_and_header(model, name)
+    else:
+        raise TypeError(f"export_c takes a Network or a TableModel, got {type(model).__name__}")
     made = Path(folder)
     made.mkdir(exist_ok=True)
-    source, header = made / f"{name}.c", made / f"{name}.h"
-    atomic.write_whole(source, _fill(_SOURCE, names).encode())
-    atomic.write_whole(header, _fill(_HEADER, {**names, "link": net.loss.link}).encode())
-    return source, header
+    paths = made / f"{name}.c", made / f"{name}.h"
+    for path, text in zip(paths, (source, header), strict=True):
+        atomic.write_whole(path, text.encode())
+    return paths
 
 
-def _fill(text: str, names: dict[str, str]) -> str:
+def _source_and_header(net: Network, name: str) -> tuple[str, str]:
+    code = layer_code(net)
+    names = {
+        **of_all([net], name), **code, "inputs": str(net.plan.n_inputs), "outputs": str(net.n_outputs),
+        "kind": net.dtype.name, "link": fill(LINKS[net.loss.link], {"outputs": f"{name.upper()}_OUTPUTS"}),
+        "unused": "    int i;\n\n" if net.loss.link != "identity" else "",
+    }  # fmt: skip
+    return fill(_SOURCE, names), fill(_HEADER, {**names, "link": net.loss.link})
+
+
+def of_all(networks: Sequence[Network], name: str) -> dict[str, str]:
+    """What the templates need to know of networks of one type; ValueError for what can't be said in C."""
+    from cnn import __version__
+
+    if not all(np.isfinite(value).all() for net in networks for value in net.parameters.values()):
+        raise ValueError("the network has weights that are not finite; C has no constants for them")
+    single = networks[0].dtype == np.float32
+    kinds = dict.fromkeys(activation.name for net in networks for _, _, activation in _dense(net))
+    return {
+        "n": name, "N": name.upper(), "version": __version__, "real": "float" if single else "double",
+        "paste": "##f" if single else "",
+        "functions": "\n".join(_function(kind) for kind in kinds if kind != "identity"),
+    }  # fmt: skip
+
+
+def fill(text: str, names: dict[str, str]) -> str:
     return re.sub(r"\{(\w+)\}", lambda match: names[match[1]], text)
 
 
-def _layers(net: Network) -> dict[str, str]:
-    """Tables, functions and loops of all layers."""
-    dense = [(i, layer) for i, layer in enumerate(net.descriptions) if isinstance(layer, Dense)]
-    tables, loops, kinds = [], [], dict[str, None]()
+def _dense(net: Network) -> list[tuple[int, Dense, Activation]]:
+    """Place, description and activation of each dense layer."""
+    last = len(net.descriptions) - 1
+    return [
+        (i, layer, layer_activation(layer, net.loss, last=i == last))
+        for i, layer in enumerate(net.descriptions)
+        if isinstance(layer, Dense)
+    ]
+
+
+def layer_code(net: Network, prefix: str = "") -> dict[str, str]:
+    """Tables (`prefix` before their names), buffers and loops of all layers, and the bytes of stack."""
+    dense = _dense(net)
+    tables, loops = [], []
     source, widths = "x", [0, 0]
-    for k, (i, layer) in enumerate(dense):
+    for k, (i, layer, activation) in enumerate(dense):
         last = k == len(dense) - 1
         weights, biases = net.parameters[f"layers.{i}.weights"], net.parameters.get(f"layers.{i}.biases")
-        tables.append(_table(f"w{k}", weights))
-        tables += [] if biases is None else [_table(f"b{k}", biases)]
-        activation = layer_activation(layer, net.loss, last=i == len(net.descriptions) - 1)
-        kinds[activation.name] = None
+        tables.append(table(f"{prefix}w{k}", weights))
+        tables += [] if biases is None else [table(f"{prefix}b{k}", biases)]
         target = "y" if last else "pq"[k % 2]
         if not last:
             widths[k % 2] = max(widths[k % 2], layer.units)
-        first = "R(0.0)" if biases is None else f"b{k}[j]"
+        first = "R(0.0)" if biases is None else f"{prefix}b{k}[j]"
         loops.append(f"""    for (j = 0; j < {layer.units}; j++)
         {target}[j] = {first};
     for (i = 0; i < {weights.shape[0]}; i++)
         for (j = 0; j < {layer.units}; j++)
-            {target}[j] = CNN_FMA({source}[i], w{k}[i][j], {target}[j]);
+            {target}[j] = CNN_FMA({source}[i], {prefix}w{k}[i][j], {target}[j]);
 """)
         if activation.name != "identity":
-            alpha = _number(net.dtype.type(activation.value))
+            alpha = number(net.dtype.type(activation.value))
             loops[-1] += f"""    for (j = 0; j < {layer.units}; j++)
         {target}[j] = f_{activation.name}({target}[j], {alpha});
 """
@@ -207,7 +256,6 @@ def _layers(net: Network) -> dict[str, str]:
         "tables": "\n\n".join(tables), "layers": "\n".join(loops),
         "buffers": f"    real {', '.join(buffers)};\n" if buffers else "",
         "stack": f"{sum(widths) * net.dtype.itemsize + 64:,}",
-        "functions": "\n".join(_function(kind) for kind in kinds if kind != "identity"),
     }  # fmt: skip
 
 
@@ -220,13 +268,13 @@ def _function(kind: str) -> str:
     )
 
 
-def _table(name: str, array: Any) -> str:
+def table(name: str, array: Any, kind: str = "real") -> str:
     """A constant array, a row of the matrix a line."""
     size = "".join(f"[{n}]" for n in array.shape)
-    rows = [", ".join(map(_number, row)) for row in np.atleast_2d(array)]
+    rows = [", ".join(map(number, row)) for row in np.atleast_2d(array)]
     inner = ",\n".join(f"    {{{row}}}" if array.ndim == 2 else f"    {row}" for row in rows)
-    return f"static const real {name}{size} = {{\n{inner}\n}};"
+    return f"static const {kind} {name}{size} = {{\n{inner}\n}};"
 
 
-def _number(value: Any) -> str:
+def number(value: Any) -> str:
     return float(value).hex() + ("f" if value.dtype == np.float32 else "")

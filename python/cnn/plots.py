@@ -44,6 +44,17 @@ def _bare(axes: Any) -> Any:
     return axes
 
 
+def _plain_numbers() -> Any:
+    """0.3 in place of 3 × 10⁻¹ on an axis of logarithms; small steps between powers of ten have no number."""
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:.3g}" if super().__call__(x, pos) else ""
+
+    return Plain(minor_thresholds=(1.5, 0.4))
+
+
 def curves(histories: History | Iterable[History]) -> Figure:
     """Learning curves, a panel for the loss and one for each metric; several histories are drawn over one another.
 
@@ -77,6 +88,8 @@ def curves(histories: History | Iterable[History]) -> Figure:
         axes.xaxis.get_major_locator().set_params(integer=True)
         if name == "loss" and all(min(history[name], default=0) > 0 for history in all_of):
             axes.set_yscale("log")
+            for pick in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+                pick(_plain_numbers())
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False)
     return figure

@@ -240,13 +240,28 @@ def _arrow(source: Source, file: BinaryIO) -> Iterator[Any]:
     content = file if file.seekable() and not isinstance(file, gzip.GzipFile) else io.BytesIO(file.read())
     if source.format == "parquet":
         whole = parquet.ParquetFile(content)
-        names, rows = whole.schema_arrow.names, whole.metadata.num_rows
-        batches: Any = whole.iter_batches(PIECE)
+        names, batches = whole.schema_arrow.names, whole.iter_batches(PIECE)
     else:
-        read = feather.read_table(content)
-        names, rows, batches = read.column_names, read.num_rows, read.to_batches(PIECE)
+        names, batches = _feather(pa, feather, content)
     frames.check_names(names, source.name)
-    if not rows:
-        raise TableError(f"{source.name} has columns but no rows")
+    none = True
     for batch in batches:
-        yield pa.Table.from_batches([batch]).to_pandas(ignore_metadata=True)
+        if batch.num_rows:
+            none = False
+            yield pa.Table.from_batches([batch]).to_pandas(ignore_metadata=True)
+    if none:
+        raise TableError(f"{source.name} has columns but no rows")
+
+
+def _feather(pa: Any, feather: Any, content: Any) -> tuple[list[str], Iterator[Any]]:
+    """(names, batches as they are read); a file of the first version, which has no batches, at once."""
+    try:
+        whole = pa.ipc.open_file(content)
+    except pa.ArrowInvalid:
+        content.seek(0)
+        table = feather.read_table(content)
+        return table.column_names, iter(table.to_batches(PIECE))
+    batches = map(whole.get_batch, range(whole.num_record_batches))
+    return whole.schema.names, (
+        batch.slice(first, PIECE) for batch in batches for first in range(0, batch.num_rows, PIECE)
+    )

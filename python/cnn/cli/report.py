@@ -39,6 +39,7 @@ def _page(model: TableModel, table: Any, source: str, n_threads: int | None) -> 
         pictures += _picture(plots.residuals(y, predicted, model.target), "Residuals")
     else:
         pictures = _picture(plots.confusion(y, predicted, model.classes.tolist()), "Confusion matrix")
+    loss = "mean square of the scaled target's error" if model.task == "regression" else "log loss"
     rise = "RMSE" if model.task == "regression" else "log loss"
     kinds = [[name, kind, _number(importance["importance"].get(name))] for name, kind in model.columns.items()]
     left_out = [[name, why, ""] for name, why in model.dropped.items()]
@@ -47,8 +48,8 @@ def _page(model: TableModel, table: Any, source: str, n_threads: int | None) -> 
         f"<p class=soft>{_safe(source)}: {_safe(model.notes[0])}</p>",
         "<h2>Scores</h2>", _scores(model),
         "<h2>Learning curves</h2>",
-        f"<p>The loss of {len(model.networks)} networks by epoch, in units of the scaled target; a dot marks the epoch "
-        "whose weights are kept.</p>",
+        f"<p>The loss of {len(model.networks)} networks by epoch ({loss}); a dot marks the epoch whose weights are "
+        "kept. Validation rows are the held-out ones.</p>",
         _picture(plots.curves(model.histories), "Learning curves"),
         f"<h2>Predictions</h2><p>On {len(y):,} rows that no network was trained on.</p>", pictures,
         f"<h2>Columns</h2><p>How much the {rise} rises when a column is shuffled: the more, the more the predictions "

@@ -125,7 +125,7 @@ def _clock(seconds: float) -> str:
 def figure(value: float) -> str:
     """Four digits that count.
 
-    >>> figure(0.86041), figure(123456.7)
-    ('0.8604', '123,457')
+    >>> figure(0.86041), figure(6852.3), figure(123456.7)
+    ('0.8604', '6,852', '123,457')
     """
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -13,10 +13,10 @@ from cnn.table import frames
 from cnn.table.frames import Array, TableError
 
 # Beyond 3 robust deviations a number counts less and less: an outlier can't become an input of 1,000.
-_SQUASH = 3.0
+SQUASH = 3.0
 _NODES = 256
 _SAMPLE = 1 << 17  # rows that quantiles are taken of
-_PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}  # of dates, in days
+PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}  # of dates, in days
 _MARKS = 20  # different words that stand for a missing number
 
 
@@ -56,8 +56,9 @@ class Number:
         nodes = np.unique(np.quantile(known, np.linspace(0, 1, _NODES), method="closest_observation"))
         below, upto = np.searchsorted(known, nodes, "left"), np.searchsorted(known, nodes, "right")
         heights = ndtri(np.clip((below + upto) / (2 * len(known)), 1e-3, 1 - 1e-3))
-        low, center, high = np.quantile(known, [0.25, 0.5, 0.75])
-        scale = (high - low) / 1.349 or float(known.std()) or 1.0
+        low, center, high = 2 * np.quantile(known / 2, [0.25, 0.5, 0.75])  # half: 1e308 less -1e308 is no number
+        with np.errstate(over="ignore"):
+            scale = (high - low) / 1.349 or float(known.std()) or 1.0
         if not np.isfinite(scale):  # numbers up to 1e308 and down to -1e308
             scale = float(np.finfo(np.float64).max)
         return Number(name, nodes, heights, float(center), float(scale), gaps, marks)
@@ -80,7 +81,7 @@ class Number:
         with np.errstate(over="ignore"):
             t = np.clip(x / self.scale - self.center / self.scale, -1e6, 1e6)
         out[:, 0] = np.where(missing, 0.0, np.interp(x, self.nodes, self.heights))
-        out[:, 1] = t / np.sqrt(1 + (t / _SQUASH) ** 2)
+        out[:, 1] = t / np.sqrt(1 + (t / SQUASH) ** 2)
         if self.gaps:
             out[:, 2] = missing
 
@@ -132,13 +133,22 @@ class Category:
     def inputs(self) -> list[str]:
         return [*self.values, *(["(rare)"] if self.rare else []), *(["(missing)"] if self.gaps else [])]
 
+    @property
+    def other_code(self) -> int:
+        """The input of a rare or new value, -1 if none."""
+        return len(self.values) if self.rare else -1
+
+    @property
+    def missing_code(self) -> int:
+        """The input of a missing value, -1 if none."""
+        return len(self.inputs) - 1 if self.gaps else -1
+
     def codes(self, series: Any) -> Array:
         """The input of each row that is 1, -1 where none is."""
         codes, labels = frames.labels(series)
         places = {value: i for i, value in enumerate(self.values)}
-        other = len(self.values) if self.rare else -1
-        missing = len(self.inputs) - 1 if self.gaps else -1
-        return np.array([*(places.get(label, other) for label in labels), missing], np.int64)[codes]
+        found = [places.get(label, self.other_code) for label in labels]
+        return np.array([*found, self.missing_code], np.int64)[codes]
 
     def write(self, series: Any, out: Array) -> None:
         codes = self.codes(series)
@@ -169,7 +179,7 @@ class Date:
         known = days[~np.isnan(days)]
         span = known.max() - known.min()
         has = {"year": span >= 90, "week": span >= 7, "day": bool((known != np.floor(known)).any())}
-        return Date(name, Number.learn(name, days), tuple(period for period in _PERIODS if has[period]))
+        return Date(name, Number.learn(name, days), tuple(period for period in PERIODS if has[period]))
 
     def write(self, series: Any, out: Array) -> None:
         days, bad = frames.as_days(series)
@@ -177,7 +187,7 @@ class Date:
         first = len(self.days.inputs)
         self.days.write_values(days, out[:, :first])
         for i, period in enumerate(self.periods):
-            angle = 2 * np.pi * np.nan_to_num(days) / _PERIODS[period]
+            angle = 2 * np.pi * np.nan_to_num(days) / PERIODS[period]
             known = ~np.isnan(days)
             out[:, first + 2 * i], out[:, first + 2 * i + 1] = np.sin(angle) * known, np.cos(angle) * known
 
@@ -187,6 +197,13 @@ class Date:
 
 
 Column = Number | Boolean | Category | Date
+
+
+def check_span(column: Number) -> None:
+    """Refuses, for use elsewhere, numbers whose differences overflow: np.interp is then of a kind of its own."""
+    with np.errstate(over="ignore"):
+        if not np.isfinite(np.diff(column.nodes)).all():
+            raise TableError(f"column {column.name!r} has numbers whose differences are infinite; scale them first")
 
 
 def _refuse(column: Column, series: Any, bad: Array, expected: str) -> None:
@@ -208,8 +225,7 @@ def kind_of(series: Any) -> tuple[str, tuple[str, ...]]:
         return "number", ()
     if dtype.kind == "M":
         return "date", ()
-    codes, cells = frames.distinct(series)
-    counts = np.bincount(codes[codes >= 0], minlength=len(cells))
+    cells, counts = frames.counts(series)
     values, bad = frames.as_numbers(cells)
     if (known := int(counts[~np.isnan(values)].sum())) and counts[bad].sum() <= 0.05 * known:
         words = cells[bad].astype("string").str.strip().unique()
@@ -228,9 +244,9 @@ def learn(series: Any, rows: Array, most: int) -> Column | str:
     kind, marks = kind_of(series)
     if kind == "missing":
         return "no values"
-    part = series.iloc[rows]
     if kind == "category":
-        return _learn_category(name, series, part, most)
+        return _learn_category(name, series, rows, most)
+    part = series.iloc[rows]
     if kind == "boolean":
         values, _ = frames.as_booleans(part)
         gaps = bool(np.isnan(values).any())
@@ -254,22 +270,23 @@ def _counts_rows(series: Any) -> bool:
     """Whether each row has a whole number of its own, without holes, in any order."""
     values, _ = frames.as_numbers(series)
     n = len(values)
-    if n < 20 or np.isnan(values).any() or values.max() - values.min() != n - 1:
+    if n < 20 or np.isnan(values).any() or values.min() + (n - 1) != values.max():
         return False
     return bool((values == np.floor(values)).all()) and len(np.unique(values)) == n
 
 
-def _learn_category(name: str, series: Any, part: Any, most: int) -> Category | str:
-    codes, labels = frames.labels(part)
-    gaps = bool((codes < 0).any())
-    counts = np.bincount(codes[codes >= 0], minlength=len(labels))
+def _learn_category(name: str, series: Any, rows: Array, most: int) -> Category | str:
+    cells, cell_counts = frames.counts(series, rows)
+    places, labels = frames.labels(cells)
+    counts = np.bincount(places[places >= 0], cell_counts[places >= 0], len(labels)).astype(np.int64)
+    gaps = int(counts.sum()) < len(rows)
     if len(labels) + gaps < 2:
         return "the same value everywhere" if len(labels) else "no values in the training rows"
     # A category of few rows teaches noise.
-    enough = max(3, min(10, len(part) // 200)) if len(labels) > 2 else 1
+    enough = max(3, min(10, len(rows) // 200)) if len(labels) > 2 else 1
     frequent = [i for i in np.lexsort((np.array(labels, object), -counts))[:most] if counts[i] >= enough]
-    if not frequent or (len(labels) > len(part) / 2 and counts[frequent].sum() < 0.05 * len(part)):
-        return f"text of {len(labels):,} different values in {len(part):,} rows, none frequent"
+    if not frequent or (len(labels) > len(rows) / 2 and counts[frequent].sum() < 0.05 * len(rows)):
+        return f"text of {len(labels):,} different values in {len(rows):,} rows, none frequent"
     return Category(name, tuple(labels[i] for i in frequent), len(frequent) < len(labels), gaps)
 
 
@@ -284,8 +301,8 @@ def revive(kind: str, name: str, plain: Mapping[str, Any], arrays: Mapping[str, 
         return Category(name, values, _flag(plain["rare"]), _flag(plain["gaps"]))
     if kind == "date":
         periods = tuple(plain["periods"])
-        if not set(periods) <= set(_PERIODS):
-            raise ValueError(f"periods of dates are {', '.join(_PERIODS)}, got {periods!r}")
+        if not set(periods) <= set(PERIODS):
+            raise ValueError(f"periods of dates are {', '.join(PERIODS)}, got {periods!r}")
         return Date(name, _revive_number(name, plain["days"], arrays), periods)
     if kind == "number":
         return _revive_number(name, plain, arrays)

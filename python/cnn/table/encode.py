@@ -62,5 +62,6 @@ class Encoder:
         n = len(frame) if rows is None else len(rows)
         X = np.empty((n, sum(len(column.inputs) for column in self.columns)), np.float32)
         for series, column, place in zip(parts, self.columns, self.slices.values(), strict=True):
-            column.write(series if rows is None else series.iloc[rows], X[:, place])
+            for piece, there in frames.parts(n, rows):
+                column.write(series.iloc[there], X[piece, place])
         return X

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ Array = np.ndarray[Any, Any]
 # ISO 8601 only: 3/4/2025 is another day on either side of the Atlantic.
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?")
 _BOOLEANS = {"true": 1.0, "false": 0.0}
+PIECE = 1 << 15  # rows whose cells are looked at together
 _DAY = 86_400e9  # in nanoseconds
 
 
@@ -91,6 +93,29 @@ def distinct(series: Any) -> tuple[Array, Any]:
     except TypeError:
         raise TableError(f"column {str(series.name)!r} holds something else than numbers, text and dates") from None
     return codes, pd.Series(cells, name=series.name)
+
+
+def parts(n: int, rows: Array | None = None) -> Iterator[tuple[slice, Any]]:
+    """(the place of a piece, its rows) of all n rows or of these, so that what is made of a piece stays small.
+
+    Arrow, where pandas keeps text, gives back after each what it would hold for later: as much as a small table.
+    """
+    arrow = sys.modules.get("pyarrow")
+    for begin in range(0, n if rows is None else len(rows), PIECE):
+        place = slice(begin, begin + PIECE)
+        yield place, place if rows is None else rows[place]
+        if arrow is not None:
+            arrow.default_memory_pool().release_unused()
+
+
+def counts(series: Any, rows: Array | None = None) -> tuple[Any, Array]:
+    """(the distinct cells that are not missing, as a series of objects; how often each is there)."""
+    found: dict[Any, int] = {}
+    for _, piece in parts(len(series), rows):
+        codes, cells = distinct(series.iloc[piece])
+        for cell, count in zip(cells, np.bincount(codes[codes >= 0], minlength=len(cells)), strict=True):
+            found[cell] = found.get(cell, 0) + int(count)
+    return pandas().Series(list(found), name=series.name, dtype=object), np.array(list(found.values()), np.int64)
 
 
 def labels(series: Any) -> tuple[Array, list[str]]:

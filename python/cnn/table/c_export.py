@@ -1,0 +1,283 @@
+"""Table models as C99: the cells of a row become inputs, the networks and their mean in units of the target."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn import c_export
+from cnn.c_export import fill, table
+from cnn.table import columns
+from cnn.table.columns import Boolean, Category, Date, Number
+from cnn.table.frames import TableError
+
+if TYPE_CHECKING:
+    from cnn.network import Network
+    from cnn.table.model import TableModel
+
+_LONGEST = 4095  # characters of a text that every compiler of C99 takes
+
+_HEADER = """/* A table model made by cnn {version}: {task}. All texts are in UTF-8, without blanks around them. */
+#ifndef {N}_H
+#define {N}_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define {N}_NUMBERS {numbers}
+#define {N}_TEXTS {texts}
+#define {N}_OUTPUTS {outputs}
+
+{names}/* What is predicted for one row, y[{N}_OUTPUTS]: {what}.
+   numbers[{N}_NUMBERS], NaN where missing: numbers as they are, booleans as 1 and 0, dates as days since 1970 (UTC).
+   texts[{N}_TEXTS], NULL or "" where missing. Any thread may call it. */
+void {n}_predict(const double *numbers, const char *const *texts, double *y);
+{class}
+#ifdef __cplusplus
+}
+#endif
+
+#endif
+"""
+_SOURCE = (
+    """/* A table model made by cnn {version}. C99 and libm; nothing is allocated: {stack} bytes of stack at most. */
+#include <float.h>
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "{n}.h"
+
+"""
+    + c_export.MACROS
+    + """
+{names}
+{tables}
+
+{functions}
+{columns}
+{networks}void {n}_predict(const double *numbers, const char *const *texts, double *y)
+{
+    real x[{inputs}], out[{raw}];
+    int i;
+
+{unused}{calls}
+    for (i = 0; i < {raw}; i++)
+        y[i] = 0.0;
+{sums}    for (i = 0; i < {raw}; i++)
+        y[i] = y[i] / {members}{scaled};
+{both}}
+{class}"""
+)
+_NETWORK = """static void net{i}(const real *x, real *y)
+{
+{buffers}    int i, j;
+
+{layers}{link}
+}
+
+"""
+_CLASS_OF = """
+int {n}_class(const double *y)
+{
+    int i, largest = 0;
+
+    for (i = 1; i < {N}_OUTPUTS; i++)
+        largest = y[i] > y[largest] ? i : largest;
+    return largest;
+}
+"""
+# What the columns become, as `write` in columns.py: inputs are rounded to float32.
+_KNOWN = """static int known(double x)
+{
+    return fabs(x) <= DBL_MAX; /* neither NaN nor infinite */
+}
+"""
+_PUT_NUMBER = """static void put_number(double x, const double *nodes, const double *heights, int n, double center,
+                       double scale, int gaps, real *out)
+{
+    int there = known(x), low = 0, high = n - 1, middle;
+    double rank, t;
+
+    x = there ? x : center;
+    if (x >= nodes[n - 1]) {
+        rank = heights[n - 1];
+    } else if (x <= nodes[0]) {
+        rank = heights[0];
+    } else {
+        while (high - low > 1) {
+            middle = (low + high) / 2;
+            if (nodes[middle] <= x)
+                low = middle;
+            else
+                high = middle;
+        }
+        rank = (heights[high] - heights[low]) / (nodes[high] - nodes[low]) * (x - nodes[low]) + heights[low];
+    }
+    t = x / scale - center / scale;
+    t = t > 1e6 ? 1e6 : (t < -1e6 ? -1e6 : t);
+    out[0] = (float)(there ? rank : 0.0);
+    out[1] = (float)(t / sqrt(1.0 + (t / {squash}) * (t / {squash})));
+    if (gaps)
+        out[2] = there ? R(0.0) : R(1.0);
+}
+"""
+_PUT_BOOLEAN = """static void put_boolean(double x, int gaps, real *out)
+{
+    out[0] = (float)(known(x) ? 2.0 * x - 1.0 : 0.0);
+    if (gaps)
+        out[1] = known(x) ? R(0.0) : R(1.0);
+}
+"""
+_PUT_TEXT = """static void put_text(const char *text, const char *const *values, int n, int rare, int gaps, real *out)
+{
+    int i, place = rare ? n : -1;
+
+    for (i = 0; i < n + rare + gaps; i++)
+        out[i] = R(0.0);
+    if (text == NULL || text[0] == '\\0') {
+        place = gaps ? n + rare : -1;
+    } else {
+        for (i = 0; i < n; i++)
+            if (strcmp(text, values[i]) == 0)
+                place = i;
+    }
+    if (place >= 0)
+        out[place] = R(1.0);
+}
+"""
+_PUT_WAVE = """static void put_wave(double days, double period, real *out)
+{
+    int there = known(days);
+    double angle = {turn} * (there ? days : 0.0) / period;
+
+    out[0] = (float)(there ? sin(angle) : 0.0);
+    out[1] = (float)(there ? cos(angle) : 0.0);
+}
+"""
+
+
+def source_and_header(model: TableModel, name: str) -> tuple[str, str]:
+    """The two files; see `cnn.export_c`."""
+    encoder, goal, networks = model.encoder, model.goal, model.networks
+    if len({net.dtype for net in networks}) > 1:
+        raise ValueError("C takes networks of one type, and this model has float32 and float64")
+    shared = {**c_export.of_all(networks, name), "squash": repr(columns.SQUASH), "turn": _double(2 * np.pi)}
+    written = _Columns(encoder.columns)
+    codes = [c_export.layer_code(net, f"n{i}_") for i, net in enumerate(networks)]
+    classes = [str(label) for label in goal.classes]
+    tables = {"number_names": written.numbers, "text_names": written.texts, "classes": classes}
+    inputs, outputs = len(encoder.inputs), len(classes) or 1
+    stack = max(int(code["stack"].replace(",", "")) for code in codes)
+    stack += networks[0].dtype.itemsize * (inputs + goal.outputs)
+    names = {
+        **shared, "task": model.task, "numbers": str(len(written.numbers)), "texts": str(len(written.texts)),
+        "outputs": str(outputs), "raw": str(goal.outputs), "inputs": str(inputs), "members": f"{len(networks)}.0",
+        "stack": f"{stack:,}",
+        "columns": fill("\n".join(written.functions), shared), "calls": "".join(written.calls),
+        "unused": "".join(f"    (void){part};\n" for part in ("numbers", "texts") if not getattr(written, part)),
+        "tables": "\n\n".join([*written.tables, *(code["tables"] for code in codes)]),
+        "networks": "".join(_network(net, i, code) for i, (net, code) in enumerate(zip(networks, codes, strict=True))),
+        "sums": "".join(_sum(i, goal.outputs) for i in range(len(networks))),
+        "scaled": f" * {_double(goal.deviation)} + {_double(goal.mean)}" if not classes else "",
+        "both": "    y[1] = y[0];\n    y[0] = 1.0 - y[1];\n" if classes and goal.outputs == 1 else "",
+        "class": fill(_CLASS_OF, shared) if classes else "",
+    }  # fmt: skip
+    header = {
+        **names, "what": "the probabilities of the classes" if classes else "the number",
+        "names": _declared(tables, name), "class": _declared_class(name) if classes else "",
+    }  # fmt: skip
+    names["names"] = "".join(_texts(f"{name}_{part}", texts) for part, texts in tables.items() if texts)
+    return fill(_SOURCE, names), fill(_HEADER, header)
+
+
+def _declared(tables: dict[str, list[str]], name: str) -> str:
+    said = {
+        "number_names": "The columns whose cells `numbers` holds, in this order.",
+        "text_names": "The columns whose cells `texts` holds, in this order.", "classes": "The classes.",
+    }  # fmt: skip
+    return "".join(
+        f"/* {said[part]} */\nextern const char *const {name}_{part}[{len(texts)}];\n\n"
+        for part, texts in tables.items()
+        if texts
+    )
+
+
+def _declared_class(name: str) -> str:
+    return f"\n/* The most probable class: an index of {name}_classes. */\nint {name}_class(const double *y);\n"
+
+
+class _Columns:
+    """The tables and the calls that turn the cells of a row into inputs."""
+
+    def __init__(self, described: tuple[columns.Column, ...]) -> None:
+        self.numbers: list[str] = []
+        self.texts: list[str] = []
+        self.tables: list[str] = []
+        self.calls: list[str] = []
+        used, at = set[str](), 0
+        for i, column in enumerate(described):
+            if isinstance(column, Category):
+                cell = f"texts[{len(self.texts)}]"
+                self.texts.append(column.name)
+                self.tables.append(_texts(f"values{i}", column.values, f"column {column.name!r}: ", "static ").rstrip())
+                self._call("put_text", cell, f"values{i}", len(column.values), int(column.rare), int(column.gaps), at)
+                used.add(_PUT_TEXT)
+            else:
+                cell = f"numbers[{len(self.numbers)}]"
+                self.numbers.append(column.name)
+                used |= {_KNOWN, self._numeric(column, i, cell, at)}
+                if isinstance(column, Date) and column.periods:
+                    used.add(_PUT_WAVE)
+            at += len(column.inputs)
+        self.functions = [f for f in (_KNOWN, _PUT_NUMBER, _PUT_BOOLEAN, _PUT_TEXT, _PUT_WAVE) if f in used]
+
+    def _numeric(self, column: Number | Boolean | Date, i: int, cell: str, at: int) -> str:
+        """Writes its calls; the function that the first of them needs."""
+        if isinstance(column, Boolean):
+            self._call("put_boolean", cell, int(column.gaps), at)
+            return _PUT_BOOLEAN
+        number = column.days if isinstance(column, Date) else column
+        columns.check_span(number)
+        self.tables += [table(f"{part}{i}", getattr(number, part), "double") for part in ("nodes", "heights")]
+        scale = f"{_double(number.center)}, {_double(number.scale)}"
+        self._call("put_number", cell, f"nodes{i}", f"heights{i}", len(number.nodes), scale, int(number.gaps), at)
+        for period in column.periods if isinstance(column, Date) else ():
+            at += 2 if period != column.periods[0] else len(number.inputs)  # type: ignore[union-attr]
+            self._call("put_wave", cell, _double(columns.PERIODS[period]), at)
+        return _PUT_NUMBER
+
+    def _call(self, function: str, *arguments: Any) -> None:
+        *given, at = map(str, arguments)
+        self.calls.append(f"    {function}({', '.join(given)}, x + {at});\n")
+
+
+def _network(net: Network, i: int, code: dict[str, str]) -> str:
+    link = fill(c_export.LINKS[net.loss.link], {"outputs": str(net.n_outputs)})
+    return fill(_NETWORK, {**code, "i": str(i), "link": link})
+
+
+def _sum(i: int, outputs: int) -> str:
+    return f"    net{i}(x, out);\n    for (i = 0; i < {outputs}; i++)\n        y[i] += out[i];\n"
+
+
+def _texts(name: str, texts: Any, where: str = "", kind: str = "") -> str:
+    inner = ",\n".join(f"    {_literal(text, where)}" for text in texts)
+    return f"{kind}const char *const {name}[{len(texts)}] = {{\n{inner}\n}};\n\n"
+
+
+def _literal(text: str, where: str = "") -> str:
+    """A text of C: what is not a plain letter, digit or sign becomes three octal digits, so nothing can end it."""
+    content = text.encode()
+    if 0 in content:
+        raise TableError(f"{where}{text[:40]!r} has a zero byte, where a text of C ends")
+    if len(content) > _LONGEST:
+        raise TableError(f"{where}{text[:40]!r}... has {len(content):,} bytes; C99 takes texts of {_LONGEST:,}")
+    plain = (chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in content)
+    return f'"{"".join(plain)}"'
+
+
+def _double(value: float) -> str:
+    return float(value).hex()

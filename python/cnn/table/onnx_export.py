@@ -1,0 +1,145 @@
+"""Table models as ONNX graphs: what becomes of the columns, the networks, and their mean in units of the target."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn import onnx_export
+from cnn.onnx_export import Graph, Value
+from cnn.table import columns
+from cnn.table.columns import Boolean, Category, Date, Number
+
+if TYPE_CHECKING:
+    from cnn.table.model import TableModel
+
+_LARGEST = float(np.finfo(np.float64).max)
+
+
+def write(model: TableModel, path: str | os.PathLike[str]) -> None:
+    """See `cnn.export_onnx`."""
+    encoder, goal = model.encoder, model.goal
+    onnx_export.check_size(model.networks)
+    names = [column.name for column in encoder.columns]
+    prefix = "cnn."
+    while any(name.startswith(prefix) for name in names):
+        prefix += "."
+    graph = Graph(np.float64, prefix)
+    inputs: dict[str, Value] = {}
+    parts: list[str] = []
+    for column in encoder.columns:
+        parts += _COLUMNS[type(column)](graph, column)
+        inputs[column.name] = (np.str_ if isinstance(column, Category) else np.float64, ["n", 1])
+    mean = _mean(graph, model, graph.op("Concat", *parts, axis=1))
+    rename = {name: _free(name, names) for name in ("prediction", "label", "probabilities")}
+    if model.task == "regression":
+        value = graph.op("Add", graph.op("Mul", mean, goal.deviation), goal.mean)
+        found: dict[str, tuple[str, Value]] = {"prediction": (value, (np.float64, ["n"]))}
+    else:
+        classes = np.array(goal.classes, object if isinstance(goal.classes[0], str) else None)
+        p = _two_columns(graph, mean) if goal.outputs == 1 else mean
+        label = graph.op("Gather", graph.array("classes", classes), graph.op("ArgMax", p, axis=1, keepdims=0))
+        kind = np.str_ if classes.dtype == object else classes.dtype
+        found = {"label": (label, (kind, ["n"])), "probabilities": (p, (np.float64, ["n", len(classes)]))}
+    for name, (value, _) in found.items():
+        graph.op("Identity", value)
+        graph.nodes[-1].output[0] = rename[name]
+    onnx_export.write_graph(graph, inputs, {rename[name]: value for name, (_, value) in found.items()}, path)
+
+
+def _free(name: str, taken: list[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _mean(g: Graph, model: TableModel, X: str) -> str:
+    """The mean of the networks' predictions, summed in float64 as `TableModel.outputs` does."""
+    found = []
+    for i, net in enumerate(model.networks):
+        g.dtype = net.dtype
+        found.append(g.cast(onnx_export.network_nodes(g, net, g.cast(X, net.dtype), f"networks.{i}."), np.float64))
+    g.dtype = np.dtype(np.float64)
+    total = found[0]
+    for value in found[1:]:
+        total = g.op("Add", total, value)
+    return g.op("Div", total, float(len(found)))
+
+
+def _two_columns(g: Graph, p: str) -> str:
+    column = g.op("Reshape", p, g.array("column", np.array([-1, 1], np.int64)))
+    return g.op("Concat", g.op("Sub", 1.0, column), column, axis=1)
+
+
+# Columns: each (n, 1) becomes (n, k) float32, in parts ---------------------------------------------------------------
+
+
+def _known(g: Graph, x: str) -> str:
+    """Where x is neither NaN nor infinite."""
+    return g.op("LessOrEqual", g.op("Abs", x), _LARGEST)
+
+
+def _missing(g: Graph, known: str) -> str:
+    return g.cast(g.op("Not", known), np.float32)
+
+
+def _number(g: Graph, column: Number, x: str | None = None) -> list[str]:
+    """`Number.write_values`, with the formula of np.interp."""
+    columns.check_span(column)
+    x = column.name if x is None else x
+    known = _known(g, x)
+    x = g.op("Where", known, x, column.center)
+    inside = g.op("Max", g.op("Min", x, float(column.nodes[-1])), float(column.nodes[0]))
+    nodes, heights, slopes = (
+        g.array(f"{column.name}.{part}", array)
+        for part, array in (("nodes", column.nodes), ("heights", column.heights), ("slopes", _slopes(column)))
+    )
+    # The last node that is not above x: (n, nodes) compared and counted.
+    upto = g.cast(g.op("LessOrEqual", nodes, inside), np.int32)
+    count = g.op("ReduceSum", upto, g.array("axis", np.array([1], np.int64)), keepdims=1)
+    place = g.op("Sub", count, g.array("one", np.array(1, np.int32)))
+    at, height, slope = (g.op("Gather", array, place) for array in (nodes, heights, slopes))
+    rank = g.op("Add", g.op("Mul", slope, g.op("Sub", inside, at)), height)
+    t = g.op("Sub", g.op("Div", x, column.scale), column.center / column.scale)
+    t = g.op("Max", g.op("Min", t, 1e6), -1e6)
+    third = g.op("Div", t, columns.SQUASH)
+    value = g.op("Div", t, g.op("Sqrt", g.op("Add", g.op("Mul", third, third), 1.0)))
+    found = [g.cast(g.op("Where", known, rank, 0.0), np.float32), g.cast(value, np.float32)]
+    return [*found, _missing(g, known)] if column.gaps else found
+
+
+def _slopes(column: Number) -> Any:
+    return np.append(np.diff(column.heights) / np.diff(column.nodes), 0.0)
+
+
+def _boolean(g: Graph, column: Boolean) -> list[str]:
+    known = _known(g, column.name)
+    sign = g.op("Where", known, g.op("Sub", g.op("Mul", column.name, 2.0), 1.0), 0.0)
+    return [g.cast(sign, np.float32), *([_missing(g, known)] if column.gaps else [])]
+
+
+def _category(g: Graph, column: Category) -> list[str]:
+    k = len(column.inputs)
+    code = g.op(
+        "LabelEncoder", column.name, domain="ai.onnx.ml", keys_strings=[*column.values, ""],
+        values_int64s=[*range(len(column.values)), column.missing_code], default_int64=column.other_code,
+    )  # fmt: skip
+    return [g.cast(g.op("Equal", code, g.array(f"range_{k}", np.arange(k).reshape(1, k))), np.float32)]
+
+
+def _date(g: Graph, column: Date) -> list[str]:
+    days = column.name
+    found = _number(g, column.days, days)
+    known = _known(g, days)
+    for period in column.periods:
+        angle = g.op("Div", g.op("Mul", g.op("Where", known, days, 0.0), 2 * np.pi), columns.PERIODS[period])
+        found += [g.cast(g.op("Where", known, g.op(wave, angle), 0.0), np.float32) for wave in ("Sin", "Cos")]
+    return found
+
+
+_COLUMNS: dict[type, Callable[[Graph, Any], list[str]]] = {
+    Number: _number, Boolean: _boolean, Category: _category, Date: _date,
+}  # fmt: skip
