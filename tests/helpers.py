@@ -15,6 +15,7 @@ import cnn
 from cnn_core import Activation, Loss
 
 Array = np.ndarray[Any, Any]
+QUICK = ["--epochs", "2", "--members", "1", "--hidden", "4"]  # options of `cnn train`
 ACTIVATIONS = tuple(kind.name.lower() for kind in Activation)
 LOSSES = tuple(kind.name.lower() for kind in Loss)
 # Every optimizer, with the flags that change its formula.
@@ -150,3 +151,14 @@ def error(a: Array, b: Array) -> float:
 def same_bits(a: cnn.Network, b: cnn.Network) -> bool:
     """Whether parameters and optimizer state agree in every bit."""
     return a.flat.tobytes() == b.flat.tobytes() and a.state.tobytes() == b.state.tobytes()
+
+
+def table(n: int = 60) -> Any:
+    """A data frame of numbers and texts, for the command."""
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=n).round(3), "c": rng.choice(["red", "blue"], n)})
+    frame["y"] = (frame["x"] + (frame["c"] == "red")).round(3)
+    frame["k"] = np.where(frame["y"] > 0.3, "=1+1", "no")
+    return frame

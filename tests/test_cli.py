@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,78 +23,9 @@ pd = pytest.importorskip("pandas")
 pytest.importorskip("typer")
 pytest.importorskip("rich")
 
-from cnn.cli import app, read, write  # noqa: E402 (the extra may be missing)
+from helpers import QUICK, table  # noqa: E402
 
-QUICK = ["--epochs", "2", "--members", "1", "--hidden", "4"]
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """The command in this process, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object, stdin: bytes = b"") -> Done:
-        monkeypatch.setattr(sys, "argv", ["cnn", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        with pytest.raises(SystemExit) as stopped:
-            app.run()
-        said = capsys.readouterr()
-        return Done(int(stopped.value.code or 0), said.out, said.err)
-
-    return call
-
-
-def table(n: int = 60) -> Any:
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"x": rng.normal(size=n).round(3), "c": rng.choice(["red", "blue"], n)})
-    frame["y"] = (frame["x"] + (frame["c"] == "red")).round(3)
-    frame["k"] = np.where(frame["y"] > 0.3, "=1+1", "no")
-    return frame
-
-
-@pytest.fixture
-def trained(run: Any, tmp_path: Path) -> Path:
-    table().to_csv("t.csv", index=False)
-    done = run("train", "t.csv", "-t", "y", *QUICK)
-    assert done.code == 0, done.err
-    return tmp_path / "model.cnn"
-
-
-def test_files_of_estimators(run: Any) -> None:
-    """Predicted with, inspected and exported; columns by name if the fit knew names."""
-    pytest.importorskip("sklearn")
-    rows = table().assign(z=lambda t: t["x"] * 2 - 1)
-    rows.to_csv("t.csv", index=False)
-    named = cnn.MLPClassifier(3, solver="lbfgs", max_fun=20, random_state=0, max_iter=20, tol=1.0)
-    named.fit(rows[["z", "x"]], rows["k"]).save("named.cnn")
-    several = cnn.MLPRegressor(hidden_layer_sizes=3, solver="lbfgs", tol=10.0)
-    several.fit(rows[["x"]].to_numpy(), rows[["x", "z"]]).save("several.cnn")
-    assert run("predict", "named.cnn", "t.csv", "--probabilities", "--threads", 1, "-o", "p.csv").code == 0
-    found = pd.read_csv("p.csv")
-    assert found["prediction"].str.lstrip("'").tolist() == named.predict(rows[["z", "x"]]).tolist()
-    assert np.allclose(found["probability_no"], named.predict_proba(rows[["z", "x"]])[:, 1])
-    rows[["x"]].to_csv("x.csv", index=False)
-    assert run("predict", "several.cnn", "x.csv", "--only-predictions", "-o", "p.csv").code == 0
-    assert np.allclose(pd.read_csv("p.csv")[["prediction_0", "prediction_1"]], several.predict(rows[["x"]].to_numpy()))
-    about = json.loads(run("inspect", "named.cnn", "--json").out)
-    assert (about["class"], about["features"], about["classes"]) == ("MLPClassifier", ["z", "x"], ["=1+1", "no"])
-    assert "MLPRegressor" in run("inspect", "several.cnn").out
-    assert run("export", "several.cnn", "--c", "source").code == 0
-    for arguments, said in [
-        (["evaluate", "named.cnn", "t.csv"], "an estimator, which does not know the column of its target"),
-        (["predict", "named.cnn", "x.csv"], "the table has no column 'z'"),
-        (["predict", "several.cnn", "t.csv"], "the table has 5 columns, but the network takes 1 inputs"),
-        (["predict", "several.cnn", "x.csv", "--probabilities"], "--probabilities is for models of classes"),
-    ]:
-        done = run(*arguments)
-        assert (done.code, done.out) == (2, "")
-        assert said in done.err
+from cnn.cli import read, write  # noqa: E402 (the extra may be missing)
 
 
 def test_train_evaluate_inspect(run: Any, trained: Path) -> None:
@@ -329,27 +260,6 @@ def test_broken_off_predictions_leave_the_old_file(run: Any, trained: Path, tmp_
 def test_columns_missing_at_prediction(run: Any, trained: Path) -> None:
     Path("new.csv").write_text("x,k\n1,no\n")
     assert "no column 'c'" in run("predict", "model.cnn", "new.csv").err
-
-
-def test_export_of_a_table_model(run: Any, trained: Path) -> None:
-    done = run("export", trained, "--c", "source", "--json")
-    assert json.loads(done.out) == {"written": ["source"]}
-    assert sorted(path.name for path in Path("source").iterdir()) == ["model.c", "model.h"]
-    pytest.importorskip("onnx")
-    assert run("export", trained, "--onnx", "m.onnx", "--quiet") == (0, "", "")
-    assert Path("m.onnx").exists()
-    done = run("export", trained, "--onnx", "none/m.onnx")
-    assert (done.code, done.err) == (2, "cnn: --onnx none/m.onnx: there is no folder none\n")
-
-
-def test_network_predicts_a_table_of_numbers(run: Any) -> None:
-    net = cnn.Network([cnn.Dense(2)], seed=0).build(2)
-    net.save("net.cnn")
-    Path("t.csv").write_text("a,b\n1,2\n-3,4\n")
-    found = pd.read_csv(io.StringIO(run("predict", "net.cnn", "t.csv", "--only-predictions").out))
-    assert np.allclose(found, net.predict(np.array([[1, 2], [-3, 4]])))
-    Path("t.csv").write_text("a\n1\n")
-    assert "1 columns, but the network takes 2" in run("predict", "net.cnn", "t.csv").err
 
 
 class Page(html.parser.HTMLParser):
