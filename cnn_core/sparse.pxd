@@ -1,0 +1,153 @@
+"""The first dense layer of rows that are given by their non-zeros (CSR): no X by units is made, zeros cost nothing.
+
+A row's sum runs over its non-zeros in the order in which they stand, so it has the same bits wherever the units or the
+rows are cut, and those of the dense layer where the columns ascend. A column may stand in a row twice: its numbers add
+up, as SciPy has it.
+"""
+from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memcpy, memset
+
+from cnn_core.activations cimport activation_backward, activation_forward
+from cnn_core.random cimport LANES, Noise, dropout_values
+from cnn_core.tile cimport gather, padded, turn
+from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
+from cnn_core.vecmath cimport loop
+
+
+# Some of the rows of a sparse X. Numbers indptr[i] .. indptr[i + 1] - 1 of `columns` and `values` (of the network's
+# type) are those of its row i. Row r of a slab is row order[first + r] of X, or first + r if there is no order.
+cdef struct SparseRows:
+    const int64_t* indptr
+    const int32_t* columns
+    const void* values
+    const int64_t* order
+    Py_ssize_t first
+    Noise noise             # of the dropouts below the layer
+
+
+cdef inline SparseRows rows_from(const SparseRows* x, Py_ssize_t first, Noise noise) noexcept nogil:
+    """The rows of a slab, of which the first one is that."""
+    cdef SparseRows rows = x[0]
+    rows.first, rows.noise = first, noise
+    return rows
+
+
+cdef inline int first_dense(const LayerSpec* layers) noexcept nogil:
+    """The lowest dense layer; below it are dropouts."""
+    cdef int i = 0
+    while layers[i].kind != DENSE:
+        i += 1
+    return i
+
+
+cdef inline Py_ssize_t take(const SparseRows* x, Py_ssize_t r, Py_ssize_t done, const LayerSpec* layers, int i,
+                            const int32_t** columns, real* values) noexcept nogil:
+    """Up to LANES numbers of row r behind those `done`, seen through the dropouts below layer i, and their columns.
+
+    Returns how many: 0 at the end of the row.
+    """
+    cdef int64_t row = x.order[x.first + r] if x.order != NULL else x.first + r
+    cdef int64_t begin = x.indptr[row] + done
+    cdef Py_ssize_t count = min(x.indptr[row + 1] - begin, <int64_t>LANES)
+    cdef int j
+    if count <= 0:
+        return 0
+    columns[0] = x.columns + begin
+    memcpy(values, <const real*>x.values + begin, count * sizeof(real))
+    if x.noise.training:
+        for j in range(i):
+            dropout_values(x.noise, j, columns[0], r, layers[j].rate, values, count)
+    return count
+
+
+# Forward --------------------------------------------------------------------------------------------------------------
+
+cdef inline loop add_4_weights(const real* x, const real* a, const real* b, const real* c, const real* d, Py_ssize_t n,
+                               real* y) noexcept nogil:
+    """y (n,) += x[0] a + x[1] b + x[2] c + x[3] d, in this order."""
+    for j in range(n):
+        y[j] = (((y[j] + x[0] * a[j]) + x[1] * b[j]) + x[2] * c[j]) + x[3] * d[j]
+
+
+cdef inline loop add_product(real x, const real* a, Py_ssize_t n, real* y) noexcept nogil:
+    """y (n,) += x a."""
+    for j in range(n):
+        y[j] += x * a[j]
+
+
+cdef inline void sparse_row(const SparseRows* x, Py_ssize_t r, const LayerSpec* layers, int i, const real* weights,
+                            Py_ssize_t units, real* y) noexcept nogil:
+    """y (units,) += row r times W, from its column `weights` on."""
+    cdef Py_ssize_t stride = layers[i].n_units, done = 0, count, k
+    cdef const int32_t* columns
+    cdef real values[LANES]
+    while True:
+        count = take(x, r, done, layers, i, &columns, values)
+        if count == 0:
+            return
+        k = 0
+        while k + 4 <= count:
+            add_4_weights(<const real*>values + k, weights + columns[k] * stride, weights + columns[k + 1] * stride,
+                          weights + columns[k + 2] * stride, weights + columns[k + 3] * stride, units, y)
+            k += 4
+        while k < count:
+            add_product(values[k], weights + columns[k] * stride, units, y)
+            k += 1
+        done += count
+
+
+cdef inline void sparse_forward(const SparseRows* x, const LayerSpec* layers, int i, const WorkspaceSpec* workspace,
+                                const real* parameters, real* scratch, Py_ssize_t rows, Py_ssize_t u,
+                                Py_ssize_t end) noexcept nogil:
+    """z = W' x + b, output = f(z) for units u .. end - 1 of a slab; they are summed by rows, where the deltas will be.
+    """
+    cdef const LayerSpec* layer = &layers[i]
+    cdef Py_ssize_t ld = padded(rows, parameters), units = end - u, r
+    cdef real* output = scratch + layer.output * workspace.capacity + u * ld
+    cdef real* z = output if layer.saved < 0 else scratch + layer.saved * workspace.capacity + u * ld
+    cdef real* by_rows = scratch + workspace.delta_next * workspace.capacity + u * ld
+    for r in range(rows):
+        if layer.biases >= 0:
+            memcpy(by_rows + r * units, parameters + layer.biases + u, units * sizeof(real))
+        else:
+            memset(by_rows + r * units, 0, units * sizeof(real))
+        sparse_row(x, r, layers, i, parameters + layer.weights + u, units, by_rows + r * units)
+    gather(rows, ld, units, <const real*>by_rows, <const int64_t*>NULL, 0, z)
+    activation_forward(layer.activation, <const real*>z, output, units * ld, <real>layer.alpha)
+
+
+# Backward -------------------------------------------------------------------------------------------------------------
+
+cdef inline void sparse_weights(const SparseRows* x, const LayerSpec* layers, int i, const real* deltas,
+                                Py_ssize_t stride, Py_ssize_t rows, Py_ssize_t u, Py_ssize_t units,
+                                real* gradient) noexcept nogil:
+    """dW += x delta' for some units from u on; deltas (rows, units) by rows, `stride` apart."""
+    cdef Py_ssize_t n = layers[i].n_units, r, done, count, k
+    cdef const int32_t* columns
+    cdef real values[LANES]
+    cdef real* dw = gradient + layers[i].weights + u
+    for r in range(rows):
+        done = 0
+        while True:
+            count = take(x, r, done, layers, i, &columns, values)
+            if count == 0:
+                break
+            for k in range(count):
+                add_product(values[k], deltas + r * stride, units, dw + columns[k] * n)
+            done += count
+
+
+cdef inline void sparse_backward(const SparseRows* x, const LayerSpec* layers, int i, const WorkspaceSpec* workspace,
+                                 real* scratch, Py_ssize_t rows, bint add, real* delta, real* below,
+                                 real* gradient) noexcept nogil:
+    """delta *= f'(z); dW = x delta' (+ dW); db = row sums of delta (+ db), for all units of a slab."""
+    cdef const LayerSpec* layer = &layers[i]
+    cdef Py_ssize_t n = layer.n_units, ld = padded(rows, <const real*>scratch), turned = padded(n, <const real*>scratch)
+    cdef int64_t kept = layer.output if layer.saved < 0 else layer.saved
+    activation_backward(layer.activation, <const real*>(scratch + kept * workspace.capacity), delta, n * ld,
+                        <real>layer.alpha)
+    turn(n, ld, <const real*>delta, ld, below, turned, gradient + layer.biases if layer.biases >= 0 else <real*>NULL,
+         add)
+    if not add:
+        memset(gradient + layer.weights, 0, layer.n_inputs * n * sizeof(real))
+    sparse_weights(x, layers, i, <const real*>below, turned, rows, 0, n, gradient)
