@@ -11,7 +11,34 @@ from cnn_core.activations cimport activation_backward, activation_forward
 from cnn_core.random cimport LANES, Noise, dropout_values
 from cnn_core.tile cimport gather, padded, turn
 from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
-from cnn_core.vecmath cimport loop
+
+cdef enum:
+    AHEAD = 8   # rows whose numbers are fetched before their turn, for shuffled rows lie anywhere
+
+cdef extern from "sparse.h" nogil:
+    void cnn_soon(const void*)
+    void cnn_add_rowsf(Py_ssize_t, const float*, const int32_t*, const float*, Py_ssize_t, Py_ssize_t, float*)
+    void cnn_add_rows(Py_ssize_t, const double*, const int32_t*, const double*, Py_ssize_t, Py_ssize_t, double*)
+    void cnn_add_to_rowsf(Py_ssize_t, const float*, const int32_t*, const float*, Py_ssize_t, float*, Py_ssize_t)
+    void cnn_add_to_rows(Py_ssize_t, const double*, const int32_t*, const double*, Py_ssize_t, double*, Py_ssize_t)
+
+
+cdef inline void add_rows(Py_ssize_t count, const real* x, const int32_t* index, const real* w, Py_ssize_t ldw,
+                          Py_ssize_t n, real* y) noexcept nogil:
+    """y (n,) += x[0] w[index[0]] + x[1] w[index[1]] + ..., in this order, for `count` rows of w (any, ldw)."""
+    if real is float:
+        cnn_add_rowsf(count, x, index, w, ldw, n, y)
+    else:
+        cnn_add_rows(count, x, index, w, ldw, n, y)
+
+
+cdef inline void add_to_rows(Py_ssize_t count, const real* x, const int32_t* index, const real* d, Py_ssize_t n,
+                             real* w, Py_ssize_t ldw) noexcept nogil:
+    """w[index[k]] (n,) += x[k] d for `count` rows of w (any, ldw), in this order."""
+    if real is float:
+        cnn_add_to_rowsf(count, x, index, d, n, w, ldw)
+    else:
+        cnn_add_to_rows(count, x, index, d, n, w, ldw)
 
 
 # Some of the rows of a sparse X. Numbers indptr[i] .. indptr[i + 1] - 1 of `columns` and `values` (of the network's
@@ -40,59 +67,52 @@ cdef inline int first_dense(const LayerSpec* layers) noexcept nogil:
     return i
 
 
-cdef inline Py_ssize_t take(const SparseRows* x, Py_ssize_t r, Py_ssize_t done, const LayerSpec* layers, int i,
-                            const int32_t** columns, real* values) noexcept nogil:
-    """Up to LANES numbers of row r behind those `done`, seen through the dropouts below layer i, and their columns.
+cdef inline int64_t row_of(const SparseRows* x, Py_ssize_t r) noexcept nogil:
+    return x.order[x.first + r] if x.order != NULL else x.first + r
 
-    Returns how many: 0 at the end of the row.
+
+cdef inline void fetch(const SparseRows* x, Py_ssize_t r, const real* kind) noexcept nogil:
+    """Row r will be wanted soon; `kind` only tells the type of the values."""
+    cdef int64_t begin = x.indptr[row_of(x, r)]
+    cnn_soon(x.columns + begin)
+    cnn_soon(<const real*>x.values + begin)
+
+
+cdef inline Py_ssize_t take(const SparseRows* x, Py_ssize_t r, Py_ssize_t done, const LayerSpec* layers, int i,
+                            const int32_t** columns, const real** values, real* masked) noexcept nogil:
+    """The numbers of row r behind the first `done`, seen through the dropouts below layer i, and their columns.
+
+    Returns how many: 0 at the end of the row. With dropouts they are at most LANES, and stand in `masked`.
     """
-    cdef int64_t row = x.order[x.first + r] if x.order != NULL else x.first + r
-    cdef int64_t begin = x.indptr[row] + done
-    cdef Py_ssize_t count = min(x.indptr[row + 1] - begin, <int64_t>LANES)
+    cdef int64_t row = row_of(x, r), begin = x.indptr[row] + done
+    cdef Py_ssize_t count = x.indptr[row + 1] - begin, k
     cdef int j
-    if count <= 0:
-        return 0
     columns[0] = x.columns + begin
-    memcpy(values, <const real*>x.values + begin, count * sizeof(real))
-    if x.noise.training:
+    values[0] = <const real*>x.values + begin
+    if i > 0 and x.noise.training:
+        count = min(count, <Py_ssize_t>LANES)
+        for k in range(count):
+            masked[k] = values[0][k]
         for j in range(i):
-            dropout_values(x.noise, j, columns[0], r, layers[j].rate, values, count)
+            dropout_values(x.noise, j, columns[0], r, layers[j].rate, masked, count)
+        values[0] = masked
     return count
 
 
 # Forward --------------------------------------------------------------------------------------------------------------
 
-cdef inline loop add_4_weights(const real* x, const real* a, const real* b, const real* c, const real* d, Py_ssize_t n,
-                               real* y) noexcept nogil:
-    """y (n,) += x[0] a + x[1] b + x[2] c + x[3] d, in this order."""
-    for j in range(n):
-        y[j] = (((y[j] + x[0] * a[j]) + x[1] * b[j]) + x[2] * c[j]) + x[3] * d[j]
-
-
-cdef inline loop add_product(real x, const real* a, Py_ssize_t n, real* y) noexcept nogil:
-    """y (n,) += x a."""
-    for j in range(n):
-        y[j] += x * a[j]
-
-
 cdef inline void sparse_row(const SparseRows* x, Py_ssize_t r, const LayerSpec* layers, int i, const real* weights,
                             Py_ssize_t units, real* y) noexcept nogil:
     """y (units,) += row r times W, from its column `weights` on."""
-    cdef Py_ssize_t stride = layers[i].n_units, done = 0, count, k
+    cdef Py_ssize_t done = 0, count
     cdef const int32_t* columns
-    cdef real values[LANES]
+    cdef const real* values
+    cdef real masked[LANES]
     while True:
-        count = take(x, r, done, layers, i, &columns, values)
+        count = take(x, r, done, layers, i, &columns, &values, masked)
         if count == 0:
             return
-        k = 0
-        while k + 4 <= count:
-            add_4_weights(<const real*>values + k, weights + columns[k] * stride, weights + columns[k + 1] * stride,
-                          weights + columns[k + 2] * stride, weights + columns[k + 3] * stride, units, y)
-            k += 4
-        while k < count:
-            add_product(values[k], weights + columns[k] * stride, units, y)
-            k += 1
+        add_rows(count, values, columns, weights, layers[i].n_units, units, y)
         done += count
 
 
@@ -106,7 +126,11 @@ cdef inline void sparse_forward(const SparseRows* x, const LayerSpec* layers, in
     cdef real* output = scratch + layer.output * workspace.capacity + u * ld
     cdef real* z = output if layer.saved < 0 else scratch + layer.saved * workspace.capacity + u * ld
     cdef real* by_rows = scratch + workspace.delta_next * workspace.capacity + u * ld
+    for r in range(min(rows, <Py_ssize_t>AHEAD)):
+        fetch(x, r, parameters)
     for r in range(rows):
+        if r + AHEAD < rows:
+            fetch(x, r + AHEAD, parameters)
         if layer.biases >= 0:
             memcpy(by_rows + r * units, parameters + layer.biases + u, units * sizeof(real))
         else:
@@ -122,18 +146,18 @@ cdef inline void sparse_weights(const SparseRows* x, const LayerSpec* layers, in
                                 Py_ssize_t stride, Py_ssize_t rows, Py_ssize_t u, Py_ssize_t units,
                                 real* gradient) noexcept nogil:
     """dW += x delta' for some units from u on; deltas (rows, units) by rows, `stride` apart."""
-    cdef Py_ssize_t n = layers[i].n_units, r, done, count, k
+    cdef Py_ssize_t n = layers[i].n_units, r, done, count
     cdef const int32_t* columns
-    cdef real values[LANES]
+    cdef const real* values
+    cdef real masked[LANES]
     cdef real* dw = gradient + layers[i].weights + u
     for r in range(rows):
         done = 0
         while True:
-            count = take(x, r, done, layers, i, &columns, values)
+            count = take(x, r, done, layers, i, &columns, &values, masked)
             if count == 0:
                 break
-            for k in range(count):
-                add_product(values[k], deltas + r * stride, units, dw + columns[k] * n)
+            add_to_rows(count, <const real*>values, columns, deltas + r * stride, units, dw, n)
             done += count
 
 
