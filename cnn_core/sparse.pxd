@@ -5,7 +5,7 @@ rows are cut, and those of the dense layer where the columns ascend. A column ma
 up, as SciPy has it.
 """
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from cnn_core.activations cimport activation_backward, activation_forward
 from cnn_core.random cimport LANES, Noise, dropout_values
@@ -17,19 +17,21 @@ cdef enum:
 
 cdef extern from "sparse.h" nogil:
     void cnn_soon(const void*)
-    void cnn_add_rowsf(Py_ssize_t, const float*, const int32_t*, const float*, Py_ssize_t, Py_ssize_t, float*)
-    void cnn_add_rows(Py_ssize_t, const double*, const int32_t*, const double*, Py_ssize_t, Py_ssize_t, double*)
+    void cnn_add_rowsf(Py_ssize_t, const float*, const int32_t*, const float*, Py_ssize_t, Py_ssize_t, const float*,
+                       float*)
+    void cnn_add_rows(Py_ssize_t, const double*, const int32_t*, const double*, Py_ssize_t, Py_ssize_t, const double*,
+                      double*)
     void cnn_add_to_rowsf(Py_ssize_t, const float*, const int32_t*, const float*, Py_ssize_t, float*, Py_ssize_t)
     void cnn_add_to_rows(Py_ssize_t, const double*, const int32_t*, const double*, Py_ssize_t, double*, Py_ssize_t)
 
 
 cdef inline void add_rows(Py_ssize_t count, const real* x, const int32_t* index, const real* w, Py_ssize_t ldw,
-                          Py_ssize_t n, real* y) noexcept nogil:
-    """y (n,) += x[0] w[index[0]] + x[1] w[index[1]] + ..., in this order, for `count` rows of w (any, ldw)."""
+                          Py_ssize_t n, const real* start, real* y) noexcept nogil:
+    """y (n,) = start (NULL: 0) + x[0] w[index[0]] + x[1] w[index[1]] + ..., in this order; w (any, ldw)."""
     if real is float:
-        cnn_add_rowsf(count, x, index, w, ldw, n, y)
+        cnn_add_rowsf(count, x, index, w, ldw, n, start, y)
     else:
-        cnn_add_rows(count, x, index, w, ldw, n, y)
+        cnn_add_rows(count, x, index, w, ldw, n, start, y)
 
 
 cdef inline void add_to_rows(Py_ssize_t count, const real* x, const int32_t* index, const real* d, Py_ssize_t n,
@@ -102,17 +104,19 @@ cdef inline Py_ssize_t take(const SparseRows* x, Py_ssize_t r, Py_ssize_t done, 
 # Forward --------------------------------------------------------------------------------------------------------------
 
 cdef inline void sparse_row(const SparseRows* x, Py_ssize_t r, const LayerSpec* layers, int i, const real* weights,
-                            Py_ssize_t units, real* y) noexcept nogil:
-    """y (units,) += row r times W, from its column `weights` on."""
+                            const real* biases, Py_ssize_t units, real* y) noexcept nogil:
+    """y (units,) = row r times W, from its column `weights` on, + biases (NULL: 0)."""
     cdef Py_ssize_t done = 0, count
     cdef const int32_t* columns
     cdef const real* values
     cdef real masked[LANES]
     while True:
         count = take(x, r, done, layers, i, &columns, &values, masked)
+        if count == 0 and done > 0:
+            return
+        add_rows(count, values, columns, weights, layers[i].n_units, units, biases if done == 0 else y, y)
         if count == 0:
             return
-        add_rows(count, values, columns, weights, layers[i].n_units, units, y)
         done += count
 
 
@@ -125,17 +129,14 @@ cdef inline void sparse_forward(const SparseRows* x, const LayerSpec* layers, in
     cdef Py_ssize_t ld = padded(rows, parameters), units = end - u, r
     cdef real* output = scratch + layer.output * workspace.capacity + u * ld
     cdef real* z = output if layer.saved < 0 else scratch + layer.saved * workspace.capacity + u * ld
+    cdef const real* biases = parameters + layer.biases + u if layer.biases >= 0 else NULL
     cdef real* by_rows = scratch + workspace.delta_next * workspace.capacity + u * ld
     for r in range(min(rows, <Py_ssize_t>AHEAD)):
         fetch(x, r, parameters)
     for r in range(rows):
         if r + AHEAD < rows:
             fetch(x, r + AHEAD, parameters)
-        if layer.biases >= 0:
-            memcpy(by_rows + r * units, parameters + layer.biases + u, units * sizeof(real))
-        else:
-            memset(by_rows + r * units, 0, units * sizeof(real))
-        sparse_row(x, r, layers, i, parameters + layer.weights + u, units, by_rows + r * units)
+        sparse_row(x, r, layers, i, parameters + layer.weights + u, biases, units, by_rows + r * units)
     gather(rows, ld, units, <const real*>by_rows, <const int64_t*>NULL, 0, z)
     activation_forward(layer.activation, <const real*>z, output, units * ld, <real>layer.alpha)
 

@@ -17,15 +17,15 @@ typedef T CNN_(short_vector);
 #define LOAD(V, p) (*(const V *)(p))
 #define STORE(V, p, v) (*(V *)(p) = (v))
 
-/* J vectors of y += x[0] w[index[0]] + x[1] w[index[1]] + ... */
+/* J vectors of y = start + x[0] w[index[0]] + x[1] w[index[1]] + ... */
 #define CNN_TILE(name, V, L) \
     CNN_INLINE void CNN_(add_rows_##name)(const int J, ptrdiff_t count, const T *x, const int32_t *index, const T *w, \
-                                          ptrdiff_t ldw, T *y) \
+                                          ptrdiff_t ldw, const T *start, T *y) \
     { \
-        V sum[8]; \
+        V sum[8], zero = {0}; \
         ptrdiff_t k; \
         int j; \
-        CNN_UNROLL for (j = 0; j < J; j++) sum[j] = LOAD(V, y + j * L); \
+        CNN_UNROLL for (j = 0; j < J; j++) sum[j] = start ? LOAD(V, start + j * L) : zero; \
         for (k = 0; k < count; k++) { \
             const T *row = w + index[k] * ldw; \
             T s = x[k]; \
@@ -61,12 +61,13 @@ CNN_TILE(ones, T, 1)
     for (; j + CNN_S <= n; j += CNN_S) TILE(shorts, 1); \
     for (; j < n; j++) TILE(ones, 1)
 
-/* y (n,) += x[0] w[index[0]] + x[1] w[index[1]] + ..., in this order, for `count` rows of w (any, ldw). */
+/* y (n,) = start (NULL: 0) + x[0] w[index[0]] + x[1] w[index[1]] + ..., in this order, for `count` rows of w (any, ldw).
+ */
 CNN_UNUSED void CNN_(add_rows)(ptrdiff_t count, const T *x, const int32_t *index, const T *w, ptrdiff_t ldw,
-                               ptrdiff_t n, T *y)
+                               ptrdiff_t n, const T *start, T *y)
 {
     ptrdiff_t j = 0;
-#define TILE(kind, J) CNN_(add_rows_##kind)(J, count, x, index, w + j, ldw, y + j)
+#define TILE(kind, J) CNN_(add_rows_##kind)(J, count, x, index, w + j, ldw, start ? start + j : NULL, y + j)
     CNN_TILES(TILE);
 #undef TILE
 }
