@@ -1,4 +1,4 @@
-"""Sparse X: the dense mathematics at the cost of the non-zeros, whatever the format, and no position that is not there."""
+"""Sparse X: the dense mathematics at the cost of the non-zeros, in any format, and no position that is not there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scipy import sparse
 
 import cnn
 import cnn_core
-from cnn import data
+from cnn import data, training
 from cnn.sparse import SparseRows, features
 
 ENGINES = cnn_core.engines()
@@ -46,7 +46,9 @@ def fit(net: cnn.Network, X: Any, y: Any, **changes: Any) -> cnn.Network:
 @pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-10), ("float32", 2e-4)])
 @pytest.mark.parametrize("below", [0.0, 0.3], ids=["", "dropout below"])
 @pytest.mark.parametrize("columns", [NARROW, WIDE])
-def test_a_fit_is_that_of_the_dense_array(monkeypatch, engine, dtype: str, bound: float, below: float, columns: int) -> None:
+def test_a_fit_is_that_of_the_dense_array(
+    monkeypatch, engine, dtype: str, bound: float, below: float, columns: int
+) -> None:
     monkeypatch.setattr(cnn_core, "engine", engine)
     X, y = rows(203, columns), np.random.default_rng(1).integers(0, 3, 203)
     weights = np.random.default_rng(2).uniform(0.5, 2, 203)
@@ -75,6 +77,8 @@ def test_same_bits_for_every_number_of_threads(dtype: str, columns: int) -> None
 @pytest.mark.parametrize("columns", [NARROW, WIDE])
 def test_gradient_agrees_with_the_reference(columns: int, training: bool) -> None:
     X, y = rows(130, columns), np.random.default_rng(1).integers(0, 3, 130)
+    X.data[X.indices % 7 == 3] = 0
+    X.eliminate_zeros()
     net = network(below=0.3).build(columns)
     loss, gradient = net.loss_and_gradient(X, y, training=training)
     expected, reference = reference_gradient(net, X.toarray(), y, training=training)
@@ -260,8 +264,8 @@ BAD: list[tuple[Any, type[Exception], str]] = [
     (replaced("indptr", np.zeros(4, int)), ValueError, "indptr of X must be 31 numbers from 0 on, got 4"),
     (replaced("indices", np.zeros(3, int)), ValueError, "ends at 108, but there are 3 indices"),
     (replaced("indices", np.zeros(108)), ValueError, "indices of X must be a one-dimensional array of integers"),
-    (broken("data", 5, np.nan), ValueError, "X holds nan at row 1, column 6; fill or drop such values first"),
-    (broken("data", 5, -np.inf), ValueError, "X holds -inf at row 1, column 6"),
+    (broken("data", 5, np.nan), ValueError, "X holds nan at row 1, column 5; fill or drop such values first"),
+    (broken("data", 5, -np.inf), ValueError, "X holds -inf at row 1, column 5"),
     (replaced("data", np.ones(108, complex)), TypeError, "X must hold numbers, got dtype complex128"),
     (rows(30, 12)[:, :0], ValueError, "columns, got shape"),
     (sparse.coo_array(np.ones(30)), ValueError, r"X must have two dimensions \(rows, inputs\), got shape \(30,\)"),
@@ -291,11 +295,12 @@ def test_numbers_that_overflow_float32() -> None:
 # The rest of the package ----------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("columns", [NARROW, WIDE])
-def test_a_fit_goes_on_to_the_same_bits(tmp_path: Path, columns: int) -> None:
+def test_a_fit_goes_on_to_the_same_bits(tmp_path: Path, monkeypatch, columns: int) -> None:
+    monkeypatch.setattr(training, "_PIECE_SECONDS", 1e-9)  # a step at a time
     X, y = rows(300, columns), np.random.default_rng(1).integers(0, 3, 300)
 
     class Break(cnn.Callback):
-        left = 9
+        left = 14  # in the second epoch
 
         def on_progress(self, network: cnn.Network, epoch: int, rows: int) -> None:
             Break.left -= 1
@@ -305,7 +310,7 @@ def test_a_fit_goes_on_to_the_same_bits(tmp_path: Path, columns: int) -> None:
     expected = fit(network(below=0.2), X, y, epochs=4, batch_size=30)
     keep = cnn.Checkpoint(tmp_path / "run", 1, "steps")
     with pytest.raises(KeyboardInterrupt):
-        fit(network(below=0.2), X, y, epochs=40, batch_size=30, callbacks=[keep, Break()])
+        fit(network(below=0.2), X, y, epochs=4, batch_size=30, callbacks=[keep, Break()])
     other = X.copy()
     other.indices[0] = (other.indices[0] + 1) % columns
     for changed in (other, X * 2, X.toarray(), sparse.csr_array((X.data, X.indices, X.indptr), (300, columns + 1))):
@@ -324,12 +329,12 @@ def test_choice_diagnosis_and_gradient_check() -> None:
     assert nets[0].activation_choice == nets[1].activation_choice
     a, b = cnn.diagnose(nets[0], X, y), cnn.diagnose(nets[0], X.toarray(), y)
     assert [layer.weight_gradient for layer in a.layers] == pytest.approx([layer.weight_gradient for layer in b.layers])
-    assert cnn.gradient_check(nets[0], X, y) < 1e-4
+    assert cnn.gradient_check(nets[0], X, y).error < 1e-4
 
 
 def test_memory_is_that_of_the_numbers() -> None:
-    """A dense row of X has 1.6 MB here; a fit may take twice the data, its own gradient and some buffers of units."""
-    n, columns, units = 2000, 200_000, 4
+    """Nothing has a size of rows times columns: a fit takes its gradient, and less than twice the data."""
+    n, columns, units = 2000, 400_000, 8
     X = rows(n, columns, dtype=np.float32, share=0.0005)
     X.indptr = X.indptr.astype(np.int64)
     size = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
@@ -344,7 +349,7 @@ def test_memory_is_that_of_the_numbers() -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 2 * size + net.flat.nbytes
+    assert peak < 2 * size + net.flat.nbytes + 2**21  # what it is aligned by
 
 
 def test_rows_of_data() -> None:
