@@ -49,11 +49,12 @@ def outputs(
     An X that is not finite is an error.
     """
     plan, predictor, rows = net.plan.taking(X), net.predictor, len(X)
-    if plan is not net.plan:
+    flops = plan.tiles.flops
+    if isinstance(X, SparseRows):
         predictor = cnn_core.engine.Predictor(plan.tiles.layers, plan.tiles.workspace, net.flat, net.loss.kind)
+        flops = plan.flops_of_a_row(X)
     if out is None:
         out = np.empty((rows, plan.n_outputs), net.dtype)
-    flops = plan.flops_of_a_row(X)
     n = threads.for_prediction(n_threads, flops * rows, -(-rows // plan.tiles.rows))
     share = plan.tiles.rows * n
     piece = max(int(_PIECE_FLOPS / flops) // share, 1) * share

@@ -65,10 +65,8 @@ class Plan:
         """The plan for such rows, dense or sparse."""
         return self.without_input if sparse.is_sparse(X) else self
 
-    def flops_of_a_row(self, X: Any) -> float:
-        """Arithmetic of predicting a row of X, of the first layer what the non-zeros take."""
-        if not isinstance(X, sparse.SparseRows):
-            return self.tiles.flops
+    def flops_of_a_row(self, X: sparse.SparseRows) -> float:
+        """Arithmetic of predicting a row of sparse X: of the first layer what the non-zeros take."""
         dense = self.layers[self.layers["kind"] == cnn_core.LayerKind.DENSE][0]
         numbers = self.n_inputs - len(X.parts()[1]) / max(len(X), 1)
         return self.tiles.flops - 2.0 * float(dense["n_units"]) * numbers

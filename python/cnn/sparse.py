@@ -61,7 +61,7 @@ class SparseRows:
 
 def is_sparse(X: Any) -> bool:
     """Whether X is one of SciPy's sparse arrays or matrices, or rows of them that have been checked."""
-    return isinstance(X, SparseRows) or hasattr(X, "tocsr")
+    return type(X) is not np.ndarray and (isinstance(X, SparseRows) or hasattr(X, "tocsr"))
 
 
 def features(
