@@ -80,10 +80,10 @@ class BuildCore(build_ext):
         return True
 
 
-# The engine is inlined from every .pxd and .h, and the builds for other instruction sets include its source.
-inlined = sorted(str(path) for kind in ("*.pxd", "*.h") for path in Path("cnn_core").glob(kind))
+# The engine is inlined from every .pxd, .pxi and .h, and the builds for other instruction sets include its source.
+inlined = sorted(str(path) for kind in ("*.pxd", "*.pxi", "*.h") for path in Path("cnn_core").glob(kind))
 settings = {
-    "depends": [*inlined, "cnn_core/_engine.pyx", "cnn_core/_predictor.pxi"],
+    "depends": [*inlined, "cnn_core/_engine.pyx"],
     "include_dirs": ["cnn_core", np.get_include()],
     "define_macros": [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
 }

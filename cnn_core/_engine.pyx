@@ -1,7 +1,8 @@
 """The Python-callable kernels, and the only place that starts threads.
 
 This source is compiled once for every instruction set (`_engine_v3.pyx` and `_engine_v4.pyx` include it). All arrays
-are C-contiguous and of one real type; the callers in `cnn` see to it. `p` is the size of the parameter arena.
+are C-contiguous and of one real type; the callers in `cnn` see to it. `p` is the size of the parameter arena. X is an
+array (n, n_inputs) or sparse: an object with the arrays `indptr` (n + 1,) int64, `indices` int32 and `values` of CSR.
 """
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython.parallel cimport parallel, threadid
@@ -11,9 +12,11 @@ from libc.string cimport memcpy, memset
 
 from cnn_core cimport activations as _activations, losses as _losses, optimizers as _optimizers, random as _random
 from cnn_core.blas cimport gemm as _blas_gemm
-from cnn_core.dense cimport Noise, chunk_begin, slab_backward, slab_forward
+from cnn_core.dense cimport chunk_begin, slab_backward, slab_forward
 from cnn_core.job cimport Job
 from cnn_core.predict cimport predict_tiles
+from cnn_core.random cimport Noise
+from cnn_core.sparse cimport SparseRows, rows_from
 from cnn_core.step cimport run
 from cnn_core.team cimport Barrier, team_size
 from cnn_core.tile cimport CNN_VECTORS, gather, padded, scatter
@@ -37,6 +40,7 @@ cdef extern from *:
 openmp = bool(CNN_HAS_OPENMP)
 uses_blas = not CNN_VECTORS  # elsewhere the products are our own
 
+include "_rows.pxi"
 include "_predictor.pxi"
 
 
@@ -140,7 +144,7 @@ def sums_of_a_step(const SegmentSpec[::1] segments, Py_ssize_t n_chunks):
 def train_steps(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, bint wide, Py_ssize_t n_chunks,
                 const SegmentSpec[::1] segments, const LossSpec[::1] loss, const OptimizerSpec[::1] optimizer,
                 real[::1] parameters, real[::1] gradients, real[::1] state, double[::1] scalars, real[::1] scratch,
-                const real[:, ::1] X, const real[:, ::1] targets, const int32_t[::1] classes,
+                X, const real[:, ::1] targets, const int32_t[::1] classes,
                 const real[::1] weights, const int64_t[::1] order, Py_ssize_t first, Py_ssize_t last,
                 Py_ssize_t batch_size, const double[::1] rates, int64_t[::1] step, uint64_t seed, real[:, ::1] outputs,
                 double[:, ::1] report, int n_threads, const int32_t[::1] stop=None):
@@ -154,15 +158,16 @@ def train_steps(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace,
     4: `stop` (1,), which another thread may set meanwhile, ended the call before the next step was made.
     """
     cdef Job job = describe(layers, workspace, segments, loss, wide, n_chunks, parameters.shape[0])
+    cdef const real* x
+    job.n_rows = take_rows(X, <const real*>&parameters[0], &x, &job.sparse)
+    job.X = x
     job.optimizer, job.training = &optimizer[0], True
     job.slots_stride = parameters.shape[0]
-    job.n_rows, job.batch_size, job.first, job.last, job.step, job.seed = (
-        X.shape[0], batch_size, first, last, step[0], seed)
-    job.X = &X[0, 0]
+    job.batch_size, job.first, job.last, job.step, job.seed = batch_size, first, last, step[0], seed
     job.targets = NULL if targets is None else <const void*>&targets[0, 0]
     job.classes = NULL if classes is None else &classes[0]
     job.weights = NULL if weights is None else <const void*>&weights[0]
-    job.order = NULL if order is None else &order[0]
+    job.order = job.sparse.order = NULL if order is None else &order[0]
     job.gradients = &gradients[0]
     job.state = NULL if state.shape[0] == 0 else <void*>&state[0]
     job.outputs = NULL if outputs is None else <void*>&outputs[0, 0]
@@ -175,15 +180,17 @@ def train_steps(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace,
 
 def loss_and_gradient(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, bint wide,
                       Py_ssize_t n_chunks, const SegmentSpec[::1] segments, const LossSpec[::1] loss,
-                      real[::1] parameters, real[::1] gradients, real[::1] scratch, const real[:, ::1] X,
-                      const real[:, ::1] targets, const int32_t[::1] classes, const real[::1] weights, bint training,
-                      int64_t step, uint64_t seed, int n_threads):
+                      real[::1] parameters, real[::1] gradients, real[::1] scratch, X, const real[:, ::1] targets,
+                      const int32_t[::1] classes, const real[::1] weights, bint training, int64_t step, uint64_t seed,
+                      int n_threads):
     """(mean loss, penalty) over all rows of X as one minibatch; their gradient in gradients[:p]; step: steps done."""
     cdef Job job = describe(layers, workspace, segments, loss, wide, n_chunks, parameters.shape[0])
     cdef double report[3]
+    cdef const real* x
+    job.n_rows = job.batch_size = take_rows(X, <const real*>&parameters[0], &x, &job.sparse)
+    job.X = x
     job.training = training
-    job.n_rows, job.batch_size, job.first, job.last, job.step, job.seed = X.shape[0], X.shape[0], 0, 1, step, seed
-    job.X = &X[0, 0]
+    job.first, job.last, job.step, job.seed = 0, 1, step, seed
     job.targets = NULL if targets is None else <const void*>&targets[0, 0]
     job.classes = NULL if classes is None else &classes[0]
     job.weights = NULL if weights is None else <const void*>&weights[0]
@@ -193,14 +200,15 @@ def loss_and_gradient(const LayerSpec[::1] layers, const WorkspaceSpec[::1] work
 
 
 cdef bint predict_team(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace, const real* parameters,
-                       const real* x, Py_ssize_t n, int loss, real* scratch, real* out, int n_threads) noexcept nogil:
+                       const real* x, const SparseRows* sparse, Py_ssize_t n, int loss, real* scratch, real* out,
+                       int n_threads) noexcept nogil:
     cdef int64_t stride = workspace.columns * workspace.capacity
     cdef int bad = 0
     if n_threads == 1:
-        return predict_tiles(layers, n_layers, workspace, parameters, x, n, loss, scratch, out, 0, 1)
+        return predict_tiles(layers, n_layers, workspace, parameters, x, sparse, n, loss, scratch, out, 0, 1)
     with parallel(num_threads=n_threads):
-        note_unless(predict_tiles(layers, n_layers, workspace, parameters, x, n, loss, scratch + stride * threadid(),
-                                  out, threadid(), team_size()), &bad)
+        note_unless(predict_tiles(layers, n_layers, workspace, parameters, x, sparse, n, loss,
+                                  scratch + stride * threadid(), out, threadid(), team_size()), &bad)
     return not bad
 
 
@@ -210,10 +218,11 @@ cdef inline void note_unless(bint good, int* bad) noexcept nogil:
 
 
 cdef void forward_chunks(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
-                         const real* parameters, const real* x, real* scratch, real* out, Py_ssize_t n,
-                         Py_ssize_t n_chunks, Noise noise, int thread, int n_threads) noexcept nogil:
+                         const real* parameters, const real* x, const SparseRows* sparse, real* scratch, real* out,
+                         Py_ssize_t n, Py_ssize_t n_chunks, Noise noise, int thread, int n_threads) noexcept nogil:
     cdef Py_ssize_t chunk, begin, rows, ld, n_in = layers[0].n_inputs
     cdef const real* output
+    cdef SparseRows here
     cdef real* own
     for chunk in range(n_chunks * thread // n_threads, n_chunks * (thread + 1) // n_threads):
         begin = chunk_begin(n, chunk, n_chunks)
@@ -221,40 +230,47 @@ cdef void forward_chunks(const LayerSpec* layers, int n_layers, const WorkspaceS
         ld = padded(rows, parameters)
         own = scratch + chunk * workspace.columns * workspace.capacity
         noise.row = begin
-        gather(rows, ld, n_in, x, <const int64_t*>NULL, begin, own + workspace.input * workspace.capacity)
-        output = slab_forward(layers, n_layers, workspace, parameters, own, rows, noise)
+        if x == NULL:
+            here = rows_from(sparse, begin, noise)
+        else:
+            gather(rows, ld, n_in, x, <const int64_t*>NULL, begin, own + workspace.input * workspace.capacity)
+        output = slab_forward(layers, n_layers, workspace, parameters, own, rows, noise, &here if x == NULL else NULL)
         scatter(rows, ld, layers[n_layers - 1].n_units, output, <const int64_t*>NULL, begin, out)
 
 
 cdef void forward_team(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace, const real* parameters,
-                       const real* x, real* scratch, real* out, Py_ssize_t n, Py_ssize_t n_chunks, Noise noise,
-                       int n_threads) noexcept nogil:
+                       const real* x, const SparseRows* sparse, real* scratch, real* out, Py_ssize_t n,
+                       Py_ssize_t n_chunks, Noise noise, int n_threads) noexcept nogil:
     if n_threads == 1:
-        forward_chunks(layers, n_layers, workspace, parameters, x, scratch, out, n, n_chunks, noise, 0, 1)
+        forward_chunks(layers, n_layers, workspace, parameters, x, sparse, scratch, out, n, n_chunks, noise, 0, 1)
     else:
         with parallel(num_threads=n_threads):
-            forward_chunks(layers, n_layers, workspace, parameters, x, scratch, out, n, n_chunks, noise, threadid(),
-                           team_size())
+            forward_chunks(layers, n_layers, workspace, parameters, x, sparse, scratch, out, n, n_chunks, noise,
+                           threadid(), team_size())
 
 
 def forward(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, const real[::1] parameters,
-            real[::1] scratch, const real[:, ::1] X, real[:, ::1] out, Py_ssize_t n_chunks, bint training,
-            int64_t step, uint64_t seed, int n_threads):
+            real[::1] scratch, X, real[:, ::1] out, Py_ssize_t n_chunks, bint training, int64_t step, uint64_t seed,
+            int n_threads):
     """out (n, k) = raw outputs; scratch, a workspace for each chunk, keeps what `backward` needs."""
     cdef Noise noise
     cdef int n_layers = <int>layers.shape[0]
+    cdef SparseRows sparse
+    cdef const real* x
+    cdef Py_ssize_t n = take_rows(X, &parameters[0], &x, &sparse)
     noise.training, noise.seed, noise.step, noise.row = training, seed, step, 0
     with nogil:
-        forward_team(&layers[0], n_layers, &workspace[0], &parameters[0], &X[0, 0], &scratch[0], &out[0, 0],
-                     X.shape[0], n_chunks, noise, n_threads)
+        forward_team(&layers[0], n_layers, &workspace[0], &parameters[0], x, &sparse, &scratch[0], &out[0, 0], n,
+                     n_chunks, noise, n_threads)
 
 
 cdef void backward_chunks(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
-                          const real* parameters, real* gradients, int64_t size, real* scratch, const real* dout,
-                          real* dx, Py_ssize_t n, Py_ssize_t n_chunks, bint training, int thread,
-                          int n_threads) noexcept nogil:
+                          const real* parameters, real* gradients, int64_t size, const SparseRows* sparse,
+                          real* scratch, const real* dout, real* dx, Py_ssize_t n, Py_ssize_t n_chunks, Noise noise,
+                          int thread, int n_threads) noexcept nogil:
     cdef Py_ssize_t chunk, begin, rows, ld, n_out = layers[n_layers - 1].n_units
     cdef const real* delta
+    cdef SparseRows here
     cdef real* own
     for chunk in range(n_chunks * thread // n_threads, n_chunks * (thread + 1) // n_threads):
         begin = chunk_begin(n, chunk, n_chunks)
@@ -263,37 +279,51 @@ cdef void backward_chunks(const LayerSpec* layers, int n_layers, const Workspace
         own = scratch + chunk * workspace.columns * workspace.capacity
         gather(rows, ld, n_out, dout, <const int64_t*>NULL, begin,
                own + workspace.delta * workspace.capacity)
-        delta = slab_backward(layers, n_layers, workspace, parameters, own, rows, training, False,
-                              gradients + chunk * size, True)
-        scatter(rows, ld, layers[0].n_inputs, delta, <const int64_t*>NULL, begin, dx)
+        noise.row = begin
+        if sparse != NULL:
+            here = rows_from(sparse, begin, noise)
+        delta = slab_backward(layers, n_layers, workspace, parameters, own, rows, noise.training, False,
+                              gradients + chunk * size, dx != NULL, &here if sparse != NULL else NULL)
+        if dx != NULL:
+            scatter(rows, ld, layers[0].n_inputs, delta, <const int64_t*>NULL, begin, dx)
 
 
 cdef void backward_team(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace, const real* parameters,
-                        real* gradients, int64_t size, real* scratch, const real* dout, real* dx,
-                        Py_ssize_t n, Py_ssize_t n_chunks, bint training, int n_threads) noexcept nogil:
+                        real* gradients, int64_t size, const SparseRows* sparse, real* scratch, const real* dout,
+                        real* dx, Py_ssize_t n, Py_ssize_t n_chunks, Noise noise, int n_threads) noexcept nogil:
     cdef Py_ssize_t chunk
     cdef int64_t i
     if n_threads == 1:
-        backward_chunks(layers, n_layers, workspace, parameters, gradients, size, scratch, dout, dx, n, n_chunks,
-                        training, 0, 1)
+        backward_chunks(layers, n_layers, workspace, parameters, gradients, size, sparse, scratch, dout, dx, n,
+                        n_chunks, noise, 0, 1)
     else:
         with parallel(num_threads=n_threads):
-            backward_chunks(layers, n_layers, workspace, parameters, gradients, size, scratch, dout, dx, n,
-                            n_chunks, training, threadid(), team_size())
+            backward_chunks(layers, n_layers, workspace, parameters, gradients, size, sparse, scratch, dout, dx, n,
+                            n_chunks, noise, threadid(), team_size())
     for chunk in range(1, n_chunks):
         for i in range(size):
             gradients[i] += gradients[chunk * size + i]
 
 
 def backward(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, const real[::1] parameters,
-             real[::1] gradients, real[::1] scratch, const real[:, ::1] X, const real[:, ::1] dout, real[:, ::1] dx,
-             bint training, int n_threads):
-    """After `forward` on the same X: dL/dX in dx and the parameters' gradient in gradients[:p], from dL/d(outputs)."""
+             real[::1] gradients, real[::1] scratch, X, const real[:, ::1] dout, real[:, ::1] dx, bint training,
+             int64_t step, uint64_t seed, int n_threads):
+    """After `forward` on the same X: dL/dX in dx and the parameters' gradient in gradients[:p], from dL/d(outputs).
+
+    dx is None where X is sparse; step and seed are those of `forward`.
+    """
+    cdef Noise noise
     cdef int n_layers = <int>layers.shape[0]
     cdef int64_t size = parameters.shape[0]
+    cdef SparseRows sparse
+    cdef const real* x
+    cdef Py_ssize_t n = take_rows(X, &parameters[0], &x, &sparse)
+    cdef real* to = NULL if dx is None else &dx[0, 0]
+    noise.training, noise.seed, noise.step, noise.row = training, seed, step, 0
     with nogil:
-        backward_team(&layers[0], n_layers, &workspace[0], &parameters[0], &gradients[0], size, &scratch[0],
-                      &dout[0, 0], &dx[0, 0], X.shape[0], gradients.shape[0] // size, training, n_threads)
+        backward_team(&layers[0], n_layers, &workspace[0], &parameters[0], &gradients[0], size,
+                      &sparse if x == NULL else NULL, &scratch[0], &dout[0, 0], to, n, gradients.shape[0] // size,
+                      noise, n_threads)
 
 
 def row_stride(Py_ssize_t rows, const real[::1] like):

@@ -109,19 +109,20 @@ cdef class Predictor:
             free(scratch)
         return True
 
-    def many(self, cnp.ndarray X not None, cnp.ndarray out not None, bint link, int n_threads):
+    def many(self, X, cnp.ndarray out not None, bint link, int n_threads):
         """out (n, n_outputs): with the loss's link, or raw; whether X (n, n_inputs) is finite (`out` is not, if not).
 
-        Both are C-contiguous and of the network's type.
+        Both are C-contiguous and of the network's type; a sparse X is finite, and the layers are those of such rows.
         """
         cdef int loss = self.loss if link else -1
         if self.typenum == cnp.NPY_FLOAT:
-            return self.run_many(<const float*>cnp.PyArray_DATA(X), cnp.PyArray_DIM(X, 0), loss,
-                                 <float*>cnp.PyArray_DATA(out), n_threads)
-        return self.run_many(<const double*>cnp.PyArray_DATA(X), cnp.PyArray_DIM(X, 0), loss,
-                             <double*>cnp.PyArray_DATA(out), n_threads)
+            return self.run_many(X, loss, <float*>cnp.PyArray_DATA(out), n_threads)
+        return self.run_many(X, loss, <double*>cnp.PyArray_DATA(out), n_threads)
 
-    cdef bint run_many(self, const real* x, Py_ssize_t n, int loss, real* out, int n_threads) except -1:
+    cdef bint run_many(self, X, int loss, real* out, int n_threads) except -1:
+        cdef SparseRows sparse
+        cdef const real* x
+        cdef Py_ssize_t n = take_rows(X, <const real*>out, &x, &sparse)
         cdef const LayerSpec* layers = &self.layers[0]
         cdef const WorkspaceSpec* workspace = &self.workspace[0]
         cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
@@ -133,6 +134,7 @@ cdef class Predictor:
             raise MemoryError(f"no memory for {size} bytes")
         scratch = <real*>(memory + (LINE - <size_t>memory % LINE))
         with nogil:
-            finite = predict_team(layers, self.n_layers, workspace, parameters, x, n, loss, scratch, out, n_threads)
+            finite = predict_team(layers, self.n_layers, workspace, parameters, x, &sparse, n, loss, scratch, out,
+                                   n_threads)
         free(memory)
         return finite

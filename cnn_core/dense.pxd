@@ -7,17 +7,10 @@ from libc.stdint cimport int64_t, uint64_t
 
 from cnn_core.activations cimport activation_backward, activation_forward
 from cnn_core.blas cimport gemm
-from cnn_core.random cimport dropout_mask
+from cnn_core.random cimport Noise, dropout_mask
+from cnn_core.sparse cimport SparseRows, first_dense, sparse_backward, sparse_forward
 from cnn_core.tile cimport CNN_VECTORS, dots, lanes, padded, product, row_sums, turn
 from cnn_core.types cimport DENSE, GROUP, LayerSpec, WorkspaceSpec, real
-
-
-# What a dropout mask depends on, and nothing else; `row` is the slab's first row within the minibatch.
-cdef struct Noise:
-    bint training
-    uint64_t seed
-    uint64_t step
-    int64_t row
 
 
 cdef inline Py_ssize_t chunk_begin(Py_ssize_t rows, Py_ssize_t chunk, Py_ssize_t n_chunks) noexcept nogil:
@@ -40,15 +33,20 @@ cdef inline const real* layer_input(const LayerSpec* layers, int i, const Worksp
 
 
 cdef inline const real* slab_forward(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
-                                     const real* parameters, real* scratch, Py_ssize_t rows,
-                                     Noise noise) noexcept nogil:
-    """Runs the input buffer (n_inputs, ld) through the layers; returns the raw output (n_outputs, ld), in scratch."""
+                                     const real* parameters, real* scratch, Py_ssize_t rows, Noise noise,
+                                     const SparseRows* sparse) noexcept nogil:
+    """Runs the input buffer (n_inputs, ld) through the layers; returns the raw output (n_outputs, ld), in scratch.
+
+    With `sparse` rows (else NULL) there is no input buffer.
+    """
     cdef Py_ssize_t ld = padded(rows, parameters)
     cdef const real* a
-    cdef int i
+    cdef int i, on_sparse = -1 if sparse == NULL else first_dense(layers)
     for i in range(n_layers):
         a = layer_input(layers, i, workspace, <const real*>scratch, noise.training)
-        if layers[i].kind == DENSE:
+        if i == on_sparse:
+            sparse_forward(sparse, layers, i, workspace, parameters, scratch, rows, 0, layers[i].n_units)
+        elif layers[i].kind == DENSE:
             dense_forward(&layers[i], workspace, parameters, a, scratch, rows, ld)
         elif noise.training:
             dropout_units(&layers[i], i, workspace, a, scratch, 0, layers[i].n_units, rows, ld, noise)
@@ -92,10 +90,10 @@ cdef inline void dropout_units(const LayerSpec* layer, int index, const Workspac
 
 cdef inline const real* slab_backward(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
                                       const real* parameters, real* scratch, Py_ssize_t rows, bint training, bint add,
-                                      real* gradient, bint to_input) noexcept nogil:
+                                      real* gradient, bint to_input, const SparseRows* sparse) noexcept nogil:
     """gradient = dL/dparameters (+ gradient if add), from dL/d(output) (n_outputs, ld) in the delta buffer.
 
-    Returns where dL/d(input) (n_inputs, ld) stands if it is asked for.
+    Returns where dL/d(input) (n_inputs, ld) stands if it is asked for, which can't be with `sparse` rows.
     """
     cdef Py_ssize_t ld = padded(rows, parameters), k
     cdef real* delta = scratch + workspace.delta * workspace.capacity
@@ -103,10 +101,11 @@ cdef inline const real* slab_backward(const LayerSpec* layers, int n_layers, con
     cdef const real* mask
     cdef int i, lowest = 0
     if not to_input:  # nobody asks for the gradient below the first dense layer
-        while layers[lowest].kind != DENSE:
-            lowest += 1
+        lowest = first_dense(layers)
     for i in range(n_layers - 1, lowest - 1, -1):
-        if layers[i].kind == DENSE:
+        if sparse != NULL and i == lowest:
+            sparse_backward(sparse, layers, i, workspace, scratch, rows, add, delta, below, gradient)
+        elif layers[i].kind == DENSE:
             dense_backward(&layers[i], workspace, parameters,
                            layer_input(layers, i, workspace, <const real*>scratch, training), scratch, rows, ld, add,
                            delta, gradient, below, i > lowest or to_input)

@@ -1,6 +1,7 @@
 """What one call of the training loop is about: data, buffers and findings, shared by the team."""
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
+from cnn_core.sparse cimport SparseRows
 from cnn_core.team cimport Barrier
 from cnn_core.types cimport LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec
 
@@ -35,7 +36,8 @@ cdef struct Job:
     int64_t step                        # steps done before
     uint64_t seed
     bint training
-    const void* X
+    const void* X                       # NULL: the rows are in `sparse`
+    SparseRows sparse                   # in the same order
     const void* targets
     const int32_t* classes
     const void* weights

@@ -6,9 +6,11 @@ order. A `Model` has one set of buffers: each thread needs its own.
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
-from cnn_core.dense cimport Noise, slab_backward, slab_forward
+from cnn_core.dense cimport slab_backward, slab_forward
 from cnn_core.job cimport Job
 from cnn_core.predict cimport FEW, predict_few, predict_tiles
+from cnn_core.random cimport Noise
+from cnn_core.sparse cimport SparseRows
 from cnn_core.step cimport run
 from cnn_core.team cimport Barrier
 from cnn_core.tile cimport gather, padded, scatter
@@ -82,8 +84,8 @@ cdef inline void predict(const Model* model, const real* x, Py_ssize_t rows, bin
         predict_few(model.layers, model.n_layers, <const real*>model.parameters, x, rows, loss, <real*>model.scratch,
                     out)
     else:
-        predict_tiles(model.layers, model.n_layers, model.workspace, <const real*>model.parameters, x, rows, loss,
-                      <real*>model.scratch, out, 0, 1)
+        predict_tiles(model.layers, model.n_layers, model.workspace, <const real*>model.parameters, x,
+                      <const SparseRows*>NULL, rows, loss, <real*>model.scratch, out, 0, 1)
 
 
 cdef inline void forward(const Model* model, const real* x, Py_ssize_t rows, bint training, real* out) noexcept nogil:
@@ -99,7 +101,7 @@ cdef inline void forward(const Model* model, const real* x, Py_ssize_t rows, bin
     gather(rows, ld, model.n_inputs, x, <const int64_t*>NULL, 0,
            scratch + model.slab.input * model.slab.capacity)
     output = slab_forward(model.layers, model.n_layers, model.slab, <const real*>model.parameters, scratch, rows,
-                          noise)
+                          noise, <const SparseRows*>NULL)
     scatter(rows, ld, model.n_outputs, output, <const int64_t*>NULL, 0, out)
 
 
@@ -112,7 +114,7 @@ cdef inline void backward(const Model* model, const real* dout, Py_ssize_t rows,
     gather(rows, ld, model.n_outputs, dout, <const int64_t*>NULL, 0,
            scratch + model.slab.delta * model.slab.capacity)
     delta = slab_backward(model.layers, model.n_layers, model.slab, <const real*>model.parameters, scratch, rows,
-                          training, False, <real*>model.gradients, dx != NULL)
+                          training, False, <real*>model.gradients, dx != NULL, <const SparseRows*>NULL)
     if dx != NULL:
         scatter(rows, ld, model.n_inputs, delta, <const int64_t*>NULL, 0, dx)
 

@@ -7,8 +7,10 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
 from cnn_core.activations cimport activation_forward
-from cnn_core.dense cimport Noise, slab_forward
+from cnn_core.dense cimport slab_forward
 from cnn_core.losses cimport CROSS_ENTROPY, link_block
+from cnn_core.random cimport Noise
+from cnn_core.sparse cimport SparseRows, rows_from
 from cnn_core.tile cimport gather, padded, scatter
 from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
 from cnn_core.update cimport not_finite
@@ -126,22 +128,30 @@ cdef inline void predict_few(const LayerSpec* layers, int n_layers, const real* 
 # Many rows ------------------------------------------------------------------------------------------------------------
 
 cdef inline bint predict_tiles(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
-                               const real* parameters, const real* x, Py_ssize_t n, int loss, real* scratch, real* out,
-                               int thread, int n_threads) noexcept nogil:
-    """This thread's share of the tiles; whether all of their x is finite. Tiles are cut by sizes alone."""
+                               const real* parameters, const real* x, const SparseRows* sparse, Py_ssize_t n, int loss,
+                               real* scratch, real* out, int thread, int n_threads) noexcept nogil:
+    """This thread's share of the tiles; whether all of their x is finite. Tiles are cut by sizes alone.
+
+    The rows are in `sparse` if x is NULL; those are known to be finite.
+    """
     cdef Py_ssize_t capacity = workspace.capacity, tiles = (n + capacity - 1) // capacity, tile, rows, ld
     cdef Py_ssize_t n_in = layers[0].n_inputs, n_out = layers[n_layers - 1].n_units
     cdef real* slab = scratch + workspace.input * capacity
     cdef const real* output
+    cdef SparseRows few
     cdef bint finite = True
     cdef Noise noise
     noise.training, noise.seed, noise.step, noise.row = False, 0, 0, 0
     for tile in range(tiles * thread // n_threads, tiles * (thread + 1) // n_threads):
         rows = min(n - tile * capacity, capacity)
         ld = padded(rows, parameters)
-        gather(rows, ld, n_in, x, <const int64_t*>NULL, tile * capacity, slab)
-        finite &= not not_finite(<const real*>slab, n_in * ld)
-        output = slab_forward(layers, n_layers, workspace, parameters, scratch, rows, noise)
+        if x == NULL:
+            few = rows_from(sparse, tile * capacity, noise)
+        else:
+            gather(rows, ld, n_in, x, <const int64_t*>NULL, tile * capacity, slab)
+            finite &= not not_finite(<const real*>slab, n_in * ld)
+        output = slab_forward(layers, n_layers, workspace, parameters, scratch, rows, noise,
+                              &few if x == NULL else NULL)
         if loss >= 0:
             link_block(loss, output, <real*>output, n_out, ld)
         if n_out == 1:

@@ -3,7 +3,7 @@
 Salmon, Moraes, Dror & Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3".
 `shuffle` alone draws from a generator of NumPy's.
 """
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from cnn_core.types cimport real
 from cnn_core.vecmath cimport loop
@@ -18,8 +18,24 @@ cdef enum:
     LANES = 16  # counters at once: a vector of 512 bits
 
 
-cdef inline loop philox(uint64_t block, uint32_t stream, uint64_t step, uint64_t key, uint32_t* words) noexcept nogil:
-    """Word j of counter (block + i, stream + high bits, step) at words[j * LANES + i]."""
+# What a dropout mask depends on, and nothing else; `row` is the slab's first row within the minibatch.
+cdef struct Noise:
+    bint training
+    uint64_t seed
+    uint64_t step
+    int64_t row
+
+
+cdef inline void philox_counter(uint64_t block, uint32_t stream, uint64_t step, int i, uint32_t* words) noexcept nogil:
+    """Counter (block, stream, step) for lane i: the block's high bits are spread over the halves of the other two."""
+    words[i] = <uint32_t>block
+    words[LANES + i] = stream ^ <uint32_t>(block >> 32 << 16)
+    words[2 * LANES + i] = <uint32_t>step
+    words[3 * LANES + i] = <uint32_t>(step >> 32) ^ <uint32_t>(block >> 48 << 16)
+
+
+cdef inline void philox_rounds(uint64_t key, uint32_t* words) noexcept nogil:
+    """Each lane's counter becomes its four words."""
     cdef uint32_t k0 = <uint32_t>key, k1 = <uint32_t>(key >> 32)
     cdef uint32_t* c0 = words
     cdef uint32_t* c1 = words + LANES
@@ -27,11 +43,6 @@ cdef inline loop philox(uint64_t block, uint32_t stream, uint64_t step, uint64_t
     cdef uint32_t* c3 = words + 3 * LANES
     cdef uint64_t p0, p1
     cdef int i, _turn
-    for i in range(LANES):
-        c0[i] = <uint32_t>(block + i)
-        c1[i] = stream ^ <uint32_t>((block + i) >> 32 << 16)
-        c2[i] = <uint32_t>step
-        c3[i] = <uint32_t>(step >> 32)
     for _turn in range(10):
         for i in range(LANES):
             p0 = <uint64_t>0xD2511F53u * c0[i]
@@ -42,6 +53,23 @@ cdef inline loop philox(uint64_t block, uint32_t stream, uint64_t step, uint64_t
             c3[i] = <uint32_t>p0
         k0 += 0x9E3779B9u
         k1 += 0xBB67AE85u
+
+
+cdef inline loop philox(uint64_t block, uint32_t stream, uint64_t step, uint64_t key, uint32_t* words) noexcept nogil:
+    """Word j of counter (block + i, stream, step) at words[j * LANES + i]."""
+    cdef int i
+    for i in range(LANES):
+        philox_counter(block + i, stream, step, i, words)
+    philox_rounds(key, words)
+
+
+cdef inline loop philox_units(const int32_t* units, uint64_t block, uint32_t stream, uint64_t step, uint64_t key,
+                              uint32_t* words) noexcept nogil:
+    """The same of the counters unit * 2^32 + block, for LANES units of a layer."""
+    cdef int i
+    for i in range(LANES):
+        philox_counter((<uint64_t>units[i] << 32) + block, stream, step, i, words)
+    philox_rounds(key, words)
 
 
 cdef inline loop mask_block(const uint32_t* words, uint32_t threshold, real keep, real* mask) noexcept nogil:
@@ -76,6 +104,22 @@ cdef inline void dropout_mask(uint64_t seed, uint64_t step, uint32_t stream, uin
                 mask[j + i] = edge[i]
         block += LANES
         j += 4 * LANES
+
+
+cdef inline void dropout_values(Noise noise, int layer, const int32_t* units, Py_ssize_t row, double rate, real* x,
+                                Py_ssize_t n) noexcept nogil:
+    """x (n,) *= mask for n <= LANES units of row `row` of a slab: the numbers that `dropout_units` would give them."""
+    cdef uint32_t threshold = <uint32_t>(rate * 4294967296.0)
+    cdef real keep = <real>(1 / (1 - rate))
+    cdef uint64_t at = noise.row + row
+    cdef uint32_t words[4 * LANES]
+    cdef int32_t lanes[LANES]
+    cdef Py_ssize_t i
+    for i in range(LANES):
+        lanes[i] = units[i] if i < n else 0
+    philox_units(lanes, at // 4, layer, noise.step, noise.seed, words)
+    for i in range(n):
+        x[i] *= keep if words[at % 4 * LANES + i] >= threshold else <real>0
 
 
 cdef inline loop uniforms(const uint32_t* words, double* u) noexcept nogil:

@@ -7,10 +7,13 @@ from libc.math cimport isfinite, sqrt
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
-from cnn_core.dense cimport Noise, chunk_begin, layer_input, slab_backward, slab_forward
+from cnn_core.dense cimport chunk_begin, layer_input, slab_backward, slab_forward
 from cnn_core.job cimport DONE, GRADIENT_NOT_FINITE, LOSS_NOT_FINITE, STOPPED, UPDATE_NOT_FINITE, Job
 from cnn_core.losses cimport loss_block
 from cnn_core.optimizers cimport OptimizerStep, optimizer_begin
+from cnn_core.random cimport Noise
+from cnn_core.sparse cimport SparseRows, first_dense, rows_from
+from cnn_core.sparse_wide cimport wide_sparse_forward, wide_sparse_weights, wide_sparse_zeros
 from cnn_core.team cimport barrier
 from cnn_core.tile cimport gather, padded, scatter
 from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
@@ -30,11 +33,12 @@ cdef inline double sum_of_weights(const Job* job, const real* weights, Py_ssize_
 
 
 cdef inline void take_rows(const Job* job, Py_ssize_t first, Py_ssize_t rows, real* scratch) noexcept nogil:
-    """Gathers rows `first` .. of the epoch's order into a slab: inputs, targets or classes, weights."""
+    """Gathers rows `first` .. of the epoch's order into a slab: inputs unless sparse, targets or classes, weights."""
     cdef const WorkspaceSpec* ws = job.workspace
     cdef Py_ssize_t n_in = job.layers[0].n_inputs, n_out = job.loss.n_outputs, ld = padded(rows, <const real*>scratch)
     cdef real* target = scratch + ws.target * ws.capacity
-    gather(rows, ld, n_in, <const real*>job.X, job.order, first, scratch + ws.input * ws.capacity)
+    if job.X != NULL:
+        gather(rows, ld, n_in, <const real*>job.X, job.order, first, scratch + ws.input * ws.capacity)
     if job.weights != NULL:
         gather(rows, ld, 1, <const real*>job.weights, job.order, first, scratch + ws.weight * ws.capacity)
     if job.classes != NULL:
@@ -67,6 +71,8 @@ cdef inline void chunk_gradient(Job* job, const real* parameters, real* scratch,
     cdef const real* output
     cdef double loss = 0
     cdef bint add = False
+    cdef SparseRows here
+    cdef const SparseRows* sparse = NULL if job.X != NULL else &here
     if begin == end:  # the minibatch may have fewer groups of rows than there are chunks
         memset(gradient, 0, job.size * sizeof(real))
     while begin < end:
@@ -76,10 +82,11 @@ cdef inline void chunk_gradient(Job* job, const real* parameters, real* scratch,
         rows = min(end - begin, <Py_ssize_t>job.workspace.capacity)
         noise.row = begin
         take_rows(job, batch_begin + begin, rows, scratch)
-        output = slab_forward(job.layers, job.n_layers, job.workspace, parameters, scratch, rows, noise)
+        here = rows_from(&job.sparse, batch_begin + begin, noise)
+        output = slab_forward(job.layers, job.n_layers, job.workspace, parameters, scratch, rows, noise, sparse)
         loss += take_loss(job, output, batch_begin + begin, rows, scale, scratch)
         slab_backward(job.layers, job.n_layers, job.workspace, parameters, scratch, rows, job.training, add, gradient,
-                      False)
+                      False, sparse)
         add = True
         begin += rows
     job.chunk_loss[chunk] = loss
@@ -108,18 +115,24 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
     cdef real* turned = scratch + job.n_chunks * slabs.stride
     cdef real* other = turned + job.turned_size
     cdef real* own
-    cdef int i, below, phase = 1
+    cdef int i, below, phase = 1, on_sparse = -1 if job.X != NULL else first_dense(layers)
+    if on_sparse >= 0:
+        wide_sparse_zeros(&layers[on_sparse], <real*>job.gradients, thread, n_threads)
     for s in range(first, end):
         own = scratch + s * slabs.stride
         take_rows(job, batch_begin + s * slabs.capacity, rows_of(&slabs, s), own)
         noise.row = s * slabs.capacity
-        wide_dropouts(layers, job.n_layers, 0, ws, own, 0, layers[0].n_inputs, rows_of(&slabs, s),
-                      padded(rows_of(&slabs, s), parameters), noise)
+        wide_dropouts(layers, job.n_layers, 0, ws, own, 0, layers[0].n_inputs if on_sparse < 0 else 0,
+                      rows_of(&slabs, s), padded(rows_of(&slabs, s), parameters), noise)
     if phase_ends(job, phase, thread, n_threads):
         return
     for i in range(job.n_layers):
         if layers[i].kind == DENSE:
-            wide_forward(layers, job.n_layers, i, ws, &slabs, parameters, scratch, noise, thread, n_threads)
+            if i == on_sparse:
+                wide_sparse_forward(&job.sparse, layers, job.n_layers, i, ws, &slabs, batch_begin, parameters, scratch,
+                                    noise, thread, n_threads)
+            else:
+                wide_forward(layers, job.n_layers, i, ws, &slabs, parameters, scratch, noise, thread, n_threads)
             phase += 1
             if phase_ends(job, phase, thread, n_threads):
                 return
@@ -136,8 +149,12 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
         below = i - 1
         while below >= 0 and layers[below].kind != DENSE:
             below -= 1
-        wide_weights(layers, i, ws, &slabs, <const real*>scratch, <const real*>turned, <real*>job.gradients,
-                     job.training, thread, n_threads)
+        if i == on_sparse:
+            wide_sparse_weights(&job.sparse, layers, i, &slabs, batch_begin, <const real*>turned,
+                                <real*>job.gradients, noise, thread, n_threads)
+        else:
+            wide_weights(layers, i, ws, &slabs, <const real*>scratch, <const real*>turned, <real*>job.gradients,
+                         job.training, thread, n_threads)
         if below >= 0:
             wide_inputs(layers, i, below, ws, &slabs, parameters, scratch, delta, next_delta, other, job.training,
                         thread, n_threads)

@@ -8,7 +8,8 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from cnn_core.activations cimport activation_backward, activation_forward
-from cnn_core.dense cimport Noise, dropout_units, layer_input
+from cnn_core.dense cimport dropout_units, layer_input
+from cnn_core.random cimport Noise
 from cnn_core.tile cimport padded, product, turn
 from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
 

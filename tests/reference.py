@@ -153,7 +153,7 @@ def dropout_mask(seed, step, stream, first, rate, n):
     """0 where a word is below rate * 2^32, else 1 / (1 - rate); element j takes word j % 4 of counter j // 4."""
     low, words = 2**32 - 1, {}
     for b in range(first // 4, (first + n + 3) // 4):
-        counter = (b & low, stream ^ b >> 32 << 16 & low, step & low, step >> 32)
+        counter = (b & low, stream ^ b >> 32 << 16 & low, step & low, step >> 32 ^ b >> 48 << 16 & low)
         words[b] = philox(counter, (seed & low, seed >> 32))
     return np.array([words[j // 4][j % 4] >= int(rate * 2**32) for j in range(first, first + n)]) / (1 - rate)
 

@@ -97,7 +97,7 @@ def matrix_sizes(rows: int, columns: int) -> None:
 def array(name: str, data: Any) -> FloatArray:
     """`data` as an array of any type; not copied when it is one already."""
     if hasattr(data, "tocsr"):
-        raise TypeError(f"{name} is a sparse matrix; dense arrays are expected (use {name}.toarray())")
+        raise TypeError(f"{name} is a sparse matrix; a dense array is expected here (use {name}.toarray())")
     if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
         raise TypeError(f"{name} is a masked array, and what is masked would be used; fill it in or drop those rows")
     try:

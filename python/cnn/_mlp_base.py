@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
 
-from cnn import _check, _mlp_build, _mlp_lbfgs, metrics
+from cnn import _check, _mlp_build, _mlp_lbfgs, metrics, sparse
 from cnn._mlp_training import Course
 from cnn.activations import Activation
 from cnn.data import Array, Data
@@ -26,6 +26,7 @@ from cnn.network import Network
 from cnn.optimizers import Optimizer
 from cnn.plan import build as build_plan
 from cnn.schedules import Schedule
+from cnn.sparse import SparseRows
 
 _STOCHASTIC = "partial_fit is only available for stochastic solvers; {!r} is not one"
 
@@ -203,13 +204,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             wanted = (self._network.dtype.type,)  # type: ignore[assignment]
         if suffix and y is None:
             raise ValueError("X_val needs y_val")
+        if sparse.is_sparse(X):
+            sparse.check_positions(f"X{suffix}", X)
         X, y = validate_data(
-            self, X, y, accept_sparse=False, multi_output=True, y_numeric=regressor, dtype=wanted, order="C",
+            self, X, y, accept_sparse="csr", multi_output=True, y_numeric=regressor, dtype=wanted, order="C",
             reset=first,
         )  # fmt: skip
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        X = np.require(X, requirements=["C_CONTIGUOUS", "ALIGNED"])
+        X = sparse.features(f"X{suffix}", X, X.dtype, None, look_for_nan=False)
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, X, dtype=X.dtype)
@@ -291,7 +294,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             return -loss
         if self.scoring is not None:
             weights = {} if rows.weights is None else {"sample_weight": rows.weights}
-            return float(check_scoring(self, self.scoring)(self, rows.X, self._targets(rows), **weights))
+            X = rows.X.to_scipy() if isinstance(rows.X, SparseRows) else rows.X
+            return float(check_scoring(self, self.scoring)(self, X, self._targets(rows), **weights))
         predicted = np.exp(out) if self.out_activation_ == "exp" else out
         return metrics.r2(rows.y, predicted, rows.weights)
 
@@ -329,7 +333,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                 return few
         check_is_fitted(self)
         if "_in_fit" not in d:
-            X = validate_data(self, X, accept_sparse=False, dtype=self._network.dtype, order="C", reset=False)
+            if sparse.is_sparse(X):
+                sparse.check_positions("X", X)
+            X = validate_data(self, X, accept_sparse="csr", dtype=self._network.dtype, order="C", reset=False)
         return self._network.predict(X, n_threads=self.n_threads)
 
     # Copies -----------------------------------------------------------------------------------------------------------
@@ -388,5 +394,5 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = False
+        tags.input_tags.sparse = True
         return tags

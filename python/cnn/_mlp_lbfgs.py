@@ -24,7 +24,8 @@ class Objective:
 
     def __init__(self, net: Network, rows: Data, n_threads: int | None) -> None:
         self.net, self.rows = net, rows
-        self.cut = net.plan.cut(len(rows))
+        self.plan = net.plan.taking(rows.X)
+        self.cut = self.plan.cut(len(rows))
         self.n = threads.for_prediction(n_threads, 6.0 * net.plan.size * len(rows), self.cut.feeds)
         self.gradients = arena.aligned_zeros(self.cut.gradients * net.plan.size, net.dtype)
         self.scratch = arena.aligned_zeros(self.cut.shared + self.n * self.cut.own, net.dtype)
@@ -40,7 +41,7 @@ class Objective:
         return loss, gradient
 
     def _evaluate(self, stop: Array) -> tuple[float, Array]:
-        plan, rows = self.net.plan, self.rows
+        plan, rows = self.plan, self.rows
         self.parts = cnn_core.engine.loss_and_gradient(
             plan.layers, self.cut.workspace, self.cut.wide, self.cut.parts, plan.segments, plan.loss, self.net.flat,
             self.gradients, self.scratch, rows.X, rows.targets, rows.classes, rows.weights, False, self.net.step,

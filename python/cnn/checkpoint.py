@@ -20,6 +20,7 @@ from cnn._check import ModelFormatError
 from cnn.callbacks import Callback, Logs, Run
 from cnn.container import Contents
 from cnn.data import Array, Data
+from cnn.sparse import SparseRows
 
 if TYPE_CHECKING:
     from cnn.network import Network
@@ -182,7 +183,13 @@ class Job:
 def fingerprint(rows: Data) -> str:
     """SHA-256 of rows: types, shapes and every byte. (`y` is what the targets or the classes are.)"""
     digest = hashlib.sha256(str(rows.y.shape).encode())
-    for array in (rows.X, rows.targets, rows.classes, rows.weights):
+    X: tuple[Array, ...]
+    if isinstance(rows.X, SparseRows):
+        digest.update(f"sparse{rows.X.shape}".encode())
+        X = rows.X.parts()
+    else:
+        X = (rows.X,)
+    for array in (*X, rows.targets, rows.classes, rows.weights):
         digest.update(b"none" if array is None else f"{array.dtype.str}{array.shape}".encode())
         if array is not None:
             digest.update(np.ascontiguousarray(array).data)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from cnn import _check
+from cnn import _check, sparse
 from cnn.losses import Loss
+from cnn.sparse import SparseRows
 
 Array = np.ndarray[Any, Any]
 
@@ -21,7 +22,7 @@ class Data:
     `y` is what metrics compare with: the classes, or the targets in the shape they were given.
     """
 
-    X: Array
+    X: Array | SparseRows
     targets: Array | None
     classes: Array | None
     weights: Array | None
@@ -80,7 +81,7 @@ def prepare(
     prefix: str = "",
 ) -> Data:
     """Checks and converts all of it; `prefix` names the set in errors."""
-    X = _check.features(f"{prefix}X", X, dtype, n_inputs)
+    X = sparse.features(f"{prefix}X", X, dtype, n_inputs)
     if len(X) == 0:
         raise ValueError(f"{prefix}X has no rows: shape {X.shape}")
     real, classes, original = targets(f"{prefix}y", y, loss, dtype, len(X), n_outputs)

@@ -11,6 +11,7 @@ import cnn_core
 from cnn import _check, arena, data, evaluation, reports, threads
 from cnn.data import Array, Data
 from cnn.history import History
+from cnn.sparse import SparseRows
 
 if TYPE_CHECKING:
     from cnn.network import Network
@@ -96,7 +97,8 @@ def diagnose(
 
 def _signals(net: Network, rows: Data) -> list[LayerSignals]:
     """One forward pass in the engine, then the chain rule layer by layer, so that each one's share can be seen."""
-    plan, n = net.plan, len(rows)
+    plan, n = net.plan.taking(rows.X), len(rows)
+    X = rows.X.to_scipy() if isinstance(rows.X, SparseRows) else rows.X
     workspace = plan.workspace(n)
     capacity = int(workspace["capacity"][0])
     scratch = arena.aligned_zeros(plan.columns * capacity, net.dtype)
@@ -124,7 +126,7 @@ def _signals(net: Network, rows: Data) -> list[LayerSignals]:
         kept = np.ascontiguousarray(kept).reshape(-1)
         cnn_core.engine.activation_backward(int(spec["activation"]), kept, slope, float(spec["alpha"]))
         slope = slope.reshape(n, units)
-        below = rows.X if place == 0 else buffer(
+        below = X if place == 0 else buffer(
             int(plan.layers["output"][dense[place - 1]]), int(plan.layers["n_units"][dense[place - 1]])
         )  # fmt: skip
         dz = delta * slope

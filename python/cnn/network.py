@@ -228,7 +228,8 @@ class Network:
         """Trains on minibatches and returns the history of this call; a further fit continues where this one stopped.
 
         Args:
-            X: (n, n_inputs) numbers of any type and order. Never changed; copied only if of another type or order.
+            X: (n, n_inputs) numbers of any type and order, or one of SciPy's sparse arrays (best CSR), which costs what
+                its non-zeros cost. Never changed; copied only if of another type or order.
             y: (n,) or (n, n_outputs) targets; (n,) integer classes or (n, k) probabilities for cross_entropy.
             epochs: how many more; with `initial_epoch`, the number of the last one (as in Keras).
             batch_size: rows of a step; None takes all.
@@ -316,12 +317,13 @@ class Network:
 
     def forward(self, X: Any, *, training: bool = False, n_threads: int | None = None) -> Array:
         """Raw outputs (n, n_outputs), without the loss's link; what `backward` needs is kept until the next call."""
-        X = _check.features("X", X, self.dtype, self.plan.n_inputs)
         out, self._tape = passes.forward(self, X, training, n_threads)
         return out
 
-    def backward(self, dout: Any) -> Array:
+    def backward(self, dout: Any) -> Array | None:
         """dL/dX (n, n_inputs) from dL/d(outputs) of the last `forward`; the parameters' gradients go to `gradients`.
+
+        None for sparse X, of which dL/dX would be a dense matrix.
 
         >>> import numpy as np
         >>> net = Network([Dense(1, use_bias=False)], dtype="float64", seed=0).build(2)
@@ -355,7 +357,7 @@ class Network:
         """Values or, by the loss's link, probabilities: (n, n_outputs), or (n,) after a fit to 1-d targets.
 
         Args:
-            X: (n, n_inputs) finite numbers of any type and order.
+            X: (n, n_inputs) finite numbers of any type and order, also sparse.
             out: an array of the result's shape and the network's dtype, C-contiguous: it is filled and returned.
             n_threads: the result has the same bits for every number; None chooses.
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import cnn_core
-from cnn import _check, arena, threads
+from cnn import _check, arena, sparse, threads
 from cnn.data import Array, Data
+from cnn.sparse import SparseRows
 
 if TYPE_CHECKING:
     from cnn.network import Network
@@ -22,7 +23,7 @@ _MAX_GRADIENTS = 4
 
 def predict(net: Network, X: Any, out: Array | None, n_threads: int | None) -> Array:
     """What `Network.predict` gives, for any X and `out` that it takes."""
-    X = _check.features("X", X, net.dtype, net.plan.n_inputs, look_for_nan=False)
+    X = sparse.features("X", X, net.dtype, net.plan.n_inputs, look_for_nan=False)
     flat = net.one_dimensional
     if n_threads is not None:
         _check.integer("n_threads", n_threads, 1)
@@ -32,37 +33,44 @@ def predict(net: Network, X: Any, out: Array | None, n_threads: int | None) -> A
         y = outputs(net, X, link=True, n_threads=n_threads)
         return y[:, 0] if flat else y
     _check.output("out", out, net.dtype, (len(X),) if flat else (len(X), net.n_outputs))
-    _check.finite("X", X)  # before anything is written
-    if np.may_share_memory(X, out):
-        X = X.copy()
+    if not isinstance(X, SparseRows):
+        _check.finite("X", X)  # before anything is written
+    if np.may_share_memory(X.values if isinstance(X, SparseRows) else X, out):
+        X = X[np.arange(len(X))]
     outputs(net, X, link=True, n_threads=n_threads, out=out)
     return out
 
 
 def outputs(
-    net: Network, X: Array, *, link: bool, n_threads: int | None = None, out: Array | None = None
+    net: Network, X: Array | SparseRows, *, link: bool, n_threads: int | None = None, out: Array | None = None
 ) -> Array:
     """(n, n_outputs), with the loss's output link or raw, in pieces of some ten milliseconds.
 
     An X that is not finite is an error.
     """
-    plan, rows = net.plan, len(X)
+    plan, predictor, rows = net.plan.taking(X), net.predictor, len(X)
+    flops = plan.tiles.flops
+    if isinstance(X, SparseRows):
+        predictor = cnn_core.engine.Predictor(plan.tiles.layers, plan.tiles.workspace, net.flat, net.loss.kind)
+        flops = plan.flops_of_a_row(X)
     if out is None:
         out = np.empty((rows, plan.n_outputs), net.dtype)
-    n = threads.for_prediction(n_threads, plan.tiles.flops * rows, -(-rows // plan.tiles.rows))
+    n = threads.for_prediction(n_threads, flops * rows, -(-rows // plan.tiles.rows))
     share = plan.tiles.rows * n
-    piece = max(int(_PIECE_FLOPS / plan.tiles.flops) // share, 1) * share
+    piece = max(int(_PIECE_FLOPS / flops) // share, 1) * share
     with threads.without_blas_threads():
         for begin in range(0, rows, piece):
             end = begin + piece
-            if not net.predictor.many(X[begin:end], out[begin:end], link, n):
+            if not predictor.many(X[begin:end], out[begin:end], link, n):
+                assert not isinstance(X, SparseRows)  # they have been looked at
                 _check.finite("X", X)
     return out
 
 
 def loss_and_gradient(net: Network, rows: Data, training: bool, n_threads: int | None) -> tuple[float, Array]:
     """Mean loss with penalties over all rows, and its gradient in the layout of `net.flat`."""
-    plan, cut = net.plan, net.plan.cut(len(rows))
+    plan = net.plan.taking(rows.X)
+    cut = plan.cut(len(rows))
     n = threads.for_prediction(n_threads, 6.0 * plan.size * len(rows), cut.feeds)
     gradients = arena.aligned_zeros(cut.gradients * plan.size, net.dtype)
     scratch = arena.aligned_zeros(cut.shared + n * cut.own, net.dtype)
@@ -117,17 +125,20 @@ def buffers(net: Network, rows: int) -> Buffers:
 class Tape:
     """What a forward pass leaves for the way back."""
 
-    X: Array
+    X: Array | SparseRows
     scratch: Array
     workspace: Any
     parts: int
     training: bool
+    step: int
     n_threads: int
 
 
-def forward(net: Network, X: Array, training: bool, n_threads: int | None) -> tuple[Array, Tape]:
-    """Raw outputs (n, n_outputs), and the tape."""
-    plan, cut = net.plan, net.plan.cut(max(len(X), 1))
+def forward(net: Network, X: Any, training: bool, n_threads: int | None) -> tuple[Array, Tape]:
+    """Raw outputs (n, n_outputs), and the tape, for any X that `Network.forward` takes."""
+    X = sparse.features("X", X, net.dtype, net.plan.n_inputs)
+    plan = net.plan.taking(X)
+    cut = plan.cut(max(len(X), 1))
     parts = min(cut.parts, _MAX_GRADIENTS) if cut.wide else cut.parts
     workspace = plan.workspace(-(-len(X) // parts))
     scratch = arena.aligned_zeros(parts * plan.columns * int(workspace["capacity"][0]), net.dtype)
@@ -137,16 +148,16 @@ def forward(net: Network, X: Array, training: bool, n_threads: int | None) -> tu
         with threads.without_blas_threads():
             cnn_core.engine.forward(plan.layers, workspace, net.flat, scratch, X, out, parts, training, net.step + 1,
                                     net.seed, n)  # fmt: skip
-    return out, Tape(X, scratch, workspace, parts, training, n)
+    return out, Tape(X, scratch, workspace, parts, training, net.step + 1, n)
 
 
-def backward(net: Network, tape: Tape, dout: Array) -> tuple[Array, Array]:
-    """dL/dX (n, n_inputs), and the parameters' gradient in the layout of `net.flat`."""
-    plan = net.plan
-    dX = np.zeros((len(tape.X), net.n_inputs), net.dtype)
+def backward(net: Network, tape: Tape, dout: Array) -> tuple[Array | None, Array]:
+    """dL/dX (n, n_inputs), None for sparse X, and the parameters' gradient in the layout of `net.flat`."""
+    plan = net.plan.taking(tape.X)
+    dX = None if isinstance(tape.X, SparseRows) else np.zeros((len(tape.X), net.n_inputs), net.dtype)
     gradients = arena.aligned_zeros(tape.parts * plan.size, net.dtype)
     if len(tape.X):
         with threads.without_blas_threads():
             cnn_core.engine.backward(plan.layers, tape.workspace, net.flat, gradients, tape.scratch, tape.X, dout, dX,
-                                     tape.training, tape.n_threads)  # fmt: skip
+                                     tape.training, tape.step, net.seed, tape.n_threads)  # fmt: skip
     return dX, gradients[: plan.size].copy()

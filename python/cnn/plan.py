@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 import cnn_core
-from cnn import _check, activations
+from cnn import _check, activations, sparse
 from cnn.layers import Dense, Dropout, Layer
 from cnn.losses import Loss
 from cnn.optimizers import Optimizer
@@ -46,6 +46,31 @@ class Plan:
     n_outputs: int
     template: Spec
 
+    @cached_property
+    def without_input(self) -> Plan:
+        """The same for sparse rows, which are read where they are: nothing below the first dense layer has a buffer."""
+        first = int(np.flatnonzero(self.layers["kind"] == cnn_core.LayerKind.DENSE)[0])
+        layers, below = self.layers.copy(), int(self.layers["output"][first])
+        layers["output"] -= below
+        layers["saved"][layers["saved"] >= 0] -= below
+        for name, value in (("n_units", 0), ("output", 0), ("saved", -1)):
+            layers[name][:first] = value
+        column = int(self.template["delta"][0]) - below
+        widest = int(layers["n_units"].max())
+        template = _workspace(column, self.n_inputs, self.n_outputs, widest)
+        template["input"] = -1
+        return replace(self, layers=layers, template=template)
+
+    def taking(self, X: Any) -> Plan:
+        """The plan for such rows, dense or sparse."""
+        return self.without_input if sparse.is_sparse(X) else self
+
+    def flops_of_a_row(self, X: sparse.SparseRows) -> float:
+        """Arithmetic of predicting a row of sparse X: of the first layer what the non-zeros take."""
+        dense = self.layers[self.layers["kind"] == cnn_core.LayerKind.DENSE][0]
+        numbers = self.n_inputs - len(X.parts()[1]) / max(len(X), 1)
+        return self.tiles.flops - 2.0 * float(dense["n_units"]) * numbers
+
     @property
     def columns(self) -> int:
         return int(self.template["columns"][0])
@@ -66,8 +91,9 @@ class Plan:
         """How many rows are predicted together: two buffers take turns, for nothing is kept for a way back."""
         layers = self.layers.copy()
         layers["saved"] = -1
-        widths, turn = [self.n_inputs, 1], 1
         dense = np.flatnonzero(layers["kind"] == cnn_core.LayerKind.DENSE)
+        first = self.n_inputs if self.template["input"] >= 0 else int(layers["n_units"][dense[0]])
+        widths, turn = [first, 1], 1
         for i in dense:
             widths[turn] = max(widths[turn], int(layers["n_units"][i]))
             turn = 1 - turn
@@ -76,7 +102,7 @@ class Plan:
         columns = workspace["columns"] = sum(widths)
         rows = max(_TILE_ROWS, min(_TILE_ELEMENTS // columns // _TILE_ROWS * _TILE_ROWS, 4 * _TILE_ROWS))
         workspace["capacity"] = rows
-        numbers = self.n_inputs + int(layers["n_units"][dense].sum())
+        numbers = first + int(layers["n_units"][dense].sum())
         return Tiles(layers, workspace, rows, 2.0 * self.size + _NUMBER_FLOPS * numbers)
 
     def workspace(self, capacity: int) -> Spec:

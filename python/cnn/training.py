@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import cnn_core
-from cnn import _check, arena, callbacks, checkpoint, data, evaluation, schedules, threads
+from cnn import _check, arena, callbacks, checkpoint, data, evaluation, schedules, sparse, threads
 from cnn.data import Array, Data
 from cnn.history import History
 
@@ -131,8 +131,8 @@ def _split(net: Network, X: Any, y: Any, s: Settings) -> tuple[Data, Data | None
         raise ValueError("give validation_split or validation_data, not both")
     n_inputs = net.known_inputs
     if n_inputs is None:
-        X = _check.array("X", X)
-        n_inputs = X.shape[1] if X.ndim == 2 else 0
+        X = X if sparse.is_sparse(X) else _check.array("X", X)
+        n_inputs = X.shape[1] if len(X.shape) == 2 else 0
     everything = data.prepare(X, y, s.sample_weight, net.loss, net.dtype, n_inputs, net.n_outputs)
     train, validation = everything, None
     if share > 0:
@@ -175,7 +175,7 @@ class Loop:
         self, net: Network, train: Data, batch: int, shuffle: bool, keep_outputs: bool, at: checkpoint.Position,
         last: int, n_threads: int | None,
     ) -> None:  # fmt: skip
-        plan = net.plan
+        plan = self.plan = net.plan.taking(train.X)
         self.net, self.train, self.batch, self.shuffle = net, train, batch, shuffle
         self.steps = -(-len(train) // batch)
         self.at, self.total = at, at.first_step + (last - at.first_epoch) * self.steps
@@ -243,7 +243,7 @@ class Loop:
         return self._run(begin, end, order, None)
 
     def _run(self, begin: int, end: int, order: Array | None, stop: Array | None) -> int:
-        net, plan, rows = self.net, self.net.plan, self.train
+        net, plan, rows = self.net, self.plan, self.train
         n_threads = threads.share(self.n_threads) if self.shares else self.n_threads
         _, status = cnn_core.engine.train_steps(
             plan.layers, self.cut.workspace, self.cut.wide, self.cut.parts, plan.segments, plan.loss, plan.optimizer,

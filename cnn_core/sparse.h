@@ -1,0 +1,25 @@
+/* Non-zeros of a row times rows of a matrix, in vector registers; float and double from one body. */
+#ifndef CNN_SPARSE_H
+#define CNN_SPARSE_H
+#include "tile.h"
+
+/* The line of this address, and the one behind it, will be read soon. */
+CNN_INLINE void cnn_soon(const void *p)
+{
+#if CNN_VECTORS
+    __builtin_prefetch(p);
+    __builtin_prefetch((const char *)p + 64);
+#endif
+}
+
+#define CNN_T float
+#define CNN_(name) cnn_##name##f
+#include "sparse_body.h"
+#undef CNN_T
+#undef CNN_
+#define CNN_T double
+#define CNN_(name) cnn_##name
+#include "sparse_body.h"
+#undef CNN_T
+#undef CNN_
+#endif

@@ -1,0 +1,178 @@
+"""The first dense layer of rows that are given by their non-zeros (CSR): no X by units is made, zeros cost nothing.
+
+A row's sum runs over its non-zeros in the order in which they stand, so it has the same bits wherever the units or the
+rows are cut, and those of the dense layer where the columns ascend. A column may stand in a row twice: its numbers add
+up, as SciPy has it.
+"""
+from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memset
+
+from cnn_core.activations cimport activation_backward, activation_forward
+from cnn_core.random cimport LANES, Noise, dropout_values
+from cnn_core.tile cimport gather, padded, turn
+from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
+
+cdef enum:
+    AHEAD = 8   # rows whose numbers are fetched before their turn, for shuffled rows lie anywhere
+
+cdef extern from "sparse.h" nogil:
+    void cnn_soon(const void*)
+    void cnn_add_rowsf(Py_ssize_t, const float*, const int32_t*, const float*, Py_ssize_t, Py_ssize_t, const float*,
+                       float*)
+    void cnn_add_rows(Py_ssize_t, const double*, const int32_t*, const double*, Py_ssize_t, Py_ssize_t, const double*,
+                      double*)
+    void cnn_add_to_rowsf(Py_ssize_t, const float*, const int32_t*, const float*, Py_ssize_t, float*, Py_ssize_t)
+    void cnn_add_to_rows(Py_ssize_t, const double*, const int32_t*, const double*, Py_ssize_t, double*, Py_ssize_t)
+
+
+cdef inline void add_rows(Py_ssize_t count, const real* x, const int32_t* index, const real* w, Py_ssize_t ldw,
+                          Py_ssize_t n, const real* start, real* y) noexcept nogil:
+    """y (n,) = start (NULL: 0) + x[0] w[index[0]] + x[1] w[index[1]] + ..., in this order; w (any, ldw)."""
+    if real is float:
+        cnn_add_rowsf(count, x, index, w, ldw, n, start, y)
+    else:
+        cnn_add_rows(count, x, index, w, ldw, n, start, y)
+
+
+cdef inline void add_to_rows(Py_ssize_t count, const real* x, const int32_t* index, const real* d, Py_ssize_t n,
+                             real* w, Py_ssize_t ldw) noexcept nogil:
+    """w[index[k]] (n,) += x[k] d for `count` rows of w (any, ldw), in this order."""
+    if real is float:
+        cnn_add_to_rowsf(count, x, index, d, n, w, ldw)
+    else:
+        cnn_add_to_rows(count, x, index, d, n, w, ldw)
+
+
+# Some of the rows of a sparse X. Numbers indptr[i] .. indptr[i + 1] - 1 of `columns` and `values` (of the network's
+# type) are those of its row i. Row r of a slab is row order[first + r] of X, or first + r if there is no order.
+cdef struct SparseRows:
+    const int64_t* indptr
+    const int32_t* columns
+    const void* values
+    const int64_t* order
+    Py_ssize_t first
+    Noise noise             # of the dropouts below the layer
+
+
+cdef inline SparseRows rows_from(const SparseRows* x, Py_ssize_t first, Noise noise) noexcept nogil:
+    """The rows of a slab, of which the first one is that."""
+    cdef SparseRows rows = x[0]
+    rows.first, rows.noise = first, noise
+    return rows
+
+
+cdef inline int first_dense(const LayerSpec* layers) noexcept nogil:
+    """The lowest dense layer; below it are dropouts."""
+    cdef int i = 0
+    while layers[i].kind != DENSE:
+        i += 1
+    return i
+
+
+cdef inline int64_t row_of(const SparseRows* x, Py_ssize_t r) noexcept nogil:
+    return x.order[x.first + r] if x.order != NULL else x.first + r
+
+
+cdef inline void fetch(const SparseRows* x, Py_ssize_t r, const real* kind) noexcept nogil:
+    """Row r will be wanted soon; `kind` only tells the type of the values."""
+    cdef int64_t begin = x.indptr[row_of(x, r)]
+    cnn_soon(x.columns + begin)
+    cnn_soon(<const real*>x.values + begin)
+
+
+cdef inline Py_ssize_t take(const SparseRows* x, Py_ssize_t r, Py_ssize_t done, const LayerSpec* layers, int i,
+                            const int32_t** columns, const real** values, real* masked) noexcept nogil:
+    """The numbers of row r behind the first `done`, seen through the dropouts below layer i, and their columns.
+
+    Returns how many: 0 at the end of the row. With dropouts they are at most LANES, and stand in `masked`.
+    """
+    cdef int64_t row = row_of(x, r), begin = x.indptr[row] + done
+    cdef Py_ssize_t count = x.indptr[row + 1] - begin, k
+    cdef int j
+    columns[0] = x.columns + begin
+    values[0] = <const real*>x.values + begin
+    if i > 0 and x.noise.training:
+        count = min(count, <Py_ssize_t>LANES)
+        for k in range(count):
+            masked[k] = values[0][k]
+        for j in range(i):
+            dropout_values(x.noise, j, columns[0], r, layers[j].rate, masked, count)
+        values[0] = masked
+    return count
+
+
+# Forward --------------------------------------------------------------------------------------------------------------
+
+cdef inline void sparse_row(const SparseRows* x, Py_ssize_t r, const LayerSpec* layers, int i, const real* weights,
+                            const real* biases, Py_ssize_t units, real* y) noexcept nogil:
+    """y (units,) = row r times W, from its column `weights` on, + biases (NULL: 0)."""
+    cdef Py_ssize_t done = 0, count
+    cdef const int32_t* columns
+    cdef const real* values
+    cdef real masked[LANES]
+    while True:
+        count = take(x, r, done, layers, i, &columns, &values, masked)
+        if count == 0 and done > 0:
+            return
+        add_rows(count, values, columns, weights, layers[i].n_units, units, biases if done == 0 else y, y)
+        if count == 0:
+            return
+        done += count
+
+
+cdef inline void sparse_forward(const SparseRows* x, const LayerSpec* layers, int i, const WorkspaceSpec* workspace,
+                                const real* parameters, real* scratch, Py_ssize_t rows, Py_ssize_t u,
+                                Py_ssize_t end) noexcept nogil:
+    """z = W' x + b, output = f(z) for units u .. end - 1 of a slab; they are summed by rows, where the deltas will be.
+    """
+    cdef const LayerSpec* layer = &layers[i]
+    cdef Py_ssize_t ld = padded(rows, parameters), units = end - u, r
+    cdef real* output = scratch + layer.output * workspace.capacity + u * ld
+    cdef real* z = output if layer.saved < 0 else scratch + layer.saved * workspace.capacity + u * ld
+    cdef const real* biases = parameters + layer.biases + u if layer.biases >= 0 else NULL
+    cdef real* by_rows = scratch + workspace.delta_next * workspace.capacity + u * ld
+    for r in range(min(rows, <Py_ssize_t>AHEAD)):
+        fetch(x, r, parameters)
+    for r in range(rows):
+        if r + AHEAD < rows:
+            fetch(x, r + AHEAD, parameters)
+        sparse_row(x, r, layers, i, parameters + layer.weights + u, biases, units, by_rows + r * units)
+    gather(rows, ld, units, <const real*>by_rows, <const int64_t*>NULL, 0, z)
+    activation_forward(layer.activation, <const real*>z, output, units * ld, <real>layer.alpha)
+
+
+# Backward -------------------------------------------------------------------------------------------------------------
+
+cdef inline void sparse_weights(const SparseRows* x, const LayerSpec* layers, int i, const real* deltas,
+                                Py_ssize_t stride, Py_ssize_t rows, Py_ssize_t u, Py_ssize_t units,
+                                real* gradient) noexcept nogil:
+    """dW += x delta' for some units from u on; deltas (rows, units) by rows, `stride` apart."""
+    cdef Py_ssize_t n = layers[i].n_units, r, done, count
+    cdef const int32_t* columns
+    cdef const real* values
+    cdef real masked[LANES]
+    cdef real* dw = gradient + layers[i].weights + u
+    for r in range(rows):
+        done = 0
+        while True:
+            count = take(x, r, done, layers, i, &columns, &values, masked)
+            if count == 0:
+                break
+            add_to_rows(count, <const real*>values, columns, deltas + r * stride, units, dw, n)
+            done += count
+
+
+cdef inline void sparse_backward(const SparseRows* x, const LayerSpec* layers, int i, const WorkspaceSpec* workspace,
+                                 real* scratch, Py_ssize_t rows, bint add, real* delta, real* below,
+                                 real* gradient) noexcept nogil:
+    """delta *= f'(z); dW = x delta' (+ dW); db = row sums of delta (+ db), for all units of a slab."""
+    cdef const LayerSpec* layer = &layers[i]
+    cdef Py_ssize_t n = layer.n_units, ld = padded(rows, <const real*>scratch), turned = padded(n, <const real*>scratch)
+    cdef int64_t kept = layer.output if layer.saved < 0 else layer.saved
+    activation_backward(layer.activation, <const real*>(scratch + kept * workspace.capacity), delta, n * ld,
+                        <real>layer.alpha)
+    turn(n, ld, <const real*>delta, ld, below, turned, gradient + layer.biases if layer.biases >= 0 else <real*>NULL,
+         add)
+    if not add:
+        memset(gradient + layer.weights, 0, layer.n_inputs * n * sizeof(real))
+    sparse_weights(x, layers, i, <const real*>below, turned, rows, 0, n, gradient)

@@ -1,0 +1,62 @@
+"""The first dense layer on sparse rows, seen by one thread of a team that shares out units (see wide.pxd)."""
+from libc.stdint cimport int64_t
+from libc.string cimport memset
+
+from cnn_core.random cimport Noise
+from cnn_core.sparse cimport SparseRows, rows_from, sparse_forward, sparse_weights
+from cnn_core.tile cimport padded
+from cnn_core.types cimport GROUP, LayerSpec, WorkspaceSpec, real
+from cnn_core.wide cimport PANEL, Slabs, column_sums, rows_of, wide_dropouts
+
+
+cdef inline void wide_sparse_zeros(const LayerSpec* layer, real* gradient, int thread, int n_threads) noexcept nogil:
+    """This thread's share of dW = 0: most of it stays so. In one piece, which is what memory does fastest."""
+    cdef int64_t size = <int64_t>layer.n_inputs * layer.n_units
+    cdef int64_t begin = size * thread // n_threads, end = size * (thread + 1) // n_threads
+    memset(gradient + layer.weights + begin, 0, (end - begin) * sizeof(real))
+
+
+cdef inline void wide_sparse_forward(const SparseRows* x, const LayerSpec* layers, int n_layers, int i,
+                                     const WorkspaceSpec* workspace, const Slabs* slabs, Py_ssize_t batch_begin,
+                                     const real* parameters, real* scratch, Noise noise, int thread,
+                                     int n_threads) noexcept nogil:
+    """This thread's groups of units, slab after slab, and the dropouts above them."""
+    cdef Py_ssize_t n = layers[i].n_units, groups = (n + GROUP - 1) // GROUP, items = groups * slabs.n
+    cdef Py_ssize_t item = items * thread // n_threads, last = items * (thread + 1) // n_threads, s, group, end
+    cdef SparseRows rows
+    cdef real* own
+    while item < last:
+        s, group = item // groups, item % groups
+        end = min(groups, group + last - item)
+        noise.row = s * slabs.capacity
+        rows = rows_from(x, batch_begin + noise.row, noise)
+        own = scratch + s * slabs.stride
+        sparse_forward(&rows, layers, i, workspace, parameters, own, rows_of(slabs, s), group * GROUP,
+                       min(n, end * GROUP))
+        wide_dropouts(layers, n_layers, i + 1, workspace, own, group * GROUP, min(n, end * GROUP), rows_of(slabs, s),
+                      padded(rows_of(slabs, s), parameters), noise)
+        item += end - group
+
+
+cdef inline void wide_sparse_weights(const SparseRows* x, const LayerSpec* layers, int i, const Slabs* slabs,
+                                     Py_ssize_t batch_begin, const real* turned, real* gradient, Noise noise,
+                                     int thread, int n_threads) noexcept nogil:
+    """This thread's groups of units of dW += x delta' and db, over all slabs."""
+    cdef const LayerSpec* layer = &layers[i]
+    cdef Py_ssize_t n = layer.n_units, groups = (n + GROUP - 1) // GROUP, u, end, s, units
+    cdef Py_ssize_t last = min(n, groups * (thread + 1) // n_threads * GROUP)
+    cdef SparseRows rows
+    cdef const real* panel
+    u = groups * thread // n_threads * GROUP
+    while u < last:
+        end = min(last, (u // PANEL + 1) * PANEL)
+        panel = turned + u // PANEL * PANEL * slabs.turned_rows
+        for s in range(slabs.n):
+            noise.row = s * slabs.capacity
+            rows = rows_from(x, batch_begin + noise.row, noise)
+            sparse_weights(&rows, layers, i, panel + noise.row * PANEL + u % PANEL, PANEL, rows_of(slabs, s), u,
+                           end - u, gradient)
+        if u % PANEL == 0 and layer.biases >= 0:
+            units = min(n - u, <Py_ssize_t>PANEL)
+            column_sums(slabs, panel, units, gradient + layer.biases + u)
+        u = end
