@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__GNUC__) || defined(__clang__)
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(CNN_PLAIN)
 #define CNN_VECTORS 1
 #define CNN_INLINE static inline __attribute__((always_inline, unused))
 #define CNN_UNUSED static __attribute__((unused))

@@ -196,7 +196,7 @@ CNN_INLINE void CNN_(dot_tile)(const int I, const int J, ptrdiff_t nk, const T *
                                const T *b, ptrdiff_t ldb, T *c, int add)
 {
     V sum[CNN_SUMS], spare[CNN_SUMS], zero = {0};
-    T t[CNN_SUMS + CNN_BYTES / sizeof(T)];
+    T t[CNN_SUMS + CNN_BYTES_MAX / sizeof(T)];
     const T *row[CNN_SUMS];
     ptrdiff_t k, n = (valid < I ? valid : I) * J;
     int i, j;

@@ -1,0 +1,127 @@
+"""The kernels one at a time, for tests, benchmarks and the curious: part of _engine.pyx."""
+
+def gemm(const real[:, ::1] a, const real[:, ::1] b, real[:, ::1] out):
+    """out = a b."""
+    from_blas(&a[0, 0], &b[0, 0], &out[0, 0], a.shape[0], b.shape[1], a.shape[1])
+
+
+cdef void from_blas(const real* a, const real* b, real* c, int64_t m, int64_t n, int64_t k) noexcept nogil:
+    _blas_gemm(False, False, m, n, k, a, k, b, n, <real>0, c, n)
+
+
+def activation_forward(int kind, const real[::1] z, real[::1] out, double alpha):
+    """out = f(z)."""
+    if z.shape[0]:
+        _activations.activation_forward(kind, &z[0], &out[0], z.shape[0], <real>alpha)
+
+
+def activation_backward(int kind, const real[::1] saved, real[::1] delta, double alpha):
+    """delta *= f'(z), from z where `activation_keeps_input(kind)`, else from f(z)."""
+    if saved.shape[0]:
+        _activations.activation_backward(kind, &saved[0], &delta[0], saved.shape[0], <real>alpha)
+
+
+def activation_keeps_input(int kind):
+    """Whether the derivative is taken from z (True) or from f(z)."""
+    return bool(_activations.activation_keeps_input(kind))
+
+
+def activation_default_alpha(int kind):
+    """The activation's usual parameter; 0 where it has none."""
+    return _activations.activation_default_alpha(kind)
+
+
+cdef enum:
+    TILE = 64   # rows that `loss_block` and `link` turn into a slab at a time
+
+
+def loss_block(const LossSpec[::1] spec, const real[:, ::1] outputs, const real[:, ::1] targets,
+               const int32_t[::1] classes, const real[::1] weights, double scale, real[:, ::1] delta):
+    """The sum of w * loss over all rows; delta = scale * w * dloss/doutputs. All arrays by rows, (n, k)."""
+    cdef Py_ssize_t n = outputs.shape[0], k = outputs.shape[1], begin = 0, rows, ld
+    cdef double total = 0
+    cdef real* slabs = <real*>malloc(4 * (k + 1) * TILE * sizeof(real))
+    cdef real* f = slabs
+    cdef real* t = slabs + (k + 1) * TILE
+    cdef real* value = slabs + 2 * (k + 1) * TILE
+    cdef real* d = slabs + 3 * (k + 1) * TILE
+    cdef real* w = slabs + k * TILE
+    cdef int32_t labels[TILE]
+    if slabs == NULL:
+        raise MemoryError(f"no memory for {4 * (k + 1) * TILE} numbers")
+    while begin < n:
+        rows = min(n - begin, <Py_ssize_t>TILE)
+        ld = padded(rows, <const real*>f)
+        gather(rows, ld, k, &outputs[0, 0], <const int64_t*>NULL, begin, f)
+        if targets is not None:
+            gather(rows, ld, k, &targets[0, 0], <const int64_t*>NULL, begin, t)
+        if weights is not None:
+            gather(rows, ld, 1, &weights[0], <const int64_t*>NULL, begin, w)
+        if classes is not None:
+            memset(labels, 0, sizeof(labels))
+            memcpy(labels, &classes[begin], rows * sizeof(int32_t))
+        total += _losses.loss_block(&spec[0], <const real*>f, <const real*>t if targets is not None else NULL,
+                                    <const int32_t*>labels if classes is not None else NULL,
+                                    <const real*>w if weights is not None else NULL, scale, value, d, rows, ld)
+        scatter(rows, ld, k, <const real*>d, <const int64_t*>NULL, begin, &delta[0, 0])
+        begin += TILE
+    free(slabs)
+    return total
+
+
+def link(int loss, const real[:, ::1] outputs, real[:, ::1] out):
+    """out = the output link of the loss applied to raw outputs, both by rows, (n, k)."""
+    cdef Py_ssize_t n = outputs.shape[0], k = outputs.shape[1], begin = 0, rows, ld
+    cdef real* slab = <real*>malloc(k * TILE * sizeof(real))
+    if slab == NULL:
+        raise MemoryError(f"no memory for {k * TILE} numbers")
+    while begin < n:
+        rows = min(n - begin, <Py_ssize_t>TILE)
+        ld = padded(rows, <const real*>slab)
+        gather(rows, ld, k, &outputs[0, 0], <const int64_t*>NULL, begin, slab)
+        _losses.link_block(loss, <const real*>slab, slab, k, ld)
+        scatter(rows, ld, k, <const real*>slab, <const int64_t*>NULL, begin, &out[0, 0])
+        begin += TILE
+    free(slab)
+
+
+def optimizer_slots(const OptimizerSpec[::1] spec):
+    """How many numbers of state the optimizer keeps for each parameter."""
+    return _optimizers.optimizer_slots(&spec[0])
+
+
+def optimizer_update(const OptimizerSpec[::1] spec, const SegmentSpec[::1] segments, real[::1] theta,
+                     real[::1] gradient, real[::1] state, double[::1] scalars, int64_t step, double rate):
+    """One step on theta (p,) from its gradient, which becomes the old theta; step counts from 1.
+
+    Penalty and clipping are the loop's.
+    """
+    cdef _optimizers.OptimizerStep now = _optimizers.optimizer_begin(&spec[0], step, rate, &scalars[0])
+    cdef int64_t begin
+    for i in range(segments.shape[0]):
+        begin = segments[i].begin
+        _optimizers.optimizer_update(&spec[0], &now, segments[i].rate, segments[i].decay, &theta[begin],
+                                     &gradient[begin], <real*>NULL if state.shape[0] == 0 else &state[begin],
+                                     theta.shape[0], segments[i].end - begin)
+
+
+def dropout_mask(uint64_t seed, uint64_t step, uint32_t stream, uint64_t first, double rate, real[::1] out):
+    """out = zeros and 1 / (1 - rate), a function of (seed, step, stream, first + i) alone."""
+    if out.shape[0]:
+        _random.dropout_mask(seed, step, stream, first, rate, &out[0], out.shape[0])
+
+
+def permutation(uint64_t seed, uint64_t epoch, int64_t[::1] out):
+    """out (n,) = a random order of 0 .. n - 1, a function of (seed, epoch) alone."""
+    if out.shape[0]:
+        with nogil:
+            _random.permutation(seed, epoch, &out[0], out.shape[0])
+
+
+def shuffle(bit_generator, int64_t[::1] x):
+    """What `numpy.random.RandomState(bit_generator).shuffle(x)` does to x (n,), in half the time, without the GIL."""
+    cdef const _random.BitGenerator* bits = <const _random.BitGenerator*>PyCapsule_GetPointer(
+        bit_generator.capsule, "BitGenerator")
+    if x.shape[0] > 1:
+        with bit_generator.lock, nogil:
+            _random.shuffle(bits, &x[0], x.shape[0])

@@ -1,0 +1,82 @@
+"""The kernels of tile.h as a compiler without vector types (MSVC) gets them, against NumPy."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cnn_core
+
+SOURCE = """
+#define CNN_PLAIN
+#include "sparse.h"
+void product(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const double *a, ptrdiff_t ai, ptrdiff_t ak, const double *b,
+             double *c, const double *start, int add)
+{ cnn_product(ni, nj, nk, a, ai, ak, b, nj, c, nj, start, add, 0); }
+void dots(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const double *a, const double *b, double *c, int add)
+{ cnn_dots(ni, nj, nk, a, nk, b, nk, c, add); }
+void turn(ptrdiff_t n, ptrdiff_t nk, const double *d, double *out, double *sums)
+{ cnn_turn(n, nk, d, nk, out, n, sums, 0); }
+void there_and_back(ptrdiff_t rows, ptrdiff_t n, const double *x, const int64_t *order, double *slab, double *y)
+{ cnn_gather(rows, rows, n, x, order, 0, slab); cnn_scatter(rows, rows, n, slab, order, 0, y); }
+"""
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    folder = tmp_path_factory.mktemp("plain")
+    (folder / "plain.c").write_text(SOURCE)
+    headers = str(Path(cnn_core.__file__).parent)
+    command = [compiler, "-O1", "-shared", "-fPIC", "-w", "-I", headers, "plain.c", "-o", "plain.so"]
+    subprocess.run(command, cwd=folder, check=True)
+    return ctypes.CDLL(str(folder / "plain.so"))
+
+
+def call(function: Any, *arguments: Any) -> None:
+    function(*[a.ctypes.data_as(ctypes.c_void_p) if isinstance(a, np.ndarray) else
+               a if a is None else ctypes.c_ssize_t(a) for a in arguments])
+
+
+def normal(*shape: int) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(sum(shape)).normal(size=shape)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (7, 5, 3), (13, 9, 130), (6, 2, 300), (25, 17, 1)])
+def test_product(kernels: Any, shape: tuple[int, int, int]) -> None:
+    ni, nj, nk = shape
+    a, b, start, c = normal(ni, nk), normal(nk, nj), normal(ni), normal(ni, nj)
+    expected = a @ b
+    first, second = c.copy(), c.copy()
+    call(kernels.product, ni, nj, nk, a, nk, 1, b, first, start, 0)
+    np.testing.assert_allclose(first, expected + start[:, None], rtol=1e-12, atol=1e-12)
+    call(kernels.product, ni, nj, nk, np.ascontiguousarray(a.T), 1, ni, b, second, None, 1)
+    np.testing.assert_allclose(second, expected + c, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("nj", range(1, 9))
+def test_dots(kernels: Any, nj: int) -> None:
+    a, b, c = normal(19, 11), normal(nj, 11), normal(19, nj)
+    expected = a @ b.T + c
+    call(kernels.dots, 19, nj, 11, a, b, c, 1)
+    np.testing.assert_allclose(c, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("rows", "n"), [(1, 1), (5, 1), (5, 3), (40, 17)])
+def test_rows_and_columns(kernels: Any, rows: int, n: int) -> None:
+    x, order = normal(rows, n), np.random.default_rng(0).permutation(rows)
+    slab, back, turned, sums = np.empty((n, rows)), np.empty((rows, n)), np.empty((rows, n)), np.empty(n)
+    call(kernels.there_and_back, rows, n, x, order, slab, back)
+    np.testing.assert_array_equal(slab, x[order].T)
+    np.testing.assert_array_equal(back, x)
+    call(kernels.turn, n, rows, slab, turned, sums)
+    np.testing.assert_array_equal(turned, x[order])
+    np.testing.assert_allclose(sums, x.sum(0), rtol=1e-12, atol=1e-12)
