@@ -26,7 +26,7 @@ CORE_ORDER = [
     ["step"],
     ["predict"],
     ["model"],
-    ["_rows", "_predictor"],
+    ["_kernels", "_predictor", "_rows"],
     ["_engine"],
     ["_engine_v3", "_engine_v4"],
     ["__init__"],
