@@ -119,9 +119,14 @@ def permutation(uint64_t seed, uint64_t epoch, int64_t[::1] out):
 
 
 def shuffle(bit_generator, int64_t[::1] x):
-    """What `numpy.random.RandomState(bit_generator).shuffle(x)` does to x (n,), in half the time, without the GIL."""
+    """What `numpy.random.RandomState(bit_generator).shuffle(x)` does to x (n,), in half the time, without the GIL.
+
+    For n up to 2^32: from there on NumPy draws numbers of 64 bits.
+    """
     cdef const _random.BitGenerator* bits = <const _random.BitGenerator*>PyCapsule_GetPointer(
         bit_generator.capsule, "BitGenerator")
+    if x.shape[0] > <int64_t>1 << 32:
+        raise ValueError(f"at most 2**32 rows can be shuffled, got {x.shape[0]}")
     if x.shape[0] > 1:
         with bit_generator.lock, nogil:
             _random.shuffle(bits, &x[0], x.shape[0])

@@ -37,7 +37,7 @@ cdef struct Model:
     Py_ssize_t n_chunks
     int64_t size            # elements of parameters and of gradients
     void* parameters        # real*, the network's own
-    void* gradients         # real*, of the last backward or training step
+    void* gradients         # real*, of the last backward; after a training step the parameters from before it
     void* state             # real*, the optimizer's
     double* scalars
     void* scratch           # real*

@@ -191,7 +191,7 @@ cdef inline loop lion(const OptimizerSpec* spec, real a, real keep, real decay, 
 cdef inline void optimizer_update(const OptimizerSpec* spec, const OptimizerStep* now, double rate_factor,
                                   double decay_factor, real* theta, real* g, real* state, Py_ssize_t stride,
                                   Py_ssize_t n) noexcept nogil:
-    """One step on theta (n,); slot j of element i stands at state[j * stride + i]. g is not changed.
+    """One step on theta (n,); slot j of element i stands at state[j * stride + i]. The old theta is left in g.
 
     The factors are the parameter group's own, on the learning rate and on the weight decay.
     """

@@ -188,6 +188,8 @@ def test_what_can_not_be_saved_leaves_the_old_file(tmp_path, monkeypatch) -> Non
     before = path.read_bytes()
     dates = cnn.MLPClassifier(**SHORT).fit(X, np.array(["2024-01-01", "2025-01-01"] * 40, "M8[D]"))
     long = cnn.MLPClassifier(**SHORT).fit(X, ["a", "b" * 300] * 40)
+    zeros = cnn.MLPClassifier(**SHORT).fit(X, ["a", "b"] * 40)
+    zeros.classes_ = np.array(["a", "a\0"], object)
     monkeypatch.setattr("cnn._mlp_file._MOST_LABELS", 2000)
     many = cnn.MLPRegressor(**SHORT).fit(X, Y)
     many.loss_curve_ = [0.0] * (1 << 20)
@@ -198,11 +200,19 @@ def test_what_can_not_be_saved_leaves_the_old_file(tmp_path, monkeypatch) -> Non
         (cnn.MLPRegressor(**SHORT).fit(X, Y).set_params(solver="adm"), ValueError, "unknown solver 'adm'"),
         (cnn.MLPRegressor(**SHORT).fit(X, Y).set_params(alpha=-1), ValueError, "'alpha' parameter"),
         (cnn.MLPRegressor(**SHORT).fit(X, Y).set_params(max_iter=10**30), ValueError, "max_iter=10.* can't be saved"),
+        (weighed(-(10**19)), ValueError, "class_weight=-10.* can't be saved"),
+        (weighed(float("inf")), ValueError, "labels are finite"),
+        (zeros, ValueError, "end with a zero byte"),
     ]:  # fmt: skip
         with pytest.raises(kind, match=said):
             other.save(path)
         assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["m.cnn"]
+
+
+def weighed(label: Any) -> Any:
+    """A fitted classifier with a weight for a label that no row has."""
+    return cnn.MLPClassifier(**SHORT, class_weight={0: 1, 1: 2, label: 1}).fit(X, [0, 1] * 40)
 
 
 def test_saving_changes_nothing(tmp_path) -> None:

@@ -277,7 +277,7 @@ def with_a_budget(monkeypatch: pytest.MonkeyPatch, seconds: list[float], budget:
 
 @pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize(("second", "budget", "epochs"), [
-    (1.0, 10.0, 10), (1.0, 10.9, 10), (0.25, 3.1, 12), (9.0, 1.0, 1),
+    (1.0, 10.0, 10), (1.0, 10.9, 10), (0.25, 3.1, 12), (9.0, 1.0, 1), (1.0, 1e308, 40),
 ])  # fmt: skip
 def test_a_budget_is_spent_in_whole_epochs_and_a_schedule_ends_with_them(
     monkeypatch: pytest.MonkeyPatch, second: float, budget: float, epochs: int

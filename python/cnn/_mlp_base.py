@@ -350,6 +350,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         Raises:
             NotFittedError: there is nothing to save yet.
             TypeError: a layer, loss, optimizer or schedule of a class of one's own, labels that are no text or number.
+            ValueError: parameters that a fit would refuse, or labels, curves and numbers that a file has no room for.
 
         >>> import tempfile, cnn
         >>> est = cnn.MLPRegressor(solver="lbfgs", random_state=0).fit([[0.0], [1.0], [2.0]], [0.0, 1.0, 2.0])

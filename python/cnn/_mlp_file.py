@@ -99,8 +99,8 @@ def _plain(name: str, value: Any) -> Any:
     if isinstance(value, np.bool_):
         return bool(value)
     if isinstance(value, numbers.Integral):
-        if abs(whole := int(value)) > 2**64:
-            raise ValueError(f"{name}={whole} can't be saved: a file holds whole numbers up to 2**64")
+        if not -(2**63) <= (whole := int(value)) <= 2**64:
+            raise ValueError(f"{name}={whole} can't be saved: a file holds whole numbers from -2**63 to 2**64")
         return whole
     if isinstance(value, numbers.Real):
         return _number(value)
@@ -141,7 +141,9 @@ def _describe_classes(classes: Array) -> tuple[str, Array]:
 
 
 def _check_labels(labels: list[str]) -> None:
-    """NumPy gives each label the room of the longest."""
+    """NumPy gives each label the room of the longest, and takes zero bytes at the end for room that is left."""
+    if wrong := [label for label in labels if label.endswith("\0")]:
+        raise ValueError(f"labels can't end with a zero byte in a file, got {wrong[0]!r}")
     if (size := 4 * len(labels) * max(map(len, labels), default=0)) > _MOST_LABELS:
         raise ValueError(f"labels of {size:,} bytes, all as long as the longest; a file holds {_MOST_LABELS:,}")
 
@@ -172,6 +174,8 @@ def _check_parameters(est: Any, loss: Loss) -> None:
         for label, weight in est.class_weight.items():
             if not isinstance(label, (str, numbers.Real)):
                 raise TypeError(f"class_weight has a weight for {label!r}, which is no label")
+            if not isinstance(label, str) and not math.isfinite(label):
+                raise ValueError(f"class_weight has a weight for {label!r}; labels are finite")
             _check.number(f"class_weight of {label!r}", weight, 0)
 
 

@@ -145,7 +145,7 @@ class Course:
                 break
             if est.max_seconds is not None:
                 # At the pace so far; a schedule then ends with the last epoch that is made.
-                affordable = int(est.max_seconds * est.n_iter_ / max(now - start, 1e-9))
+                affordable = int(min(est.max_seconds * est.n_iter_ / max(now - start, 1e-9), 2.0**62))
                 loop.total = loop.at.first_step + min(max(affordable, 1), est.max_iter) * loop.steps
                 if affordable <= est.n_iter_:
                     break
