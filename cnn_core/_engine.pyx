@@ -53,13 +53,13 @@ def max_threads():
 # A chunk of a minibatch is worth a thread of its own from this much arithmetic on (some 5 us of one core).
 cdef double CHUNK_FLOPS = 5e5
 # Fewer rows a chunk leave the sum of partial gradients to be seen.
-cdef Py_ssize_t CHUNK_ROWS = 32, MAX_CHUNKS = 64
+cdef Py_ssize_t CHUNK_ROWS = 32, MAX_CHUNKS = 32
 # The partial gradients should stay in a core's L2 cache: 1 MB in float32.
 cdef int64_t PARTIAL_ELEMENTS = 1 << 18
 # From so many weights on, units are shared out among the threads instead of rows.
 cdef int64_t WIDE_WEIGHTS = 1 << 16
 # The buffers of one slab should stay in a core's L2 cache.
-cdef Py_ssize_t SLAB_ELEMENTS = 1 << 16, SLAB_ROWS_MIN = 32, SLAB_ROWS_MAX = 256, WIDE_ROWS = 64
+cdef Py_ssize_t SLAB_ELEMENTS = 1 << 16, SLAB_ROWS_MIN = 32, SLAB_ROWS_MAX = 320, WIDE_ROWS = 64
 
 
 def cut(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, Py_ssize_t rows):
