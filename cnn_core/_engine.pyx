@@ -160,7 +160,7 @@ def train_steps(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace,
     """
     cdef Job job = describe(layers, workspace, segments, loss, wide, n_chunks, parameters.shape[0])
     cdef const real* x
-    job.n_rows = take_rows(X, <const real*>&parameters[0], &x, &job.sparse)
+    job.n_rows = find_rows(X, <const real*>&parameters[0], &x, &job.sparse)
     job.X = x
     job.optimizer, job.training = &optimizer[0], True
     job.slots_stride = parameters.shape[0]
@@ -188,7 +188,7 @@ def loss_and_gradient(const LayerSpec[::1] layers, const WorkspaceSpec[::1] work
     cdef Job job = describe(layers, workspace, segments, loss, wide, n_chunks, parameters.shape[0])
     cdef double report[3]
     cdef const real* x
-    job.n_rows = job.batch_size = take_rows(X, <const real*>&parameters[0], &x, &job.sparse)
+    job.n_rows = job.batch_size = find_rows(X, <const real*>&parameters[0], &x, &job.sparse)
     job.X = x
     job.training = training
     job.first, job.last, job.step, job.seed = 0, 1, step, seed
@@ -258,7 +258,7 @@ def forward(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, con
     cdef int n_layers = <int>layers.shape[0]
     cdef SparseRows sparse
     cdef const real* x
-    cdef Py_ssize_t n = take_rows(X, &parameters[0], &x, &sparse)
+    cdef Py_ssize_t n = find_rows(X, &parameters[0], &x, &sparse)
     noise.training, noise.seed, noise.step, noise.row = training, seed, step, 0
     with nogil:
         forward_team(&layers[0], n_layers, &workspace[0], &parameters[0], x, &sparse, &scratch[0], &out[0, 0], n,
@@ -318,7 +318,7 @@ def backward(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, co
     cdef int64_t size = parameters.shape[0]
     cdef SparseRows sparse
     cdef const real* x
-    cdef Py_ssize_t n = take_rows(X, &parameters[0], &x, &sparse)
+    cdef Py_ssize_t n = find_rows(X, &parameters[0], &x, &sparse)
     cdef real* to = NULL if dx is None else &dx[0, 0]
     noise.training, noise.seed, noise.step, noise.row = training, seed, step, 0
     with nogil:

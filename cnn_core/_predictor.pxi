@@ -122,7 +122,7 @@ cdef class Predictor:
     cdef bint run_many(self, X, int loss, real* out, int n_threads) except -1:
         cdef SparseRows sparse
         cdef const real* x
-        cdef Py_ssize_t n = take_rows(X, <const real*>out, &x, &sparse)
+        cdef Py_ssize_t n = find_rows(X, <const real*>out, &x, &sparse)
         cdef const LayerSpec* layers = &self.layers[0]
         cdef const WorkspaceSpec* workspace = &self.workspace[0]
         cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)

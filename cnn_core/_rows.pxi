@@ -1,6 +1,6 @@
 """X as Python gives it, dense or sparse: part of _engine.pyx."""
 
-cdef Py_ssize_t take_rows(X, const real* kind, const real** dense, SparseRows* sparse) except -1:
+cdef Py_ssize_t find_rows(X, const real* kind, const real** dense, SparseRows* sparse) except -1:
     """Where the rows of X stand, dense (else NULL) or sparse, and how many there are; `kind` only tells their type."""
     cdef const real[:, ::1] table
     cdef const int64_t[::1] indptr

@@ -151,7 +151,7 @@ cdef inline void permutation(uint64_t seed, uint64_t epoch, int64_t* out, int64_
 
 
 cdef inline void shuffle(const BitGenerator* bits, int64_t* x, int64_t n) noexcept nogil:
-    """What `RandomState.shuffle` does to x (n,), n < 2^32, by the same numbers, which it leaves the generator after.
+    """What `RandomState.shuffle` does to x (n,), n <= 2^32, by the same numbers, which it leaves the generator after.
 
     Numbers that are too large are drawn again, as there; here without a branch, which would be guessed wrong too often.
     """

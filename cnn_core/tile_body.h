@@ -125,8 +125,9 @@ CNN_INLINE void CNN_(column)(const int I, const int J, const int H, ptrdiff_t ni
 
 /* c (ni, nj) = a b [+ c if add] [+ start (ni,) along the rows]; a(i, k) = a[i * ai + k * ak], b (nk, nj), c row-major.
  *
- * b must be readable up to a whole vector in every row; c is written up to that if `fill` says so, with numbers that
- * mean nothing. Every element of c is one sum in the order of k, so cutting the product along i or j changes no bit.
+ * b must be readable up to a whole vector in every row; c is written up to that if `fill` says so: with sums of what b
+ * has there, or 0. (So deltas, whose padding is 0, stay so.) Every element of c is one sum in the order of k, so cutting
+ * the product along i or j changes no bit.
  */
 CNN_UNUSED void CNN_(product)(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const T *a, ptrdiff_t ai, ptrdiff_t ak,
                               const T *b, ptrdiff_t ldb, T *c, ptrdiff_t ldc, const T *start, int add, int fill)

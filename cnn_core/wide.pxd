@@ -15,8 +15,7 @@ from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
 
 cdef enum:
     PANEL = 64      # units that are computed together
-    TOGETHER = 2    # panels that a thread computes at a time
-    DEPTH = 128     # weights of a panel that are used at a time: 32 kB in float32
+    DEPTH = 128     # weights of a panel that are copied side by side at a time: 32 kB in float32
     PAGE = 4096     # bytes after which addresses fall on the same lines of an L1 cache
 
 
@@ -42,87 +41,51 @@ cdef inline Py_ssize_t rows_of(const Slabs* slabs, Py_ssize_t s) noexcept nogil:
     return min(slabs.rows - s * slabs.capacity, slabs.capacity)
 
 
-# Some neighbouring panels of units, and slabs, which a thread computes together.
-cdef struct Share:
-    Py_ssize_t u            # its first unit
-    Py_ssize_t units
-    Py_ssize_t first        # slabs first .. end - 1
-    Py_ssize_t end
-
-
-cdef inline Share next_share(const Slabs* slabs, Py_ssize_t n, Py_ssize_t* item, Py_ssize_t last) noexcept nogil:
-    """The next share of items item[0] .. last - 1, which are panels of n units by slabs; moves item on.
-
-    Whole panels come several at a time: what they read of the other layer is fetched from the shared cache once.
-    """
-    cdef Share share
-    cdef Py_ssize_t panels = 1
-    share.u, share.first = item[0] // slabs.n * PANEL, item[0] % slabs.n
-    share.end = min(share.first + last - item[0], slabs.n)
-    if share.first == 0:
-        panels = max(1, min((last - item[0]) // slabs.n, <Py_ssize_t>TOGETHER))
-    share.units = min(n - share.u, panels * PANEL)
-    item[0] += (panels - 1) * slabs.n + share.end - share.first
-    return share
-
-
-cdef inline void share_products(const Slabs* slabs, const Share* share, real* scratch, Py_ssize_t depth,
-                                const real* weights, Py_ssize_t unit_stride, Py_ssize_t stride, const real* biases,
-                                int64_t source, int64_t target) noexcept nogil:
-    """target[u] = biases[u] + sum over k < depth of weights[u * unit_stride + k * stride] source[k], for a share.
-
-    `source` and `target` say where the units' rows begin in a slab's workspace.
-    """
-    cdef Py_ssize_t panels = (share.units + PANEL - 1) // PANEL, p, u, k = 0, here, s, j, ld, own_stride
-    cdef bint pack = unit_stride == 1 and stride * <Py_ssize_t>sizeof(real) % PAGE == 0
-    cdef const real* block
-    cdef real* own
-    cdef real packed[TOGETHER * DEPTH * PANEL]
-    while k < depth:
-        here = min(depth - k, <Py_ssize_t>DEPTH)
-        if pack:  # Rows of such a W lie on the same few lines of the cache; side by side they do not.
-            for p in range(panels):
-                for j in range(here):
-                    memcpy(packed + (p * DEPTH + j) * PANEL, weights + share.u + p * PANEL + (k + j) * stride,
-                           min(share.units - p * PANEL, <Py_ssize_t>PANEL) * sizeof(real))
-        for s in range(share.first, share.end):
-            ld = padded(rows_of(slabs, s), weights)
-            own = scratch + s * slabs.stride
-            for p in range(panels):
-                u = share.u + p * PANEL
-                block, own_stride = weights + u * unit_stride + k * stride, stride
-                if pack:
-                    block, own_stride = <const real*>(packed + p * DEPTH * PANEL), PANEL
-                product(min(share.u + share.units - u, <Py_ssize_t>PANEL), rows_of(slabs, s), here, block, unit_stride,
-                        own_stride, <const real*>(own + source + k * ld), ld, own + target + u * ld, ld,
-                        biases + u if biases != NULL and k == 0 else NULL, k > 0, True)
-        k += here
-
-
 cdef inline void wide_forward(const LayerSpec* layers, int n_layers, int i, const WorkspaceSpec* workspace,
                               const Slabs* slabs, const real* parameters, real* scratch, Noise noise, int thread,
                               int n_threads) noexcept nogil:
     """This thread's panels of dense layer i, and of the dropouts above it, for all slabs."""
     cdef const LayerSpec* layer = &layers[i]
-    cdef Py_ssize_t n = layer.n_units, capacity = workspace.capacity, s, ld
-    cdef Py_ssize_t items = (n + PANEL - 1) // PANEL * slabs.n
+    cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs, capacity = workspace.capacity
+    cdef Py_ssize_t panels = (n + PANEL - 1) // PANEL, items = panels * slabs.n
     cdef Py_ssize_t item = items * thread // n_threads, last = items * (thread + 1) // n_threads
-    cdef int64_t z = (layer.output if layer.saved < 0 else layer.saved) * capacity
-    cdef Share share
+    cdef Py_ssize_t u, units, s, end, k, depth, j, ld, stride
+    cdef int64_t z_column = layer.output if layer.saved < 0 else layer.saved
+    cdef const real* biases
+    cdef const real* weights
+    cdef real* z
     cdef real* own
+    cdef real packed[DEPTH * PANEL]
     while item < last:
-        share = next_share(slabs, n, &item, last)
-        share_products(slabs, &share, scratch, layer.n_inputs, parameters + layer.weights, 1, n,
-                       parameters + layer.biases if layer.biases >= 0 else <const real*>NULL,
-                       layer_input(layers, i, workspace, <const real*>scratch, noise.training) - scratch, z)
-        for s in range(share.first, share.end):
+        u = item // slabs.n * PANEL
+        units = min(n - u, <Py_ssize_t>PANEL)
+        end = min(last - item + item % slabs.n, slabs.n)
+        k = 0
+        while k < m:
+            depth = min(m - k, <Py_ssize_t>DEPTH)
+            weights, stride = parameters + layer.weights + k * n + u, n
+            if n * <Py_ssize_t>sizeof(real) % PAGE == 0:
+                # Rows of such a W lie on the same few lines of the cache; side by side they do not.
+                for j in range(depth):
+                    memcpy(packed + j * PANEL, weights + j * n, units * sizeof(real))
+                weights, stride = <const real*>packed, PANEL
+            biases = parameters + layer.biases + u if layer.biases >= 0 and k == 0 else NULL
+            for s in range(item % slabs.n, end):
+                ld = padded(rows_of(slabs, s), parameters)
+                own = scratch + s * slabs.stride
+                product(units, rows_of(slabs, s), depth, weights, 1, stride,
+                        layer_input(layers, i, workspace, <const real*>own, noise.training) + k * ld, ld,
+                        own + z_column * capacity + u * ld, ld, biases, k > 0, True)
+            k += depth
+        for s in range(item % slabs.n, end):
             ld = padded(rows_of(slabs, s), parameters)
             own = scratch + s * slabs.stride
-            activation_forward(layer.activation, <const real*>(own + z + share.u * ld),
-                               own + layer.output * capacity + share.u * ld, share.units * ld, <real>layer.alpha)
+            z = own + z_column * capacity + u * ld
+            activation_forward(layer.activation, <const real*>z, own + layer.output * capacity + u * ld, units * ld,
+                               <real>layer.alpha)
             noise.row = s * capacity
-            wide_dropouts(layers, n_layers, i + 1, workspace, own, share.u, share.u + share.units, rows_of(slabs, s),
-                          ld, noise)
+            wide_dropouts(layers, n_layers, i + 1, workspace, own, u, u + units, rows_of(slabs, s), ld, noise)
+        item += end - item % slabs.n
 
 
 cdef inline void wide_dropouts(const LayerSpec* layers, int n_layers, int first, const WorkspaceSpec* workspace,
@@ -156,31 +119,31 @@ cdef inline void wide_weights(const LayerSpec* layers, int i, const WorkspaceSpe
                               int n_threads) noexcept nogil:
     """This thread's blocks of dW = a delta' and db, summed over all slabs."""
     cdef const LayerSpec* layer = &layers[i]
-    cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs
-    cdef Py_ssize_t panels = (n + PANEL - 1) // PANEL, blocks = (m + PANEL - 1) // PANEL, items = panels * blocks, item
-    cdef Py_ssize_t u, v, s, ld, units, inputs, k, group, together
+    cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs, stride
+    cdef Py_ssize_t blocks = (m + PANEL - 1) // PANEL, items = (n + PANEL - 1) // PANEL * blocks, item, u, v, s, k, ld
+    cdef Py_ssize_t units, inputs
     cdef const real* panel
     cdef const real* own
     cdef real* out
-    cdef real block[PANEL * PANEL]  # rows of dW may lie on the same few lines of the cache; side by side they do not
+    cdef real apart[PANEL * PANEL]
     for item in range(items * thread // n_threads, items * (thread + 1) // n_threads):
-        # Some panels at a time go through the inputs together, which are then fetched once for all of them.
-        group = item // (blocks * TOGETHER)
-        together = min(panels - group * TOGETHER, <Py_ssize_t>TOGETHER)
-        k = item - group * blocks * TOGETHER
-        u, v = (group * TOGETHER + k % together) * PANEL, k // together * PANEL
+        u, v = item // blocks * PANEL, item % blocks * PANEL
         units, inputs = min(n - u, <Py_ssize_t>PANEL), min(m - v, <Py_ssize_t>PANEL)
         panel = turned + u * slabs.turned_rows
+        out, stride = gradient + layer.weights + v * n + u, n
+        if n * <Py_ssize_t>sizeof(real) % PAGE == 0:
+            # Rows of such a dW lie on the same few lines of the cache; side by side they do not.
+            out, stride = <real*>apart, PANEL
         for s in range(slabs.n):
             ld = padded(rows_of(slabs, s), turned)
             own = scratch + s * slabs.stride
             product(inputs, units, rows_of(slabs, s), layer_input(layers, i, workspace, own, training) + v * ld, ld, 1,
-                    panel + s * slabs.capacity * PANEL, PANEL, block, PANEL, <const real*>NULL, s > 0, False)
-        out = gradient + layer.weights + v * n + u
-        for k in range(inputs):
-            memcpy(out + k * n, block + k * PANEL, units * sizeof(real))
+                    panel + s * slabs.capacity * PANEL, PANEL, out, stride, <const real*>NULL, s > 0, False)
+        if out == <real*>apart:
+            for k in range(inputs):
+                memcpy(gradient + layer.weights + (v + k) * n + u, out + k * PANEL, units * sizeof(real))
         if v == 0 and layer.biases >= 0:
-            column_sums(slabs, panel, min(n - u, <Py_ssize_t>PANEL), gradient + layer.biases + u)
+            column_sums(slabs, panel, units, gradient + layer.biases + u)
 
 
 cdef inline void column_sums(const Slabs* slabs, const real* panel, Py_ssize_t units, real* out) noexcept nogil:
@@ -209,30 +172,25 @@ cdef inline void wide_inputs(const LayerSpec* layers, int i, int below, const Wo
                              int n_threads) noexcept nogil:
     """This thread's panels of W delta, made the deltas of dense layer `below` at once."""
     cdef const LayerSpec* layer = &layers[i]
-    cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs, capacity = workspace.capacity, s, ld, r, v, end
-    cdef Py_ssize_t items = (m + PANEL - 1) // PANEL * slabs.n
-    cdef Py_ssize_t item = items * thread // n_threads, last = items * (thread + 1) // n_threads
-    cdef Share share
+    cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs, capacity = workspace.capacity, items, item, v, end, s, ld, r
     cdef real* own
     cdef real* next_delta
     cdef const real* mask
     cdef int j
-    while item < last:
-        share = next_share(slabs, m, &item, last)
-        share_products(slabs, &share, scratch, n, parameters + layer.weights, n, 1, <const real*>NULL,
-                       delta_column * capacity, next_column * capacity)
-        end = share.u + share.units
-        for s in range(share.first, share.end):
-            ld = padded(rows_of(slabs, s), parameters)
-            own = scratch + s * slabs.stride
-            next_delta = own + next_column * capacity
-            if training:
-                for j in range(i - 1, below, -1):
-                    mask = own + layers[j].saved * capacity
-                    for r in range(share.u * ld, end * ld):
-                        next_delta[r] *= mask[r]
-            wide_delta(layers, below, workspace, own, next_delta, share.u, end, ld)
-            v = share.u
-            while v < end:
-                turn_panel(slabs, s, v, min(end - v, <Py_ssize_t>PANEL), ld, <const real*>next_delta, turned)
-                v += PANEL
+    items = (m + PANEL - 1) // PANEL * slabs.n
+    for item in range(items * thread // n_threads, items * (thread + 1) // n_threads):
+        v, s = item // slabs.n * PANEL, item % slabs.n
+        end = min(m, v + PANEL)
+        ld = padded(rows_of(slabs, s), parameters)
+        own = scratch + s * slabs.stride
+        next_delta = own + next_column * capacity
+        product(end - v, rows_of(slabs, s), n, parameters + layer.weights + v * n, n, 1,
+                <const real*>(own + delta_column * capacity), ld, next_delta + v * ld, ld, <const real*>NULL, False,
+                True)
+        if training:
+            for j in range(i - 1, below, -1):
+                mask = own + layers[j].saved * capacity
+                for r in range(v * ld, end * ld):
+                    next_delta[r] *= mask[r]
+        wide_delta(layers, below, workspace, own, next_delta, v, end, ld)
+        turn_panel(slabs, s, v, end - v, ld, <const real*>next_delta, turned)

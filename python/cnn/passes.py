@@ -36,7 +36,7 @@ def predict(net: Network, X: Any, out: Array | None, n_threads: int | None) -> A
     if not isinstance(X, SparseRows):
         _check.finite("X", X)  # before anything is written
     if np.may_share_memory(X.values if isinstance(X, SparseRows) else X, out):
-        X = X[np.arange(len(X))]
+        X = X[np.arange(len(X))]  # a copy, of the numbers or of the non-zeros
     outputs(net, X, link=True, n_threads=n_threads, out=out)
     return out
 
