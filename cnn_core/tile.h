@@ -55,20 +55,25 @@
 #define CNN_DEPTH 128
 #endif
 
-/* Elements 0, L, 1, L + 1, ... of two vectors of L elements after one another, and the rest. */
+/* Every other element of two vectors after one another, taken from each lane of 16 bytes by itself, or whole lanes;
+ * from the first on, or from `o`. Shuffles within lanes, and of whole lanes, are twice as fast as others.
+ */
 #if CNN_VECTORS && (defined(__clang__) || __GNUC__ >= 12)
 #define CNN_SHUFFLES 1
 #else
 #define CNN_SHUFFLES 0
 #endif
-#define CNN_LOW_2 0, 2
-#define CNN_HIGH_2 1, 3
-#define CNN_LOW_4 0, 4, 1, 5
-#define CNN_HIGH_4 2, 6, 3, 7
-#define CNN_LOW_8 0, 8, 1, 9, 2, 10, 3, 11
-#define CNN_HIGH_8 4, 12, 5, 13, 6, 14, 7, 15
-#define CNN_LOW_16 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
-#define CNN_HIGH_16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#define CNN_ELEMENTS_F4(o) o, o + 2, o + 4, o + 6
+#define CNN_ELEMENTS_F8(o) o, o + 2, o + 8, o + 10, o + 4, o + 6, o + 12, o + 14
+#define CNN_ELEMENTS_F16(o) \
+    o, o + 2, o + 16, o + 18, o + 4, o + 6, o + 20, o + 22, o + 8, o + 10, o + 24, o + 26, o + 12, o + 14, o + 28, o + 30
+#define CNN_ELEMENTS_D2(o) o, o + 2
+#define CNN_ELEMENTS_D4(o) o, o + 4, o + 2, o + 6
+#define CNN_ELEMENTS_D8(o) o, o + 8, o + 2, o + 10, o + 4, o + 12, o + 6, o + 14
+#define CNN_LANES_F8(o) o, o + 1, o + 2, o + 3, o + 8, o + 9, o + 10, o + 11
+#define CNN_LANES_F16(o) CNN_LANES_F8(o), CNN_LANES_F8(o + 16)
+#define CNN_LANES_D4(o) o, o + 1, o + 4, o + 5
+#define CNN_LANES_D8(o) CNN_LANES_D4(o), CNN_LANES_D4(o + 8)
 /* Parts of vectors by masks, where there are any; and half a vector where it costs half as much as a whole one. */
 #if CNN_VECTORS && defined(__AVX512F__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
 #include <immintrin.h>
@@ -90,20 +95,20 @@
 #define CNN_WIDEN(v) _mm512_zextps256_ps512((__m256)(v))
 #endif
 #if defined(CNN_BYTES) && CNN_BYTES == 64
-#define CNN_LOW CNN_LOW_16
-#define CNN_HIGH CNN_HIGH_16
+#define CNN_ELEMENTS CNN_ELEMENTS_F16
+#define CNN_LANES CNN_LANES_F16
 #elif defined(CNN_BYTES) && CNN_BYTES == 32
-#define CNN_LOW CNN_LOW_8
-#define CNN_HIGH CNN_HIGH_8
+#define CNN_ELEMENTS CNN_ELEMENTS_F8
+#define CNN_LANES CNN_LANES_F8
 #else
-#define CNN_LOW CNN_LOW_4
-#define CNN_HIGH CNN_HIGH_4
+#define CNN_ELEMENTS CNN_ELEMENTS_F4
+#define CNN_LANES CNN_ELEMENTS /* there is one lane */
 #endif
 #include "tile_body.h"
 #undef CNN_T
 #undef CNN_
-#undef CNN_LOW
-#undef CNN_HIGH
+#undef CNN_ELEMENTS
+#undef CNN_LANES
 #undef CNN_MASKED_LOAD
 #undef CNN_MASKED_STORE
 #undef CNN_HALF_LOAD
@@ -119,14 +124,14 @@
 #define CNN_WIDEN(v) _mm512_zextpd256_pd512((__m256d)(v))
 #endif
 #if defined(CNN_BYTES) && CNN_BYTES == 64
-#define CNN_LOW CNN_LOW_8
-#define CNN_HIGH CNN_HIGH_8
+#define CNN_ELEMENTS CNN_ELEMENTS_D8
+#define CNN_LANES CNN_LANES_D8
 #elif defined(CNN_BYTES) && CNN_BYTES == 32
-#define CNN_LOW CNN_LOW_4
-#define CNN_HIGH CNN_HIGH_4
+#define CNN_ELEMENTS CNN_ELEMENTS_D4
+#define CNN_LANES CNN_LANES_D4
 #else
-#define CNN_LOW CNN_LOW_2
-#define CNN_HIGH CNN_HIGH_2
+#define CNN_ELEMENTS CNN_ELEMENTS_D2
+#define CNN_LANES CNN_ELEMENTS
 #endif
 #include "tile_body.h"
 #undef CNN_T

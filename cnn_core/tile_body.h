@@ -42,6 +42,13 @@ CNN_INLINE void CNN_(store_part)(T *p, V v, ptrdiff_t n)
 #endif
 }
 
+#if CNN_SHUFFLES
+/* Of two vectors, or `odd` lanes of a stage of a network that brings bit `step` of their number into their elements. */
+#define PICK(a, b, step, odd) \
+    ((step) * sizeof(T) < 16 ? __builtin_shufflevector(a, b, CNN_ELEMENTS(odd)) \
+                             : __builtin_shufflevector(a, b, CNN_LANES((odd) * (16 / (int)sizeof(T)))))
+#endif
+
 #if CNN_HALVES
 /* The first n elements of half a vector, and the way back. */
 CNN_INLINE CNN_(half) CNN_(load_half)(const T *p, ptrdiff_t n) { return (CNN_(half))CNN_HALF_LOAD(p, n); }
@@ -172,14 +179,13 @@ CNN_INLINE void CNN_(totals)(V *v, const int n, T *out)
     int g, l;
 #if CNN_SHUFFLES
     V zero = {0};
-    int half;
+    int step;
     CNN_UNROLL for (l = n; l % CNN_L; l++) v[l] = zero;
-    /* Each round adds the halves of two vectors and lays the sums side by side. */
+    /* Each round adds neighbouring elements, or lanes, of two vectors and lays the sums side by side. */
     CNN_UNROLL for (g = 0; g < n; g += CNN_L) {
-        CNN_UNROLL for (half = CNN_L / 2; half > 0; half /= 2)
-            CNN_UNROLL for (l = 0; l < half; l++)
-                v[g + l] = __builtin_shufflevector(v[g + l], v[g + l + half], CNN_LOW)
-                         + __builtin_shufflevector(v[g + l], v[g + l + half], CNN_HIGH);
+        CNN_UNROLL for (step = 1; step < CNN_L; step *= 2)
+            CNN_UNROLL for (l = g; l < g + CNN_L; l += 2 * step)
+                v[l] = PICK(v[l], v[l + step], step, 0) + PICK(v[l], v[l + step], step, 1);
         STORE(out + g, v[g]);
     }
 #else
@@ -257,18 +263,18 @@ CNN_UNUSED void CNN_(row_sums)(ptrdiff_t n, ptrdiff_t nk, const T *d, ptrdiff_t 
 }
 
 #if CNN_SHUFFLES
-/* v becomes its transpose: after log2(L) perfect shuffles of the whole block every element stands in its place. */
+/* v becomes its transpose: each round exchanges one bit of the rows' numbers for one of the columns'. */
 CNN_INLINE void CNN_(transpose)(V *v)
 {
-    V t[CNN_BYTES / sizeof(T)];
-    int step, i;
-    CNN_UNROLL for (step = 1; step < CNN_L; step *= 2) {
-        CNN_UNROLL for (i = 0; i < CNN_L / 2; i++) {
-            t[2 * i] = __builtin_shufflevector(v[i], v[i + CNN_L / 2], CNN_LOW);
-            t[2 * i + 1] = __builtin_shufflevector(v[i], v[i + CNN_L / 2], CNN_HIGH);
-        }
-        CNN_UNROLL for (i = 0; i < CNN_L; i++) v[i] = t[i];
+    int i;
+#define ROUND(step) \
+    if ((step) < CNN_L) CNN_UNROLL for (i = 0; i < CNN_L / 2; i++) { \
+        V *a = v + i / (step) * 2 * (step) + i % (step), *b = a + (step), even = PICK(*a, *b, step, 0); \
+        *b = PICK(*a, *b, step, 1); \
+        *a = even; \
     }
+    ROUND(1) ROUND(2) ROUND(4) ROUND(8)
+#undef ROUND
 }
 
 /* The sum of the L vectors of a block, in pairs. */
@@ -300,7 +306,7 @@ CNN_UNUSED void CNN_(gather)(ptrdiff_t rows, ptrdiff_t ld, ptrdiff_t n, const T 
         j = 0;
 #if CNN_SHUFFLES
         for (; n >= 3 && j < n; j += CNN_L) {
-            V v[CNN_BYTES / sizeof(T)], zero = {0};
+            V v[CNN_BYTES / sizeof(T)];
             ptrdiff_t width = n - j < CNN_L ? n - j : CNN_L, at;
             /* The rows' places are looked up again for every block: that is cheaper than to keep them. */
 #define ROWS(index, load) \
@@ -311,11 +317,12 @@ CNN_UNUSED void CNN_(gather)(ptrdiff_t rows, ptrdiff_t ld, ptrdiff_t n, const T 
     }
 #define ROW (x + at * n + j)
             if (here < CNN_L) {
-                for (l = 0; l < CNN_L; l++) v[l] = zero;
+                V some[CNN_BYTES / sizeof(T)] = {{0}};  /* in memory, unlike v */
                 for (l = 0; l < here; l++) {
                     at = order ? order[begin + r + l] : begin + r + l;
-                    v[l] = CNN_(load_part)(ROW, width);
+                    some[l] = CNN_(load_part)(ROW, width);
                 }
+                CNN_UNROLL for (l = 0; l < CNN_L; l++) v[l] = some[l];
             } else if (width == CNN_L) {
                 if (order) ROWS(order[begin + r + l], LOAD(ROW))
                 else ROWS(begin + r + l, LOAD(ROW))
@@ -352,10 +359,10 @@ CNN_UNUSED void CNN_(scatter)(ptrdiff_t rows, ptrdiff_t ld, ptrdiff_t n, const T
         for (; n >= 3 && j < n; j += CNN_L) {
             V v[CNN_BYTES / sizeof(T)], zero = {0};
             ptrdiff_t width = n - j < CNN_L ? n - j : CNN_L;
-            for (l = 0; l < CNN_L; l++) v[l] = l < width ? LOAD(in + (j + l) * ld + r) : zero;
+            CNN_UNROLL for (l = 0; l < CNN_L; l++) v[l] = l < width ? LOAD(in + (j + l) * ld + r) : zero;
             CNN_(transpose)(v);
-            if (width == CNN_L) for (l = 0; l < here; l++) STORE(row[l] + j, v[l]);
-            else for (l = 0; l < here; l++) CNN_(store_part)(row[l] + j, v[l], width);
+            CNN_UNROLL for (l = 0; l < CNN_L; l++)
+                if (l < here) CNN_(store_part)(row[l] + j, v[l], width);
         }
 #endif
         for (; j < n; j++)
@@ -379,9 +386,15 @@ CNN_UNUSED void CNN_(turn)(ptrdiff_t n, ptrdiff_t nk, const T *d, ptrdiff_t ld, 
 #endif
         for (k = 0; k < nk; k += CNN_L) {
 #if CNN_SHUFFLES
-            V v[CNN_BYTES / sizeof(T)], zero = {0};
-            if (j + CNN_L <= n) CNN_UNROLL for (l = 0; l < CNN_L; l++) v[l] = LOAD(d + (j + l) * ld + k);
-            else for (l = 0; l < CNN_L; l++) v[l] = j + l < n ? LOAD(d + (j + l) * ld + k) : zero;
+            V v[CNN_BYTES / sizeof(T)], last[CNN_BYTES / sizeof(T)], zero = {0};
+            const T *from = d + j * ld + k;
+            ptrdiff_t stride = ld;
+            if (j + CNN_L > n) { /* the last units, and zeros */
+                for (l = 0; l < CNN_L; l++) last[l] = j + l < n ? LOAD(from + l * ld) : zero;
+                from = (const T *)last;
+                stride = CNN_L;
+            }
+            CNN_UNROLL for (l = 0; l < CNN_L; l++) v[l] = LOAD(from + l * stride);
             CNN_(transpose)(v);
             CNN_UNROLL for (l = 0; l < CNN_L; l++) STORE(out + (k + l) * ldt + j, v[l]);
             sum += CNN_(sum_of)(v);
@@ -405,4 +418,5 @@ CNN_UNUSED void CNN_(turn)(ptrdiff_t n, ptrdiff_t nk, const T *d, ptrdiff_t ld, 
 #undef T
 #undef LOAD
 #undef STORE
+#undef PICK
 #undef CNN_L
