@@ -60,7 +60,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 lines = program.compare(case, workers, rounds, 1e-3 if quick else seconds)
                 print("\n".join(map(contest.text, lines)), flush=True)
                 results[work] += lines
-    results["threads"] = threads.measure(cores, options.rounds, 1e-3 if quick else THREAD_SECONDS, quick=quick)
+    results["threads"] = threads.measure(cores, 4 * options.rounds, 1e-3 if quick else THREAD_SECONDS, quick=quick)
     for name, value in peaks.measure(kernels, cores, span, megabytes).items():
         highest[name] = max(value, highest[name])
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
@@ -94,7 +94,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", nargs="+", choices=list(MODULES), default=list(MODULES))
     parser.add_argument("--threads", type=int, default=machine.cores(), help="what 'all' means (default %(default)s)")
-    parser.add_argument("--rounds", type=int, default=7, help="of training; prediction has twice as many")
+    parser.add_argument("--rounds", type=int, default=7, help="of training; prediction has twice as many, threads four times")
     parser.add_argument("--seconds", type=float, default=0.2, help="a round of training (default %(default)s)")
     parser.add_argument("--quick", action="store_true", help="a few cases, for moments only; nothing is kept")
     parser.add_argument("--json", type=Path, help="keep the run there")

@@ -55,25 +55,29 @@
 #define CNN_DEPTH 128
 #endif
 
-/* Every other element of two vectors after one another, taken from each lane of 16 bytes by itself, or whole lanes;
- * from the first on, or from `o`. Shuffles within lanes, and of whole lanes, are twice as fast as others.
+/* Every other element, even or odd, of two vectors: of each lane of 16 bytes by itself, or every other lane. Shuffles
+ * within lanes, and of whole lanes, are twice as fast as others.
  */
 #if CNN_VECTORS && (defined(__clang__) || __GNUC__ >= 12)
 #define CNN_SHUFFLES 1
 #else
 #define CNN_SHUFFLES 0
 #endif
-#define CNN_ELEMENTS_F4(o) o, o + 2, o + 4, o + 6
-#define CNN_ELEMENTS_F8(o) o, o + 2, o + 8, o + 10, o + 4, o + 6, o + 12, o + 14
-#define CNN_ELEMENTS_F16(o) \
-    o, o + 2, o + 16, o + 18, o + 4, o + 6, o + 20, o + 22, o + 8, o + 10, o + 24, o + 26, o + 12, o + 14, o + 28, o + 30
-#define CNN_ELEMENTS_D2(o) o, o + 2
-#define CNN_ELEMENTS_D4(o) o, o + 4, o + 2, o + 6
-#define CNN_ELEMENTS_D8(o) o, o + 8, o + 2, o + 10, o + 4, o + 12, o + 6, o + 14
-#define CNN_LANES_F8(o) o, o + 1, o + 2, o + 3, o + 8, o + 9, o + 10, o + 11
-#define CNN_LANES_F16(o) CNN_LANES_F8(o), CNN_LANES_F8(o + 16)
-#define CNN_LANES_D4(o) o, o + 1, o + 4, o + 5
-#define CNN_LANES_D8(o) CNN_LANES_D4(o), CNN_LANES_D4(o + 8)
+#define CNN_ELEMENTS_F4(odd) odd, odd + 2, odd + 4, odd + 6
+#define CNN_FOUR_F8(o) o, o + 2, o + 8, o + 10
+#define CNN_FOUR_F16(o) o, o + 2, o + 16, o + 18
+#define CNN_ELEMENTS_F8(odd) CNN_FOUR_F8(odd), CNN_FOUR_F8(odd + 4)
+#define CNN_ELEMENTS_F16(odd) \
+    CNN_FOUR_F16(odd), CNN_FOUR_F16(odd + 4), CNN_FOUR_F16(odd + 8), CNN_FOUR_F16(odd + 12)
+#define CNN_ELEMENTS_D2(odd) odd, odd + 2
+#define CNN_ELEMENTS_D4(odd) odd, odd + 4, odd + 2, odd + 6
+#define CNN_ELEMENTS_D8(odd) odd, odd + 8, odd + 2, odd + 10, odd + 4, odd + 12, odd + 6, odd + 14
+#define CNN_TWO_LANES_F(o) o, o + 1, o + 2, o + 3, o + 8, o + 9, o + 10, o + 11
+#define CNN_LANES_F8(odd) CNN_TWO_LANES_F(4 * odd)
+#define CNN_LANES_F16(odd) CNN_TWO_LANES_F(4 * odd), CNN_TWO_LANES_F(4 * odd + 16)
+#define CNN_TWO_LANES_D(o) o, o + 1, o + 4, o + 5
+#define CNN_LANES_D4(odd) CNN_TWO_LANES_D(2 * odd)
+#define CNN_LANES_D8(odd) CNN_TWO_LANES_D(2 * odd), CNN_TWO_LANES_D(2 * odd + 8)
 /* Parts of vectors by masks, where there are any; and half a vector where it costs half as much as a whole one. */
 #if CNN_VECTORS && defined(__AVX512F__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
 #include <immintrin.h>

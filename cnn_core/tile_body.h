@@ -43,10 +43,12 @@ CNN_INLINE void CNN_(store_part)(T *p, V v, ptrdiff_t n)
 }
 
 #if CNN_SHUFFLES
-/* Of two vectors, or `odd` lanes of a stage of a network that brings bit `step` of their number into their elements. */
+/* Every other element of a and b; in rounds of twice the step from 1 on, which exchange one bit of the vectors' numbers
+ * for one of the elements', all is in its place in the end.
+ */
 #define PICK(a, b, step, odd) \
     ((step) * sizeof(T) < 16 ? __builtin_shufflevector(a, b, CNN_ELEMENTS(odd)) \
-                             : __builtin_shufflevector(a, b, CNN_LANES((odd) * (16 / (int)sizeof(T)))))
+                             : __builtin_shufflevector(a, b, CNN_LANES(odd)))
 #endif
 
 #if CNN_HALVES
@@ -263,7 +265,7 @@ CNN_UNUSED void CNN_(row_sums)(ptrdiff_t n, ptrdiff_t nk, const T *d, ptrdiff_t 
 }
 
 #if CNN_SHUFFLES
-/* v becomes its transpose: each round exchanges one bit of the rows' numbers for one of the columns'. */
+/* v becomes its transpose. */
 CNN_INLINE void CNN_(transpose)(V *v)
 {
     int i;

@@ -100,6 +100,11 @@ def exp_tail(r: mp.mpf) -> mp.mpf:
     return (mp.expm1(r) - r) / r**2 if abs(r) > mp.mpf("1e-15") else mp.mpf("0.5") + r / 6
 
 
+def exp2_rest(f: mp.mpf) -> mp.mpf:
+    """(2^f - 1) / f."""
+    return mp.expm1(f * mp.log(2)) / f if abs(f) > mp.mpf("1e-15") else mp.log(2)
+
+
 def inverse_tail(a: mp.mpf) -> mp.mpf:
     """D(a) = exp(-a^2/2) / Phi(-a)."""
     return 2 * mp.exp(-a * a / 2) / mp.erfc(a / mp.sqrt(2))
@@ -120,6 +125,10 @@ def main() -> None:
         p, _, error = fit(exp_tail, lambda r: max(abs(r), mp.mpf("0.02")), -half_log2, half_log2, n_exp)
         print(f"    exp_series: q, error {mp.nstr(error / unit, 3)}")
         show("q", p, "r", is_float)
+        if is_float:
+            p, _, error = fit(exp2_rest, lambda f: 1 / exp2_rest(f), -0.5, 0.5, 6)
+            print(f"    exp2_less_1: q, error {mp.nstr(error / unit, 3)}")
+            show("q", p, "f", is_float)
         p, q, error = fit(tail_rest, lambda a: a / inverse_tail(a) + mp.mpf("1e-6"), 0, last, n_tail, n_tail + 1, 2)
         print(f"    tail_divisor: p and q, error {mp.nstr(error / unit, 3)}")
         show("p", p, "a", is_float)
