@@ -94,7 +94,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", nargs="+", choices=list(MODULES), default=list(MODULES))
     parser.add_argument("--threads", type=int, default=machine.cores(), help="what 'all' means (default %(default)s)")
-    parser.add_argument("--rounds", type=int, default=7, help="of training; prediction has twice as many, threads four times")
+    parser.add_argument("--rounds", type=int, default=7,
+                        help="of training; prediction has twice as many, threads four times")  # fmt: skip
     parser.add_argument("--seconds", type=float, default=0.2, help="a round of training (default %(default)s)")
     parser.add_argument("--quick", action="store_true", help="a few cases, for moments only; nothing is kept")
     parser.add_argument("--json", type=Path, help="keep the run there")
