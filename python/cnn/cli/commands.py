@@ -255,7 +255,6 @@ def export(screen: Screen, path: str, onnx: str | None, c: str | None) -> None:
     if onnx is None and c is None:
         raise TableError("say what to write: --onnx FILE or --c FOLDER")
     model = files.load(path)
-    model = getattr(model, "network_", model)  # of an estimator: what it computes, without the names of classes
     written = []
     if onnx is not None:
         write.check_place(onnx, "--onnx")
