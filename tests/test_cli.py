@@ -232,6 +232,62 @@ def test_bad_arguments(run: Any, arguments: list[str], said: str, tmp_path: Path
     assert os.listdir(tmp_path) == ["t.csv"]
 
 
+TRAIN = ["train", "t.csv", "-t", "y"]
+PLACES = [
+    ([*TRAIN, "--out", "folder"], "--out folder: that is a folder; give the name of a file"),
+    ([*TRAIN, "--out", "none/m.cnn"], "--out none/m.cnn: there is no folder none"),
+    ([*TRAIN, "--out", "file/m.cnn"], "--out file/m.cnn: file is a file, not a folder"),
+    ([*TRAIN, "--out", "away.cnn"], "--out away.cnn: there is no folder {here}/none"),
+    ([*TRAIN, "--out", "t.csv"], "--out t.csv: that is the table itself"),
+    ([*TRAIN, "--report", "file"], "--report file: that is a file, not a folder"),
+    ([*TRAIN, "--report", "file/a/b"], "--report file/a/b: file is a file, not a folder"),
+    ([*TRAIN, "--report", "none/r.html"], "--report none/r.html: there is no folder none"),
+    ([*TRAIN, "--report", "taken"], "--report taken/report.html: that is a folder; give the name of a file"),
+    (["predict", "m.cnn", "t.csv", "-o", "folder"], "--out folder: that is a folder; give the name of a file"),
+    (["predict", "m.cnn", "t.csv", "-o", "none/p.csv"], "--out none/p.csv: there is no folder none"),
+    (["export", "m.cnn", "--onnx", "folder"], "--onnx folder: that is a folder; give the name of a file"),
+    (["export", "m.cnn", "--onnx", "none/m.onnx"], "--onnx none/m.onnx: there is no folder none"),
+    (["export", "m.cnn", "--onnx", "-"], "--onnx must be a file: a graph is not text"),
+    (["export", "m.cnn", "--onnx", "m.onnx", "--c", "file"], "--c file: that is a file, not a folder"),
+    (["export", "m.cnn", "--c", "taken"], "--c taken/model.c: that is a folder; give the name of a file"),
+    (["demo", "--out", "file"], "--out file: that is a file, not a folder"),
+    (["demo", "--out", "file/out"], "--out file/out: file is a file, not a folder"),
+]  # fmt: skip
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and separators of another kind")
+@pytest.mark.parametrize(("arguments", "said"), PLACES, ids=[" ".join([a[0], *a[-2:]]) for a, _ in PLACES])
+def test_places_that_can_not_be_written(run: Any, arguments: list[str], said: str, tmp_path: Path) -> None:
+    """Said before the work is begun: the table can't be learnt, and the model is none."""
+    pytest.importorskip("matplotlib")
+    for name, content in (("t.csv", "x,y\n"), ("m.cnn", ""), ("file", "kept")):
+        Path(name).write_text(content)
+    for name in ("folder", "taken/report.html", "taken/model.c"):
+        Path(name).mkdir(parents=True)
+    Path("away.cnn").symlink_to("none/m.cnn")
+    before = sorted(tmp_path.rglob("*"))
+    done = run(*arguments)
+    assert (done.code, done.out, done.err) == (2, "", f"cnn: {said.format(here=tmp_path.resolve())}\n")
+    assert sorted(tmp_path.rglob("*")) == before
+    assert Path("file").read_text() == "kept"
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+def test_folders_without_the_permission(run: Any, tmp_path: Path) -> None:
+    Path("t.csv").write_text("x,y\n")
+    Path("locked").mkdir(mode=0o500)
+    for option, name in (("--out", "locked/m.cnn"), ("--report", "locked/report")):
+        done = run(*TRAIN, option, name)
+        assert (done.code, done.err) == (2, f"cnn: {option} {name}: the folder locked can't be written to\n")
+
+
+def test_bad_tables_leave_no_folders(run: Any, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    Path("t.csv").write_text("x,y\n")
+    assert run(*TRAIN, "--report", "report/of/it").code == 2
+    assert os.listdir(tmp_path) == ["t.csv"]
+
+
 @pytest.mark.parametrize("name", ["t.parquet", "t.feather", "t.npz", "t.csv.gz"])
 def test_files_of_another_kind(run: Any, name: str) -> None:
     Path(name).write_bytes(b"\x1f\x8bnothing of the kind")

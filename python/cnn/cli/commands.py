@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from importlib import resources
 from pathlib import Path
@@ -30,6 +31,8 @@ def train(
     write.check_place(out, "--out")
     if out == "-":
         raise TableError("--out must be a file: a model is not text")
+    if reading[0] != "-" and os.path.exists(out) and os.path.samefile(out, reading[0]):
+        raise TableError(f"--out {out}: that is the table itself")
     page = None if report is None else _page(report)
     table = _table(reading)
     _fit(screen, model, table, threads)
@@ -38,6 +41,7 @@ def train(
     if page is not None:
         from cnn.cli import report as pages
 
+        page.parent.mkdir(parents=True, exist_ok=True)
         pages.write(model, table.iloc[model.held_out], page, Path(reading[0]).name, threads)
         written.append(str(page))
     _closing(screen, model, len(table), written)
@@ -86,8 +90,8 @@ def predict(
     screen: Screen, path: str, reading: Reading, out: str, only: bool, probabilities: bool, threads: int | None
 ) -> None:
     """`cnn predict`."""
-    model = files.load(path)
     write.check_place(out, "--out")
+    model = files.load(path)
     if out == "-" and screen.as_json:
         raise TableError("--json needs --out: both would go to standard output")
     if probabilities and not _has_probabilities(model):
@@ -254,13 +258,19 @@ def export(screen: Screen, path: str, onnx: str | None, c: str | None) -> None:
     """`cnn export`."""
     if onnx is None and c is None:
         raise TableError("say what to write: --onnx FILE or --c FOLDER")
+    if onnx is not None:
+        write.check_place(onnx, "--onnx")
+    if onnx == "-":
+        raise TableError("--onnx must be a file: a graph is not text")
+    if c is not None:
+        write.check_folder(c, "--c", "model.c", "model.h")
     model = files.load(path)
     written = []
     if onnx is not None:
-        write.check_place(onnx, "--onnx")
         cnn.export_onnx(model, onnx)
         written.append(onnx)
     if c is not None:
+        Path(c).parent.mkdir(parents=True, exist_ok=True)
         cnn.export_c(model, c)
         written.append(c)
     screen.say(f"written: {', '.join(written)}")
@@ -269,8 +279,9 @@ def export(screen: Screen, path: str, onnx: str | None, c: str | None) -> None:
 
 def demo(screen: Screen, out: str, epochs: int | None, seed: int, threads: int | None) -> None:
     """`cnn demo`."""
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder, names = Path(out), ("california_housing.cnn", "predicted.csv")
+    pictures = ("report.html", "learning_curves.png", "predicted_against_true.png")
+    write.check_folder(out, "--out", *names, *pictures)
     table = _table((str(demo_table()), None, None, None))
     order = np.random.default_rng(0).permutation(len(table))
     test, rest = table.iloc[order[: len(table) // 5]], table.iloc[order[len(table) // 5 :]]
@@ -279,7 +290,8 @@ def demo(screen: Screen, out: str, epochs: int | None, seed: int, threads: int |
     model = TableModel(target, epochs=epochs, seed=seed)
     _fit(screen, model, rest, threads)
     scores = model.evaluate(test, n_threads=threads)
-    paths = [folder / "california_housing.cnn", folder / "predicted.csv"]
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / name for name in names]
     model.save(paths[0])
     again = files.load(paths[0]).predict(test, n_threads=threads)
     with write.table(str(paths[1])) as writer:
@@ -287,7 +299,7 @@ def demo(screen: Screen, out: str, epochs: int | None, seed: int, threads: int |
     from cnn import plots
     from cnn.cli import report
 
-    pages = [folder / name for name in ("report.html", "learning_curves.png", "predicted_against_true.png")]
+    pages = [folder / name for name in pictures]
     try:
         report.write(model, test, pages[0], "California housing, the test rows", threads)
         plots.curves(model.histories).savefig(pages[1], dpi=120)
@@ -320,14 +332,14 @@ def _widths(text: str) -> tuple[int, ...]:
 
 
 def _page(report: str) -> Path:
-    """The page's file; its folder is made."""
+    """The page's file, checked; its folder may have to be made."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
         raise TableError("--report needs matplotlib: pip install 'cnn-core[plot]'") from None
     path = Path(report)
-    if path.suffix.lower() != ".html":
-        path.mkdir(parents=True, exist_ok=True)
-        path = path / "report.html"
-    write.check_place(str(path), "--report")
-    return path
+    if path.suffix.lower() == ".html":
+        write.check_place(report, "--report")
+        return path
+    write.check_folder(report, "--report", "report.html")
+    return path / "report.html"
