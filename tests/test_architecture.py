@@ -57,7 +57,7 @@ API_ORDER = [
     ["table.file", "table.onnx_export", "table.c_export"],
     ["table.__init__"],
     ["__init__"],
-    ["cli.read", "cli.write"],
+    ["cli.memory", "cli.read", "cli.write"],
     ["cli.screen"],
     ["cli.bench", "cli.report"],
     ["cli.commands"],

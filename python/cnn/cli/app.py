@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cnn import __version__
-from cnn.cli import commands
+from cnn.cli import commands, memory
 from cnn.cli.screen import Screen
 
 # Typer folds a help text; lines after \b stay as they are.
@@ -233,6 +233,7 @@ def _one_line(error: BaseException) -> str:
 
 def run() -> None:
     """The command line; errors of its options in one line, too."""
+    memory.give_back_at_once()
     try:
         code = app(prog_name="cnn", standalone_mode=False)
     except KeyboardInterrupt:

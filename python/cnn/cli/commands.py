@@ -34,17 +34,18 @@ def train(
     if reading[0] != "-" and os.path.exists(out) and os.path.samefile(out, reading[0]):
         raise TableError(f"--out {out}: that is the table itself")
     page = None if report is None else _page(report)
-    table = _table(reading)
-    _fit(screen, model, table, threads)
+    tables = [_table(reading)]
+    rows, kept = len(tables[0]), None if page is None else tables[0]
+    _fit(screen, model, tables, threads)
     model.save(out)
     written = [out]
-    if page is not None:
+    if page is not None and kept is not None:
         from cnn.cli import report as pages
 
         page.parent.mkdir(parents=True, exist_ok=True)
-        pages.write(model, table.iloc[model.held_out], page, Path(reading[0]).name, threads)
+        pages.write(model, kept.iloc[model.held_out], page, Path(reading[0]).name, threads)
         written.append(str(page))
-    _closing(screen, model, len(table), written)
+    _closing(screen, model, rows, written)
 
 
 def _table(reading: Reading) -> Any:
@@ -52,12 +53,13 @@ def _table(reading: Reading) -> Any:
         return read.table(source)
 
 
-def _fit(screen: Screen, model: TableModel, table: Any, threads: int | None) -> None:
-    rows = round(len(table) * (1 - model.settings.valid))
+def _fit(screen: Screen, model: TableModel, tables: list[Any], threads: int | None) -> None:
+    """Trains on the one table; it is taken from the list, so that it need not be there while the networks train."""
+    rows = round(len(tables[0]) * (1 - model.settings.valid))
     settings = model.settings.for_rows(max(rows, 1))
     live = screen.progress(settings.members or 1, settings.epochs or 1)
     try:
-        model.fit(table, callbacks=live, verbose=0, n_threads=threads)
+        model.fit(tables.pop(), callbacks=live, verbose=0, n_threads=threads)
     finally:
         for callback in live:
             callback.close()  # type: ignore[attr-defined]
@@ -288,7 +290,7 @@ def demo(screen: Screen, out: str, epochs: int | None, seed: int, threads: int |
     target = "median_house_value"
     screen.say(f"House prices in California: {len(rest):,} block groups to learn from, {len(test):,} to test")
     model = TableModel(target, epochs=epochs, seed=seed)
-    _fit(screen, model, rest, threads)
+    _fit(screen, model, [rest], threads)
     scores = model.evaluate(test, n_threads=threads)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in names]

@@ -95,26 +95,46 @@ def distinct(series: Any) -> tuple[Array, Any]:
     return codes, pd.Series(cells, name=series.name)
 
 
-def parts(n: int, rows: Array | None = None) -> Iterator[tuple[slice, Any]]:
-    """(the place of a piece, its rows) of all n rows or of these, so that what is made of a piece stays small.
+def pieces(series: Any, rows: Array | None = None) -> Iterator[tuple[slice, Any]]:
+    """(the place of some cells among all, the cells) of all rows or of these, which must ascend.
 
-    Arrow, where pandas keeps text, gives back after each what it would hold for later: as much as a small table.
+    What is made of a piece stays small. Arrow, where pandas keeps text, gives back after each what it would hold for
+    later, as much as a small table; who asks for the next piece must have deleted this one.
     """
     arrow = sys.modules.get("pyarrow")
-    for begin in range(0, n if rows is None else len(rows), PIECE):
-        place = slice(begin, begin + PIECE)
-        yield place, place if rows is None else rows[place]
+    for begin in range(0, len(series), PIECE):
+        piece = series.iloc[begin : begin + PIECE]
+        place = slice(begin, begin + len(piece))
+        if rows is not None:
+            place = slice(*np.searchsorted(rows, (place.start, place.stop)).tolist())
+            if place.start == place.stop:
+                continue
+            if place.stop - place.start < len(piece):
+                piece = _take(piece, rows[place] - begin)
+        yield place, piece
+        del piece
         if arrow is not None:
             arrow.default_memory_pool().release_unused()
+
+
+def _take(series: Any, rows: Array) -> Any:
+    """Rows of a series; of text as categories, whose codes NumPy takes: Arrow needs several times the memory."""
+    pd = pandas()
+    if not isinstance(series.dtype, pd.StringDtype):
+        return series.iloc[rows]
+    codes, cells = distinct(series)
+    cells = pd.Categorical.from_codes(codes[rows], cells)
+    return pd.Series(cells, index=series.index[rows], name=series.name)
 
 
 def counts(series: Any, rows: Array | None = None) -> tuple[Any, Array]:
     """(the distinct cells that are not missing, as a series of objects; how often each is there)."""
     found: dict[Any, int] = {}
-    for _, piece in parts(len(series), rows):
-        codes, cells = distinct(series.iloc[piece])
+    for _, piece in pieces(series, rows):
+        codes, cells = distinct(piece)
         for cell, count in zip(cells, np.bincount(codes[codes >= 0], minlength=len(cells)), strict=True):
             found[cell] = found.get(cell, 0) + int(count)
+        del piece
     return pandas().Series(list(found), name=series.name, dtype=object), np.array(list(found.values()), np.int64)
 
 
