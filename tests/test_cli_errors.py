@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ pytest.importorskip("rich")
 
 GOOD = "x,y\n" + "".join(f"{i * i},{i % 7}.5\n" for i in range(30))
 BAD = {
-    "missing target": (GOOD.replace("y", "z", 1), "no column 'y'"),
+    "missing target": (GOOD.replace("y", "z", 1), "t.csv has no column 'y'; it has 'x', 'z'"),
     "constant target": ("x,y\n" + "".join(f"{i * i},3\n" for i in range(30)), "3 in every row"),
     "no values": ("x,y\n" + "".join(f",{i}.5\n" for i in range(30)), "no values"),
     "same name": ("x,x,y\n1,2,3\n", "'x': 1 and 2"),
@@ -52,13 +55,63 @@ def test_many_different_texts(run: Any) -> None:
     assert "left out 'who'" in done.out
 
 
-def test_wrong_encoding_says_where(run: Any) -> None:
-    Path("t.csv").write_bytes(GOOD.encode() + "Zürich,1.5\n".encode("latin-1"))
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("line", [1, 2, 32, 5000])
+def test_wrong_encoding_says_where(run: Any, line: int, end: str) -> None:
+    """A file is decoded some thousand bytes at a time; the line is that of the byte all the same."""
+    lines = ["x,y"] + [f"{i * i},{i % 7}.5" for i in range(6000)]
+    lines[line - 1] = "Zürich,1.5"
+    Path("t.csv").write_bytes(end.join(lines).encode("latin-1"))
     done = run("train", "t.csv", "-t", "y", *QUICK)
-    assert done.code == 2
-    assert "not utf-8 (byte 0xfc)" in done.err
+    assert (done.code, done.out) == (2, "")
+    assert done.err == f"cnn: t.csv, line {line}: not utf-8 (byte 0xfc); give --encoding, such as latin-1\n"
+
+
+def test_encodings(run: Any) -> None:
+    Path("t.csv").write_bytes(GOOD.encode() + "Zürich,1.5\n".encode("latin-1"))
     assert run("train", "t.csv", "-t", "y", *QUICK, "--encoding", "latin-1", "--task", "regression").code == 0
     assert "not known" in run("train", "t.csv", "-t", "y", "--encoding", "klingon").err
+    for encoding in ("utf-8-sig", "utf-16", "utf-32"):  # known by their marks
+        Path("t.csv").write_bytes(GOOD.encode(encoding))
+        assert run("train", "t.csv", "-t", "y", *QUICK, "--quiet") == (0, "", "")
+    Path("t.csv").write_bytes(GOOD.encode("utf-16-le"))
+    done = run("train", "t.csv", "-t", "y", *QUICK)
+    assert (done.code, done.err) == (2, "cnn: t.csv, line 1: zero bytes; give --encoding, such as utf-16-le\n")
+    assert run("train", "t.csv", "-t", "y", *QUICK, "--quiet", "--encoding", "utf-16-le").code == 0
+
+
+def test_without_arguments_it_shows_the_help(run: Any) -> None:
+    done = run()
+    assert (done.code, done.out) == (2, "")
+    assert "\nCommands:\n  train     Train a model on a table.\n" in done.err
+
+
+def test_complex_numbers(run: Any) -> None:
+    np.savez("t.npz", x=np.arange(50) * 1j, y=np.arange(50) / 2)
+    assert run("train", "t.npz", "-t", "y", *QUICK) == (2, "", "cnn: column 'x' holds complex numbers\n")
+
+
+def command(arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """The command in a shell, for what is odd about its input and output."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONIOENCODING": "ascii"}
+    return subprocess.run(f"{shlex.quote(sys.executable)} -P -m cnn.cli {arguments}", shell=True, env=environment,
+                          capture_output=True, check=False, timeout=120)  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a shell, and a device that is full")
+def test_odd_input_and_output(run: Any, trained: Path) -> None:
+    Path("t.csv").write_text("x,c,k\n1,Zürich 日本,no\n", encoding="utf-8")
+    done = command("predict model.cnn t.csv")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode("utf-8").startswith("x,c,k,predicted_y\n1,Zürich 日本,no,")
+    for arguments, said in [
+        ("predict model.cnn - <&-", b"cnn: standard input is closed\n"),
+        ("predict model.cnn - </dev/null", b"cnn: standard input is empty\n"),
+        ("predict model.cnn t.csv >&-", b"cnn: standard output is closed\n"),
+        ("inspect model.cnn >/dev/full", b"cnn: standard input or output: No space left on device\n"),
+    ]:
+        done = command(arguments)
+        assert (done.returncode, done.stderr) == (2, said)
 
 
 @pytest.mark.parametrize(("arguments", "said"), [

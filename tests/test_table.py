@@ -343,13 +343,22 @@ def test_other_frames(frame: Any, model: cnn.TableModel) -> None:
 
 
 @pytest.mark.parametrize("rows", [None, [0, 3, 4, 5, 8], []])
-@pytest.mark.parametrize("dtype", ["str", object])
+@pytest.mark.parametrize("dtype", ["str", object, "category"])
 def test_cells_are_counted_in_pieces(rows: list[int] | None, dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "PIECE", 3)
-    series = pd.Series(["b", "a", None, "b", "c", "a", "b", None, "d"], name="c", dtype=dtype)
-    cells, counts = frames.counts(series, None if rows is None else np.array(rows, np.int64))
-    expected = series if rows is None else series.iloc[rows]
-    assert dict(zip(cells, counts.tolist(), strict=True)) == expected.value_counts().to_dict()
+    series = pd.Series(["b", "a", None, "b", "c", "a", "b ", None, "d"], name="c", dtype=dtype)
+    chosen = np.arange(9) if rows is None else np.array(rows, np.int64)
+    found: dict[str, int] = {}
+    for cells, counts in frames.counts(series, None if rows is None else chosen):
+        for cell, count in zip(cells, counts, strict=True):
+            found[cell] = found.get(cell, 0) + count
+    expected = series.iloc[chosen].value_counts()
+    assert found == expected[expected > 0].to_dict()
+    texts = series.iloc[chosen].astype(object).str.strip().value_counts().to_dict()
+    for least in (1, 2, 3, 4):
+        different, filled, often = frames.frequent(series, chosen, least)
+        assert (different, filled) == (len(texts), sum(texts.values()))
+        assert often == {text: n for text, n in texts.items() if n >= least or len(texts) <= 2}
 
 
 def test_pieces_encode_the_same(frame: Any, model: cnn.TableModel, monkeypatch: pytest.MonkeyPatch) -> None:

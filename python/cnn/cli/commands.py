@@ -34,7 +34,7 @@ def train(
     if reading[0] != "-" and os.path.exists(out) and os.path.samefile(out, reading[0]):
         raise TableError(f"--out {out}: that is the table itself")
     page = None if report is None else _page(report)
-    tables = [_table(reading)]
+    tables = [_table(reading, target)]
     rows, kept = len(tables[0]), None if page is None else tables[0]
     _fit(screen, model, tables, threads)
     model.save(out)
@@ -48,9 +48,12 @@ def train(
     _closing(screen, model, rows, written)
 
 
-def _table(reading: Reading) -> Any:
+def _table(reading: Reading, target: str) -> Any:
+    """The whole table, which must have a column of that name."""
     with read.source(*reading) as source:
-        return read.table(source)
+        table = read.table(source)
+        frames.column(table, target, source.name)
+    return table
 
 
 def _fit(screen: Screen, model: TableModel, tables: list[Any], threads: int | None) -> None:
@@ -72,10 +75,14 @@ def _closing(screen: Screen, model: TableModel, rows: int, written: list[str]) -
         [name, *(figure(model.scores[part][name]) if name in model.scores[part] else "-" for part in model.scores)]
         for name in names
     ]  # fmt: skip
-    sizes = f"{len(model.networks)} networks, {sum(map(len, model.histories))} epochs"
+    sizes = f"{_networks(model)}, {sum(map(len, model.histories))} epochs"
     screen.table(f"{rows:,} rows, {sizes}, {model.seconds:.1f} s", ["score", "training", "held out"], body)
     screen.say(f"written: {', '.join(written)}")
     screen.result({**_about(model), "rows": rows, "epochs": [len(h) for h in model.histories], "written": written})
+
+
+def _networks(model: TableModel) -> str:
+    return f"{n} networks" if (n := len(model.networks)) > 1 else "1 network"
 
 
 def _about(model: TableModel) -> dict[str, Any]:
@@ -182,7 +189,7 @@ def _matrix(n_inputs: int, piece: Any) -> Any:
 def evaluate(screen: Screen, path: str, reading: Reading, importance: bool, threads: int | None) -> None:
     """`cnn evaluate`."""
     model = _table_model(path)
-    table = _table(reading)
+    table = _table(reading, model.target)
     scores = model.evaluate(table, n_threads=threads)
     body = [[name, figure(value)] for name, value in scores.items()]
     screen.table(f"{model.target} in {len(table):,} rows", ["score", ""], body)
@@ -226,7 +233,7 @@ def inspect(screen: Screen, path: str) -> None:
     body = [[name, kind, str(places[name].stop - places[name].start)] for name, kind in model.columns.items()]
     screen.table("Columns", ["column", "kind", "inputs"], body)
     first = model.networks[0]
-    body = [[f"{len(model.networks)} networks", f"{first.n_inputs} - "
+    body = [[_networks(model), f"{first.n_inputs} - "
              + " - ".join(str(layer.units) for layer in first.descriptions if hasattr(layer, "units"))],
             ["parameters of each", f"{first.plan.size:,}"], ["seed", str(model.seed)],
             ["trained in", f"{model.seconds:.1f} s"]]  # fmt: skip
@@ -284,10 +291,10 @@ def demo(screen: Screen, out: str, epochs: int | None, seed: int, threads: int |
     folder, names = Path(out), ("california_housing.cnn", "predicted.csv")
     pictures = ("report.html", "learning_curves.png", "predicted_against_true.png")
     write.check_folder(out, "--out", *names, *pictures)
-    table = _table((str(demo_table()), None, None, None))
+    target = "median_house_value"
+    table = _table((str(demo_table()), None, None, None), target)
     order = np.random.default_rng(0).permutation(len(table))
     test, rest = table.iloc[order[: len(table) // 5]], table.iloc[order[len(table) // 5 :]]
-    target = "median_house_value"
     screen.say(f"House prices in California: {len(rest):,} block groups to learn from, {len(test):,} to test")
     model = TableModel(target, epochs=epochs, seed=seed)
     _fit(screen, model, [rest], threads)
@@ -311,7 +318,7 @@ def demo(screen: Screen, out: str, epochs: int | None, seed: int, threads: int |
         screen.say(f"no page and no pictures: {error}")
     body = [[name, *(figure(found[name]) for found in (*model.scores.values(), scores))] for name in scores]
     speed = sum(map(len, model.histories)) * model.rows / model.seconds
-    title = f"{len(model.networks)} networks, {model.seconds:.1f} s, {speed:,.0f} rows/s (prices in dollars)"
+    title = f"{_networks(model)}, {model.seconds:.1f} s, {speed:,.0f} rows/s (prices in dollars)"
     screen.table(title, ["score", "training", "held out", "test"], body)
     screen.say(f"written: {', '.join(map(str, paths))}")
     screen.result({**_about(model), "test": scores, "written": list(map(str, paths))})

@@ -112,6 +112,8 @@ class _Parquet:
 def table(path: str) -> Iterator[Any]:
     """Something to `write` pieces of a table to; the file is there, whole, when the block ends well."""
     if path == "-":
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(encoding="utf-8")  # as in files, whatever the terminal has
         yield _Csv(sys.stdout, ",")
         return
     suffix = Path(path.removesuffix(".gz")).suffix.lower()

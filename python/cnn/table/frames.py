@@ -92,6 +92,8 @@ def distinct(series: Any) -> tuple[Array, Any]:
         codes, cells = pd.factorize(series)
     except TypeError:
         raise TableError(f"column {str(series.name)!r} holds something else than numbers, text and dates") from None
+    if isinstance(cells.dtype, pd.CategoricalDtype):
+        cells = cells.astype(cells.categories.dtype)
     return codes, pd.Series(cells, name=series.name)
 
 
@@ -127,15 +129,46 @@ def _take(series: Any, rows: Array) -> Any:
     return pd.Series(cells, index=series.index[rows], name=series.name)
 
 
-def counts(series: Any, rows: Array | None = None) -> tuple[Any, Array]:
-    """(the distinct cells that are not missing, as a series of objects; how often each is there)."""
-    found: dict[Any, int] = {}
+def counts(series: Any, rows: Array | None = None) -> Iterator[tuple[Any, Array]]:
+    """(the distinct cells of a piece that are not missing, as a series; how often each is there), piece by piece."""
     for _, piece in pieces(series, rows):
         codes, cells = distinct(piece)
-        for cell, count in zip(cells, np.bincount(codes[codes >= 0], minlength=len(cells)), strict=True):
-            found[cell] = found.get(cell, 0) + int(count)
+        yield cells, np.bincount(codes[codes >= 0], minlength=len(cells))
+        del piece, cells
+
+
+def frequent(series: Any, rows: Array, least: int) -> tuple[int, int, dict[str, int]]:
+    """(how many different texts there are, in how many cells, how often each of those that are in `least` cells is).
+
+    All texts if there are no more than two. Of the others only hashes are kept: there may be as many as rows.
+    """
+    parts = [
+        (np.fromiter(map(hash, texts), np.int64, len(texts)), found.astype(np.int32))
+        for texts, found in _texts(series, rows)
+    ]
+    if not parts:
+        return 0, 0, {}
+    hashes, n = map(np.concatenate, zip(*parts, strict=True))
+    del parts
+    order = np.argsort(hashes)
+    hashes, n = hashes[order], n[order]
+    first = np.flatnonzero(np.diff(hashes, prepend=hashes[:1] - 1))
+    different, total = hashes[first], np.add.reduceat(n, first, dtype=np.int64)
+    least = least if len(different) > 2 else 1
+    wanted = set(different[total >= least].tolist())
+    often = dict[str, int]()
+    for texts, found in _texts(series, rows) if wanted else ():
+        for text, count in zip(texts, found.tolist(), strict=True):
+            if hash(text) in wanted:
+                often[text] = often.get(text, 0) + count
+    return len(different), int(total.sum()), often
+
+
+def _texts(series: Any, rows: Array) -> Iterator[tuple[list[str], Array]]:
+    for _, piece in pieces(series, rows):
+        codes, texts = labels(piece)
+        yield texts, np.bincount(codes[codes >= 0], minlength=len(texts))
         del piece
-    return pandas().Series(list(found), name=series.name, dtype=object), np.array(list(found.values()), np.int64)
 
 
 def labels(series: Any) -> tuple[Array, list[str]]:
