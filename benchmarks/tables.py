@@ -4,7 +4,7 @@ python benchmarks/tables.py --data FOLDER [--seeds 3] [--rows 1000000]
 
 FOLDER has california_housing.csv.gz and adult_train.csv.gz, adult_test.csv.gz. California is split 80/20 by the seed;
 Adult has a test file of its own. The memory is that of a made table of so many rows: the largest that a process had
-while it trained, less what it has after the imports, over the size of the data frame.
+while it trained, less what the same command has that does not find its table, over the size of the data frame.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-IMPORTS = "import sys, pandas, rich, typer, cnn.cli.app, cnn.table; from scipy.special import ndtri"
 # Not getrusage, whose peak a child takes over from the process that started it. (Linux)
 PEAK = "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
 
@@ -66,17 +65,20 @@ def memory(rows: int, folder: Path) -> float:
     table = pd.read_csv(folder / "large.csv")
     size = int(table.memory_usage(deep=True).sum())
     del table
-    base = peak(f"{IMPORTS}; {PEAK}")
-    run = (
-        f"sys.argv = ['cnn', 'train', '{folder}/large.csv', '-t', 'y', '--epochs', '1', '--members', '1', '--quiet', "
-        f"'--out', '{folder}/m.cnn']\ntry: cnn.cli.app.run()\nexcept SystemExit: pass\n{PEAK}"
+    return 1024 * (peak(folder / "large.csv", folder) - peak(folder / "none.csv", folder)) / size
+
+
+def peak(table: Path, folder: Path) -> int:
+    """The largest memory of `cnn train` on that table, in KiB."""
+    arguments = ["cnn", "train", str(table), "-t", "y", "--epochs", "1", "--members", "1", "--quiet", "--out",
+                 f"{folder}/m.cnn"]  # fmt: skip
+    program = (
+        "import sys, cnn.cli\nfrom scipy.special import ndtri  # of what is imported late\n"
+        f"sys.argv = {arguments!r}\ntry: cnn.cli.main()\nexcept SystemExit: pass\n{PEAK}"
     )
-    return 1024 * (peak(f"{IMPORTS}\n{run}") - base) / size
-
-
-def peak(program: str) -> int:
-    """KiB."""
-    return int(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert table.exists() == (done.stderr == ""), done.stderr
+    return int(done.stdout)
 
 
 def main() -> None:

@@ -6,15 +6,18 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import reference
 
 import cnn
 from cnn_core import Activation, Loss
 
 Array = np.ndarray[Any, Any]
+TOOLS = Path(__file__).resolve().parents[1] / "tools"
 QUICK = ["--epochs", "2", "--members", "1", "--hidden", "4"]  # options of `cnn train`
 ACTIVATIONS = tuple(kind.name.lower() for kind in Activation)
 LOSSES = tuple(kind.name.lower() for kind in Loss)
@@ -47,6 +50,25 @@ def run(program: str, **environment: str) -> str:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def run_tool(name: str, *arguments: str) -> None:
+    """A short run of one of tools/ that compares exports; without ONNX Runtime, of C alone."""
+    if sys.platform != "linux":
+        pytest.skip("a shared library of gcc or clang")
+    if not TOOLS.exists():
+        pytest.skip("the sources are not beside the tests")
+    extra = []
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+    except ImportError:
+        extra = ["--skip-onnx"]
+    done = subprocess.run(
+        [sys.executable, "-P", str(TOOLS / name), *arguments, *extra], capture_output=True, text=True, timeout=200,
+        check=False, env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [*sys.path, str(TOOLS)]))},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def targets(loss: str, n: int, k: int, rng: np.random.Generator) -> Array:

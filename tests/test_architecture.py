@@ -47,7 +47,7 @@ API_ORDER = [
     ["_mlp_lbfgs"],
     ["_mlp_base"],
     ["estimators"],
-    ["_mlp_file"],
+    ["_mlp_file", "_mlp_export"],
     ["plots"],
     ["table.frames"],
     ["table.columns"],
@@ -57,7 +57,7 @@ API_ORDER = [
     ["table.file", "table.onnx_export", "table.c_export"],
     ["table.__init__"],
     ["__init__"],
-    ["cli.read", "cli.write"],
+    ["cli.memory", "cli.read", "cli.write"],
     ["cli.screen"],
     ["cli.bench", "cli.report"],
     ["cli.commands"],
@@ -82,9 +82,11 @@ DOORS = {
     ("container", "__init__"),  # the version
     ("checkpoint", "__init__"),
     ("onnx_export", "__init__"),
+    ("onnx_export", "_mlp_export"),  # export_onnx of an estimator
     ("onnx_export", "table.__init__"),  # export_onnx of a table model
     ("onnx_export", "table.onnx_export"),
     ("c_export", "__init__"),
+    ("c_export", "_mlp_export"),  # export_c of an estimator
     ("c_export", "table.__init__"),  # export_c of a table model
     ("c_export", "table.c_export"),
     ("reports", "__init__"),  # the version

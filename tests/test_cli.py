@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import html.parser
 import io
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -160,108 +162,6 @@ def test_written_formats(run: Any, trained: Path, name: str) -> None:
     assert np.allclose(readers[name]()["predicted_y"], expected)
 
 
-GOOD = "x,y\n" + "".join(f"{i * i},{i % 7}.5\n" for i in range(30))
-BAD = {
-    "missing target": (GOOD.replace("y", "z", 1), "no column 'y'"),
-    "constant target": ("x,y\n" + "".join(f"{i * i},3\n" for i in range(30)), "3 in every row"),
-    "no values": ("x,y\n" + "".join(f",{i}.5\n" for i in range(30)), "no values"),
-    "same name": ("x,x,y\n1,2,3\n", "'x': 1 and 2"),
-    "no name": ("x,,y\n1,2,3\n", "no name for column 2"),
-    "ragged": (GOOD + "1,2,3\n", "line 32: 3 cells, but the header has 2"),
-    "short row": (GOOD + "1\n", "line 32: 1 cells"),
-    "header only": ("x,y\n", "a header but no rows"),
-    "empty": ("", "is empty"),
-    "open quote": (GOOD + '"1,2\n', "line"),
-    "text in target": (GOOD + "1,oops\n", "'oops' at row 30"),
-    "few rows": ("x,y\n1,2.5\n3,4.5\n", "at least 10"),
-}
-
-
-@pytest.mark.parametrize("what", BAD)
-def test_bad_tables(run: Any, what: str, tmp_path: Path) -> None:
-    content, said = BAD[what]
-    Path("t.csv").write_text(content)
-    done = run("train", "t.csv", "-t", "y", *QUICK, "--task", "regression")
-    assert (done.code, done.out) == (2, "")
-    assert said in done.err
-    assert done.err.startswith("cnn: ")
-    assert done.err.count("\n") == 1
-    assert os.listdir(tmp_path) == ["t.csv"]
-
-
-def test_many_different_texts(run: Any) -> None:
-    rows = "".join(f"user {i},{i % 9},{i % 7}.5\n" for i in range(2000))
-    Path("t.csv").write_text("who,x,y\n" + rows)
-    done = run("train", "t.csv", "-t", "y", *QUICK)
-    assert done.code == 0
-    assert "left out 'who'" in done.out
-
-
-def test_wrong_encoding_says_where(run: Any) -> None:
-    Path("t.csv").write_bytes(GOOD.encode() + "Zürich,1.5\n".encode("latin-1"))
-    done = run("train", "t.csv", "-t", "y", *QUICK)
-    assert done.code == 2
-    assert "not utf-8 (byte 0xfc)" in done.err
-    assert run("train", "t.csv", "-t", "y", *QUICK, "--encoding", "latin-1", "--task", "regression").code == 0
-    assert "not known" in run("train", "t.csv", "-t", "y", "--encoding", "klingon").err
-
-
-@pytest.mark.parametrize(("arguments", "said"), [
-    (["train", "t.csv", "-t", "y", "--hidden", "a,b"], "--hidden"),
-    (["train", "t.csv", "-t", "y", "--hidden", "0"], "hidden"),
-    (["train", "t.csv", "-t", "y", "--activation", "rellu"], "relu"),
-    (["train", "t.csv", "-t", "y", "--valid", "1.5"], "valid"),
-    (["train", "t.csv", "-t", "y", "--epochs", "x"], "--epochs"),
-    (["train", "t.csv"], "--target"),
-    (["train", "t.csv", "-t", "y", "--out", "none/m.cnn"], "no folder none"),
-    (["train", "t.csv", "-t", "y", "--out", "."], "folder"),
-    (["train", "nowhere.csv", "-t", "y"], "nowhere.csv: No such file"),
-    (["train", "t.doc", "-t", "y"], "--format"),
-    (["train", ".", "-t", "y"], "folder"),
-    (["predict", "t.csv", "t.csv"], "t.csv"),
-    (["predict", "nowhere.cnn", "t.csv"], "nowhere.cnn"),
-    (["export", "t.csv"], "--onnx FILE or --c FOLDER"),
-    (["sing"], "sing"),
-])  # fmt: skip
-def test_bad_arguments(run: Any, arguments: list[str], said: str, tmp_path: Path) -> None:
-    Path("t.csv").write_text(GOOD)
-    done = run(*arguments)
-    assert (done.code, done.out) == (2, "")
-    assert said in done.err
-    assert done.err.count("\n") == 1
-    assert os.listdir(tmp_path) == ["t.csv"]
-
-
-@pytest.mark.parametrize("name", ["t.parquet", "t.feather", "t.npz", "t.csv.gz"])
-def test_files_of_another_kind(run: Any, name: str) -> None:
-    Path(name).write_bytes(b"\x1f\x8bnothing of the kind")
-    done = run("train", name, "-t", "y")
-    assert done.code == 2
-    assert name in done.err
-    assert done.err.count("\n") == 1
-
-
-def test_npz_runs_no_code(run: Any) -> None:
-    np.savez("t.npz", x=np.array([print], dtype=object), allow_pickle=True)
-    done = run("train", "t.npz", "-t", "y")
-    assert done.code == 2
-    assert "t.npz" in done.err
-
-
-def test_broken_off_predictions_leave_the_old_file(run: Any, trained: Path, tmp_path: Path) -> None:
-    Path("out.csv").write_text("old")
-    Path("bad.csv").write_text("x,c,k\n1,red,no\n1,red,no,extra\n")
-    before = sorted(os.listdir(tmp_path))
-    done = run("predict", "model.cnn", "bad.csv", "-o", "out.csv")
-    assert (done.code, Path("out.csv").read_text()) == (2, "old")
-    assert sorted(os.listdir(tmp_path)) == before
-
-
-def test_columns_missing_at_prediction(run: Any, trained: Path) -> None:
-    Path("new.csv").write_text("x,k\n1,no\n")
-    assert "no column 'c'" in run("predict", "model.cnn", "new.csv").err
-
-
 class Page(html.parser.HTMLParser):
     def __init__(self) -> None:
         super().__init__()
@@ -298,6 +198,28 @@ def test_quiet_prints_nothing_and_json_one_object(run: Any) -> None:
     done = run("train", "t.csv", "-t", "y", *QUICK, "--json")
     assert json.loads(done.out)["written"] == ["model.cnn"]
     assert done.err == ""
+
+
+def test_the_table_is_let_go_before_the_training(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes as much memory as the networks' inputs; only the page needs it again."""
+    table().to_csv("t.csv", index=False)
+    kept: list[Any] = []
+    fit, whole = cnn.Network.fit, read.table
+
+    def reading(source: Any) -> Any:
+        found = whole(source)
+        kept.append(weakref.ref(found))
+        return found
+
+    def fitting(net: cnn.Network, *arguments: Any, **options: Any) -> Any:
+        gc.collect()
+        kept.append(kept[-1]())
+        return fit(net, *arguments, **options)
+
+    monkeypatch.setattr(read, "table", reading)
+    monkeypatch.setattr(cnn.Network, "fit", fitting)
+    assert run("train", "t.csv", "-t", "y", *QUICK).code == 0
+    assert kept[1:] == [None]
 
 
 def test_live_progress_shows_both_losses() -> None:

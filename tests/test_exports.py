@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import types
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers import ACTIVATIONS, LOSSES
+from helpers import ACTIVATIONS, LOSSES, run_tool
 
 import cnn
 from cnn import c_export, onnx_export
 
-ROOT = Path(__file__).resolve().parents[1]
-TOOLS = ROOT / "tools"
 X = np.random.default_rng(0).normal(size=(20, 5)) * 2
 
 
@@ -26,22 +21,9 @@ def network(activation: str = "tanh", loss: str = "mse", outputs: int = 2, **cha
     return net.build(5)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a shared library of gcc or clang")
-@pytest.mark.skipif(not TOOLS.exists(), reason="the sources are not beside the tests")
 def test_random_networks_agree_in_onnx_and_c() -> None:
     """In short; the long run is the command."""
-    extra = []
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-    except ImportError:
-        extra = ["--skip-onnx"]
-    done = subprocess.run(
-        [sys.executable, "-P", str(TOOLS / "export_test.py"), "--count", "15", "--seed", "7", *extra],
-        capture_output=True, text=True, timeout=200, check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_tool("export_test.py", "--count", "15", "--seed", "7")
 
 
 def test_every_activation_and_link_is_known() -> None:

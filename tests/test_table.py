@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -340,18 +342,51 @@ def test_other_frames(frame: Any, model: cnn.TableModel) -> None:
         to_pandas([1, 2])
 
 
-@pytest.mark.parametrize("rows", [None, [0, 3, 4, 5, 8]])
-def test_cells_are_counted_in_pieces(rows: list[int] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("rows", [None, [0, 3, 4, 5, 8], []])
+@pytest.mark.parametrize("dtype", ["str", object, "category"])
+def test_cells_are_counted_in_pieces(rows: list[int] | None, dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "PIECE", 3)
-    series = pd.Series(["b", "a", None, "b", "c", "a", "b", None, "d"], name="c")
-    cells, counts = frames.counts(series, None if rows is None else np.array(rows))
-    expected = series if rows is None else series.iloc[rows]
-    assert dict(zip(cells, counts.tolist(), strict=True)) == expected.value_counts().to_dict()
+    series = pd.Series(["b", "a", None, "b", "c", "a", "b ", None, "d"], name="c", dtype=dtype)
+    chosen = np.arange(9) if rows is None else np.array(rows, np.int64)
+    found: dict[str, int] = {}
+    for cells, counts in frames.counts(series, None if rows is None else chosen):
+        for cell, count in zip(cells, counts, strict=True):
+            found[cell] = found.get(cell, 0) + count
+    expected = series.iloc[chosen].value_counts()
+    assert found == expected[expected > 0].to_dict()
+    texts = series.iloc[chosen].astype(object).str.strip().value_counts().to_dict()
+    for least in (1, 2, 3, 4):
+        different, filled, often = frames.frequent(series, chosen, least)
+        assert (different, filled) == (len(texts), sum(texts.values()))
+        assert often == {text: n for text, n in texts.items() if n >= least or len(texts) <= 2}
 
 
 def test_pieces_encode_the_same(frame: Any, model: cnn.TableModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = np.arange(len(frame))[::-2]
-    whole = model.encoder.encode(frame), model.encoder.encode(frame, rows)
+    chosen = [np.arange(len(frame))[::2], np.arange(9, 20), np.array([5, 399]), np.array([], np.int64)]
+    whole = model.encoder.encode(frame)
+    for piece in (frames.PIECE, 7):
+        monkeypatch.setattr(frames, "PIECE", piece)
+        assert model.encoder.encode(frame).tobytes() == whole.tobytes()
+        for rows in chosen:
+            assert model.encoder.encode(frame, rows).tobytes() == whole[rows].tobytes()
+
+
+def test_errors_in_pieces_name_the_row(frame: Any, model: cnn.TableModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the table, not of the piece or of the rows that are looked at."""
     monkeypatch.setattr(frames, "PIECE", 7)
-    assert model.encoder.encode(frame).tobytes() == whole[0].tobytes()
-    assert model.encoder.encode(frame, rows).tobytes() == whole[1].tobytes() == whole[0][rows].tobytes()
+    wrong = frame.copy()
+    wrong.loc[20, "floor"] = "cellar"
+    with pytest.raises(cnn.TableError, match="column 'floor' must hold numbers, got 'cellar' at row 20"):
+        model.encoder.encode(wrong, np.arange(0, 400, 2))
+
+
+def test_a_table_that_nobody_keeps_is_let_go_before_the_training(frame: Any) -> None:
+    tables = [frame.copy()]
+    kept, seen = weakref.ref(tables[0]), []
+
+    def look(*_: Any) -> None:
+        gc.collect()
+        seen.append(kept())
+
+    cnn.TableModel("price", **QUICK).fit(tables.pop(), callbacks=[look], verbose=0)
+    assert seen == [None] * 6

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from helpers import run_tool
 
 import cnn
 
 pd = pytest.importorskip("pandas")
-TOOLS = Path(__file__).resolve().parents[1] / "tools"
 
 
 def fitted(target: str, **changed: Any) -> tuple[cnn.TableModel, Any]:
@@ -39,22 +36,9 @@ def cells(frame: Any, name: str) -> Any:
     return frame[name].to_numpy(object if text else np.float64).reshape(-1, 1)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a shared library of gcc or clang")
-@pytest.mark.skipif(not TOOLS.exists(), reason="the sources are not beside the tests")
 def test_random_tables_agree_in_onnx_and_c() -> None:
     """In short; the long run is the command."""
-    extra = []
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-    except ImportError:
-        extra = ["--skip-onnx"]
-    done = subprocess.run(
-        [sys.executable, "-P", str(TOOLS / "export_tables.py"), "--count", "10", "--seed", "3", *extra],
-        capture_output=True, text=True, timeout=200, check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [*sys.path, str(TOOLS)]))},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_tool("export_tables.py", "--count", "10", "--seed", "3")
 
 
 @pytest.mark.parametrize("target", ["price", "dear", "grade", "town"])
@@ -125,6 +109,6 @@ def test_models_that_are_none(export: Any, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     with pytest.raises(cnn.NotBuiltError, match="knows no table yet"):
         export(cnn.TableModel("y"), tmp_path / "m")
-    with pytest.raises(TypeError, match=f"{export.__name__} takes a Network or a TableModel, got dict"):
+    with pytest.raises(TypeError, match=f"{export.__name__} takes a Network, an estimator or a TableModel, got dict"):
         export({}, tmp_path / "m")
     assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import sys
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,12 @@ def flag(name: str, value: object) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {value!r} of type {type(value).__name__}")
     return bool(value)
+
+
+def is_estimator(value: object) -> bool:
+    """Whether it is an `MLPClassifier` or `MLPRegressor`: only where their module is there already can one be."""
+    base = sys.modules.get("cnn._mlp_base")
+    return base is not None and isinstance(value, base.BaseMLP)
 
 
 def real_dtype(dtype: object) -> np.dtype[Any]:

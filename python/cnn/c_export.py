@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn import atomic
+from cnn import _check, atomic
 from cnn.activations import Activation
 from cnn.layers import Dense
 from cnn.network import Network
 from cnn.plan import layer_activation
 
 if TYPE_CHECKING:
+    from cnn._mlp_base import BaseMLP
     from cnn.table import TableModel
 
+_LONGEST = 4095  # characters of a text that every compiler of C99 takes
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}", re.ASCII)
 _KEYWORDS = re.compile(
     "auto|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if|inline|int|long|main|"
@@ -132,16 +134,39 @@ void {n}_predict(const real *x, real *y)
 }
 """
 )
+NETWORK = """static void net{i}(const real *x, real *y)
+{
+{buffers}    int i, j;
+
+{layers}{link}
+}
+
+"""
+CLASS_OF = """
+int {n}_class(const {real} *y)
+{
+    int i, largest = 0;
+
+    for (i = 1; i < {N}_OUTPUTS; i++)
+        largest = y[i] > y[largest] ? i : largest;
+    return largest;
+}
+"""
 
 
 def export_c(
-    model: Network | TableModel, folder: str | os.PathLike[str], name: str = "model"
+    model: Network | TableModel | BaseMLP, folder: str | os.PathLike[str], name: str = "model"
 ) -> tuple[Path, Path]:
     """Writes `name`.c and `name`.h: the model as C99 without a dependency but libm, and without any allocation.
 
     A network: `void name_predict(const float *x, float *y)` does for one row what `predict` does (double for float64);
     `name_forward` gives the raw outputs. Weights are hex floats, so they keep every bit. Raw outputs agree with
     `forward` within 4 ULP times the number of dense layers, the ULP that of the sums of magnitudes (docs/deploy.md).
+
+    An estimator: a regressor as its network. A classifier's `name_predict` gives the probability of each class, in the
+    order of `classes_`, which are the texts `name_classes`; `int name_class(const float *y)` says which class is
+    predicted, `void name_labels(const float *y, int *labels)` which of several labels are (1, else 0). With the loss
+    hinge it gives margins, one for two classes.
 
     A table model: `void name_predict(const double *numbers, const char *const *texts, double *y)` takes the cells of a
     row: texts (NULL or "" where missing) of its categories; numbers (NaN where missing) of its other columns, for
@@ -157,7 +182,8 @@ def export_c(
 
     Raises:
         NotBuiltError: the network has no weights yet, the table model no table.
-        TypeError: what else there is.
+        NotFittedError: the estimator was not fitted.
+        TypeError: what else there is, or classes that are neither text nor numbers.
         ValueError: a name that is no identifier, a weight that is not finite, or what C has no constant for.
 
     >>> import cnn, tempfile
@@ -175,9 +201,13 @@ def export_c(
 
         source, header = c_export.source_and_header(model, name)
     elif isinstance(model, Network):
-        source, header = _source_and_header(model, name)
+        source, header = source_and_header(model, name)
+    elif _check.is_estimator(model):
+        from cnn import _mlp_export
+
+        source, header = _mlp_export.source_and_header(model, name)
     else:
-        raise TypeError(f"export_c takes a Network or a TableModel, got {type(model).__name__}")
+        raise TypeError(f"export_c takes a Network, an estimator or a TableModel, got {type(model).__name__}")
     made = Path(folder)
     made.mkdir(exist_ok=True)
     paths = made / f"{name}.c", made / f"{name}.h"
@@ -186,7 +216,8 @@ def export_c(
     return paths
 
 
-def _source_and_header(net: Network, name: str) -> tuple[str, str]:
+def source_and_header(net: Network, name: str) -> tuple[str, str]:
+    """The two files of a network."""
     code = layer_code(net)
     names = {
         **of_all([net], name), **code, "inputs": str(net.plan.n_inputs), "outputs": str(net.n_outputs),
@@ -213,6 +244,12 @@ def of_all(networks: Sequence[Network], name: str) -> dict[str, str]:
 
 def fill(text: str, names: dict[str, str]) -> str:
     return re.sub(r"\{(\w+)\}", lambda match: names[match[1]], text)
+
+
+def function_of(net: Network, i: int, code: dict[str, str]) -> str:
+    """What the network predicts as a static function `net<i>`; `code` is its `layer_code`."""
+    link = fill(LINKS[net.loss.link], {"outputs": str(net.n_outputs)})
+    return fill(NETWORK, {**code, "i": str(i), "link": link})
 
 
 def _dense(net: Network) -> list[tuple[int, Dense, Activation]]:
@@ -278,3 +315,20 @@ def table(name: str, array: Any, kind: str = "real") -> str:
 
 def number(value: Any) -> str:
     return float(value).hex() + ("f" if value.dtype == np.float32 else "")
+
+
+def texts(name: str, values: Sequence[str], where: str = "", kind: str = "") -> str:
+    """A constant array of texts; ValueError, `where` at its beginning, for one that C can't hold."""
+    inner = ",\n".join(f"    {_literal(text, where)}" for text in values)
+    return f"{kind}const char *const {name}[{len(values)}] = {{\n{inner}\n}};\n\n"
+
+
+def _literal(text: str, where: str) -> str:
+    """A text of C: what is not a plain letter, digit or sign becomes three octal digits, so nothing can end it."""
+    content = text.encode()
+    if 0 in content:
+        raise ValueError(f"{where}{text[:40]!r} has a zero byte, where a text of C ends")
+    if len(content) > _LONGEST:
+        raise ValueError(f"{where}{text[:40]!r}... has {len(content):,} bytes; C99 takes texts of {_LONGEST:,}")
+    plain = (chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in content)
+    return f'"{"".join(plain)}"'

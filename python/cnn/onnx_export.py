@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn import atomic
+from cnn import _check, atomic
 from cnn.layers import Dense
 from cnn.network import Network
 from cnn.plan import layer_activation
 
 if TYPE_CHECKING:
+    from cnn._mlp_base import BaseMLP
     from cnn.table import TableModel
 
 Value = tuple[Any, list[str | int]]  # type and shape
@@ -131,12 +132,17 @@ _LINKS: dict[str, Callable[[Graph, str], str]] = {
 }
 
 
-def export_onnx(model: Network | TableModel, path: str | os.PathLike[str]) -> None:
+def export_onnx(model: Network | TableModel | BaseMLP, path: str | os.PathLike[str]) -> None:
     """Writes what `model.predict` computes as an ONNX graph (opset 17) for any number n of rows.
 
     A network: from `X` (n, inputs) to `prediction`. Weights keep their type, float32 or float64; dropout is left out;
     the loss's link is applied. Equal to `predict` in ONNX Runtime to 1e-5, and to 1e-11 in float64 without gelu, for
     which it has float32 alone.
+
+    An estimator: from `X` as well. A regressor's `prediction` has the shape that its `predict` gives. A classifier has
+    two outputs, as converters of scikit-learn's models name them: `label` (n,), in the type of `classes_`, and
+    `probabilities` (n, classes); for several labels a row both are (n, labels). With the loss hinge, which has no
+    probabilities, the second one is `scores`, the margins, (n,) for two classes.
 
     A table model, all that becomes of its columns included: an input (n, 1) of each column in use, by its name. Text
     ("" where missing) for categories; float64 (NaN where missing) for numbers, for booleans (1 and 0) and for dates
@@ -148,7 +154,8 @@ def export_onnx(model: Network | TableModel, path: str | os.PathLike[str]) -> No
     Raises:
         ImportError: onnx is not installed.
         NotBuiltError: the network has no weights yet, the table model no table.
-        TypeError: what else there is.
+        NotFittedError: the estimator was not fitted.
+        TypeError: what else there is, or classes that are neither text nor numbers.
         ValueError: it has 2 GiB of weights or more, which a protocol buffer can't hold; a column's numbers lie so far
             apart that their differences are infinite.
 
@@ -166,8 +173,13 @@ def export_onnx(model: Network | TableModel, path: str | os.PathLike[str]) -> No
 
         onnx_export.write(model, path)
         return
+    if _check.is_estimator(model):
+        from cnn import _mlp_export
+
+        _mlp_export.write_onnx(model, path)
+        return
     if not isinstance(model, Network):
-        raise TypeError(f"export_onnx takes a Network or a TableModel, got {type(model).__name__}")
+        raise TypeError(f"export_onnx takes a Network, an estimator or a TableModel, got {type(model).__name__}")
     check_size([model])
     graph = Graph(model.dtype)
     output = network_nodes(graph, model, "X")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cnn import __version__
-from cnn.cli import commands
+from cnn.cli import commands, memory
 from cnn.cli.screen import Screen
 
 # Typer folds a help text; lines after \b stay as they are.
@@ -210,6 +210,8 @@ def demo(
 def _run(command: Callable[..., Any], screen: Screen, *arguments: Any) -> None:
     """Runs a command; what the user can mend is told in one line, with exit code 2."""
     try:
+        if sys.stdout is None:
+            raise ValueError("standard output is closed")
         command(screen, *arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -224,8 +226,8 @@ def _run(command: Callable[..., Any], screen: Screen, *arguments: Any) -> None:
 
 
 def _one_line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        text = f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:  # a file that was opened has its name in the error
+        text = f"{error.filename or 'standard input or output'}: {error.strerror}"
     else:
         text = str(error) or type(error).__name__
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
@@ -233,6 +235,9 @@ def _one_line(error: BaseException) -> str:
 
 def run() -> None:
     """The command line; errors of its options in one line, too."""
+    memory.give_back_at_once()
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app(prog_name="cnn", standalone_mode=False)
     except KeyboardInterrupt:
@@ -242,9 +247,12 @@ def run() -> None:
             if type(error).__name__ == "Abort":
                 sys.exit(130)
             raise
-        if not (text := _one_line(ValueError(error.format_message()))):
-            sys.exit(2)  # no arguments: the help was shown
         context = getattr(error, "ctx", None)
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(context.get_help() if context is not None else error.format_message(), file=sys.stderr)
+            sys.exit(2)
+        if not (text := _one_line(ValueError(error.format_message()))):
+            sys.exit(2)  # of older versions, which have shown the help
         name = context.command_path if context is not None else "cnn"
         print(f"cnn: {text} (see {name} --help)", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 2))

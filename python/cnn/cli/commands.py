@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from importlib import resources
 from pathlib import Path
@@ -30,30 +31,38 @@ def train(
     write.check_place(out, "--out")
     if out == "-":
         raise TableError("--out must be a file: a model is not text")
+    if reading[0] != "-" and os.path.exists(out) and os.path.samefile(out, reading[0]):
+        raise TableError(f"--out {out}: that is the table itself")
     page = None if report is None else _page(report)
-    table = _table(reading)
-    _fit(screen, model, table, threads)
+    tables = [_table(reading, target)]
+    rows, kept = len(tables[0]), None if page is None else tables[0]
+    _fit(screen, model, tables, threads)
     model.save(out)
     written = [out]
-    if page is not None:
+    if page is not None and kept is not None:
         from cnn.cli import report as pages
 
-        pages.write(model, table.iloc[model.held_out], page, Path(reading[0]).name, threads)
+        page.parent.mkdir(parents=True, exist_ok=True)
+        pages.write(model, kept.iloc[model.held_out], page, Path(reading[0]).name, threads)
         written.append(str(page))
-    _closing(screen, model, len(table), written)
+    _closing(screen, model, rows, written)
 
 
-def _table(reading: Reading) -> Any:
+def _table(reading: Reading, target: str) -> Any:
+    """The whole table, which must have a column of that name."""
     with read.source(*reading) as source:
-        return read.table(source)
+        table = read.table(source)
+        frames.column(table, target, source.name)
+    return table
 
 
-def _fit(screen: Screen, model: TableModel, table: Any, threads: int | None) -> None:
-    rows = round(len(table) * (1 - model.settings.valid))
+def _fit(screen: Screen, model: TableModel, tables: list[Any], threads: int | None) -> None:
+    """Trains on the one table; it is taken from the list, so that it need not be there while the networks train."""
+    rows = round(len(tables[0]) * (1 - model.settings.valid))
     settings = model.settings.for_rows(max(rows, 1))
     live = screen.progress(settings.members or 1, settings.epochs or 1)
     try:
-        model.fit(table, callbacks=live, verbose=0, n_threads=threads)
+        model.fit(tables.pop(), callbacks=live, verbose=0, n_threads=threads)
     finally:
         for callback in live:
             callback.close()  # type: ignore[attr-defined]
@@ -66,10 +75,14 @@ def _closing(screen: Screen, model: TableModel, rows: int, written: list[str]) -
         [name, *(figure(model.scores[part][name]) if name in model.scores[part] else "-" for part in model.scores)]
         for name in names
     ]  # fmt: skip
-    sizes = f"{len(model.networks)} networks, {sum(map(len, model.histories))} epochs"
+    sizes = f"{_networks(model)}, {sum(map(len, model.histories))} epochs"
     screen.table(f"{rows:,} rows, {sizes}, {model.seconds:.1f} s", ["score", "training", "held out"], body)
     screen.say(f"written: {', '.join(written)}")
     screen.result({**_about(model), "rows": rows, "epochs": [len(h) for h in model.histories], "written": written})
+
+
+def _networks(model: TableModel) -> str:
+    return f"{n} networks" if (n := len(model.networks)) > 1 else "1 network"
 
 
 def _about(model: TableModel) -> dict[str, Any]:
@@ -86,8 +99,8 @@ def predict(
     screen: Screen, path: str, reading: Reading, out: str, only: bool, probabilities: bool, threads: int | None
 ) -> None:
     """`cnn predict`."""
-    model = files.load(path)
     write.check_place(out, "--out")
+    model = files.load(path)
     if out == "-" and screen.as_json:
         raise TableError("--json needs --out: both would go to standard output")
     if probabilities and not _has_probabilities(model):
@@ -176,7 +189,7 @@ def _matrix(n_inputs: int, piece: Any) -> Any:
 def evaluate(screen: Screen, path: str, reading: Reading, importance: bool, threads: int | None) -> None:
     """`cnn evaluate`."""
     model = _table_model(path)
-    table = _table(reading)
+    table = _table(reading, model.target)
     scores = model.evaluate(table, n_threads=threads)
     body = [[name, figure(value)] for name, value in scores.items()]
     screen.table(f"{model.target} in {len(table):,} rows", ["score", ""], body)
@@ -220,7 +233,7 @@ def inspect(screen: Screen, path: str) -> None:
     body = [[name, kind, str(places[name].stop - places[name].start)] for name, kind in model.columns.items()]
     screen.table("Columns", ["column", "kind", "inputs"], body)
     first = model.networks[0]
-    body = [[f"{len(model.networks)} networks", f"{first.n_inputs} - "
+    body = [[_networks(model), f"{first.n_inputs} - "
              + " - ".join(str(layer.units) for layer in first.descriptions if hasattr(layer, "units"))],
             ["parameters of each", f"{first.plan.size:,}"], ["seed", str(model.seed)],
             ["trained in", f"{model.seconds:.1f} s"]]  # fmt: skip
@@ -254,14 +267,19 @@ def export(screen: Screen, path: str, onnx: str | None, c: str | None) -> None:
     """`cnn export`."""
     if onnx is None and c is None:
         raise TableError("say what to write: --onnx FILE or --c FOLDER")
-    model = files.load(path)
-    model = getattr(model, "network_", model)  # of an estimator: what it computes, without the names of classes
-    written = []
     if onnx is not None:
         write.check_place(onnx, "--onnx")
+    if onnx == "-":
+        raise TableError("--onnx must be a file: a graph is not text")
+    if c is not None:
+        write.check_folder(c, "--c", "model.c", "model.h")
+    model = files.load(path)
+    written = []
+    if onnx is not None:
         cnn.export_onnx(model, onnx)
         written.append(onnx)
     if c is not None:
+        Path(c).parent.mkdir(parents=True, exist_ok=True)
         cnn.export_c(model, c)
         written.append(c)
     screen.say(f"written: {', '.join(written)}")
@@ -270,17 +288,19 @@ def export(screen: Screen, path: str, onnx: str | None, c: str | None) -> None:
 
 def demo(screen: Screen, out: str, epochs: int | None, seed: int, threads: int | None) -> None:
     """`cnn demo`."""
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    table = _table((str(demo_table()), None, None, None))
+    folder, names = Path(out), ("california_housing.cnn", "predicted.csv")
+    pictures = ("report.html", "learning_curves.png", "predicted_against_true.png")
+    write.check_folder(out, "--out", *names, *pictures)
+    target = "median_house_value"
+    table = _table((str(demo_table()), None, None, None), target)
     order = np.random.default_rng(0).permutation(len(table))
     test, rest = table.iloc[order[: len(table) // 5]], table.iloc[order[len(table) // 5 :]]
-    target = "median_house_value"
     screen.say(f"House prices in California: {len(rest):,} block groups to learn from, {len(test):,} to test")
     model = TableModel(target, epochs=epochs, seed=seed)
-    _fit(screen, model, rest, threads)
+    _fit(screen, model, [rest], threads)
     scores = model.evaluate(test, n_threads=threads)
-    paths = [folder / "california_housing.cnn", folder / "predicted.csv"]
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / name for name in names]
     model.save(paths[0])
     again = files.load(paths[0]).predict(test, n_threads=threads)
     with write.table(str(paths[1])) as writer:
@@ -288,7 +308,7 @@ def demo(screen: Screen, out: str, epochs: int | None, seed: int, threads: int |
     from cnn import plots
     from cnn.cli import report
 
-    pages = [folder / name for name in ("report.html", "learning_curves.png", "predicted_against_true.png")]
+    pages = [folder / name for name in pictures]
     try:
         report.write(model, test, pages[0], "California housing, the test rows", threads)
         plots.curves(model.histories).savefig(pages[1], dpi=120)
@@ -298,7 +318,7 @@ def demo(screen: Screen, out: str, epochs: int | None, seed: int, threads: int |
         screen.say(f"no page and no pictures: {error}")
     body = [[name, *(figure(found[name]) for found in (*model.scores.values(), scores))] for name in scores]
     speed = sum(map(len, model.histories)) * model.rows / model.seconds
-    title = f"{len(model.networks)} networks, {model.seconds:.1f} s, {speed:,.0f} rows/s (prices in dollars)"
+    title = f"{_networks(model)}, {model.seconds:.1f} s, {speed:,.0f} rows/s (prices in dollars)"
     screen.table(title, ["score", "training", "held out", "test"], body)
     screen.say(f"written: {', '.join(map(str, paths))}")
     screen.result({**_about(model), "test": scores, "written": list(map(str, paths))})
@@ -321,14 +341,14 @@ def _widths(text: str) -> tuple[int, ...]:
 
 
 def _page(report: str) -> Path:
-    """The page's file; its folder is made."""
+    """The page's file, checked; its folder may have to be made."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
         raise TableError("--report needs matplotlib: pip install 'cnn-core[plot]'") from None
     path = Path(report)
-    if path.suffix.lower() != ".html":
-        path.mkdir(parents=True, exist_ok=True)
-        path = path / "report.html"
-    write.check_place(str(path), "--report")
-    return path
+    if path.suffix.lower() == ".html":
+        write.check_place(report, "--report")
+        return path
+    write.check_folder(report, "--report", "report.html")
+    return path / "report.html"

@@ -69,6 +69,8 @@ def source(
         raise TableError(f"--separator must be one character, got {separator!r}")
     separator = "\t" if separator == "\\t" else separator
     if path == "-":
+        if sys.stdin is None:
+            raise TableError("standard input is closed")
         with tempfile.TemporaryFile() as copy:
             while chunk := sys.stdin.buffer.read(1 << 20):
                 copy.write(chunk)
@@ -146,8 +148,8 @@ def _dialect(source: Source) -> tuple[str, str]:
     try:
         with source.open() as file:
             begin = file.read(4)
-            boms = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-            encoding = source.encoding or boms.get(begin[:2], "utf-8-sig")
+            boms = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32"}
+            encoding = source.encoding or boms.get(begin, boms.get(begin[:2], "utf-8-sig"))
             file.seek(0)
             try:
                 with io.TextIOWrapper(file, encoding=encoding, newline="") as text:
@@ -168,7 +170,7 @@ def _dialect(source: Source) -> tuple[str, str]:
 
 def _records(source: Source, encoding: str, separator: str) -> Iterator[list[str]]:
     """Header and rows, each of as many cells; TableError with the line where something is wrong."""
-    line = 0
+    line, reader = 0, csv.reader(())
     try:
         with source.open() as file, io.TextIOWrapper(file, encoding=encoding, newline="") as text:
             reader = csv.reader(text, delimiter=separator, strict=True)
@@ -179,6 +181,8 @@ def _records(source: Source, encoding: str, separator: str) -> Iterator[list[str
                     continue
                 if not header:
                     header = record
+                    if any("\0" in name for name in header):
+                        raise TableError(f"{source.name}, line {line}: zero bytes; give --encoding, such as utf-16-le")
                     frames.check_names(header, source.name)
                 elif len(record) != len(header):
                     raise TableError(
@@ -187,8 +191,10 @@ def _records(source: Source, encoding: str, separator: str) -> Iterator[list[str
                 yield record
     except UnicodeDecodeError as error:
         byte, wanted = f"{error.object[error.start]:#x}", encoding.removesuffix("-sig")
+        # The reader has had all lines before the bytes that were to be decoded now.
+        line = reader.line_num + len((error.object[: error.start] + b".").splitlines())
         raise TableError(
-            f"{source.name}, after line {line}: not {wanted} (byte {byte}); give --encoding, such as latin-1"
+            f"{source.name}, line {line}: not {wanted} (byte {byte}); give --encoding, such as latin-1"
         ) from None
     except UnicodeError as error:
         raise TableError(f"{source.name}, after line {line}: not {encoding}: {error}") from None

@@ -37,12 +37,32 @@ def check_place(path: str, option: str) -> None:
     """Refuses, before any work is done, a file that could not be written."""
     if path == "-":
         return
-    folder = Path(path).parent
-    if Path(path).is_dir():
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
         raise TableError(f"{option} {path}: that is a folder; give the name of a file")
-    if not folder.is_dir():
+    if target.exists() and not target.is_file():
+        raise TableError(f"{option} {path}: that is no regular file, and can't be replaced by one")
+    folder = Path(path).parent if target == Path(path).absolute() else target.parent
+    if not folder.exists():
         raise TableError(f"{option} {path}: there is no folder {folder}")
-    if not os.access(folder, os.W_OK):
+    _check_parent(folder, path, option)
+
+
+def check_folder(path: str, option: str, *names: str) -> None:
+    """The same for files of these names in a folder, which is there or will be made."""
+    folder = Path(path)
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    _check_parent(folder, path, option)
+    for name in names if folder == Path(path) else ():
+        check_place(str(folder / name), option)
+
+
+def _check_parent(folder: Path, path: str, option: str) -> None:
+    if not folder.is_dir():
+        what = "that is a file" if folder == Path(path) else f"{folder} is a file"
+        raise TableError(f"{option} {path}: {what}, not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
         raise TableError(f"{option} {path}: the folder {folder} can't be written to")
 
 
@@ -92,6 +112,8 @@ class _Parquet:
 def table(path: str) -> Iterator[Any]:
     """Something to `write` pieces of a table to; the file is there, whole, when the block ends well."""
     if path == "-":
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(encoding="utf-8")  # as in files, whatever the terminal has
         yield _Csv(sys.stdout, ",")
         return
     suffix = Path(path.removesuffix(".gz")).suffix.lower()

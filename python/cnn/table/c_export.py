@@ -13,10 +13,7 @@ from cnn.table.columns import Boolean, Category, Date, Number
 from cnn.table.frames import TableError
 
 if TYPE_CHECKING:
-    from cnn.network import Network
     from cnn.table.model import TableModel
-
-_LONGEST = 4095  # characters of a text that every compiler of C99 takes
 
 _HEADER = """/* A table model made by cnn {version}: {task}. All texts are in UTF-8, without blanks around them. */
 #ifndef {N}_H
@@ -71,24 +68,6 @@ _SOURCE = (
 {both}}
 {class}"""
 )
-_NETWORK = """static void net{i}(const real *x, real *y)
-{
-{buffers}    int i, j;
-
-{layers}{link}
-}
-
-"""
-_CLASS_OF = """
-int {n}_class(const double *y)
-{
-    int i, largest = 0;
-
-    for (i = 1; i < {N}_OUTPUTS; i++)
-        largest = y[i] > y[largest] ? i : largest;
-    return largest;
-}
-"""
 # What the columns become, as `write` in columns.py: inputs are rounded to float32.
 _KNOWN = """static int known(double x)
 {
@@ -179,11 +158,11 @@ def source_and_header(model: TableModel, name: str) -> tuple[str, str]:
         "columns": fill("\n".join(written.functions), shared), "calls": "".join(written.calls),
         "unused": "".join(f"    (void){part};\n" for part in ("numbers", "texts") if not getattr(written, part)),
         "tables": "\n\n".join([*written.tables, *(code["tables"] for code in codes)]),
-        "networks": "".join(_network(net, i, code) for i, (net, code) in enumerate(zip(networks, codes, strict=True))),
+        "networks": "".join(map(c_export.function_of, networks, range(len(networks)), codes)),
         "sums": "".join(_sum(i, goal.outputs) for i in range(len(networks))),
         "scaled": f" * {_double(goal.deviation)} + {_double(goal.mean)}" if not classes else "",
         "both": "    y[1] = y[0];\n    y[0] = 1.0 - y[1];\n" if classes and goal.outputs == 1 else "",
-        "class": fill(_CLASS_OF, shared) if classes else "",
+        "class": fill(c_export.CLASS_OF, {**shared, "real": "double"}) if classes else "",
     }  # fmt: skip
     header = {
         **names, "what": "the probabilities of the classes" if classes else "the number",
@@ -254,29 +233,15 @@ class _Columns:
         self.calls.append(f"    {function}({', '.join(given)}, x + {at});\n")
 
 
-def _network(net: Network, i: int, code: dict[str, str]) -> str:
-    link = fill(c_export.LINKS[net.loss.link], {"outputs": str(net.n_outputs)})
-    return fill(_NETWORK, {**code, "i": str(i), "link": link})
-
-
 def _sum(i: int, outputs: int) -> str:
     return f"    net{i}(x, out);\n    for (i = 0; i < {outputs}; i++)\n        y[i] += out[i];\n"
 
 
 def _texts(name: str, texts: Any, where: str = "", kind: str = "") -> str:
-    inner = ",\n".join(f"    {_literal(text, where)}" for text in texts)
-    return f"{kind}const char *const {name}[{len(texts)}] = {{\n{inner}\n}};\n\n"
-
-
-def _literal(text: str, where: str = "") -> str:
-    """A text of C: what is not a plain letter, digit or sign becomes three octal digits, so nothing can end it."""
-    content = text.encode()
-    if 0 in content:
-        raise TableError(f"{where}{text[:40]!r} has a zero byte, where a text of C ends")
-    if len(content) > _LONGEST:
-        raise TableError(f"{where}{text[:40]!r}... has {len(content):,} bytes; C99 takes texts of {_LONGEST:,}")
-    plain = (chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in content)
-    return f'"{"".join(plain)}"'
+    try:
+        return c_export.texts(name, texts, where, kind)
+    except ValueError as error:
+        raise TableError(str(error)) from None
 
 
 def _double(value: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -221,21 +221,43 @@ def kind_of(series: Any) -> tuple[str, tuple[str, ...]]:
         return "category", ()
     if dtype.kind == "b":
         return "boolean", ()
-    if dtype.kind in "iufm":
+    if dtype.kind in "iufmc":  # complex numbers are refused when they are read
         return "number", ()
     if dtype.kind == "M":
         return "date", ()
-    cells, counts = frames.counts(series)
-    values, bad = frames.as_numbers(cells)
-    if (known := int(counts[~np.isnan(values)].sum())) and counts[bad].sum() <= 0.05 * known:
-        words = cells[bad].astype("string").str.strip().unique()
-        if len(words) <= _MARKS:
-            return "number", tuple(sorted(map(str, words)))
+    if (marks := _marks(series)) is not None:
+        return "number", marks
     for kind, read in (("boolean", frames.as_booleans), ("date", frames.as_days)):
-        values, bad = read(cells)
-        if not bad.any() and not np.isnan(values).all():
+        if _all_are(series, read):
             return kind, ()
-    return ("category", ()) if any(str(cell).strip() for cell in cells) else ("missing", ())
+    some = any(str(cell).strip() for cells, _ in frames.counts(series) for cell in cells)
+    return ("category", ()) if some else ("missing", ())
+
+
+def _marks(series: Any) -> tuple[str, ...] | None:
+    """The words for missing numbers among cells that are numbers; None if they are not."""
+    known, wrong, words = 0, 0, set[str]()
+    for cells, counts in frames.counts(series):
+        values, bad = frames.as_numbers(cells)
+        known += int(counts[~np.isnan(values)].sum())
+        wrong += int(counts[bad].sum())
+        if wrong > 0.05 * len(series):
+            return None
+        words |= set(map(str, cells[bad].astype("string").str.strip().unique()))
+        if len(words) > _MARKS:
+            return None
+    return tuple(sorted(words)) if known and wrong <= 0.05 * known else None
+
+
+def _all_are(series: Any, read: Callable[[Any], tuple[Array, Array]]) -> bool:
+    """Whether all cells that are filled are what `read` reads, and one is."""
+    some = False
+    for cells, _ in frames.counts(series):
+        values, bad = read(cells)
+        if bad.any():
+            return False
+        some = some or not np.isnan(values).all()
+    return some
 
 
 def learn(series: Any, rows: Array, most: int) -> Column | str:
@@ -276,18 +298,15 @@ def _counts_rows(series: Any) -> bool:
 
 
 def _learn_category(name: str, series: Any, rows: Array, most: int) -> Category | str:
-    cells, cell_counts = frames.counts(series, rows)
-    places, labels = frames.labels(cells)
-    counts = np.bincount(places[places >= 0], cell_counts[places >= 0], len(labels)).astype(np.int64)
-    gaps = int(counts.sum()) < len(rows)
-    if len(labels) + gaps < 2:
-        return "the same value everywhere" if len(labels) else "no values in the training rows"
-    # A category of few rows teaches noise.
-    enough = max(3, min(10, len(rows) // 200)) if len(labels) > 2 else 1
-    frequent = [i for i in np.lexsort((np.array(labels, object), -counts))[:most] if counts[i] >= enough]
-    if not frequent or (len(labels) > len(rows) / 2 and counts[frequent].sum() < 0.05 * len(rows)):
-        return f"text of {len(labels):,} different values in {len(rows):,} rows, none frequent"
-    return Category(name, tuple(labels[i] for i in frequent), len(frequent) < len(labels), gaps)
+    least = max(3, min(10, len(rows) // 200))  # a category of few rows teaches noise
+    different, filled, counts = frames.frequent(series, rows, least)
+    gaps = filled < len(rows)
+    if different + gaps < 2:
+        return "the same value everywhere" if different else "no values in the training rows"
+    chosen = tuple(sorted(counts, key=lambda text: (-counts[text], text))[:most])
+    if not chosen or (different > len(rows) / 2 and sum(counts[text] for text in chosen) < 0.05 * len(rows)):
+        return f"text of {different:,} different values in {len(rows):,} rows, none frequent"
+    return Category(name, chosen, len(chosen) < different, gaps)
 
 
 def revive(kind: str, name: str, plain: Mapping[str, Any], arrays: Mapping[str, Array]) -> Column:

@@ -57,11 +57,12 @@ class Encoder:
         return found
 
     def encode(self, frame: Any, rows: Array | None = None) -> Array:
-        """(n, inputs) float32, of all rows or of these."""
+        """(n, inputs) float32, of all rows or of these, which must ascend."""
         parts = [frames.column(frame, column.name, "the table") for column in self.columns]
         n = len(frame) if rows is None else len(rows)
         X = np.empty((n, sum(len(column.inputs) for column in self.columns)), np.float32)
         for series, column, place in zip(parts, self.columns, self.slices.values(), strict=True):
-            for piece, there in frames.parts(n, rows):
-                column.write(series.iloc[there], X[piece, place])
+            for some, cells in frames.pieces(series, rows):
+                column.write(cells, X[some, place])
+                del cells
         return X

@@ -92,30 +92,83 @@ def distinct(series: Any) -> tuple[Array, Any]:
         codes, cells = pd.factorize(series)
     except TypeError:
         raise TableError(f"column {str(series.name)!r} holds something else than numbers, text and dates") from None
+    if isinstance(cells.dtype, pd.CategoricalDtype):
+        cells = cells.astype(cells.categories.dtype)
     return codes, pd.Series(cells, name=series.name)
 
 
-def parts(n: int, rows: Array | None = None) -> Iterator[tuple[slice, Any]]:
-    """(the place of a piece, its rows) of all n rows or of these, so that what is made of a piece stays small.
+def pieces(series: Any, rows: Array | None = None) -> Iterator[tuple[slice, Any]]:
+    """(the place of some cells among all, the cells) of all rows or of these, which must ascend.
 
-    Arrow, where pandas keeps text, gives back after each what it would hold for later: as much as a small table.
+    What is made of a piece stays small. Arrow, where pandas keeps text, gives back after each what it would hold for
+    later, as much as a small table; who asks for the next piece must have deleted this one.
     """
     arrow = sys.modules.get("pyarrow")
-    for begin in range(0, n if rows is None else len(rows), PIECE):
-        place = slice(begin, begin + PIECE)
-        yield place, place if rows is None else rows[place]
+    for begin in range(0, len(series), PIECE):
+        piece = series.iloc[begin : begin + PIECE]
+        place = slice(begin, begin + len(piece))
+        if rows is not None:
+            place = slice(*np.searchsorted(rows, (place.start, place.stop)).tolist())
+            if place.start == place.stop:
+                continue
+            if place.stop - place.start < len(piece):
+                piece = _take(piece, rows[place] - begin)
+        yield place, piece
+        del piece
         if arrow is not None:
             arrow.default_memory_pool().release_unused()
 
 
-def counts(series: Any, rows: Array | None = None) -> tuple[Any, Array]:
-    """(the distinct cells that are not missing, as a series of objects; how often each is there)."""
-    found: dict[Any, int] = {}
-    for _, piece in parts(len(series), rows):
-        codes, cells = distinct(series.iloc[piece])
-        for cell, count in zip(cells, np.bincount(codes[codes >= 0], minlength=len(cells)), strict=True):
-            found[cell] = found.get(cell, 0) + int(count)
-    return pandas().Series(list(found), name=series.name, dtype=object), np.array(list(found.values()), np.int64)
+def _take(series: Any, rows: Array) -> Any:
+    """Rows of a series; of text as categories, whose codes NumPy takes: Arrow needs several times the memory."""
+    pd = pandas()
+    if not isinstance(series.dtype, pd.StringDtype):
+        return series.iloc[rows]
+    codes, cells = distinct(series)
+    cells = pd.Categorical.from_codes(codes[rows], cells)
+    return pd.Series(cells, index=series.index[rows], name=series.name)
+
+
+def counts(series: Any, rows: Array | None = None) -> Iterator[tuple[Any, Array]]:
+    """(the distinct cells of a piece that are not missing, as a series; how often each is there), piece by piece."""
+    for _, piece in pieces(series, rows):
+        codes, cells = distinct(piece)
+        yield cells, np.bincount(codes[codes >= 0], minlength=len(cells))
+        del piece, cells
+
+
+def frequent(series: Any, rows: Array, least: int) -> tuple[int, int, dict[str, int]]:
+    """(how many different texts there are, in how many cells, how often each of those that are in `least` cells is).
+
+    All texts if there are no more than two. Of the others only hashes are kept: there may be as many as rows.
+    """
+    parts = [
+        (np.fromiter(map(hash, texts), np.int64, len(texts)), found.astype(np.int32))
+        for texts, found in _texts(series, rows)
+    ]
+    if not parts:
+        return 0, 0, {}
+    hashes, n = map(np.concatenate, zip(*parts, strict=True))
+    del parts
+    order = np.argsort(hashes)
+    hashes, n = hashes[order], n[order]
+    first = np.flatnonzero(np.diff(hashes, prepend=hashes[:1] - 1))
+    different, total = hashes[first], np.add.reduceat(n, first, dtype=np.int64)
+    least = least if len(different) > 2 else 1
+    wanted = set(different[total >= least].tolist())
+    often = dict[str, int]()
+    for texts, found in _texts(series, rows) if wanted else ():
+        for text, count in zip(texts, found.tolist(), strict=True):
+            if hash(text) in wanted:
+                often[text] = often.get(text, 0) + count
+    return len(different), int(total.sum()), often
+
+
+def _texts(series: Any, rows: Array) -> Iterator[tuple[list[str], Array]]:
+    for _, piece in pieces(series, rows):
+        codes, texts = labels(piece)
+        yield texts, np.bincount(codes[codes >= 0], minlength=len(texts))
+        del piece
 
 
 def labels(series: Any) -> tuple[Array, list[str]]:

@@ -165,7 +165,8 @@ class TableModel:
         if verbose:
             print("\n".join(notes))
 
-        X, y = encoder.encode(frame, train), self._numbers(goal, frame, train)
+        y, X = self._numbers(goal, frame, train), encoder.encode(frame, train)
+        del data, frame  # a table that the caller does not keep takes no memory while the networks train
         networks, histories = [], []
         for member in range(settings.members or 1):
             net, history = _train(
@@ -271,11 +272,14 @@ class TableModel:
 
     def outputs(self, X: Array, n_threads: int | None) -> Array:
         """Numbers in units of the target (n,), the probability of the second of two classes (n,), or all (n, k)."""
-        total: Array = np.zeros(())
-        for net in self.networks:
-            total = total + net.predict(X, n_threads=n_threads).astype(np.float64)
-        mean = total / len(self.networks)
-        return mean * self.goal.deviation + self.goal.mean if self.task == "regression" else mean
+        mean: Array = self.networks[0].predict(X, n_threads=n_threads).astype(np.float64)
+        for net in self.networks[1:]:
+            mean += net.predict(X, n_threads=n_threads)
+        mean /= len(self.networks)
+        if self.task == "regression":
+            mean *= self.goal.deviation
+            mean += self.goal.mean
+        return mean
 
     def _answers(self, outputs: Array) -> Array:
         if self.task == "regression":

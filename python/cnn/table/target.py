@@ -68,7 +68,11 @@ class Target:
 
     def scaled(self, values: Array) -> Array:
         """What the network is trained on."""
-        return (values - self.mean) / self.deviation if self.task == "regression" else values
+        if self.task == "classification":
+            return values
+        scaled = values - self.mean
+        scaled /= self.deviation
+        return scaled.astype(np.float32)
 
     def labels(self, codes: Array) -> Array:
         """The classes of these numbers."""

@@ -1,0 +1,215 @@
+"""Estimators elsewhere: their network and, for classifiers, the labels and probabilities made of its outputs."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn import c_export, onnx_export
+from cnn.c_export import fill
+from cnn.estimators import MLPClassifier
+from cnn.onnx_export import Graph, Value
+
+if TYPE_CHECKING:
+    from cnn._mlp_base import BaseMLP
+    from cnn.data import Array
+
+_HEADER = """/* A classifier made by cnn {version}: {inputs} inputs, {kind}. All texts are in UTF-8. */
+#ifndef {N}_H
+#define {N}_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define {N}_INPUTS {inputs}
+#define {N}_OUTPUTS {outputs}
+
+{classes}/* {what} of one row x[{N}_INPUTS], to y[{N}_OUTPUTS].
+   x and y must not overlap. Any thread may call it. */
+void {n}_predict(const {real} *x, {real} *y);
+
+{choice}
+#ifdef __cplusplus
+}
+#endif
+
+#endif
+"""
+_SOURCE = (
+    """/* A classifier made by cnn {version}. C99 and libm; nothing is allocated: {stack} bytes of stack at most. */
+#include <math.h>
+
+#include "{n}.h"
+
+"""
+    + c_export.MACROS
+    + """
+{names}{tables}
+
+{functions}
+{network}void {n}_predict(const real *x, real *y)
+{
+{sum}    net0(x, y);
+{made}}
+{choice}"""
+)
+_CLASSES = """/* The classes, in the order of `classes_`. */
+extern const char *const {n}_classes[{count}];
+
+"""
+_BOTH = """    y[1] = y[0];
+    y[0] = R(1.0) - y[1];
+"""
+_SUM = """    real sum = R(0.0);
+    int i;
+
+"""
+_SHARES = """    for (i = 0; i < {N}_OUTPUTS; i++)
+        sum += y[i];
+    for (i = 0; i < {N}_OUTPUTS; i++)
+        y[i] = sum > R(0.0) ? y[i] / sum : R(1.0) / R({outputs}.0);
+"""
+_LABELS = """
+void {n}_labels(const {real} *y, int *labels)
+{
+    int i;
+
+    for (i = 0; i < {N}_OUTPUTS; i++)
+        labels[i] = y[i] > R({threshold});
+}
+"""
+_SIGN = """
+int {n}_class(const {real} *y)
+{
+    return y[0] > R(0.0);
+}
+"""
+_LABELS_SAID = """/* The labels[{N}_OUTPUTS] that are predicted, 1 or 0: 1 where y is above {threshold}. */
+void {n}_labels(const {real} *y, int *labels);
+"""
+_CLASS_SAID = """/* The class that is predicted: an index of {n}_classes. */
+int {n}_class(const {real} *y);
+"""
+
+
+def _is_plain(est: BaseMLP) -> bool:
+    """Whether it has no labels."""
+    return not isinstance(est, MLPClassifier)
+
+
+def _classes(est: Any) -> Array:
+    """The labels, text as objects."""
+    classes: Array = est.classes_
+    if classes.dtype.kind in "biuf":
+        return classes
+    if not all(isinstance(label, str) for label in classes.tolist()):
+        raise TypeError(f"labels of dtype {classes.dtype} can't be exported: text, numbers and truth values can")
+    return np.array([str(label) for label in classes], object)
+
+
+def _margins(est: BaseMLP) -> bool:
+    """Whether its outputs are margins, not probabilities."""
+    return est.network_.loss.target == "sign"
+
+
+def _one_against_rest(est: Any) -> bool:
+    return est._task == "multiclass" and est.network_.loss.target == "binary"
+
+
+# ONNX -----------------------------------------------------------------------------------------------------------------
+
+
+def write_onnx(est: Any, path: str | os.PathLike[str]) -> None:
+    """See `cnn.export_onnx`."""
+    net = est.network_
+    onnx_export.check_size([net])
+    graph = Graph(net.dtype)
+    out = onnx_export.network_nodes(graph, net, "X")
+    found = _values(graph, est, out) if _is_plain(est) else _labels(graph, est, out)
+    for name, (value, _) in found.items():
+        graph.op("Identity", value)
+        graph.nodes[-1].output[0] = name
+    inputs: dict[str, Value] = {"X": (net.dtype, ["n", net.n_inputs])}
+    onnx_export.write_graph(graph, inputs, {name: value for name, (_, value) in found.items()}, path)
+
+
+def _values(g: Graph, est: BaseMLP, out: str) -> dict[str, tuple[str, Value]]:
+    k = est.network_.n_outputs
+    return {"prediction": (_vector(g, out), (g.dtype, ["n"])) if k == 1 else (out, (g.dtype, ["n", k]))}
+
+
+def _labels(g: Graph, est: Any, out: str) -> dict[str, tuple[str, Value]]:
+    """As `MLPClassifier.predict` and `predict_proba`."""
+    k, margins = est.network_.n_outputs, _margins(est)
+    above = g.cast(g.op("Greater", out, 0.0 if margins else 0.5), np.int64)
+    scores: tuple[str, Value] = (out, (g.dtype, ["n", k]))
+    if est._task == "multilabel":
+        return {"label": (above, (np.int64, ["n", k])), "scores" if margins else "probabilities": scores}
+    classes = _classes(est)
+    if k == 1 and len(classes) == 2:
+        index = _vector(g, above)
+        scores = (_vector(g, out), (g.dtype, ["n"]))
+        if not margins:
+            scores = (g.op("Concat", g.op("Sub", 1.0, out), out, axis=1), (g.dtype, ["n", 2]))
+    else:
+        index = g.op("ArgMax", out, axis=1, keepdims=0)
+        if len(classes) == 1 and not margins:
+            scores = (g.op("Exp", g.op("Mul", out, 0.0)), scores[1])
+        elif _one_against_rest(est):
+            total = g.op("ReduceSum", out, g.array("axis", np.array([1], np.int64)), keepdims=1)
+            some = g.op("Greater", total, 0.0)
+            shares = g.op("Div", out, g.op("Where", some, total, 1.0))
+            scores = (g.op("Where", some, shares, 1.0 / k), scores[1])
+    label = g.op("Gather", g.array("classes", classes), index)
+    kind = np.str_ if classes.dtype == object else classes.dtype
+    return {"label": (label, (kind, ["n"])), "scores" if margins else "probabilities": scores}
+
+
+def _vector(g: Graph, column: str) -> str:
+    return g.op("Reshape", column, g.array("vector", np.array([-1], np.int64)))
+
+
+# C --------------------------------------------------------------------------------------------------------------------
+
+
+def source_and_header(est: Any, name: str) -> tuple[str, str]:
+    """The two files; see `cnn.export_c`."""
+    net = est.network_
+    if _is_plain(est):
+        return c_export.source_and_header(net, name)
+    several, margins = est._task == "multilabel", _margins(est)
+    classes = [] if several else [str(label) for label in _classes(est).tolist()]
+    one_output = net.n_outputs == 1 and len(classes) == 2  # of two classes
+    code = c_export.layer_code(net)
+    names = {
+        **c_export.of_all([net], name), **code, "inputs": str(net.n_inputs), "kind": net.dtype.name,
+        "outputs": str(2 if one_output and not margins else net.n_outputs), "count": str(len(classes)),
+        "threshold": "0.0" if margins else "0.5", "sum": _SUM if _one_against_rest(est) else "",
+        "names": c_export.texts(f"{name}_classes", classes, "class ") if classes else "",
+        "network": c_export.function_of(net, 0, code),
+    }  # fmt: skip
+    source, header = dict(names), dict(names)
+    source["made"] = fill(_probabilities(est, len(classes)), names)
+    source["choice"] = fill(_LABELS if several else _SIGN if one_output and margins else c_export.CLASS_OF, names)
+    header["classes"] = fill(_CLASSES, names) if classes else ""
+    header["choice"] = fill(_LABELS_SAID if several else _CLASS_SAID, names)
+    header["what"] = _what(several, one_output, margins)
+    return fill(_SOURCE, source), fill(_HEADER, header)
+
+
+def _probabilities(est: Any, n_classes: int) -> str:
+    """From the outputs of the network to those of `predict_proba`."""
+    if _margins(est):
+        return ""
+    if _one_against_rest(est):
+        return _SHARES
+    return {1: "    y[0] = R(1.0);\n", 2: _BOTH}.get(n_classes, "") if est.network_.n_outputs == 1 else ""
+
+
+def _what(several: bool, one_output: bool, margins: bool) -> str:
+    if margins and one_output:
+        return "The margin, above 0 for the second class,"
+    return f"The {'margins' if margins else 'probabilities'} of the {'labels' if several else 'classes'}"
