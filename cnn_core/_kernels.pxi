@@ -130,3 +130,41 @@ def shuffle(bit_generator, int64_t[::1] x):
     if x.shape[0] > 1:
         with bit_generator.lock, nogil:
             _random.shuffle(bits, &x[0], x.shape[0])
+
+
+def count_nonzeros(const real[:, ::1] X, int64_t most, int64_t[::1] indptr):
+    """indptr[1:] (n,) = indptr[0] and the numbers of X (n, k) but zeros up to each row; whether that is `most` at most.
+
+    Where it is more the rest is not looked at.
+    """
+    cdef Py_ssize_t n = X.shape[0], k = X.shape[1], i = 0
+    with nogil:
+        while i < n and indptr[i] <= most:
+            indptr[i + 1] = indptr[i] + nonzeros_of(&X[i, 0], k)
+            i += 1
+    return i == n and indptr[n] <= most
+
+
+cdef inline int32_t nonzeros_of(const real* row, Py_ssize_t k) noexcept nogil:
+    cdef int32_t count = 0
+    cdef Py_ssize_t j
+    for j in range(k):
+        count += row[j] != 0
+    return count
+
+
+def take_nonzeros(const real[:, ::1] X, const int64_t[::1] indptr, int32_t[::1] indices, real[::1] values):
+    """The columns and the values of X's numbers but zeros, row after row, `indptr` being what was counted."""
+    cdef Py_ssize_t n = X.shape[0], k = X.shape[1], i, j
+    cdef int64_t at, end
+    with nogil:
+        for i in range(n):
+            at, end, j = indptr[i], indptr[i + 1], 0
+            while at < end and j < k:  # each is written, and stays unless it is none
+                indices[at] = <int32_t>j
+                values[at] = X[i, j]
+                at += X[i, j] != 0
+                j += 1
+            while at < end:  # another thread has changed X meanwhile
+                indices[at], values[at] = 0, 0
+                at += 1

@@ -3,12 +3,15 @@
 #define CNN_SPARSE_H
 #include "tile.h"
 
-/* The line of this address, and the one behind it, will be read soon. */
+/* The line of this address, and the one behind it, will be read soon. Without the empty statement GCC finds that this
+ * function, and any that does nothing but call it, has no effect, and leaves it out.
+ */
 CNN_INLINE void cnn_soon(const void *p)
 {
 #if CNN_VECTORS
     __builtin_prefetch(p);
     __builtin_prefetch((const char *)p + 64);
+    __asm__ volatile("" : : "r"(p));
 #endif
 }
 

@@ -10,10 +10,16 @@ from libc.string cimport memset
 from cnn_core.activations cimport activation_backward, activation_forward
 from cnn_core.random cimport LANES, Noise, dropout_values
 from cnn_core.tile cimport gather, padded, turn
-from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
+from cnn_core.types cimport DENSE, GROUP, LayerSpec, WorkspaceSpec, real
 
 cdef enum:
     AHEAD = 8   # rows whose numbers are fetched before their turn, for shuffled rows lie anywhere
+    # Non-zeros that are sorted by columns at a time, before they are added to dW: of so many columns at most, so many
+    # to a column, and rows of dW of so many bytes; else it costs more than it saves.
+    SORTED = 8192
+    SORTED_COLUMNS = 4096
+    SORTED_SHARE = 4
+    SORTED_BYTES = 384
 
 cdef extern from "sparse.h" nogil:
     void cnn_soon(const void*)
@@ -54,6 +60,19 @@ cdef struct SparseRows:
     Noise noise             # of the dropouts below the layer
 
 
+# Deltas by rows, `stride` apart, of `width` units side by side; those of the next units stand `apart` behind them.
+cdef struct Panels:
+    const void* start
+    Py_ssize_t width
+    Py_ssize_t apart
+    Py_ssize_t stride
+
+
+cdef inline const real* panel_of(const Panels* deltas, Py_ssize_t u, const real* kind) noexcept nogil:
+    """Where the deltas of unit u stand; `kind` only tells their type."""
+    return <const real*>deltas.start + u // deltas.width * deltas.apart + u % deltas.width
+
+
 cdef inline SparseRows rows_from(const SparseRows* x, Py_ssize_t first, Noise noise) noexcept nogil:
     """The rows of a slab, of which the first one is that."""
     cdef SparseRows rows = x[0]
@@ -71,6 +90,11 @@ cdef inline int first_dense(const LayerSpec* layers) noexcept nogil:
 
 cdef inline int64_t row_of(const SparseRows* x, Py_ssize_t r) noexcept nogil:
     return x.order[x.first + r] if x.order != NULL else x.first + r
+
+
+cdef inline Py_ssize_t numbers_of(const SparseRows* x, Py_ssize_t r) noexcept nogil:
+    cdef int64_t row = row_of(x, r)
+    return x.indptr[row + 1] - x.indptr[row]
 
 
 cdef inline void fetch(const SparseRows* x, Py_ssize_t r, const real* kind) noexcept nogil:
@@ -143,23 +167,105 @@ cdef inline void sparse_forward(const SparseRows* x, const LayerSpec* layers, in
 
 # Backward -------------------------------------------------------------------------------------------------------------
 
-cdef inline void sparse_weights(const SparseRows* x, const LayerSpec* layers, int i, const real* deltas,
-                                Py_ssize_t stride, Py_ssize_t rows, Py_ssize_t u, Py_ssize_t units,
+cdef inline bint by_columns(const SparseRows* x, const LayerSpec* layer, bint masked, Py_ssize_t rows,
+                            Py_ssize_t pieces, int n_threads, const real* kind) noexcept nogil:
+    """Whether dW is summed column by column over a piece of the rows at a time; else row by row.
+
+    Either way a number of dW is one sum in the order of the rows. By columns each is loaded and stored once for a
+    piece, and threads share out columns: by rows they share out units, and where a row of dW is no whole number of
+    cache lines one line in each belongs to two threads. `kind` only tells the type.
+    """
+    cdef Py_ssize_t m = layer.n_inputs, r, count, total = 0
+    if masked or m > SORTED_COLUMNS or (layer.n_units * <Py_ssize_t>sizeof(real) < SORTED_BYTES and n_threads == 1):
+        return False
+    for r in range(rows):
+        count = numbers_of(x, r)
+        if count > SORTED:
+            return False
+        total += count
+    return total >= SORTED_SHARE * m * max(pieces, total // SORTED)
+
+
+cdef inline void sparse_weights(const SparseRows* x, const LayerSpec* layers, int i, const Panels* deltas,
+                                Py_ssize_t rows, bint by_column, int thread, int n_threads,
                                 real* gradient) noexcept nogil:
-    """dW += x delta' for some units from u on; deltas (rows, units) by rows, `stride` apart."""
-    cdef Py_ssize_t n = layers[i].n_units, r, done, count
+    """This thread's share of dW += x delta' of a slab: some columns, or some groups of units."""
+    cdef Py_ssize_t n = layers[i].n_units, groups = (n + GROUP - 1) // GROUP, r = 0, first, count
+    cdef int64_t m = layers[i].n_inputs
+    if not by_column:
+        weights_by_rows(x, layers, i, deltas, rows, groups * thread // n_threads * GROUP,
+                        min(n, groups * (thread + 1) // n_threads * GROUP), gradient)
+        return
+    while r < rows:
+        first, count = r, 0
+        while r < rows and count + numbers_of(x, r) <= SORTED:
+            count += numbers_of(x, r)
+            r += 1
+        weights_by_columns(x, &layers[i], deltas, first, r, <int32_t>(m * thread // n_threads),
+                           <int32_t>(m * (thread + 1) // n_threads), gradient)
+
+
+cdef inline void weights_by_rows(const SparseRows* x, const LayerSpec* layers, int i, const Panels* deltas,
+                                 Py_ssize_t rows, Py_ssize_t u, Py_ssize_t end, real* gradient) noexcept nogil:
+    """The same for units u .. end - 1."""
+    cdef Py_ssize_t n = layers[i].n_units, r, v, stop, done, count
     cdef const int32_t* columns
     cdef const real* values
     cdef real masked[LANES]
-    cdef real* dw = gradient + layers[i].weights + u
-    for r in range(rows):
+    for r in range(rows if u < end else 0):
         done = 0
         while True:
             count = take(x, r, done, layers, i, &columns, &values, masked)
             if count == 0:
                 break
-            add_to_rows(count, <const real*>values, columns, deltas + r * stride, units, dw, n)
+            v = u
+            while v < end:
+                stop = min(end, (v // deltas.width + 1) * deltas.width)
+                add_to_rows(count, <const real*>values, columns, panel_of(deltas, v, values) + r * deltas.stride,
+                            stop - v, gradient + layers[i].weights + v, n)
+                v = stop
             done += count
+
+
+cdef inline void weights_by_columns(const SparseRows* x, const LayerSpec* layer, const Panels* deltas,
+                                    Py_ssize_t first, Py_ssize_t last, int32_t begin, int32_t end,
+                                    real* gradient) noexcept nogil:
+    """The same for columns begin .. end - 1 and rows first .. last - 1, which have no more than SORTED numbers."""
+    cdef Py_ssize_t n = layer.n_units, r, k, u = 0
+    cdef int32_t to[SORTED_COLUMNS]
+    cdef int32_t index[SORTED]
+    cdef real values[SORTED]
+    cdef int32_t c, at = 0, count
+    cdef const int32_t* columns
+    cdef const real* numbers
+    cdef real* dw
+    memset(to, 0, sizeof(to))
+    for r in range(first, last):
+        columns = x.columns + x.indptr[row_of(x, r)]
+        for k in range(numbers_of(x, r)):
+            to[columns[k]] += 1
+    for c in range(begin, end):
+        count, to[c] = to[c], at
+        at += count
+    for r in range(first, last):
+        columns = x.columns + x.indptr[row_of(x, r)]
+        numbers = <const real*>x.values + x.indptr[row_of(x, r)]
+        for k in range(numbers_of(x, r)):
+            c = columns[k]
+            if begin <= c < end:
+                at = to[c]
+                to[c] = at + 1
+                index[at], values[at] = <int32_t>r, numbers[k]
+    while u < n:
+        at = 0
+        for c in range(begin, end):  # the numbers of a column now end there
+            if to[c] > at:
+                dw = gradient + layer.weights + c * n + u
+                add_rows(to[c] - at, <const real*>values + at, <const int32_t*>index + at,
+                         panel_of(deltas, u, <const real*>values), deltas.stride, min(n - u, deltas.width),
+                         <const real*>dw, dw)
+                at = to[c]
+        u += deltas.width
 
 
 cdef inline void sparse_backward(const SparseRows* x, const LayerSpec* layers, int i, const WorkspaceSpec* workspace,
@@ -169,10 +275,13 @@ cdef inline void sparse_backward(const SparseRows* x, const LayerSpec* layers, i
     cdef const LayerSpec* layer = &layers[i]
     cdef Py_ssize_t n = layer.n_units, ld = padded(rows, <const real*>scratch), turned = padded(n, <const real*>scratch)
     cdef int64_t kept = layer.output if layer.saved < 0 else layer.saved
+    cdef Panels deltas
     activation_backward(layer.activation, <const real*>(scratch + kept * workspace.capacity), delta, n * ld,
                         <real>layer.alpha)
     turn(n, ld, <const real*>delta, ld, below, turned, gradient + layer.biases if layer.biases >= 0 else <real*>NULL,
          add)
     if not add:
         memset(gradient + layer.weights, 0, layer.n_inputs * n * sizeof(real))
-    sparse_weights(x, layers, i, <const real*>below, turned, rows, 0, n, gradient)
+    deltas.start, deltas.width, deltas.apart, deltas.stride = below, n, 0, turned
+    sparse_weights(x, layers, i, &deltas, rows,
+                   by_columns(x, layer, i > 0 and x.noise.training, rows, 1, 1, <const real*>scratch), 0, 1, gradient)

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from cnn_core.random cimport Noise
-from cnn_core.sparse cimport SparseRows, rows_from, sparse_forward, sparse_weights
+from cnn_core.sparse cimport Panels, SparseRows, by_columns, rows_from, sparse_forward, sparse_weights
 from cnn_core.tile cimport padded
 from cnn_core.types cimport GROUP, LayerSpec, WorkspaceSpec, real
 from cnn_core.wide cimport PANEL, Slabs, column_sums, rows_of, wide_dropouts
@@ -41,22 +41,18 @@ cdef inline void wide_sparse_forward(const SparseRows* x, const LayerSpec* layer
 cdef inline void wide_sparse_weights(const SparseRows* x, const LayerSpec* layers, int i, const Slabs* slabs,
                                      Py_ssize_t batch_begin, const real* turned, real* gradient, Noise noise,
                                      int thread, int n_threads) noexcept nogil:
-    """This thread's groups of units of dW += x delta' and db, over all slabs."""
+    """This thread's share of dW += x delta' and db, over all slabs."""
     cdef const LayerSpec* layer = &layers[i]
-    cdef Py_ssize_t n = layer.n_units, groups = (n + GROUP - 1) // GROUP, u, end, s, units
-    cdef Py_ssize_t last = min(n, groups * (thread + 1) // n_threads * GROUP)
-    cdef SparseRows rows
-    cdef const real* panel
-    u = groups * thread // n_threads * GROUP
-    while u < last:
-        end = min(last, (u // PANEL + 1) * PANEL)
-        panel = turned + u // PANEL * PANEL * slabs.turned_rows
-        for s in range(slabs.n):
-            noise.row = s * slabs.capacity
-            rows = rows_from(x, batch_begin + noise.row, noise)
-            sparse_weights(&rows, layers, i, panel + noise.row * PANEL + u % PANEL, PANEL, rows_of(slabs, s), u,
-                           end - u, gradient)
-        if u % PANEL == 0 and layer.biases >= 0:
-            units = min(n - u, <Py_ssize_t>PANEL)
-            column_sums(slabs, panel, units, gradient + layer.biases + u)
-        u = end
+    cdef Py_ssize_t n = layer.n_units, panels = (n + PANEL - 1) // PANEL, panel, s
+    cdef SparseRows rows = rows_from(x, batch_begin, noise)
+    cdef bint by_column = by_columns(&rows, layer, i > 0 and noise.training, slabs.rows, slabs.n, n_threads, turned)
+    cdef Panels deltas
+    deltas.width, deltas.stride, deltas.apart = PANEL, PANEL, PANEL * slabs.turned_rows
+    for s in range(slabs.n):
+        noise.row = s * slabs.capacity
+        deltas.start = turned + noise.row * PANEL
+        rows = rows_from(x, batch_begin + noise.row, noise)
+        sparse_weights(&rows, layers, i, &deltas, rows_of(slabs, s), by_column, thread, n_threads, gradient)
+    for panel in range(panels * thread // n_threads, panels * (thread + 1) // n_threads if layer.biases >= 0 else 0):
+        column_sums(slabs, turned + panel * PANEL * slabs.turned_rows, min(n - panel * PANEL, <Py_ssize_t>PANEL),
+                    gradient + layer.biases + panel * PANEL)

@@ -98,3 +98,10 @@ def test_loop_is_vector_code(engine: str, module: str, name: str, real: str) -> 
 def test_random_numbers_are_vector_code(engine: str) -> None:
     lines = instructions(engine, r"__pyx_f_8cnn_core_\d+random_philox")
     assert packed(lines, r"v?pmul(?:udq|lq)", REGISTERS[engine]) >= 2
+
+
+@pytest.mark.parametrize("fuse", [0, 1])
+def test_rows_of_sparse_x_are_fetched_ahead(engine: str, fuse: int) -> None:
+    """The compiler once left all of it out: what only fetches has no effect that it sees."""
+    lines = instructions(engine, rf"__pyx_fuse_{fuse}__pyx_f_8cnn_core_\d+sparse_sparse_forward")
+    assert any(line.startswith("prefetch") for line in lines)

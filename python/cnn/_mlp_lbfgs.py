@@ -24,8 +24,9 @@ class Objective:
 
     def __init__(self, net: Network, rows: Data, n_threads: int | None) -> None:
         self.net, self.rows = net, rows
-        self.plan = net.plan.taking(rows.X)
-        self.cut = self.plan.cut(len(rows))
+        self.X = net.plan.without_zeros(rows.X)
+        self.plan = net.plan.taking(self.X)
+        self.cut = self.plan.cut_like(net.plan.taking(rows.X), len(rows))
         self.n = threads.for_prediction(n_threads, 6.0 * net.plan.size * len(rows), self.cut.feeds)
         self.gradients = arena.aligned_zeros(self.cut.gradients * net.plan.size, net.dtype)
         self.scratch = arena.aligned_zeros(self.cut.shared + self.n * self.cut.own, net.dtype)
@@ -44,7 +45,7 @@ class Objective:
         plan, rows = self.plan, self.rows
         self.parts = cnn_core.engine.loss_and_gradient(
             plan.layers, self.cut.workspace, self.cut.wide, self.cut.parts, plan.segments, plan.loss, self.net.flat,
-            self.gradients, self.scratch, rows.X, rows.targets, rows.classes, rows.weights, False, self.net.step,
+            self.gradients, self.scratch, self.X, rows.targets, rows.classes, rows.weights, False, self.net.step,
             self.net.seed, self.n,
         )  # fmt: skip
         return sum(self.parts), self.gradients[: plan.size].astype(np.float64)

@@ -65,6 +65,13 @@ class Plan:
         """The plan for such rows, dense or sparse."""
         return self.without_input if sparse.is_sparse(X) else self
 
+    def without_zeros(self, X: Spec | sparse.SparseRows) -> Spec | sparse.SparseRows:
+        """X as a fit reads it: dense X with few numbers but zeros as sparse rows, which changes no bit."""
+        first = self.layers[0]
+        if first["kind"] != cnn_core.LayerKind.DENSE:
+            return X
+        return sparse.without_zeros(X, int(first["n_units"]))
+
     def flops_of_a_row(self, X: sparse.SparseRows) -> float:
         """Arithmetic of predicting a row of sparse X: of the first layer what the non-zeros take."""
         dense = self.layers[self.layers["kind"] == cnn_core.LayerKind.DENSE][0]
@@ -85,6 +92,11 @@ class Plan:
         wide, parts, capacity, shared, own = cnn_core.engine.cut(self.layers, self.template, rows)
         feeds = max(1, int(6.0 * self.size * rows / _WIDE_FLOPS)) if wide else parts
         return Cut(wide, parts, self.workspace(capacity), shared, own, feeds)
+
+    def cut_like(self, other: Plan, rows: int) -> Cut:
+        """How `other` cuts a minibatch, in workspaces of this plan: sums over a slab's rows have the same bits."""
+        cut = other.cut(rows)
+        return replace(cut, workspace=self.workspace(cut.capacity))
 
     @cached_property
     def tiles(self) -> Tiles:

@@ -7,10 +7,15 @@ from typing import Any
 
 import numpy as np
 
+import cnn_core
 from cnn import _check
 
 Array = np.ndarray[Any, Any]
 _COLUMNS_MAX = 2**31 - 1
+# Where leaving out zeros pays, by measurement (benchmarks/zeros.py; docs/design.md, section 4).
+_COLUMNS_MIN, _SHARE_MAX = 96, 0.2
+_UNITS_BASE, _UNITS_PER_SHARE = 16, 400.0
+_PIECE = 2**24  # numbers that are looked at in one call into the core: some 10 ms, between which Ctrl-C is seen
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,33 @@ class SparseRows:
 
         indptr, indices, values = self.parts()
         return csr_array((values, indices, indptr), shape=self.shape)
+
+
+def without_zeros(X: Array | SparseRows, units: int) -> Array | SparseRows:
+    """Dense X as the rows of its non-zeros, where a first layer of so many units is faster with them; else X itself.
+
+    That depends on the shape of X and the number of its non-zeros alone, and the fit's bits are the same.
+    """
+    engine = cnn_core.engine
+    if isinstance(X, SparseRows) or engine.uses_blas or (share := largest_share(X.shape[1], units)) == 0:
+        return X
+    indptr, most = np.zeros(len(X) + 1, np.int64), int(share * X.size)
+    step = max(1, _PIECE // X.shape[1])
+    pieces = [slice(begin, min(begin + step, len(X))) for begin in range(0, len(X), step)]
+    for rows in pieces:
+        if not engine.count_nonzeros(X[rows], most, indptr[rows.start : rows.stop + 1]):
+            return X
+    indices, values = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], X.dtype)
+    for rows in pieces:
+        engine.take_nonzeros(X[rows], indptr[rows.start : rows.stop + 1], indices, values)
+    return SparseRows(indptr, indices, values, X.shape[1])
+
+
+def largest_share(n_inputs: int, units: int) -> float:
+    """The share of non-zeros up to which a first layer of that size is faster with sparse rows."""
+    if n_inputs < _COLUMNS_MIN:
+        return 0.0
+    return min(max((units - _UNITS_BASE) / _UNITS_PER_SHARE, 0.0), _SHARE_MAX)
 
 
 def is_sparse(X: Any) -> bool:

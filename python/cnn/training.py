@@ -175,12 +175,13 @@ class Loop:
         self, net: Network, train: Data, batch: int, shuffle: bool, keep_outputs: bool, at: checkpoint.Position,
         last: int, n_threads: int | None,
     ) -> None:  # fmt: skip
-        plan = self.plan = net.plan.taking(train.X)
+        self.X = net.plan.without_zeros(train.X)
+        plan = self.plan = net.plan.taking(self.X)
         self.net, self.train, self.batch, self.shuffle = net, train, batch, shuffle
         self.steps = -(-len(train) // batch)
         self.at, self.total = at, at.first_step + (last - at.first_epoch) * self.steps
         self.schedule = schedules.get(net.optimizer.learning_rate)
-        self.cut = plan.cut(batch)
+        self.cut = plan.cut_like(net.plan.taking(train.X), batch)
         self.n_threads = threads.for_training(n_threads, self.cut.feeds)
         self.shares = n_threads is None  # a number that was asked for is kept
         self.gradients = arena.aligned_zeros(self.cut.gradients * plan.size, net.dtype)
@@ -247,7 +248,7 @@ class Loop:
         n_threads = threads.share(self.n_threads) if self.shares else self.n_threads
         _, status = cnn_core.engine.train_steps(
             plan.layers, self.cut.workspace, self.cut.wide, self.cut.parts, plan.segments, plan.loss, plan.optimizer,
-            net.flat, self.gradients, net.state, net.scalars, self.scratch, rows.X, rows.targets, rows.classes,
+            net.flat, self.gradients, net.state, net.scalars, self.scratch, self.X, rows.targets, rows.classes,
             rows.weights, order, begin, end, self.batch, self.rates[begin:end], net.counter, net.seed,
             self.outputs if self.keep_outputs else None, self.report[begin:end], n_threads, stop,
         )  # fmt: skip
