@@ -6,6 +6,9 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -180,13 +183,30 @@ def test_places_that_can_not_be_written(run: Any, arguments: list[str], said: st
     assert Path("file").read_text() == "kept"
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
-def test_folders_without_the_permission(run: Any, tmp_path: Path) -> None:
-    Path("t.csv").write_text("x,y\n")
-    Path("locked").mkdir(mode=0o500)
-    for option, name in (("--out", "locked/m.cnn"), ("--report", "locked/report")):
-        done = run(*TRAIN, option, name)
-        assert (done.code, done.err) == (2, f"cnn: {option} {name}: the folder locked can't be written to\n")
+@pytest.mark.skipif(os.name == "nt", reason="permissions of another kind")
+def test_folders_without_the_permission(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as folder, nobody_special(folder):
+        monkeypatch.chdir(folder)
+        Path("t.csv").write_text("x,y\n")
+        Path("locked").mkdir(mode=0o500)
+        for option, name in (("--out", "locked/m.cnn"), ("--report", "locked/report")):
+            done = run(*TRAIN, option, name)
+            assert (done.code, done.err) == (2, f"cnn: {option} {name}: the folder locked can't be written to\n")
+        monkeypatch.undo()
+
+
+@contextmanager
+def nobody_special(folder: str) -> Iterator[None]:
+    """Root may write everywhere, and so becomes the folder's new owner for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.chown(folder, 65534, 65534)
+    os.setresuid(65534, 65534, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
 
 
 def test_bad_tables_leave_no_folders(run: Any, tmp_path: Path) -> None:
