@@ -1,4 +1,4 @@
-"""Dense X with few non-zeros: a fit of one epoch with its zeros left out, against one of the dense array.
+"""Dense X with few non-zeros: a fit of two epochs with its zeros left out, against one of the dense array.
 
     python benchmarks/zeros.py [--rounds 3] [--threads 1] [--dtype float32] [--json out.jsonl]
 
@@ -45,7 +45,7 @@ def ratio(inputs: int, units: int, share: float, batch: int, options: argparse.N
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=2, help="more than one (default %(default)s)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--json", type=Path, help="append a JSON line for each size")

@@ -48,7 +48,7 @@ class Loop:
         train = data.prepare(problem.X, problem.y, None, net.loss, net.dtype, net.n_inputs, net.n_outputs)
         network = problem.network
         self.at = checkpoint.Position(0, 0, 0, 0)
-        self.loop = training.Loop(net, train, network.batch_size, False, False, self.at, 1, threads)
+        self.loop = training.Loop(net, train, network.batch_size, False, False, self.at, 1, threads, 1)
         if cut is not None:
             self.loop.cut, self.loop.n_threads = cut, threads
             self.loop.gradients = aligned_zeros(cut.gradients * net.plan.size, net.dtype)

@@ -24,11 +24,12 @@ _ADAPTIVE_DIVISOR = 5.0
 class Loop(training.Loop):
     """An epoch in the order and at the rates that scikit-learn would take."""
 
-    def __init__(self, course: Course, train: Data, batch: int, keep_outputs: bool) -> None:
+    def __init__(self, course: Course, train: Data, batch: int, keep_outputs: bool, epochs: int) -> None:
         est, net = course.est, course.net
         first = len(est.loss_curve_)
         at = checkpoint.Position(first, net.step, len(net.history), first)
-        super().__init__(net, train, batch, est.shuffle, keep_outputs, at, first + est.max_iter, est.n_threads)
+        last = first + est.max_iter
+        super().__init__(net, train, batch, est.shuffle, keep_outputs, at, last, est.n_threads, epochs)
         self.course = course
         self.index = np.arange(len(train) if est.shuffle else 0, dtype=np.int64)
         c = None  # Poisson's deviance has a part that the weights can't change, and the loss of a row has not
@@ -117,7 +118,8 @@ class Course:
         est.n_iter_ = 0
         try:
             with threads.a_fit(), training.hooked(self.hooks, net, run) as begun:
-                self._epochs(Loop(self, self.train, batch, bool(self.metrics)), begun, epochs, root, incremental)
+                loop = Loop(self, self.train, batch, bool(self.metrics), epochs)
+                self._epochs(loop, begun, epochs, root, incremental)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=5)
         finally:

@@ -99,7 +99,7 @@ def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
     with threads.a_fit(), hooked(hooks, net, run) as begun:
         if saved is not None:
             saved.restore_callbacks(begun)
-        loop = Loop(net, train, batch, s.shuffle, bool(measured), at, last, s.n_threads)
+        loop = Loop(net, train, batch, s.shuffle, bool(measured), at, last, s.n_threads, last - at.epoch)
         try:
             for epoch in range(at.epoch, last if not at.stopped else at.epoch):
                 for hook in begun:
@@ -173,9 +173,10 @@ class Loop:
 
     def __init__(
         self, net: Network, train: Data, batch: int, shuffle: bool, keep_outputs: bool, at: checkpoint.Position,
-        last: int, n_threads: int | None,
+        last: int, n_threads: int | None, epochs: int,
     ) -> None:  # fmt: skip
-        self.X = net.plan.without_zeros(train.X)
+        # What the search for zeros costs is won back after the first of several epochs.
+        self.X = net.plan.without_zeros(train.X) if epochs > 1 else train.X
         plan = self.plan = net.plan.taking(self.X)
         self.net, self.train, self.batch, self.shuffle = net, train, batch, shuffle
         self.steps = -(-len(train) // batch)
