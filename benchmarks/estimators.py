@@ -125,7 +125,7 @@ def fits(name: str, options: argparse.Namespace) -> tuple[Line, list[Row]]:
                 ours = who == "cnn"  # it does without BLAS, whose threads a limit would wake
                 time.sleep(SETTLE)
                 with nullcontext() if ours else threadpool_limits(n, user_api="blas"):
-                    for _ in range(2):  # the first after a rest is slower
+                    for _ in range(5):  # the first ones after a rest are slower
                         est = case.estimator(who, 0, **({"n_threads": n} if ours else {}))
                         start = time.perf_counter()
                         est.fit(X, y)
