@@ -218,11 +218,21 @@ def _run(command: Callable[..., Any], screen: Screen, *arguments: Any) -> None:
         print("cnn: interrupted; nothing was written", file=sys.stderr)
         raise SystemExit(130) from None
     except BrokenPipeError:  # the reader of our output has gone; nobody is to be told
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()
         raise SystemExit(141) from None
     except (ValueError, TypeError, OSError, ImportError, MemoryError, FloatingPointError) as error:
         print(f"cnn: {_one_line(error)}", file=sys.stderr)
+        _give_up_output()
         raise SystemExit(2) from None
+
+
+def _give_up_output() -> None:
+    """Python would try again, when it ends, to write what can't be written."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _one_line(error: BaseException) -> str:
