@@ -192,7 +192,6 @@ def test_folders_without_the_permission(run: Any, monkeypatch: pytest.MonkeyPatc
         for option, name in (("--out", "locked/m.cnn"), ("--report", "locked/report")):
             done = run(*TRAIN, option, name)
             assert (done.code, done.err) == (2, f"cnn: {option} {name}: the folder locked can't be written to\n")
-        monkeypatch.undo()
 
 
 @contextmanager
