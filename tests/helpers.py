@@ -164,6 +164,18 @@ class ReferenceTraining:
         return {f"layers.{i}.{long[w]}": self.layers[i][w] for i, w in self.state}
 
 
+class Break(cnn.Callback):
+    """A Ctrl-C after n pieces of the fit."""
+
+    def __init__(self, n: int) -> None:
+        self.left = n
+
+    def on_progress(self, network: cnn.Network, epoch: int, rows: int) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+
 def error(a: Array, b: Array) -> float:
     """|a - b| / (|a| + |b|), by Euclidean norms."""
     size = float(np.linalg.norm(a) + np.linalg.norm(b))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import OPTIMIZERS, run
+from helpers import OPTIMIZERS, Break, run
 
 import cnn
 from cnn import checkpoint, container, training
@@ -16,18 +16,6 @@ from cnn import checkpoint, container, training
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 5))
 Y = (X[:, 0] * X[:, 1] > 0).astype(int)
-
-
-class Break(cnn.Callback):
-    """A Ctrl-C at the n-th piece of the fit."""
-
-    def __init__(self, n: int) -> None:
-        self.left = n
-
-    def on_progress(self, network: cnn.Network, epoch: int, rows: int) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise KeyboardInterrupt
 
 
 def network(optimizer: Any = "adam", **changes: Any) -> cnn.Network:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import error, reference_gradient, same_bits
+from helpers import Break, error, reference_gradient, same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
@@ -299,18 +299,10 @@ def test_a_fit_goes_on_to_the_same_bits(tmp_path: Path, monkeypatch, columns: in
     monkeypatch.setattr(training, "_PIECE_SECONDS", 1e-9)  # a step at a time
     X, y = rows(300, columns), np.random.default_rng(1).integers(0, 3, 300)
 
-    class Break(cnn.Callback):
-        left = 14  # in the second epoch
-
-        def on_progress(self, network: cnn.Network, epoch: int, rows: int) -> None:
-            Break.left -= 1
-            if Break.left == 0:
-                raise KeyboardInterrupt
-
     expected = fit(network(below=0.2), X, y, epochs=4, batch_size=30)
     keep = cnn.Checkpoint(tmp_path / "run", 1, "steps")
     with pytest.raises(KeyboardInterrupt):
-        fit(network(below=0.2), X, y, epochs=4, batch_size=30, callbacks=[keep, Break()])
+        fit(network(below=0.2), X, y, epochs=4, batch_size=30, callbacks=[keep, Break(13)])  # in the second epoch
     other = X.copy()
     other.indices[0] = (other.indices[0] + 1) % columns
     for changed in (other, X * 2, X.toarray(), sparse.csr_array((X.data, X.indices, X.indptr), (300, columns + 1))):

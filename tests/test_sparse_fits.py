@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import same_bits
+from helpers import Break, same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse as scipy_sparse
@@ -176,14 +176,6 @@ def test_a_fit_goes_on_to_the_same_bits(tmp_path: Path, monkeypatch, kept: list[
     columns, units = SIZES[size]
     X, y = table(300, columns), labels(300)
 
-    class Break(cnn.Callback):
-        left = 14  # in the second epoch
-
-        def on_progress(self, network: cnn.Network, epoch: int, rows: int) -> None:
-            Break.left -= 1
-            if Break.left == 0:
-                raise KeyboardInterrupt
-
     def job(**changes: Any) -> cnn.Network:
         return fit(network(units, "float32"), X, y, batch_size=30, **{"epochs": 4, **changes})
 
@@ -191,7 +183,7 @@ def test_a_fit_goes_on_to_the_same_bits(tmp_path: Path, monkeypatch, kept: list[
     assert same_bits(fit(job(epochs=2), X, y, batch_size=30, epochs=2), expected)
     keep = cnn.Checkpoint(tmp_path / "run", 1, "steps")
     with pytest.raises(KeyboardInterrupt):
-        job(callbacks=[keep, Break()])
+        job(callbacks=[keep, Break(13)])  # in the second epoch
     assert not any(kept)
     dense(monkeypatch)  # a checkpoint names the array, not what a fit makes of it
     assert same_bits(job(resume=tmp_path / "run"), expected)
