@@ -225,7 +225,7 @@ cdef inline real quotient_rest(real a, real a_low, real q, real b, real b_low) n
 
 
 cdef inline float exp2_less_1(float z) noexcept nogil:
-    """2^z - 1 for z from -inf to 0. A rounding of z moves 2^z by no more than z 2^z times as much, which stays small."""
+    """2^z - 1 for z from -inf to 0. A rounding of z moves 2^z by some z 2^z times as much, which stays small."""
     cdef float n, f, scale, q
     z = <float>-50 if z < -50 else z
     n = v_whole(z)
