@@ -93,7 +93,10 @@ CNN_INLINE void CNN_(tile)(const int I, const int J, const int H, ptrdiff_t nk, 
         CNN_UNROLL for (j = 0; j < J - H; j++) x[j] = LOAD(b + k * ldb + j * CNN_L);
         CNN_UNROLL for (i = 0; i < I; i++) {
             T s = a[i * ai + k * ak];
-            CNN_UNROLL for (j = 0; j < J - H; j++) sum[i][j] += x[j] * s;
+            CNN_UNROLL for (j = 0; j < J - H; j++) {
+                sum[i][j] += x[j] * s;
+                CNN_STAYS(sum[i][j]);
+            }
 #if CNN_HALVES
             if (H) last[i] += y * s;
 #endif
@@ -149,7 +152,7 @@ CNN_UNUSED void CNN_(product)(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const T 
         for (; j + CNN_J * CNN_L <= nj; j += CNN_J * CNN_L) COLUMN(6, CNN_J, 0, 0);
         part = (nj - j) % CNN_L;
 #if CNN_HALVES
-        if (part && part <= CNN_L / 2) {
+        if (part && part <= CNN_L / 2 && CNN_HALF_PAYS) {
             switch ((nj - j) / CNN_L) {
                 case 0: COLUMN(12, 1, 1, part); break;
                 case 1: COLUMN(12, 2, 1, part); break;
