@@ -87,8 +87,8 @@
 #define CNN_TWO_LANES_D(o) o, o + 1, o + 4, o + 5
 #define CNN_LANES_D4(odd) CNN_TWO_LANES_D(2 * odd)
 #define CNN_LANES_D8(odd) CNN_TWO_LANES_D(2 * odd), CNN_TWO_LANES_D(2 * odd + 8)
-/* Parts of vectors by masks, where there are any; and half a vector where it costs half as much as a whole one: AMD's
- * processors have units of 32 bytes or lose nothing, Intel's close one of two units while whole vectors are under way.
+/* Parts of vectors by masks, where there are any; and half a vector where it costs half as much as a whole one: Zen 4
+ * has units of 32 bytes, while Intel's processors take as long as for a whole one, or longer.
  */
 #if CNN_VECTORS && defined(__AVX512F__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
 #include <immintrin.h>

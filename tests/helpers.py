@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -14,6 +16,7 @@ import pytest
 import reference
 
 import cnn
+import cnn_core
 from cnn_core import Activation, Loss
 
 Array = np.ndarray[Any, Any]
@@ -50,6 +53,24 @@ def run(program: str, **environment: str) -> str:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def compiled(folder: Path, source: str, *flags: str) -> Any:
+    """A library of C functions that may include the headers of `cnn_core`."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    (folder / "kernels.c").write_text(source)
+    headers = str(Path(cnn_core.__file__).parent)
+    command = [compiler, "-shared", "-fPIC", "-w", *flags, "-I", headers, "kernels.c", "-o", "kernels.so"]
+    subprocess.run(command, cwd=folder, check=True)
+    return ctypes.CDLL(str(folder / "kernels.so"))
+
+
+def call(function: Any, *arguments: Any) -> None:
+    """Calls such a function with arrays, None for NULL, and whole numbers."""
+    function(*[a.ctypes.data_as(ctypes.c_void_p) if isinstance(a, np.ndarray) else
+               a if a is None else ctypes.c_ssize_t(a) for a in arguments])
 
 
 def run_tool(name: str, *arguments: str) -> None:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-import shutil
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-import cnn_core
+from helpers import call, compiled
 
 SOURCE = """
 #define CNN_PLAIN
@@ -30,20 +25,7 @@ void there_and_back(ptrdiff_t rows, ptrdiff_t n, const double *x, const int64_t 
 
 @pytest.fixture(scope="module")
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler")
-    folder = tmp_path_factory.mktemp("plain")
-    (folder / "plain.c").write_text(SOURCE)
-    headers = str(Path(cnn_core.__file__).parent)
-    command = [compiler, "-O1", "-shared", "-fPIC", "-w", "-I", headers, "plain.c", "-o", "plain.so"]
-    subprocess.run(command, cwd=folder, check=True)
-    return ctypes.CDLL(str(folder / "plain.so"))
-
-
-def call(function: Any, *arguments: Any) -> None:
-    function(*[a.ctypes.data_as(ctypes.c_void_p) if isinstance(a, np.ndarray) else
-               a if a is None else ctypes.c_ssize_t(a) for a in arguments])
+    return compiled(tmp_path_factory.mktemp("plain"), SOURCE, "-O1")
 
 
 def normal(*shape: int) -> np.ndarray[Any, Any]:
