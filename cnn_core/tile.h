@@ -22,6 +22,8 @@
 #else
 #define CNN_STAYS(v)
 #endif
+/* Fetches a line of cache to L2. */
+#define CNN_FETCH(p) __builtin_prefetch(p, 0, 2)
 /* Keeps the compiler from computing several such numbers in a vector, from which each must then be fetched. */
 #define CNN_SCALAR(x) __asm__("" : "+r"(x))
 #if defined(__clang__)
@@ -42,8 +44,10 @@
 #define CNN_UNUSED static
 #define CNN_UNROLL
 #define CNN_STAYS(v)
+#define CNN_FETCH(p)
 #define CNN_SCALAR(x)
 #endif
+#define CNN_LINE 64
 
 /* The widest tile that leaves registers for the operands: rows of the broadcast operand by vectors of the other. */
 #if defined(__AVX512F__) || defined(__aarch64__)

@@ -8,9 +8,9 @@ cdef extern from "tile.h" nogil:
     Py_ssize_t cnn_lanesf()
     Py_ssize_t cnn_lanes()
     void cnn_productf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, const float*,
-                      Py_ssize_t, float*, Py_ssize_t, const float*, bint, bint)
+                      Py_ssize_t, float*, Py_ssize_t, const float*, bint, bint, const float*, Py_ssize_t)
     void cnn_product(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, const double*,
-                     Py_ssize_t, double*, Py_ssize_t, const double*, bint, bint)
+                     Py_ssize_t, double*, Py_ssize_t, const double*, bint, bint, const double*, Py_ssize_t)
     void cnn_dotsf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, const float*, Py_ssize_t, float*, bint)
     void cnn_dots(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, const double*, Py_ssize_t, double*,
                   bint)
@@ -42,10 +42,18 @@ cdef inline void product(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t nk, const real
 
     fill: c may be written up to whole vectors.
     """
+    product_and_fetch(ni, nj, nk, a, ai, ak, b, ldb, c, ldc, start, add, fill, <const real*>NULL, 0)
+
+
+cdef inline void product_and_fetch(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t nk, const real* a, Py_ssize_t ai,
+                                   Py_ssize_t ak, const real* b, Py_ssize_t ldb, real* c, Py_ssize_t ldc,
+                                   const real* start, bint add, bint fill, const real* ahead,
+                                   Py_ssize_t n_ahead) noexcept nogil:
+    """The same, while n_ahead elements from `ahead` on come to the cache, the next b as a rule; it may be anywhere."""
     if real is float:
-        cnn_productf(ni, nj, nk, a, ai, ak, b, ldb, c, ldc, start, add, fill)
+        cnn_productf(ni, nj, nk, a, ai, ak, b, ldb, c, ldc, start, add, fill, ahead, n_ahead)
     else:
-        cnn_product(ni, nj, nk, a, ai, ak, b, ldb, c, ldc, start, add, fill)
+        cnn_product(ni, nj, nk, a, ai, ak, b, ldb, c, ldc, start, add, fill, ahead, n_ahead)
 
 
 cdef inline void dots(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t nk, const real* a, Py_ssize_t lda, const real* b,

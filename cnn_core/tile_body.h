@@ -60,11 +60,12 @@ CNN_INLINE V CNN_(widen)(CNN_(half) v) { return (V)CNN_WIDEN(v); }
 #endif
 
 /* I x J vectors of c = start or c (add) or 0, plus a b over nk. Of the last vector of a row only `part` elements are
- * loaded and stored, unless that is 0. H: it is half a vector, which `fill` asks to store as a whole one.
+ * loaded and stored, unless that is 0. H: it is half a vector, which `fill` asks to store as a whole one. F: nk lines
+ * from `ahead` on are fetched to L2 on the way, one in each round, for many at once would hold up the loads.
  */
-CNN_INLINE void CNN_(tile)(const int I, const int J, const int H, ptrdiff_t nk, const T *a, ptrdiff_t ai, ptrdiff_t ak,
-                           const T *b, ptrdiff_t ldb, T *c, ptrdiff_t ldc, const T *start, int add, ptrdiff_t part,
-                           int fill)
+CNN_INLINE void CNN_(tile)(const int I, const int J, const int H, const int F, ptrdiff_t nk, const T *a, ptrdiff_t ai,
+                           ptrdiff_t ak, const T *b, ptrdiff_t ldb, T *c, ptrdiff_t ldc, const T *start, int add,
+                           ptrdiff_t part, int fill, const char *ahead)
 {
     V sum[12][CNN_J], zero = {0};
     ptrdiff_t k;
@@ -90,6 +91,7 @@ CNN_INLINE void CNN_(tile)(const int I, const int J, const int H, ptrdiff_t nk, 
         CNN_(half) y;
         if (H) y = *(const CNN_(half) *)(b + k * ldb + (J - 1) * CNN_L);
 #endif
+        if (F) CNN_FETCH(ahead + k * CNN_LINE);
         CNN_UNROLL for (j = 0; j < J - H; j++) x[j] = LOAD(b + k * ldb + j * CNN_L);
         CNN_UNROLL for (i = 0; i < I; i++) {
             T s = a[i * ai + k * ak];
@@ -115,22 +117,24 @@ CNN_INLINE void CNN_(tile)(const int I, const int J, const int H, ptrdiff_t nk, 
 #endif
 }
 
-/* All ni rows of a column of tiles. */
+/* All ni rows of a column of tiles; what stands from `ahead` to `end` is fetched to L2, if the rows last that long. */
 CNN_INLINE void CNN_(column)(const int I, const int J, const int H, ptrdiff_t ni, ptrdiff_t nk, const T *a,
                              ptrdiff_t ai, ptrdiff_t ak, const T *b, ptrdiff_t ldb, T *c, ptrdiff_t ldc,
-                             const T *start, int add, ptrdiff_t part, int fill)
+                             const T *start, int add, ptrdiff_t part, int fill, const char *ahead, const char *end)
 {
     ptrdiff_t i = 0;
-#define ROWS(n) \
-    CNN_(tile)(n, J, H, nk, a + i * ai, ai, ak, b, ldb, c + i * ldc, ldc, start ? start + i : NULL, add, part, fill)
-    for (; i + I <= ni; i += I) ROWS(I);
-    if (I > 6 && ni - i >= 6) { ROWS(6); i += 6; }
+#define ROWS(n, F) \
+    CNN_(tile)(n, J, H, F, nk, a + i * ai, ai, ak, b, ldb, c + i * ldc, ldc, start ? start + i : NULL, add, part, \
+               fill, ahead)
+    for (; ahead < end && i + I <= ni; i += I, ahead += nk * CNN_LINE) ROWS(I, 1);
+    for (; i + I <= ni; i += I) ROWS(I, 0);
+    if (I > 6 && ni - i >= 6) { ROWS(6, 0); i += 6; }
     switch (ni - i) {
-        case 1: ROWS(1); break;
-        case 2: ROWS(2); break;
-        case 3: ROWS(3); break;
-        case 4: ROWS(4); break;
-        case 5: ROWS(5); break;
+        case 1: ROWS(1, 0); break;
+        case 2: ROWS(2, 0); break;
+        case 3: ROWS(3, 0); break;
+        case 4: ROWS(4, 0); break;
+        case 5: ROWS(5, 0); break;
     }
 #undef ROWS
 }
@@ -139,17 +143,25 @@ CNN_INLINE void CNN_(column)(const int I, const int J, const int H, ptrdiff_t ni
  *
  * b must be readable up to a whole vector in every row; c is written up to that if `fill` says so: with sums of what b
  * has there, or 0. (So deltas, whose padding is 0, stay so.) Every element of c is one sum in the order of k, so cutting
- * the product along i or j changes no bit.
+ * the product along i or j changes no bit. Meanwhile n_ahead elements from `ahead` on are fetched to L2, where there are
+ * enough tiles of the widest kind; they may be anywhere.
  */
 CNN_UNUSED void CNN_(product)(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const T *a, ptrdiff_t ai, ptrdiff_t ak,
-                              const T *b, ptrdiff_t ldb, T *c, ptrdiff_t ldc, const T *start, int add, int fill)
+                              const T *b, ptrdiff_t ldb, T *c, ptrdiff_t ldc, const T *start, int add, int fill,
+                              const T *ahead, ptrdiff_t n_ahead)
 {
+    const char *next = (const char *)ahead, *end = (const char *)(ahead + n_ahead);
     ptrdiff_t k = 0;
     do {
         ptrdiff_t depth = nk - k < CNN_DEPTH ? nk - k : CNN_DEPTH, j = 0, part;
-#define COLUMN(I, J, H, part) \
-    CNN_(column)(I, J, H, ni, depth, a + k * ak, ai, ak, b + k * ldb + j, ldb, c + j, ldc, start, add, part, fill)
-        for (; j + CNN_J * CNN_L <= nj; j += CNN_J * CNN_L) COLUMN(6, CNN_J, 0, 0);
+#define COLUMN_AHEAD(I, J, H, part, next, end) \
+    CNN_(column)(I, J, H, ni, depth, a + k * ak, ai, ak, b + k * ldb + j, ldb, c + j, ldc, start, add, part, fill, \
+                 next, end)
+#define COLUMN(I, J, H, part) COLUMN_AHEAD(I, J, H, part, NULL, NULL)
+        for (; j + CNN_J * CNN_L <= nj; j += CNN_J * CNN_L) {
+            COLUMN_AHEAD(6, CNN_J, 0, 0, next, end);
+            end = next; /* all is on its way */
+        }
         part = (nj - j) % CNN_L;
 #if CNN_HALVES
         if (part && part <= CNN_L / 2 && CNN_HALF_PAYS) {
@@ -172,6 +184,7 @@ CNN_UNUSED void CNN_(product)(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const T 
 #endif
         }
 #undef COLUMN
+#undef COLUMN_AHEAD
         k += CNN_DEPTH;
         start = NULL;
         add = 1;

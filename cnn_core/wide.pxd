@@ -10,13 +10,13 @@ from libc.string cimport memcpy
 from cnn_core.activations cimport activation_backward, activation_forward
 from cnn_core.dense cimport dropout_units, layer_input
 from cnn_core.random cimport Noise
-from cnn_core.tile cimport padded, product, turn
+from cnn_core.tile cimport padded, product_and_fetch, turn
 from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
 
 cdef enum:
-    PANEL = 64      # units that are computed together
-    DEPTH = 128     # weights of a panel that are copied side by side at a time: 32 kB in float32
-    PAGE = 4096     # bytes after which addresses fall on the same lines of an L1 cache
+    PANEL = 64      # units or inputs that are computed together on the way back
+    SPAN = 48       # units that are computed together on the way forward: whole vectors, and whole tiles of six
+    DEPTH = 128     # terms of their sums that are computed at a time: 64 rows of a slab are 32 kB in float32
 
 
 # The slabs of a minibatch, and the deltas by rows: panel p of units has (rows, PANEL) at turned + p * rows * PANEL.
@@ -47,37 +47,35 @@ cdef inline void wide_forward(const LayerSpec* layers, int n_layers, int i, cons
     """This thread's panels of dense layer i, and of the dropouts above it, for all slabs."""
     cdef const LayerSpec* layer = &layers[i]
     cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs, capacity = workspace.capacity
-    cdef Py_ssize_t panels = (n + PANEL - 1) // PANEL, items = panels * slabs.n
+    cdef Py_ssize_t items = (n + SPAN - 1) // SPAN * slabs.n
     cdef Py_ssize_t item = items * thread // n_threads, last = items * (thread + 1) // n_threads
-    cdef Py_ssize_t u, units, s, end, k, depth, j, ld, stride
+    cdef Py_ssize_t u, units, s, first, end, k, depth, j, ld
     cdef int64_t z_column = layer.output if layer.saved < 0 else layer.saved
     cdef const real* biases
-    cdef const real* weights
+    cdef const real* x
     cdef real* z
     cdef real* own
-    cdef real packed[DEPTH * PANEL]
+    cdef real packed[DEPTH * SPAN]
     while item < last:
-        u = item // slabs.n * PANEL
-        units = min(n - u, <Py_ssize_t>PANEL)
-        end = min(last - item + item % slabs.n, slabs.n)
+        u = item // slabs.n * SPAN
+        units = min(n - u, <Py_ssize_t>SPAN)
+        first, end = item % slabs.n, min(last - item + item % slabs.n, slabs.n)
         k = 0
         while k < m:
             depth = min(m - k, <Py_ssize_t>DEPTH)
-            weights, stride = parameters + layer.weights + k * n + u, n
-            if n * <Py_ssize_t>sizeof(real) % PAGE == 0:
-                # Rows of such a W lie on the same few lines of the cache; side by side they do not.
-                for j in range(depth):
-                    memcpy(packed + j * PANEL, weights + j * n, units * sizeof(real))
-                weights, stride = <const real*>packed, PANEL
+            # Rows of W lie far apart, some on the same few lines of a cache; side by side they do not.
+            for j in range(depth):
+                memcpy(packed + j * SPAN, parameters + layer.weights + (k + j) * n + u, units * sizeof(real))
             biases = parameters + layer.biases + u if layer.biases >= 0 and k == 0 else NULL
-            for s in range(item % slabs.n, end):
+            for s in range(first, end):
                 ld = padded(rows_of(slabs, s), parameters)
                 own = scratch + s * slabs.stride
-                product(units, rows_of(slabs, s), depth, weights, 1, stride,
-                        layer_input(layers, i, workspace, <const real*>own, noise.training) + k * ld, ld,
-                        own + z_column * capacity + u * ld, ld, biases, k > 0, True)
+                x = layer_input(layers, i, workspace, <const real*>own, noise.training) + k * ld
+                product_and_fetch(units, rows_of(slabs, s), depth, <const real*>packed, 1, SPAN, x, ld,
+                                  own + z_column * capacity + u * ld, ld, biases, k > 0, True,
+                                  x + next_block(slabs, s, first, end, depth * ld), depth * ld)
             k += depth
-        for s in range(item % slabs.n, end):
+        for s in range(first, end):
             ld = padded(rows_of(slabs, s), parameters)
             own = scratch + s * slabs.stride
             z = own + z_column * capacity + u * ld
@@ -85,7 +83,13 @@ cdef inline void wide_forward(const LayerSpec* layers, int n_layers, int i, cons
                                <real>layer.alpha)
             noise.row = s * capacity
             wide_dropouts(layers, n_layers, i + 1, workspace, own, u, u + units, rows_of(slabs, s), ld, noise)
-        item += end - item % slabs.n
+        item += end - first
+
+
+cdef inline Py_ssize_t next_block(const Slabs* slabs, Py_ssize_t s, Py_ssize_t first, Py_ssize_t end,
+                                  Py_ssize_t size) noexcept nogil:
+    """From a block of slab s to what is read next: the same of the next slab, or what follows it in the first one."""
+    return slabs.stride if s + 1 < end else size - (s - first) * slabs.stride
 
 
 cdef inline void wide_dropouts(const LayerSpec* layers, int n_layers, int first, const WorkspaceSpec* workspace,
@@ -119,30 +123,27 @@ cdef inline void wide_weights(const LayerSpec* layers, int i, const WorkspaceSpe
                               int n_threads) noexcept nogil:
     """This thread's blocks of dW = a delta' and db, summed over all slabs."""
     cdef const LayerSpec* layer = &layers[i]
-    cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs, stride
-    cdef Py_ssize_t blocks = (m + PANEL - 1) // PANEL, items = (n + PANEL - 1) // PANEL * blocks, item, u, v, s, k, ld
+    cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs, panels = (n + PANEL - 1) // PANEL
+    cdef Py_ssize_t blocks = (m + PANEL - 1) // PANEL, items = blocks * panels, item, u, v, s, ld
     cdef Py_ssize_t units, inputs
     cdef const real* panel
     cdef const real* own
-    cdef real* out
-    cdef real apart[PANEL * PANEL]
+    cdef const real* d
+    # Panels of units take turns for the same inputs: then dW is written along its rows.
     for item in range(items * thread // n_threads, items * (thread + 1) // n_threads):
-        u, v = item // blocks * PANEL, item % blocks * PANEL
+        u, v = item % panels * PANEL, item // panels * PANEL
         units, inputs = min(n - u, <Py_ssize_t>PANEL), min(m - v, <Py_ssize_t>PANEL)
         panel = turned + u * slabs.turned_rows
-        out, stride = gradient + layer.weights + v * n + u, n
-        if n * <Py_ssize_t>sizeof(real) % PAGE == 0:
-            # Rows of such a dW lie on the same few lines of the cache; side by side they do not.
-            out, stride = <real*>apart, PANEL
         for s in range(slabs.n):
             ld = padded(rows_of(slabs, s), turned)
             own = scratch + s * slabs.stride
-            product(inputs, units, rows_of(slabs, s), layer_input(layers, i, workspace, own, training) + v * ld, ld, 1,
-                    panel + s * slabs.capacity * PANEL, PANEL, out, stride, <const real*>NULL, s > 0, False)
-        if out == <real*>apart:
-            for k in range(inputs):
-                memcpy(gradient + layer.weights + (v + k) * n + u, out + k * PANEL, units * sizeof(real))
-        if v == 0 and layer.biases >= 0:
+            d = panel + s * slabs.capacity * PANEL
+            product_and_fetch(inputs, units, rows_of(slabs, s),
+                              layer_input(layers, i, workspace, own, training) + v * ld, ld, 1, d, PANEL,
+                              gradient + layer.weights + v * n + u, n, <const real*>NULL, s > 0, False,
+                              d + slabs.capacity * PANEL, slabs.capacity * PANEL)
+        # Each panel's sums go with another block of inputs, so that the threads share them out.
+        if item // panels == item % panels * blocks // panels and layer.biases >= 0:
             column_sums(slabs, panel, units, gradient + layer.biases + u)
 
 
@@ -172,25 +173,39 @@ cdef inline void wide_inputs(const LayerSpec* layers, int i, int below, const Wo
                              int n_threads) noexcept nogil:
     """This thread's panels of W delta, made the deltas of dense layer `below` at once."""
     cdef const LayerSpec* layer = &layers[i]
-    cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs, capacity = workspace.capacity, items, item, v, end, s, ld, r
+    cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs, capacity = workspace.capacity
+    cdef Py_ssize_t items = (m + PANEL - 1) // PANEL * slabs.n
+    cdef Py_ssize_t item = items * thread // n_threads, last = items * (thread + 1) // n_threads
+    cdef Py_ssize_t v, inputs, s, first, end, k, depth, ld, r
+    cdef const real* d
+    cdef const real* mask
     cdef real* own
     cdef real* next_delta
-    cdef const real* mask
     cdef int j
-    items = (m + PANEL - 1) // PANEL * slabs.n
-    for item in range(items * thread // n_threads, items * (thread + 1) // n_threads):
-        v, s = item // slabs.n * PANEL, item % slabs.n
-        end = min(m, v + PANEL)
-        ld = padded(rows_of(slabs, s), parameters)
-        own = scratch + s * slabs.stride
-        next_delta = own + next_column * capacity
-        product(end - v, rows_of(slabs, s), n, parameters + layer.weights + v * n, n, 1,
-                <const real*>(own + delta_column * capacity), ld, next_delta + v * ld, ld, <const real*>NULL, False,
-                True)
-        if training:
-            for j in range(i - 1, below, -1):
-                mask = own + layers[j].saved * capacity
-                for r in range(v * ld, end * ld):
-                    next_delta[r] *= mask[r]
-        wide_delta(layers, below, workspace, own, next_delta, v, end, ld)
-        turn_panel(slabs, s, v, end - v, ld, <const real*>next_delta, turned)
+    while item < last:
+        v = item // slabs.n * PANEL
+        inputs = min(m - v, <Py_ssize_t>PANEL)
+        first, end = item % slabs.n, min(last - item + item % slabs.n, slabs.n)
+        k = 0
+        while k < n:
+            depth = min(n - k, <Py_ssize_t>DEPTH)
+            for s in range(first, end):
+                ld = padded(rows_of(slabs, s), parameters)
+                own = scratch + s * slabs.stride
+                d = own + delta_column * capacity + k * ld
+                product_and_fetch(inputs, rows_of(slabs, s), depth, parameters + layer.weights + v * n + k, n, 1, d, ld,
+                                  own + next_column * capacity + v * ld, ld, <const real*>NULL, k > 0, True,
+                                  d + next_block(slabs, s, first, end, depth * ld), depth * ld)
+            k += depth
+        for s in range(first, end):
+            ld = padded(rows_of(slabs, s), parameters)
+            own = scratch + s * slabs.stride
+            next_delta = own + next_column * capacity
+            if training:
+                for j in range(i - 1, below, -1):
+                    mask = own + layers[j].saved * capacity
+                    for r in range(v * ld, (v + inputs) * ld):
+                        next_delta[r] *= mask[r]
+            wide_delta(layers, below, workspace, own, next_delta, v, v + inputs, ld)
+            turn_panel(slabs, s, v, inputs, ld, <const real*>next_delta, turned)
+        item += end - first

@@ -15,7 +15,7 @@ SOURCE = """
 #define PRODUCT(name, T) \\
     void name(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const T *a, const T *b, ptrdiff_t ldb, T *c, ptrdiff_t ldc, \\
               const T *start, int add, int fill) \\
-    { cnn_##name(ni, nj, nk, a, nk, 1, b, ldb, c, ldc, start, add, fill); }
+    { cnn_##name(ni, nj, nk, a, nk, 1, b, ldb, c, ldc, start, add, fill, a, ni * nk); }
 PRODUCT(productf, float)
 PRODUCT(product, double)
 """

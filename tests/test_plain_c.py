@@ -13,7 +13,7 @@ SOURCE = """
 #include "sparse.h"
 void product(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const double *a, ptrdiff_t ai, ptrdiff_t ak, const double *b,
              double *c, const double *start, int add)
-{ cnn_product(ni, nj, nk, a, ai, ak, b, nj, c, nj, start, add, 0); }
+{ cnn_product(ni, nj, nk, a, ai, ak, b, nj, c, nj, start, add, 0, b, nk * nj); }
 void dots(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const double *a, const double *b, double *c, int add)
 { cnn_dots(ni, nj, nk, a, nk, b, nk, c, add); }
 void turn(ptrdiff_t n, ptrdiff_t nk, const double *d, double *out, double *sums)

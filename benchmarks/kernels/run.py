@@ -35,7 +35,7 @@ from kernels import peaks
 from kernels.build import build
 
 ELEMENTS = 2048  # of an activation or a mask: in L1
-PANEL, DEPTH = 64, 128  # wide.pxd: units that are computed together, and weights of each at a time
+PANEL, SPAN, DEPTH = 64, 48, 128  # wide.pxd: units that are computed together, back and forth, and terms at a time
 GROUP = 16  # types.pxd: rows that stay together when a minibatch is cut
 PARAMETERS = 8192  # of an optimizer's step, with its state: in L2
 Result = dict[str, Any]
@@ -75,7 +75,8 @@ class Bench:
             for i, (m, n) in enumerate(pairwise(network.sizes)):
                 blocks = [(m, n)] * 3
                 if cut.wide:
-                    blocks = [(min(m, DEPTH), min(n, PANEL)), (m, min(n, PANEL)), (min(m, PANEL), n)]
+                    sides = (DEPTH, SPAN), (PANEL, PANEL), (PANEL, DEPTH)
+                    blocks = [(min(m, inputs), min(n, units)) for inputs, units in sides]
                 for kind, name in enumerate(("forward", "weights", "inputs")[: 2 + (i > 0)]):
                     m_block, n_block = blocks[kind]
                     arrays = self.normal(m_block, n_block), self.normal(m_block, ld), self.normal(n_block, ld)
