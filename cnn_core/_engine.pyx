@@ -20,9 +20,9 @@ from cnn_core.sparse cimport SparseRows, rows_from
 from cnn_core.step cimport run
 from cnn_core.team cimport Barrier, team_size
 from cnn_core.tile cimport CNN_VECTORS, gather, padded, scatter
-from cnn_core.types cimport DENSE, GROUP, LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
+from cnn_core.types cimport GROUP, LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
 from cnn_core.update cimport count_blocks
-from cnn_core.wide cimport PANEL
+from cnn_core.wide cimport PANEL, weights_of
 
 cdef extern from *:
     """
@@ -67,12 +67,10 @@ def cut(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, Py_ssiz
 
     The scratch memory of a call is `shared` elements and `own` for each thread.
     """
-    cdef int64_t size = 0, columns = workspace[0].columns
+    cdef int64_t size = weights_of(&layers[0], layers.shape[0]), columns = workspace[0].columns
     cdef Py_ssize_t i, limit, n = 1, groups, slabs, capacity, widest = 0
     for i in range(layers.shape[0]):
         widest = max(widest, layers[i].n_units)
-        if layers[i].kind == DENSE:
-            size += <int64_t>layers[i].n_inputs * layers[i].n_units
     if CNN_VECTORS and size >= WIDE_WEIGHTS:
         capacity = min((rows + GROUP - 1) // GROUP * GROUP, WIDE_ROWS)
         n = (rows + capacity - 1) // capacity
@@ -201,14 +199,14 @@ def loss_and_gradient(const LayerSpec[::1] layers, const WorkspaceSpec[::1] work
 
 
 cdef bint predict_team(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace, const real* parameters,
-                       const real* x, const SparseRows* sparse, Py_ssize_t n, int loss, real* scratch, real* out,
-                       int n_threads) noexcept nogil:
-    cdef int64_t stride = workspace.columns * workspace.capacity
+                       const real* x, const SparseRows* sparse, Py_ssize_t n, int loss, Py_ssize_t at_once,
+                       real* scratch, real* out, int n_threads) noexcept nogil:
+    cdef int64_t stride = at_once * workspace.columns * workspace.capacity
     cdef int bad = 0
     if n_threads == 1:
-        return predict_tiles(layers, n_layers, workspace, parameters, x, sparse, n, loss, scratch, out, 0, 1)
+        return predict_tiles(layers, n_layers, workspace, parameters, x, sparse, n, loss, at_once, scratch, out, 0, 1)
     with parallel(num_threads=n_threads):
-        note_unless(predict_tiles(layers, n_layers, workspace, parameters, x, sparse, n, loss,
+        note_unless(predict_tiles(layers, n_layers, workspace, parameters, x, sparse, n, loss, at_once,
                                   scratch + stride * threadid(), out, threadid(), team_size()), &bad)
     return not bad
 

@@ -1,7 +1,7 @@
 """Prediction from Python: part of _engine.pyx."""
 cimport numpy as cnp
 
-from cnn_core.predict cimport FEW, few_scratch, predict_few
+from cnn_core.predict cimport FEW, few_scratch, predict_few, tiles_at_once
 from cnn_core.update cimport not_finite
 
 cnp.import_array()
@@ -126,7 +126,8 @@ cdef class Predictor:
         cdef const LayerSpec* layers = &self.layers[0]
         cdef const WorkspaceSpec* workspace = &self.workspace[0]
         cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
-        cdef size_t size = n_threads * workspace.columns * workspace.capacity * sizeof(real)
+        cdef Py_ssize_t at_once = tiles_at_once(layers, self.n_layers, workspace, n, n_threads, parameters)
+        cdef size_t size = n_threads * at_once * workspace.columns * workspace.capacity * sizeof(real)
         cdef char* memory = <char*>malloc(size + LINE)
         cdef real* scratch
         cdef bint finite
@@ -134,7 +135,7 @@ cdef class Predictor:
             raise MemoryError(f"no memory for {size} bytes")
         scratch = <real*>(memory + (LINE - <size_t>memory % LINE))
         with nogil:
-            finite = predict_team(layers, self.n_layers, workspace, parameters, x, &sparse, n, loss, scratch, out,
-                                   n_threads)
+            finite = predict_team(layers, self.n_layers, workspace, parameters, x, &sparse, n, loss, at_once, scratch,
+                                   out, n_threads)
         free(memory)
         return finite

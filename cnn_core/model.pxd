@@ -8,7 +8,7 @@ from libc.string cimport memset
 
 from cnn_core.dense cimport slab_backward, slab_forward
 from cnn_core.job cimport Job
-from cnn_core.predict cimport FEW, predict_few, predict_tiles
+from cnn_core.predict cimport FEW, predict_few, predict_tiles, tiles_at_once
 from cnn_core.random cimport Noise
 from cnn_core.sparse cimport SparseRows
 from cnn_core.step cimport run
@@ -80,12 +80,15 @@ cdef inline void* address(array) except? NULL:
 cdef inline void predict(const Model* model, const real* x, Py_ssize_t rows, bint link, real* out) noexcept nogil:
     """out (rows, n_outputs), for any number of rows: with the loss's output link, or raw."""
     cdef int loss = model.loss.kind if link else -1
+    cdef Py_ssize_t at_once = 1
+    if model.wide:  # there are as many workspaces as a minibatch has slabs
+        at_once = min(model.n_chunks, tiles_at_once(model.layers, model.n_layers, model.workspace, rows, 1, x))
     if rows <= FEW:
         predict_few(model.layers, model.n_layers, <const real*>model.parameters, x, rows, loss, <real*>model.scratch,
                     out)
     else:
         predict_tiles(model.layers, model.n_layers, model.workspace, <const real*>model.parameters, x,
-                      <const SparseRows*>NULL, rows, loss, <real*>model.scratch, out, 0, 1)
+                      <const SparseRows*>NULL, rows, loss, at_once, <real*>model.scratch, out, 0, 1)
 
 
 cdef inline void forward(const Model* model, const real* x, Py_ssize_t rows, bint training, real* out) noexcept nogil:

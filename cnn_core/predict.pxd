@@ -7,17 +7,22 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
 from cnn_core.activations cimport activation_forward
-from cnn_core.dense cimport slab_forward
+from cnn_core.dense cimport layer_input, slab_forward
 from cnn_core.losses cimport CROSS_ENTROPY, link_block
 from cnn_core.random cimport Noise
-from cnn_core.sparse cimport SparseRows, rows_from
-from cnn_core.tile cimport gather, padded, scatter
+from cnn_core.sparse cimport SparseRows, first_dense, rows_from
+from cnn_core.sparse_wide cimport wide_sparse_forward
+from cnn_core.tile cimport CNN_VECTORS, gather, padded, scatter
 from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
 from cnn_core.update cimport not_finite
 from cnn_core.vecmath cimport loop, v_exp
+from cnn_core.wide cimport Slabs, make_slabs, rows_of, weights_of, wide_forward
 
 cdef enum:
     FEW = 8     # rows up to which they are stored by rows: vectors then run along the units, and none is left empty
+    LARGE = 1 << 21             # bytes of weights that a core's L2 cache no longer holds: then some tiles at a time use
+    MOST_TILES = 8              # each block of them before the next, as many as this at most
+    MOST_ELEMENTS = 1 << 20     # in their buffers
 
 
 # A few rows -----------------------------------------------------------------------------------------------------------
@@ -127,35 +132,73 @@ cdef inline void predict_few(const LayerSpec* layers, int n_layers, const real* 
 
 # Many rows ------------------------------------------------------------------------------------------------------------
 
+cdef inline Py_ssize_t tiles_at_once(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
+                                     Py_ssize_t n, int n_threads, const real* kind) noexcept nogil:
+    """How many tiles each thread takes through a layer before the next one, of what it has of n rows.
+
+    `kind` only tells their type.
+    """
+    cdef Py_ssize_t tiles = (n + workspace.capacity - 1) // workspace.capacity
+    if not CNN_VECTORS or weights_of(layers, n_layers) * <int64_t>sizeof(real) < LARGE:
+        return 1
+    return max(1, min((tiles + n_threads - 1) // n_threads, <Py_ssize_t>MOST_TILES,
+                      MOST_ELEMENTS // max(1, workspace.columns * workspace.capacity)))
+
+
 cdef inline bint predict_tiles(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
                                const real* parameters, const real* x, const SparseRows* sparse, Py_ssize_t n, int loss,
-                               real* scratch, real* out, int thread, int n_threads) noexcept nogil:
+                               Py_ssize_t at_once, real* scratch, real* out, int thread, int n_threads) noexcept nogil:
     """This thread's share of the tiles; whether all of their x is finite. Tiles are cut by sizes alone.
 
-    The rows are in `sparse` if x is NULL; those are known to be finite.
+    The rows are in `sparse` if x is NULL; those are known to be finite. `scratch` has room for `at_once` tiles.
     """
-    cdef Py_ssize_t capacity = workspace.capacity, tiles = (n + capacity - 1) // capacity, tile, rows, ld
+    cdef Py_ssize_t capacity = workspace.capacity, tiles = (n + capacity - 1) // capacity, s, first, rows, ld
+    cdef Py_ssize_t tile = tiles * thread // n_threads, last = tiles * (thread + 1) // n_threads
     cdef Py_ssize_t n_in = layers[0].n_inputs, n_out = layers[n_layers - 1].n_units
-    cdef real* slab = scratch + workspace.input * capacity
     cdef const real* output
-    cdef SparseRows few
+    cdef real* own
     cdef bint finite = True
+    cdef SparseRows few
+    cdef Slabs slabs
     cdef Noise noise
     noise.training, noise.seed, noise.step, noise.row = False, 0, 0, 0
-    for tile in range(tiles * thread // n_threads, tiles * (thread + 1) // n_threads):
-        rows = min(n - tile * capacity, capacity)
-        ld = padded(rows, parameters)
-        if x == NULL:
-            few = rows_from(sparse, tile * capacity, noise)
+    while tile < last:
+        first = tile * capacity
+        slabs = make_slabs(workspace, min(n - first, min(at_once, last - tile) * capacity))
+        for s in range(slabs.n if x != NULL else 0):
+            ld = padded(rows_of(&slabs, s), parameters)
+            own = scratch + s * slabs.stride + workspace.input * capacity
+            gather(rows_of(&slabs, s), ld, n_in, x, <const int64_t*>NULL, first + s * capacity, own)
+            finite &= not not_finite(<const real*>own, n_in * ld)
+        if at_once > 1:
+            forward_tiles(layers, n_layers, workspace, &slabs, parameters, sparse if x == NULL else NULL, first,
+                          scratch, noise)
         else:
-            gather(rows, ld, n_in, x, <const int64_t*>NULL, tile * capacity, slab)
-            finite &= not not_finite(<const real*>slab, n_in * ld)
-        output = slab_forward(layers, n_layers, workspace, parameters, scratch, rows, noise,
-                              &few if x == NULL else NULL)
-        if loss >= 0:
-            link_block(loss, output, <real*>output, n_out, ld)
-        if n_out == 1:
-            memcpy(out + tile * capacity, output, rows * sizeof(real))
-        else:
-            scatter(rows, ld, n_out, output, <const int64_t*>NULL, tile * capacity, out)
+            if x == NULL:
+                few = rows_from(sparse, first, noise)
+            slab_forward(layers, n_layers, workspace, parameters, scratch, slabs.rows, noise,
+                         &few if x == NULL else NULL)
+        for s in range(slabs.n):
+            rows = rows_of(&slabs, s)
+            ld = padded(rows, parameters)
+            output = layer_input(layers, n_layers, workspace, <const real*>(scratch + s * slabs.stride), False)
+            if loss >= 0:
+                link_block(loss, output, <real*>output, n_out, ld)
+            if n_out == 1:
+                memcpy(out + first + s * capacity, output, rows * sizeof(real))
+            else:
+                scatter(rows, ld, n_out, output, <const int64_t*>NULL, first + s * capacity, out)
+        tile += slabs.n
     return finite
+
+
+cdef inline void forward_tiles(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
+                               const Slabs* slabs, const real* parameters, const SparseRows* sparse, Py_ssize_t first,
+                               real* scratch, Noise noise) noexcept nogil:
+    """A layer for all slabs before the next one; the rows from `first` on are in `sparse` unless that is NULL."""
+    cdef int i, on_sparse = -1 if sparse == NULL else first_dense(layers)
+    for i in range(n_layers):
+        if i == on_sparse:
+            wide_sparse_forward(sparse, layers, n_layers, i, workspace, slabs, first, parameters, scratch, noise, 0, 1)
+        elif layers[i].kind == DENSE:
+            wide_forward(layers, n_layers, i, workspace, slabs, parameters, scratch, noise, 0, 1)

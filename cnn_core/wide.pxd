@@ -19,6 +19,15 @@ cdef enum:
     DEPTH = 128     # terms of their sums that are computed at a time: 64 rows of a slab are 32 kB in float32
 
 
+cdef inline int64_t weights_of(const LayerSpec* layers, Py_ssize_t n_layers) noexcept nogil:
+    cdef int64_t size = 0
+    cdef Py_ssize_t i
+    for i in range(n_layers):
+        if layers[i].kind == DENSE:
+            size += <int64_t>layers[i].n_inputs * layers[i].n_units
+    return size
+
+
 # The slabs of a minibatch, and the deltas by rows: panel p of units has (rows, PANEL) at turned + p * rows * PANEL.
 cdef struct Slabs:
     Py_ssize_t n

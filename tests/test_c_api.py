@@ -142,6 +142,14 @@ def test_passes_are_those_of_python(online: ModuleType, n: int, training: bool, 
     assert np.array_equal(net.flat, before)
 
 
+def test_predictions_of_a_large_network(online: ModuleType) -> None:
+    """As many tiles at a time as the buffers have slabs."""
+    net = cnn.Network([cnn.Dense(757, "relu"), cnn.Dense(3)], "mse", dtype="float64", seed=0).build(700)
+    X = np.random.default_rng(0).normal(size=(200, 700))
+    linked = online.passes(net, X, np.ones((200, 3)), False)[3]
+    assert np.allclose(linked, net.predict(X), rtol=1e-12, atol=1e-13)
+
+
 def test_classes_weights_and_a_step_that_is_not_finite(online: ModuleType) -> None:
     X = np.random.default_rng(0).normal(size=(50, 4))
     y, weights = (np.arange(50) % 3).astype(np.int32), np.linspace(0, 2, 50)

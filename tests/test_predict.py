@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import reference
+import scipy.sparse
 from helpers import ACTIVATIONS, LOSSES, error, reference_layers, run
 from hypothesis import given
 from hypothesis import strategies as st
@@ -125,6 +126,28 @@ def test_predict_gives_a_row_the_same_bits_in_any_company(sizes: list[int]) -> N
         assert same(net.predict(X[-n:]), whole[-n:]), n
     for n_threads in (1, 2, 3, 8):
         assert net.predict(X, n_threads=n_threads).tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [9, 64 * 3, 64 * 11 + 5])
+def test_large_networks_take_several_tiles_at_a_time(engine: Any, n: int, dtype: str) -> None:
+    layers = [cnn.Dropout(0.5), cnn.Dense(757, "elu"), cnn.Dropout(0.5), cnn.Dense(3)]
+    net = cnn.Network(layers, dtype=dtype, seed=1).build(700)
+    X = rows(net, n)
+    X[np.random.default_rng(1).random(X.shape) < 0.9] = 0
+    whole = in_tiles(net, X, engine)
+    first, second = (layer for layer in reference_layers(net) if "W" in layer)
+    expected = reference.ACTIVATIONS["elu"][0](X.astype(float) @ first["W"] + first["b"], first["p"])
+    expected = expected @ second["W"] + second["b"]
+    assert error(whole, expected) < (1e-13 if dtype == "float64" else 1e-5)
+    for n_threads in (2, 3):
+        assert same(in_tiles(net, X, engine, n_threads=n_threads), whole)
+    for begin in range(0, n - 8, 61):
+        assert same(few(net, X[begin : begin + 8], engine), whole[begin : begin + 8])
+    assert same(net.predict(scipy.sparse.csr_array(X)), net.predict(X))
+    X[-1, 0] = np.nan
+    with pytest.raises(ValueError, match=f"X holds nan at row {n - 1}, column 0"):
+        net.predict(X)
 
 
 def test_every_way_of_giving_the_same_rows() -> None:
