@@ -14,11 +14,13 @@
 #define cnn_team_size() 1
 #endif
 
-/* Spins are counted in pauses: some 20 us. */
+/* For how long a thread spins: to wake one that sleeps takes as long, on a virtual machine above all. */
 #if defined(__x86_64__) || defined(_M_X64)
-#define CNN_SPINS 500
+#define CNN_PATIENCE 400000 /* ticks of the time-stamp counter, 100 to 200 us */
+#define cnn_ticks(spins) __rdtsc()
 #else
-#define CNN_SPINS 10000
+#define CNN_PATIENCE 50000 /* pauses, for want of a clock that is as quick to read */
+#define cnn_ticks(spins) ((uint64_t)(spins))
 #endif
 
 #if defined(_MSC_VER) && !defined(__clang__)
@@ -32,7 +34,8 @@
 #define cnn_wake(p) ((void)0)
 #else
 #if defined(__x86_64__)
-#define cnn_pause() __builtin_ia32_pause()
+#include <x86intrin.h>
+#define cnn_pause() _mm_pause()
 #elif defined(__aarch64__)
 #define cnn_pause() __asm__ volatile("yield")
 #else
@@ -60,12 +63,14 @@ typedef struct {
     int32_t arrived; char pad_1[60];
     int32_t round; char pad_2[60];
     int32_t sleepers; char pad_3[60];
+    int32_t haste; char pad_4[60]; /* how often patience is halved */
 } cnn_barrier_t;
 
 static inline void cnn_barrier(cnn_barrier_t *b, int n)
 {
-    int32_t round;
-    int spins = 0;
+    int32_t round, haste;
+    uint64_t began, spins = 0;
+    int slept = 0;
     if (n == 1) return;
     round = cnn_load(&b->round);
     if (cnn_add(&b->arrived, 1) == n - 1) {
@@ -74,12 +79,20 @@ static inline void cnn_barrier(cnn_barrier_t *b, int n)
         if (cnn_load(&b->sleepers)) cnn_wake(&b->round);
         return;
     }
+    haste = cnn_load(&b->haste);
+    began = cnn_ticks(0);
     while (cnn_load(&b->round) == round)
-        if (++spins < CNN_SPINS) cnn_pause();
+        if (cnn_ticks(++spins) - began < CNN_PATIENCE >> haste) cnn_pause();
         else {
+            slept = 1;
             cnn_add(&b->sleepers, 1);
             if (cnn_load(&b->round) == round) cnn_sleep(&b->round, round);
             cnn_add(&b->sleepers, -1);
         }
+    /* Where there are more threads than cores, whoever spins keeps the others from theirs. It does not matter if one of
+     * two writes is lost.
+     */
+    if (slept && haste < 6) cnn_store(&b->haste, haste + 2);
+    if (!slept && haste > 0) cnn_store(&b->haste, haste - 1);
 }
 #endif
