@@ -4,7 +4,7 @@ A minibatch is cut into chunks by sizes alone. Each chunk has a partial gradient
 in the order of the chunks, and sums over parameters go by fixed blocks: so no bit depends on the number of threads.
 """
 from libc.math cimport isfinite, sqrt
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from cnn_core.dense cimport chunk_begin, layer_input, slab_backward, slab_forward
@@ -14,7 +14,7 @@ from cnn_core.optimizers cimport OptimizerStep, optimizer_begin
 from cnn_core.random cimport Noise
 from cnn_core.sparse cimport SparseRows, first_dense, rows_from
 from cnn_core.sparse_wide cimport wide_sparse_forward, wide_sparse_weights, wide_sparse_zeros
-from cnn_core.team cimport barrier
+from cnn_core.team cimport barrier, flush, unflush
 from cnn_core.tile cimport gather, padded, scatter
 from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
 from cnn_core.update cimport BAD_GRADIENT, BOTH, REDUCE, UNDO, UPDATE, findings, sweep, total
@@ -239,6 +239,7 @@ cdef inline void run(Job* job, real* parameters, real* scratch, int thread, int 
     cdef Noise noise
     cdef double scalars[4]
     cdef int status = DONE
+    cdef uint64_t arithmetic = flush()
     noise.training, noise.seed, noise.row = job.training, job.seed, 0
     if job.optimizer != NULL:
         memcpy(scalars, job.scalars, sizeof(scalars))
@@ -265,3 +266,4 @@ cdef inline void run(Job* job, real* parameters, real* scratch, int thread, int 
         job.status = status
         if job.optimizer != NULL:
             memcpy(job.scalars, scalars, sizeof(scalars))
+    unflush(arithmetic)

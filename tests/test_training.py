@@ -388,3 +388,20 @@ def test_a_network_goes_on_after_it() -> None:
         net.fit(X, bad, epochs=2, verbose=0)
     assert net.epoch == 2
     assert net.fit(X, y, epochs=3, verbose=0).loss[-1] < net.history.loss[0]
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_averages_of_units_without_a_gradient_end_at_zero(dtype: str, n_threads: int) -> None:
+    """They once stayed at the smallest of all numbers, for which Intel's processors take a hundred cycles each."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0.5, 1, (400, 8))
+    net = cnn.Network([cnn.Dense(16, "relu"), cnn.Dense(1)], optimizer=cnn.Adam(1e-3), dtype=dtype, seed=0)
+    net.fit(X, X[:, :1], epochs=1, batch_size=100, n_threads=n_threads, verbose=0)
+    net.layers[0].weights[:, ::2] = -1  # dead from now on
+    net.fit(X, X[:, :1], epochs=2500, batch_size=100, n_threads=n_threads, verbose=0, metrics=())
+    assert np.all(net.layers[0].weights[:, ::2] <= -0.9)
+    tiny = np.finfo(dtype).tiny
+    assert np.count_nonzero(net.state == 0) >= 8 * 9
+    assert not np.any((net.state != 0) & (np.abs(net.state) < tiny))
+    assert tiny / np.array(2, dtype) > 0  # the caller's arithmetic is what it was
