@@ -40,6 +40,7 @@ cdef class Predictor:
     cdef cnp.ndarray parameters
     cdef int loss, n_layers, typenum
     cdef Py_ssize_t n_inputs, n_outputs
+    cdef readonly Py_ssize_t at_once    # tiles that each thread should have in a call of `many`
     cdef int64_t weights
 
     def __cinit__(self, const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace,
@@ -50,6 +51,10 @@ cdef class Predictor:
         self.typenum = cnp.PyArray_TYPE(parameters)
         self.n_inputs, self.n_outputs = layers[0].n_inputs, layers[self.n_layers - 1].n_units
         self.weights = parameters.size
+        if self.typenum == cnp.NPY_FLOAT:
+            self.at_once = tiles_at_once(&layers[0], self.n_layers, &workspace[0], <const float*>NULL)
+        else:
+            self.at_once = tiles_at_once(&layers[0], self.n_layers, &workspace[0], <const double*>NULL)
 
     def few(self, X, out, bint flat):
         """The outputs with the loss's link, in `out` unless that is None; None when the call is not for here.
@@ -126,7 +131,8 @@ cdef class Predictor:
         cdef const LayerSpec* layers = &self.layers[0]
         cdef const WorkspaceSpec* workspace = &self.workspace[0]
         cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
-        cdef Py_ssize_t at_once = tiles_at_once(layers, self.n_layers, workspace, n, n_threads, parameters)
+        cdef Py_ssize_t tiles = (n + workspace.capacity - 1) // workspace.capacity
+        cdef Py_ssize_t at_once = min(self.at_once, (tiles + n_threads - 1) // n_threads)
         cdef size_t size = n_threads * at_once * workspace.columns * workspace.capacity * sizeof(real)
         cdef char* memory = <char*>malloc(size + LINE)
         cdef real* scratch

@@ -82,7 +82,7 @@ cdef inline void predict(const Model* model, const real* x, Py_ssize_t rows, bin
     cdef int loss = model.loss.kind if link else -1
     cdef Py_ssize_t at_once = 1
     if model.wide:  # there are as many workspaces as a minibatch has slabs
-        at_once = min(model.n_chunks, tiles_at_once(model.layers, model.n_layers, model.workspace, rows, 1, x))
+        at_once = min(model.n_chunks, tiles_at_once(model.layers, model.n_layers, model.workspace, x))
     if rows <= FEW:
         predict_few(model.layers, model.n_layers, <const real*>model.parameters, x, rows, loss, <real*>model.scratch,
                     out)

@@ -20,9 +20,9 @@ from cnn_core.wide cimport Slabs, make_slabs, rows_of, weights_of, wide_forward
 
 cdef enum:
     FEW = 8     # rows up to which they are stored by rows: vectors then run along the units, and none is left empty
-    LARGE = 1 << 21             # bytes of weights that a core's L2 cache no longer holds: then some tiles at a time use
-    MOST_TILES = 8              # each block of them before the next, as many as this at most
-    MOST_ELEMENTS = 1 << 20     # in their buffers
+    LARGE = 1 << 21             # bytes of weights: a core's L2 cache no longer holds them, so some tiles share each block
+    MOST_TILES = 8              # that do so at once
+    MOST_ELEMENTS = 1 << 20     # of all their buffers
 
 
 # A few rows -----------------------------------------------------------------------------------------------------------
@@ -133,16 +133,11 @@ cdef inline void predict_few(const LayerSpec* layers, int n_layers, const real* 
 # Many rows ------------------------------------------------------------------------------------------------------------
 
 cdef inline Py_ssize_t tiles_at_once(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
-                                     Py_ssize_t n, int n_threads, const real* kind) noexcept nogil:
-    """How many tiles each thread takes through a layer before the next one, of what it has of n rows.
-
-    `kind` only tells their type.
-    """
-    cdef Py_ssize_t tiles = (n + workspace.capacity - 1) // workspace.capacity
+                                     const real* kind) noexcept nogil:
+    """How many tiles a thread takes through a layer before the next one, at most; `kind` only tells their type."""
     if not CNN_VECTORS or weights_of(layers, n_layers) * <int64_t>sizeof(real) < LARGE:
         return 1
-    return max(1, min((tiles + n_threads - 1) // n_threads, <Py_ssize_t>MOST_TILES,
-                      MOST_ELEMENTS // max(1, workspace.columns * workspace.capacity)))
+    return max(1, min(<Py_ssize_t>MOST_TILES, MOST_ELEMENTS // max(1, workspace.columns * workspace.capacity)))
 
 
 cdef inline bint predict_tiles(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,

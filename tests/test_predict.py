@@ -150,6 +150,27 @@ def test_large_networks_take_several_tiles_at_a_time(engine: Any, n: int, dtype:
         net.predict(X)
 
 
+@pytest.mark.skipif(cnn_core.engine.uses_blas, reason="BLAS reads the weights in its own way")
+def test_every_call_has_as_many_tiles_as_are_taken_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their arithmetic is more than that of a piece."""
+    net = network([1024, 2048, 2000])
+    pieces = []
+
+    class Watched:
+        few, at_once = net.predictor.few, net.predictor.at_once
+
+        @staticmethod
+        def many(X: Array, *_: Any) -> bool:
+            pieces.append(len(X))
+            return True
+
+    assert Watched.at_once == 4  # 64 rows of two buffers of 2,048 numbers are a quarter of what L2 caches hold
+    assert network([784, 300, 10]).predictor.at_once == 1
+    monkeypatch.setattr(net, "predictor", Watched)
+    net.predict(rows(net, 1000), n_threads=2)
+    assert pieces == [512, 488]
+
+
 def test_every_way_of_giving_the_same_rows() -> None:
     net = network([6, 20, 3])
     for n in (1, 3, 50, 2000):
@@ -383,7 +404,7 @@ def test_pieces_and_the_check_of_each(monkeypatch) -> None:
     pieces = []
 
     class Watched:
-        few = net.predictor.few
+        few, at_once = net.predictor.few, net.predictor.at_once
 
         @staticmethod
         def many(X: Array, *arguments: Any) -> bool:

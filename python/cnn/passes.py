@@ -15,7 +15,8 @@ from cnn.sparse import SparseRows
 if TYPE_CHECKING:
     from cnn.network import Network
 
-# Arithmetic of one call into the core while predicting: Ctrl-C is looked at between two of them.
+# Arithmetic of one call into the core while predicting, if large networks don't want more rows at once: Ctrl-C is
+# looked at between two of them.
 _PIECE_FLOPS = 1e9
 # `backward` keeps a gradient of wide layers for at most so many parts of the rows.
 _MAX_GRADIENTS = 4
@@ -57,7 +58,7 @@ def outputs(
         out = np.empty((rows, plan.n_outputs), net.dtype)
     n = threads.for_prediction(n_threads, flops * rows, -(-rows // plan.tiles.rows))
     share = plan.tiles.rows * n
-    piece = max(int(_PIECE_FLOPS / flops) // share, 1) * share
+    piece = max(int(_PIECE_FLOPS / flops) // share, predictor.at_once) * share
     with threads.without_blas_threads():
         for begin in range(0, rows, piece):
             end = begin + piece
