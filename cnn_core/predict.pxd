@@ -20,7 +20,7 @@ from cnn_core.wide cimport Slabs, make_slabs, rows_of, weights_of, wide_forward
 
 cdef enum:
     FEW = 8     # rows up to which they are stored by rows: vectors then run along the units, and none is left empty
-    LARGE = 1 << 21             # bytes of weights: a core's L2 cache no longer holds them, so some tiles share each block
+    LARGE = 1 << 21             # bytes of weights that an L2 cache no longer holds: some tiles then share each block
     MOST_TILES = 8              # that do so at once
     MOST_ELEMENTS = 1 << 20     # of all their buffers
 

@@ -50,55 +50,62 @@ cdef inline Py_ssize_t rows_of(const Slabs* slabs, Py_ssize_t s) noexcept nogil:
     return min(slabs.rows - s * slabs.capacity, slabs.capacity)
 
 
+cdef inline void wide_product(const Slabs* slabs, Py_ssize_t first, Py_ssize_t last, Py_ssize_t u, Py_ssize_t units,
+                              Py_ssize_t terms, const real* w, Py_ssize_t wi, Py_ssize_t wk, const real* x, real* z,
+                              const real* start) noexcept nogil:
+    """z[i] = sum over k of w[i wi + k wk] x[k], from start[i] or 0, for i = u, u + 1, ... in slabs first .. last - 1.
+
+    wi or wk is 1; units are SPAN at most unless wk is. x and z, by features, are those of the first slab of all.
+    """
+    cdef Py_ssize_t k = 0, depth, j, s, ld
+    cdef const real* block
+    cdef const real* ahead
+    cdef const real* weights
+    cdef real packed[DEPTH * SPAN]
+    while k < terms:
+        depth = min(terms - k, <Py_ssize_t>DEPTH)
+        weights = w + u * wi + k * wk
+        if wk != 1:
+            # Rows of W lie far apart, some on the same few lines of a cache; side by side they do not.
+            for j in range(depth):
+                memcpy(packed + j * SPAN, weights + j * wk, units * sizeof(real))
+            weights = packed
+        for s in range(first, last):
+            ld = padded(rows_of(slabs, s), w)
+            block = x + s * slabs.stride + k * ld
+            # What is read next: this block of the next slab, or what follows it in the first one.
+            ahead = block + slabs.stride if s + 1 < last else x + first * slabs.stride + (k + depth) * ld
+            product_and_fetch(units, rows_of(slabs, s), depth, weights, wi, SPAN if wk != 1 else 1, block, ld,
+                              z + s * slabs.stride + u * ld, ld, start + u if start != NULL and k == 0 else NULL, k > 0,
+                              True, ahead, depth * ld)
+        k += depth
+
+
 cdef inline void wide_forward(const LayerSpec* layers, int n_layers, int i, const WorkspaceSpec* workspace,
                               const Slabs* slabs, const real* parameters, real* scratch, Noise noise, int thread,
                               int n_threads) noexcept nogil:
     """This thread's panels of dense layer i, and of the dropouts above it, for all slabs."""
     cdef const LayerSpec* layer = &layers[i]
-    cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs, capacity = workspace.capacity
-    cdef Py_ssize_t items = (n + SPAN - 1) // SPAN * slabs.n
+    cdef Py_ssize_t n = layer.n_units, capacity = workspace.capacity, items = (n + SPAN - 1) // SPAN * slabs.n
     cdef Py_ssize_t item = items * thread // n_threads, last = items * (thread + 1) // n_threads
-    cdef Py_ssize_t u, units, s, first, end, k, depth, j, ld
+    cdef Py_ssize_t u, units, s, first, end, ld
     cdef int64_t z_column = layer.output if layer.saved < 0 else layer.saved
-    cdef const real* biases
-    cdef const real* x
-    cdef real* z
     cdef real* own
-    cdef real packed[DEPTH * SPAN]
     while item < last:
         u = item // slabs.n * SPAN
         units = min(n - u, <Py_ssize_t>SPAN)
         first, end = item % slabs.n, min(last - item + item % slabs.n, slabs.n)
-        k = 0
-        while k < m:
-            depth = min(m - k, <Py_ssize_t>DEPTH)
-            # Rows of W lie far apart, some on the same few lines of a cache; side by side they do not.
-            for j in range(depth):
-                memcpy(packed + j * SPAN, parameters + layer.weights + (k + j) * n + u, units * sizeof(real))
-            biases = parameters + layer.biases + u if layer.biases >= 0 and k == 0 else NULL
-            for s in range(first, end):
-                ld = padded(rows_of(slabs, s), parameters)
-                own = scratch + s * slabs.stride
-                x = layer_input(layers, i, workspace, <const real*>own, noise.training) + k * ld
-                product_and_fetch(units, rows_of(slabs, s), depth, <const real*>packed, 1, SPAN, x, ld,
-                                  own + z_column * capacity + u * ld, ld, biases, k > 0, True,
-                                  x + next_block(slabs, s, first, end, depth * ld), depth * ld)
-            k += depth
+        wide_product(slabs, first, end, u, units, layer.n_inputs, parameters + layer.weights, 1, n,
+                     layer_input(layers, i, workspace, <const real*>scratch, noise.training),
+                     scratch + z_column * capacity, parameters + layer.biases if layer.biases >= 0 else NULL)
         for s in range(first, end):
             ld = padded(rows_of(slabs, s), parameters)
             own = scratch + s * slabs.stride
-            z = own + z_column * capacity + u * ld
-            activation_forward(layer.activation, <const real*>z, own + layer.output * capacity + u * ld, units * ld,
-                               <real>layer.alpha)
+            activation_forward(layer.activation, <const real*>(own + z_column * capacity + u * ld),
+                               own + layer.output * capacity + u * ld, units * ld, <real>layer.alpha)
             noise.row = s * capacity
             wide_dropouts(layers, n_layers, i + 1, workspace, own, u, u + units, rows_of(slabs, s), ld, noise)
         item += end - first
-
-
-cdef inline Py_ssize_t next_block(const Slabs* slabs, Py_ssize_t s, Py_ssize_t first, Py_ssize_t end,
-                                  Py_ssize_t size) noexcept nogil:
-    """From a block of slab s to what is read next: the same of the next slab, or what follows it in the first one."""
-    return slabs.stride if s + 1 < end else size - (s - first) * slabs.stride
 
 
 cdef inline void wide_dropouts(const LayerSpec* layers, int n_layers, int first, const WorkspaceSpec* workspace,
@@ -182,11 +189,9 @@ cdef inline void wide_inputs(const LayerSpec* layers, int i, int below, const Wo
                              int n_threads) noexcept nogil:
     """This thread's panels of W delta, made the deltas of dense layer `below` at once."""
     cdef const LayerSpec* layer = &layers[i]
-    cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs, capacity = workspace.capacity
-    cdef Py_ssize_t items = (m + PANEL - 1) // PANEL * slabs.n
+    cdef Py_ssize_t m = layer.n_inputs, capacity = workspace.capacity, items = (m + PANEL - 1) // PANEL * slabs.n
     cdef Py_ssize_t item = items * thread // n_threads, last = items * (thread + 1) // n_threads
-    cdef Py_ssize_t v, inputs, s, first, end, k, depth, ld, r
-    cdef const real* d
+    cdef Py_ssize_t v, inputs, s, first, end, ld, r
     cdef const real* mask
     cdef real* own
     cdef real* next_delta
@@ -195,17 +200,9 @@ cdef inline void wide_inputs(const LayerSpec* layers, int i, int below, const Wo
         v = item // slabs.n * PANEL
         inputs = min(m - v, <Py_ssize_t>PANEL)
         first, end = item % slabs.n, min(last - item + item % slabs.n, slabs.n)
-        k = 0
-        while k < n:
-            depth = min(n - k, <Py_ssize_t>DEPTH)
-            for s in range(first, end):
-                ld = padded(rows_of(slabs, s), parameters)
-                own = scratch + s * slabs.stride
-                d = own + delta_column * capacity + k * ld
-                product_and_fetch(inputs, rows_of(slabs, s), depth, parameters + layer.weights + v * n + k, n, 1, d, ld,
-                                  own + next_column * capacity + v * ld, ld, <const real*>NULL, k > 0, True,
-                                  d + next_block(slabs, s, first, end, depth * ld), depth * ld)
-            k += depth
+        wide_product(slabs, first, end, v, inputs, layer.n_units, parameters + layer.weights, layer.n_units, 1,
+                     <const real*>(scratch + delta_column * capacity), scratch + next_column * capacity,
+                     <const real*>NULL)
         for s in range(first, end):
             ld = padded(rows_of(slabs, s), parameters)
             own = scratch + s * slabs.stride
