@@ -14,7 +14,7 @@
 #define cnn_team_size() 1
 #endif
 
-/* For how long a thread spins: to wake one that sleeps takes as long, on a virtual machine above all. */
+/* For how long a thread spins: to wake one that sleeps takes longer than most waits, on a virtual machine above all. */
 #if defined(__x86_64__) || defined(_M_X64)
 #define CNN_PATIENCE 400000 /* ticks of the time-stamp counter, 100 to 200 us */
 #define cnn_ticks(spins) __rdtsc()
@@ -59,7 +59,7 @@
 #endif
 
 /* From here to `cnn_unflush`, which takes the result, this thread counts numbers below the smallest normal one as 0.
- * Intel's processors take a hundred cycles for each, and in the averages of units without a gradient they stay for ever.
+ * Intel's processors take many cycles for each, and in the averages of units without a gradient they stay for ever.
  */
 #if defined(__x86_64__) || defined(_M_X64)
 #define cnn_flush() cnn_flush_from(_mm_getcsr())

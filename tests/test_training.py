@@ -393,7 +393,7 @@ def test_a_network_goes_on_after_it() -> None:
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_averages_of_units_without_a_gradient_end_at_zero(dtype: str, n_threads: int) -> None:
-    """They once stayed at the smallest of all numbers, for which Intel's processors take a hundred cycles each."""
+    """They once stayed at the smallest of all numbers, for each of which Intel's processors take many cycles."""
     rng = np.random.default_rng(0)
     X = rng.uniform(0.5, 1, (400, 8))
     net = cnn.Network([cnn.Dense(16, "relu"), cnn.Dense(1)], optimizer=cnn.Adam(1e-3), dtype=dtype, seed=0)
