@@ -117,6 +117,87 @@ def test_torch_sequential(dtype: str, monkeypatch) -> None:
         assert cnn.from_torch_state_dict(again, model.state_dict()).predict(X).tobytes() == net.predict(X).tobytes()
 
 
+class Recorded:
+    """Stands in for torch.nn where PyTorch is not: modules that tell how they were made."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args, **how: (name, *args, *(how[key] for key in sorted(how) if key != "dtype"))
+
+    class Sequential(list):
+        def __init__(self, *modules: Any) -> None:
+            super().__init__(modules)
+
+        def load_state_dict(self, state: Any) -> None:
+            self.state = state
+
+        def eval(self) -> Any:
+            return self
+
+
+@pytest.mark.parametrize("activation", [*cnn.activations.NAMES, *map(cnn.Activation, ("leaky_relu", "elu", "celu"),
+                                                                     (0.3, 2.0, 0.5))])  # fmt: skip
+def test_modules_of_pytorch(activation: Any, monkeypatch) -> None:
+    """The classes and arguments of PyTorch's documentation; where it is installed, its own numbers."""
+    net = cnn.Network([cnn.Dense(6, activation), cnn.Dropout(0.25), cnn.Dense(2, use_bias=False)], dtype="float64",
+                      seed=3).build(5)  # fmt: skip
+    if torch is not None:
+        model = cnn.to_torch(net)
+        assert isinstance(model, torch.nn.Sequential)
+        assert not model.training
+        with torch.no_grad():
+            np.testing.assert_allclose(model(torch.from_numpy(X)).numpy(), net.forward(X), rtol=1e-7, atol=1e-8)
+        again = cnn.Network(net.descriptions, dtype="float64")
+        assert np.array_equal(cnn.from_torch_state_dict(again, model).predict(X), net.predict(X))
+        return
+    fake = types.SimpleNamespace(from_numpy=lambda array: array, nn=Recorded())
+    monkeypatch.setitem(sys.modules, "torch", fake)
+    given = activation if isinstance(activation, cnn.Activation) else cnn.Activation(activation)
+    module = {
+        "identity": None, "sigmoid": ("Sigmoid",), "tanh": ("Tanh",), "relu": ("ReLU",), "relu6": ("ReLU6",),
+        "leaky_relu": ("LeakyReLU", given.alpha or 0.01), "elu": ("ELU", given.alpha or 1.0), "selu": ("SELU",),
+        "celu": ("CELU", given.alpha or 1.0), "gelu": ("GELU",), "gelu_tanh": ("GELU", "tanh"), "silu": ("SiLU",),
+        "mish": ("Mish",), "softplus": ("Softplus",), "softsign": ("Softsign",), "hard_sigmoid": ("Hardsigmoid",),
+        "hard_swish": ("Hardswish",), "hard_tanh": ("Hardtanh",),
+    }[given.name]  # fmt: skip
+    wanted = [("Linear", 5, 6, True), module, ("Dropout", 0.25), ("Linear", 6, 2, False)]
+    model = cnn.to_torch(net)
+    assert model == [found for found in wanted if found is not None]
+    assert {name: value.tolist() for name, value in model.state.items()} == {
+        name: value.tolist() for name, value in cnn.to_torch_state_dict(net).items()
+    }
+
+
+def test_state_dicts_of_modules_with_names_of_their_own() -> None:
+    """A Linear for each Dense: as they stand, or by number."""
+    rng = np.random.default_rng(0)
+    net = cnn.Network([cnn.Dense(4, "relu"), cnn.Dropout(0.1), cnn.Dense(4, "tanh"), cnn.Dense(4)], dtype="float64")
+    A, B, C = (rng.normal(size=(4, 4)) for _ in range(3))
+    a, b, c = (rng.normal(size=4) for _ in range(3))
+    wanted = np.tanh(np.maximum(X[:, :4] @ A.T + a, 0) @ B.T + b) @ C.T + c
+    for first, second, third in (("0", "2", "10"), ("fc1", "fc2", "fc3"), ("net.hidden", "net.mix", "net.head"),
+                                 ("body.0.lin", "body.1.lin", "body.2.lin"), ("b", "a", "out")):  # fmt: skip
+        state = {f"{first}.weight": A, f"{first}.bias": a, f"{second}.weight": B, f"{second}.bias": b,
+                 f"{third}.weight": C, f"{third}.bias": c}  # fmt: skip
+        np.testing.assert_allclose(cnn.from_torch_state_dict(net, state).predict(X[:, :4]), wanted, rtol=1e-12)
+        module = types.SimpleNamespace(state_dict=lambda state=state: state)
+        np.testing.assert_allclose(cnn.from_torch_state_dict(net, module).predict(X[:, :4]), wanted, rtol=1e-12)
+    # As a file sorts its names: 10 stands before 2.
+    state = {"fc10.weight": C, "fc10.bias": c, "fc2.weight": B, "fc2.bias": b, "fc1.weight": A, "fc1.bias": a}
+    np.testing.assert_allclose(cnn.from_torch_state_dict(net, state).predict(X[:, :4]), wanted, rtol=1e-12)
+    before = net.get_weights()
+    for state, text in [
+        ({"fc2.weight": A, "fc2.bias": a, "fc1.weight": B, "fc1.bias": b, "out.weight": C, "out.bias": c},
+         "has 'fc2' before 'fc1'; give modules in the order of the layers"),
+        ({"fc1.weight": A, "fc1.bias": a, "fc2.weight": B, "fc2.bias": b}, "one Linear for each Dense"),
+        ({"fc1.weight": A, "fc1.bias": a, "norm.weight": a, "norm.bias": b, "norm.running_mean": b, "fc2.weight": B,
+          "fc2.bias": b, "fc3.weight": C, "fc3.bias": c}, "one Linear for each Dense"),
+        ({"fc1.weight": A, "fc2.weight": B, "fc2.bias": b, "fc3.weight": C, "fc3.bias": c}, "one Linear for each"),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match=text):
+            cnn.from_torch_state_dict(net, state)
+        assert all(np.array_equal(value, before[name]) for name, value in net.get_weights().items())
+
+
 def test_state_dicts_that_do_not_fit() -> None:
     net = cnn.Network([cnn.Dense(2, "relu"), cnn.Dense(1)])
     good = {"0.weight": np.ones((2, 3)), "0.bias": np.ones(2), "2.weight": np.ones((1, 2)), "2.bias": np.ones(1)}
@@ -188,6 +269,7 @@ def test_what_scikit_learn_does_not_have() -> None:
 @pytest.mark.parametrize(("call", "module", "text"), [
     (lambda path: cnn.export_onnx(network(), path), "onnx", r"needs onnx: pip install 'cnn-core\[onnx\]'"),
     (lambda path: cnn.to_torch_state_dict(network()), "torch", "needs PyTorch"),
+    (lambda path: cnn.to_torch(network()), "torch", "to_torch needs PyTorch"),
     (lambda path: cnn.to_sklearn(network()), "sklearn.neural_network", "needs scikit-learn"),
 ])  # fmt: skip
 def test_missing_packages_are_named(call: Any, module: str, text: str, tmp_path, monkeypatch) -> None:

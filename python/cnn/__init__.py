@@ -16,7 +16,7 @@ from cnn.activations import Activation
 from cnn.c_export import export_c
 from cnn.callbacks import Callback, CSVLogger, EarlyStopping, Progress, ReduceOnPlateau, SaveModel
 from cnn.checkpoint import Checkpoint
-from cnn.conversions import from_sklearn, from_torch_state_dict, to_sklearn, to_torch_state_dict
+from cnn.conversions import from_sklearn, from_torch_state_dict, to_sklearn, to_torch, to_torch_state_dict
 from cnn.diagnosis import Diagnosis, GradientCheck, diagnose, gradient_check
 from cnn.files import load
 from cnn.history import History
@@ -56,5 +56,5 @@ __all__ = [
     "NonFiniteError", "NotBuiltError", "Progress", "Quantile", "RMSprop", "ReduceOnPlateau", "SaveModel",
     "TableError", "TableModel", "activations", "callbacks", "diagnose", "export_c", "export_onnx", "from_sklearn",
     "from_torch_state_dict", "gradient_check", "initializers", "load", "losses", "metrics", "optimizers", "plots",
-    "schedules", "show_config", "to_sklearn", "to_torch_state_dict",
+    "schedules", "show_config", "to_sklearn", "to_torch", "to_torch_state_dict",
 ]  # fmt: skip

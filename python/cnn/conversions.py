@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn.layers import Dense
+from cnn.activations import Activation
+from cnn.layers import Dense, Dropout
 from cnn.network import Network
 from cnn.optimizers import SGD, Adam, Optimizer
 from cnn.plan import layer_activation
@@ -23,23 +26,42 @@ _SKLEARN = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu
 # PyTorch --------------------------------------------------------------------------------------------------------------
 
 
-def _torch_names(net: Network) -> dict[str, tuple[str, int]]:
-    """{our name: (name in the state dict of the same nn.Sequential, layer)}.
+# Activations as modules of torch.nn: the class, and by which name it takes our alpha.
+_TORCH = {
+    "sigmoid": ("Sigmoid", None), "tanh": ("Tanh", None), "relu": ("ReLU", None),
+    "leaky_relu": ("LeakyReLU", "negative_slope"), "relu6": ("ReLU6", None), "elu": ("ELU", "alpha"),
+    "selu": ("SELU", None), "celu": ("CELU", "alpha"), "gelu": ("GELU", None), "gelu_tanh": ("GELU", None),
+    "silu": ("SiLU", None), "mish": ("Mish", None), "softplus": ("Softplus", None), "softsign": ("Softsign", None),
+    "hard_sigmoid": ("Hardsigmoid", None), "hard_swish": ("Hardswish", None), "hard_tanh": ("Hardtanh", None),
+}  # fmt: skip
 
-    Linear, then the activation if there is one, and Dropout are a module each; the link of the loss is none.
-    """
-    names: dict[str, tuple[str, int]] = {}
-    module = 0
+
+def _torch_modules(net: Network) -> list[Dense | Dropout | Activation]:
+    """The modules of the same nn.Sequential: a Linear or a Dropout for each layer, and activations."""
+    modules: list[Dense | Dropout | Activation] = []
     for i, layer in enumerate(net.descriptions):
-        if not isinstance(layer, Dense):
-            module += 1
-            continue
-        names[f"layers.{i}.weights"] = (f"{module}.weight", i)
-        if layer.use_bias:
-            names[f"layers.{i}.biases"] = (f"{module}.bias", i)
-        activation = layer_activation(layer, net.loss, last=i == len(net.descriptions) - 1)
-        module += 1 if activation.name == "identity" else 2
+        if isinstance(layer, Dense):
+            activation = layer_activation(layer, net.loss, last=i == len(net.descriptions) - 1)
+            modules += [layer] if activation.name == "identity" else [layer, activation]
+        elif isinstance(layer, Dropout):
+            modules.append(layer)
+        else:
+            raise ValueError(f"layer {i}, {layer!r}, is not known as a module of PyTorch")
+    return modules
+
+
+def _torch_names(net: Network) -> dict[str, dict[str, str]]:
+    """{name of a Linear in that nn.Sequential: {"weight": our name, "bias": our name if there is one}}."""
+    modules = _torch_modules(net)
+    places = [str(place) for place, module in enumerate(modules) if isinstance(module, Dense)]
+    names = {}
+    for place, (i, layer) in zip(places, _dense(net), strict=True):
+        names[place] = {"weight": f"layers.{i}.weights"} | ({"bias": f"layers.{i}.biases"} if layer.use_bias else {})
     return names
+
+
+def _dense(net: Network) -> list[tuple[int, Dense]]:
+    return [(i, layer) for i, layer in enumerate(net.descriptions) if isinstance(layer, Dense)]
 
 
 def to_torch_state_dict(net: Network) -> dict[str, Tensor]:
@@ -52,46 +74,99 @@ def to_torch_state_dict(net: Network) -> dict[str, Tensor]:
         ImportError: torch is not installed.
         NotBuiltError: the network has no weights yet.
     """
+    torch = _torch("to_torch_state_dict")
+    return {
+        f"{module}.{theirs}": torch.from_numpy(np.array(net.parameters[ours].T, order="C"))
+        for module, names in _torch_names(net).items() for theirs, ours in names.items()
+    }  # fmt: skip
+
+
+def to_torch(net: Network) -> Any:
+    """The same network as a `torch.nn.Sequential` with a copy of the weights, in `eval` mode: it gives raw outputs.
+
+    Those of `Network.forward`, to rounding. Its modules are named in `to_torch_state_dict`: the link of the loss
+    (softmax, sigmoid, exp) is none of them, for PyTorch's losses bring their own. `train()` turns its Dropouts on.
+
+    Raises:
+        ImportError: torch is not installed.
+        NotBuiltError: the network has no weights yet.
+    """
+    nn = _torch("to_torch").nn
+    weights = to_torch_state_dict(net)
+    modules = []
+    for module in _torch_modules(net):
+        if isinstance(module, Activation):
+            name, parameter = _TORCH[module.name]
+            how: dict[str, Any] = {} if parameter is None else {parameter: module.value}
+            modules.append(getattr(nn, name)(**how | ({"approximate": "tanh"} if module.name == "gelu_tanh" else {})))
+        elif isinstance(module, Dense):
+            weight = weights[f"{len(modules)}.weight"]
+            n_units, n_inputs = weight.shape
+            modules.append(nn.Linear(n_inputs, n_units, bias=module.use_bias, dtype=weight.dtype))
+        else:
+            modules.append(nn.Dropout(module.rate))
+    made = nn.Sequential(*modules)
+    made.load_state_dict(weights)
+    return made.eval()
+
+
+def _torch(name: str) -> Any:
     try:
         import torch
     except ImportError as error:
-        raise ImportError("to_torch_state_dict needs PyTorch: pip install torch") from error
-    return {
-        theirs: torch.from_numpy(np.array(net.parameters[ours].T, order="C"))
-        for ours, (theirs, _) in _torch_names(net).items()
-    }
+        raise ImportError(f"{name} needs PyTorch: pip install torch") from error
+    return torch
 
 
-def from_torch_state_dict(net: Network, state: Mapping[str, Any]) -> Network:
-    """Sets the weights from such a state dict (of tensors or arrays), and builds the network if it is not; returns it.
+def from_torch_state_dict(net: Network, state: Any) -> Network:
+    """Sets the weights from a state dict or a module of PyTorch, and builds the network if it is not; returns it.
 
-    A prefix that all names share ("net.0.weight") is left out.
+    Modules may have any names ("0.weight", "net.0.weight", "fc1.weight"): one Linear for each Dense, in the order in
+    which the module has registered them, or by their numbers where the names differ by numbers alone.
+
+    Args:
+        state: a mapping of names to tensors or arrays, or a `torch.nn.Module`, whose `state_dict()` is taken.
 
     Raises:
-        ValueError: names or shapes are others; nothing is changed then.
+        ValueError: other modules, or other shapes; nothing is changed then.
 
     >>> import numpy as np, cnn
     >>> net = cnn.Network([cnn.Dense(1)])
-    >>> net = from_torch_state_dict(net, {"0.weight": np.array([[1.0, 2.0]]), "0.bias": np.zeros(1)})
+    >>> net = from_torch_state_dict(net, {"fc.weight": np.array([[1.0, 2.0]]), "fc.bias": np.zeros(1)})
     >>> net.predict(np.ones((1, 2))).item()
     3.0
     """
+    if not isinstance(state, Mapping) and callable(getattr(state, "state_dict", None)):
+        state = state.state_dict()
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
-        raise TypeError(f"state must be a mapping of names to tensors, got {type(state).__name__}")
+        raise TypeError(f"state must be a mapping of names to tensors or a torch.nn.Module, got {type(state).__name__}")
     expected = _torch_names(net)
-    prefix = _prefix(list(state))
-    arrays = {name.removeprefix(prefix): _array(name, value) for name, value in state.items()}
-    if set(arrays) != (names := {theirs for theirs, _ in expected.values()}):
-        raise ValueError(f"the state dict must hold {', '.join(sorted(names))}, got {', '.join(sorted(arrays))}")
-    ready = {ours: arrays[theirs].T for ours, (theirs, _) in expected.items()}
-    return _with_weights(net, ready)
+    heads = _in_order(dict.fromkeys(name.rpartition(".")[0] for name in state))
+    names = {
+        f"{head}.{theirs}" if head else theirs: ours
+        for head, parts in zip(heads, expected.values(), strict=False) for theirs, ours in parts.items()
+    }  # fmt: skip
+    if len(heads) != len(expected) or set(names) != set(state):
+        usual = sorted(f"{module}.{what}" for module, parts in expected.items() for what in parts)
+        raise ValueError(
+            f"the state dict must hold {', '.join(usual)}, got {', '.join(sorted(state))}; names of modules may be "
+            "others, but there must be one Linear for each Dense, in their order"
+        )
+    return _with_weights(net, {ours: _array(theirs, state[theirs]).T for theirs, ours in names.items()})
 
 
-def _prefix(names: Sequence[str]) -> str:
-    """What stands in front of "0.weight" in all names."""
-    heads = {".".join(name.split(".")[:-2]) for name in names}
-    head = heads.pop() if len(heads) == 1 else ""
-    return f"{head}." if head else ""
+def _in_order(heads: Iterable[str]) -> list[str]:
+    """Names of modules in the order of the layers: as they stand, or by number where they differ by numbers alone."""
+    given = list(heads)
+    parts = {head: re.split(r"(\d+)", head) for head in given}
+    numbers = {head: tuple(map(int, found[1::2])) for head, found in parts.items()}
+    stems = {head: tuple(found[::2]) for head, found in parts.items()}
+    if len(set(stems.values())) == 1:
+        return sorted(given, key=numbers.__getitem__)
+    for one, other in itertools.pairwise(sorted(given, key=stems.__getitem__)):  # of each stem as they stand
+        if stems[one] == stems[other] and numbers[one] > numbers[other]:
+            raise ValueError(f"the state dict has {one!r} before {other!r}; give modules in the order of the layers")
+    return given
 
 
 def _array(name: str, value: Any) -> Array:
@@ -185,7 +260,7 @@ def to_sklearn(net: Network, classes: Sequence[Any] | None = None) -> Any:
         from sklearn.neural_network import MLPClassifier, MLPRegressor
     except ImportError as error:
         raise ImportError("to_sklearn needs scikit-learn: pip install scikit-learn") from error
-    dense = [(i, layer) for i, layer in enumerate(net.descriptions) if isinstance(layer, Dense)]
+    dense = _dense(net)
     kinds = [layer_activation(layer, net.loss, i == len(net.descriptions) - 1).name for i, layer in dense]
     hidden = set(kinds[:-1]) or {"identity"}
     if len(hidden) > 1 or not hidden <= set(_SKLEARN) or kinds[-1] != "identity":
