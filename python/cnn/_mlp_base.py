@@ -28,6 +28,9 @@ from cnn.plan import build as build_plan
 from cnn.schedules import Schedule
 from cnn.sparse import SparseRows
 
+_NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+)
 _STOCHASTIC = "partial_fit is only available for stochastic solvers; {!r} is not one"
 
 
@@ -184,12 +187,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             else:
                 Course(self, rows, held_out, random).run(root, incremental)
             if not np.isfinite(self._network.flat).all():
-                raise _check.DivergenceError(
-                    "Solver produced non-finite parameter weights: the data may hold large values; standardise them"
-                )
+                raise _check.DivergenceError(_NOT_FINITE)
             root.call_on_fit_task_end(estimator=self, **self._tells, reconstruction_attributes=self._reconstruction)
         except _check.NonFiniteError as error:
-            raise _check.DivergenceError(str(error)) from None
+            raise _check.DivergenceError(f"{_NOT_FINITE} In detail: {error}") from None
         finally:
             del self._tells, self._in_fit
 
@@ -278,7 +279,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _split(self, rows: Data, random: np.random.RandomState) -> tuple[Data, Data]:
         """Sets aside the rows that scikit-learn would."""
-        stratify = rows.targets if is_classifier(self) and self.n_outputs_ == 1 else None
+        stratify = rows.targets.astype(bool) if is_classifier(self) and self.n_outputs_ == 1 else None
         train, held_out = train_test_split(
             np.arange(len(rows)), random_state=random, test_size=self.validation_fraction, stratify=stratify
         )

@@ -169,8 +169,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self._task = "multilabel" if y.ndim == 2 else "multiclass" if len(found) > 2 else "binary"
         elif role == "again" and not self._partial and set(found) != set(self.classes_):
             raise ValueError(
-                "warm_start can only be used where `y` has the same classes as in the previous call to fit: "
-                f"{self.classes_}, got {found}"
+                "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                f"Previously got {self.classes_}, `y` has {found}"
             )
         elif len(np.setdiff1d(found, self.classes_)):
             raise ValueError(f"`y` has classes not in `self.classes_`: they are {self.classes_}, got {found}")
