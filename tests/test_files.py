@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -14,13 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
-from helpers import run
 from hypothesis import given
 from hypothesis import strategies as st
 from models import parts, refusal, signed
 
 import cnn
-from cnn import _json, atomic, container, files
+from cnn import _json, container, files
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = {
@@ -271,88 +269,12 @@ def test_json_of_many_quotes_is_read_in_linear_time() -> None:
             _json.loads(text)
 
 
-# Writing --------------------------------------------------------------------------------------------------------------
-
-
-def fails(monkeypatch: pytest.MonkeyPatch, where: str, code: int) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr(where, refuse)
-
-
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EINTR])
-@pytest.mark.parametrize("where", ["os.open", "os.fdopen", "os.fchmod", "os.fsync", "os.replace", "os.listdir"])
-@pytest.mark.skipif(os.name == "nt", reason="other calls there")
-def test_a_failed_save_leaves_the_old_file(where: str, code: int, tmp_path, monkeypatch) -> None:
-    """tools/fail_system_calls.py does it for every system call of a save."""
-    path, net = tmp_path / "m.cnn", cnn.Network([cnn.Dense(2)], seed=0).build(3)
-    net.save(path)
-    before = path.read_bytes()
-    net.layers[0].weights[...] = 7
-    with monkeypatch.context() as patch:
-        fails(patch, where, code)
-        with pytest.raises(OSError, match=r"nothing half-written is left.*m\.cnn") as caught:
-            net.save(path)
-    assert caught.value.errno == code
-    assert path.read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["m.cnn"]
-
-
-def test_a_full_disk_in_the_middle(tmp_path) -> None:
-    resource = pytest.importorskip("resource")
-    del resource
-    assert run(f"""
-        import os, resource, signal, cnn
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        net = cnn.Network([cnn.Dense(100)], seed=0).build(1000)
-        net.save({str(tmp_path / "m.cnn")!r})
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-        try:
-            net.save({str(tmp_path / "m.cnn")!r})
-        except OSError as error:
-            print(type(error).__name__, os.listdir({str(tmp_path)!r}))
-    """) == "OSError ['m.cnn']"
-    cnn.load(tmp_path / "m.cnn")
-
-
-def test_permissions_links_and_litter(tmp_path) -> None:
-    path = tmp_path / "m.cnn"
-    net = cnn.Network([cnn.Dense(2)], seed=0).build(3)
-    net.save(path)
-    if os.name != "nt":
-        mask = os.umask(0)
-        os.umask(mask)
-        assert path.stat().st_mode & 0o777 == 0o666 & ~mask
-        path.chmod(0o640)
-        (tmp_path / "link.cnn").symlink_to(path)
-        net.save(tmp_path / "link.cnn")
-        assert (tmp_path / "link.cnn").is_symlink()
-        assert path.stat().st_mode & 0o777 == 0o640
-        (tmp_path / "link.cnn").unlink()
-    (tmp_path / ".m.cnn.0123456789abcdef.tmp").write_bytes(b"what a killed writer left")
-    (tmp_path / ".m.cnn.mine.tmp").write_bytes(b"not ours")
-    with atomic.replacing(path) as file:  # another writer, at work
-        file.write(b"x")
-        net.save(path)
-        assert len(list(tmp_path.iterdir())) == 3
-        file.write(path.read_bytes()[1:])
-        file.seek(0)
-        file.write(path.read_bytes())
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".m.cnn.mine.tmp", "m.cnn"]
-    cnn.load(path)
-    with pytest.raises(FileNotFoundError, match="there is no folder"):
-        net.save(tmp_path / "none" / "m.cnn")
-    with pytest.raises(IsADirectoryError):
-        net.save(tmp_path)
-
-
 # The long runs, in short ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", [
     ["fuzz_files.py", "--count", "3000"], ["kill_test.py", "save", "--kills", "20"],
-    ["kill_test.py", "train", "--kills", "20"],
+    ["kill_test.py", "train", "--kills", "20"], ["concurrent_saves.py", "--processes", "4", "--saves", "20"],
 ], ids=" ".join)  # fmt: skip
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory, fork and SIGKILL")
 def test_the_long_runs_in_short(command: list[str]) -> None:

@@ -1,13 +1,18 @@
-"""Files written whole or not at all: to a temporary neighbour, flushed, renamed over; then the folder is flushed."""
+"""Files written whole or not at all: to a temporary neighbour, flushed, renamed over; then the folder is flushed.
+
+On Linux the neighbour has no name until it is whole: a process that SIGTERM or SIGKILL ends leaves nothing behind.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +23,11 @@ try:
 except ImportError:  # Windows, where an open file can't be removed anyway
     fcntl = None  # type: ignore[assignment]
 
-# What a system says that can't flush a folder.
+# What a system says that can't flush a folder, and one that can't make a file without a name there.
 _NO_FOLDER_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EISDIR}
+_NO_NAMELESS = {errno.EINVAL, errno.ENOTSUP, errno.EISDIR, errno.ENOENT}
+_ENDING = 1 + 16 + len(".tmp")  # of a temporary name: a point, digits, the suffix
+_OLD = 86_400  # seconds after which litter is litter, where no lock tells
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
@@ -40,22 +48,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     target = Path(os.path.realpath(path))
     mode = _mode(path, target)
-    temporary: Path | None = None
     try:
         sweep(target.parent, re.escape(_prefix(target)))
-        temporary, file = _create(target)
-        try:
-            with file:
-                if mode is not None and hasattr(os, "fchmod"):
-                    os.fchmod(file.fileno(), mode)
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
+        with _Neighbour(target, mode) as neighbour:
+            yield neighbour.file
+            neighbour.replace()
         _flush_folder(target.parent)
     except OSError as error:
         if error.errno is None or getattr(error, "said", False):
@@ -81,30 +78,104 @@ def _mode(path: str | os.PathLike[str], target: Path) -> int | None:
     return stat.S_IMODE(found)
 
 
-def _create(target: Path) -> tuple[Path, BinaryIO]:
-    """A new neighbour of `target`, locked: a lock ends with its process, so who finds none may remove the file."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-    while True:
-        temporary = target.with_name(f"{_prefix(target)}{secrets.token_hex(8)}.tmp")
-        handle = os.open(temporary, flags, 0o666)
+class _Neighbour:
+    """A new file beside `target`, locked until it has taken its place: who finds no lock may remove it.
+
+    A lock ends with its process; where there are none, age must do.
+    """
+
+    def __init__(self, target: Path, mode: int | None) -> None:
+        self.target = target
+        self.name: Path | None = None  # none yet, or none any more
         try:
-            if fcntl is not None:
-                with contextlib.suppress(OSError):
-                    fcntl.flock(handle, fcntl.LOCK_EX)
-            if os.path.exists(temporary):  # not swept away by another writer before it was locked
-                return temporary, os.fdopen(handle, "wb")
-            os.close(handle)
-            temporary.unlink(missing_ok=True)
-        except BaseException:
-            with contextlib.suppress(OSError):
+            handle = self._open(0o666 if mode is None else mode & 0o777)
+            try:
+                if mode is not None and hasattr(os, "fchmod"):
+                    os.fchmod(handle, mode)  # what the mask of the process has taken away
+                self.file: BinaryIO = os.fdopen(handle, "wb")
+            except BaseException:
                 os.close(handle)
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+                raise
+        except BaseException:
+            self._remove()
             raise
+
+    def __enter__(self) -> _Neighbour:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            with contextlib.suppress(OSError):  # said already, when it was flushed
+                self.file.close()
+        finally:
+            self._remove()
+
+    def replace(self) -> None:
+        """Puts the file, flushed, in the place of the target."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        if self.name is None:
+            self.name = self._free_name()
+            folder = os.open(self.target.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:  # with a folder given, os.link follows the link in /proc to the file itself
+                os.link(f"/proc/self/fd/{self.file.fileno()}", self.name.name, dst_dir_fd=folder)
+            finally:
+                os.close(folder)
+        if fcntl is None:  # Windows renames no open file
+            self.file.close()
+        os.replace(self.name, self.target)
+        self.name = None
+
+    def _open(self, mode: int) -> int:
+        """A handle of the new file, locked; without a name where the system can do that."""
+        if hasattr(os, "O_TMPFILE"):
+            try:
+                handle = os.open(self.target.parent, os.O_WRONLY | os.O_TMPFILE, mode)
+            except OSError as error:
+                if error.errno not in _NO_NAMELESS:
+                    raise
+            else:
+                if os.path.exists(f"/proc/self/fd/{handle}"):
+                    _lock(handle)
+                    return handle
+                os.close(handle)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+        while True:
+            self.name = self._free_name()
+            handle = os.open(self.name, flags, mode)
+            _lock(handle)
+            if os.path.exists(self.name):  # not swept away by another writer before it was locked
+                return handle
+            os.close(handle)
+
+    def _free_name(self) -> Path:
+        return self.target.with_name(f"{_prefix(self.target)}{secrets.token_hex(8)}.tmp")
+
+    def _remove(self) -> None:
+        if self.name is not None:
+            with contextlib.suppress(OSError):
+                self.name.unlink(missing_ok=True)
+
+
+def _lock(handle: int) -> None:
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def _prefix(target: Path) -> str:
-    return f".{target.name}."[:200]
+    """How temporary names of that file begin: its name, or so much of it that the system takes them, and a digest."""
+    try:
+        most = os.pathconf(target.parent, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):
+        most = 255
+    name, most = target.name, most - _ENDING - 1
+    if len(os.fsencode(name)) > most:
+        digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+        while len(os.fsencode(name)) > most - 17:
+            name = name[:-1]
+        name = f"{name}.{digest}"
+    return f".{name}."
 
 
 def sweep(folder: Path, prefix: str) -> None:
@@ -121,7 +192,7 @@ def sweep(folder: Path, prefix: str) -> None:
                     os.unlink(folder / name)
             finally:
                 os.close(handle)
-            if fcntl is None:
+            if fcntl is None and time.time() - os.stat(folder / name).st_mtime > _OLD:
                 os.unlink(folder / name)
 
 
