@@ -33,6 +33,7 @@ CORE_ORDER = [
 ]
 API_ORDER = [
     ["_names", "_check", "_json", "arena", "atomic", "history"],
+    ["_states"],
     ["activations", "initializers", "schedules", "losses", "sparse", "threads", "callbacks", "container"],
     ["layers", "metrics", "optimizers"],
     ["plan", "data", "bound"],
@@ -41,6 +42,7 @@ API_ORDER = [
     ["network"],
     ["files", "reports", "onnx_export", "c_export", "conversions"],
     ["checkpoint"],
+    ["resume"],
     ["training"],
     ["choice", "diagnosis", "_mlp_build"],
     ["_mlp_training"],
@@ -73,14 +75,14 @@ DOORS = {
     ("network", "estimators"),  # Network.as_estimator, which needs scikit-learn
     ("network", "__init__"),  # and the error that says so
     ("training", "choice"),  # activation="auto", which trains its candidates
-    ("files", "checkpoint"),  # load
+    ("files", "resume"),  # load
     ("files", "table.file"),
     ("files", "_mlp_file"),  # load, which needs scikit-learn for an estimator
     ("_mlp_base", "_mlp_file"),  # BaseMLP.save
     ("history", "plots"),  # History.plot
     ("table.model", "table.file"),  # TableModel.save
     ("container", "__init__"),  # the version
-    ("checkpoint", "__init__"),
+    ("resume", "__init__"),
     ("onnx_export", "__init__"),
     ("onnx_export", "_mlp_export"),  # export_onnx of an estimator
     ("onnx_export", "table.__init__"),  # export_onnx of a table model

@@ -156,6 +156,21 @@ def test_the_lock_is_held_until_the_file_has_its_place(temporary: str, tmp_path,
     assert (tmp_path / "m.cnn").read_bytes() == b"all"
 
 
+def test_places_that_can_not_be_written_to(tmp_path, monkeypatch) -> None:
+    (tmp_path / "file").touch()
+    atomic.check_place(tmp_path / "file", "no")
+    atomic.check_place(tmp_path / "new", "no")
+    for path, text in [
+        (tmp_path, "no: that is a folder; give the name of a file"), ("/dev/null", "no: that is no regular file"),
+        (tmp_path / "file" / "m", "is a file, not a folder"), (tmp_path / "none" / "m", "there is no folder"),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match=text):
+            atomic.check_place(path, "no")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(ValueError, match=r"no: the folder .* can't be written to"):
+        atomic.check_place(tmp_path / "new", "no")
+
+
 @pytest.mark.parametrize("letter", ["a", "ü", "数"])
 def test_names_as_long_as_the_system_takes(letter: str, temporary: str, tmp_path) -> None:
     most = os.pathconf(tmp_path, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255

@@ -11,7 +11,7 @@ import pytest
 from helpers import OPTIMIZERS, Break, run
 
 import cnn
-from cnn import checkpoint, container, training
+from cnn import checkpoint, container, resume, training
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 5))
@@ -245,6 +245,8 @@ def test_other_machines_are_told_of(kept: Path, tmp_path) -> None:
     ({"callbacks": [{"class": "A", "state": {"a": {"float": "x"}}, "tensors": []}]}, "a number that is none"),
     ({"callbacks": [{"class": "A", "state": {}, "tensors": ["w"]}]}, "the state of A is not whole"),
     ({"callbacks": [{"class": 1, "state": {}, "tensors": []}]}, "the states of callbacks"),
+    ({"callbacks": [{"class": "A", "state": {"a": [1]}, "tensors": []}]}, "has a value that is none"),
+    ({"rate_factor": -0.5}, "its factor on the rate is -0.5"),
 ])  # fmt: skip
 def test_forged_checkpoints_are_refused(change: dict[str, Any], text: str, kept: Path, tmp_path) -> None:
     path = checkpoint.checkpoints(kept)[-1][1]
@@ -253,7 +255,7 @@ def test_forged_checkpoints_are_refused(change: dict[str, Any], text: str, kept:
         tensors = {name: contents.take(name, spec.dtype) for name, spec in contents.specs.items()}
     container.write(tmp_path / path.name, "checkpoint", payload, tensors)
     with pytest.raises(cnn.ModelFormatError, match=text):
-        checkpoint.read(tmp_path / path.name)
+        resume.read(tmp_path / path.name)
 
 
 def test_folders_that_do_not_serve(kept: Path, tmp_path) -> None:

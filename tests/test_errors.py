@@ -129,6 +129,8 @@ FIT: list[tuple[dict[str, Any], str, type[Exception], str]] = [
     ({"callbacks": [cnn.SaveModel("m.cnn", monitor="f1")]}, "mse", ValueError, "SaveModel watches 'f1'"),
     ({"callbacks": [cnn.SaveModel("none/m.cnn")]}, "mse", ValueError,
      "can't write to none/m.cnn: there is no folder none"),
+    ({"callbacks": [cnn.SaveModel(".")]}, "mse", ValueError, "SaveModel can't write to .: that is a folder"),
+    ({"callbacks": [cnn.CSVLogger(".")]}, "mse", ValueError, "CSVLogger can't write to .: that is a folder"),
     ({"callbacks": [cnn.CSVLogger("none/log.csv")]}, "mse", ValueError,
      "CSVLogger can't write to .*: there is no folder none"),
 ]  # fmt: skip
@@ -290,7 +292,8 @@ def literal(node: ast.expr) -> str:
 def raised_texts() -> list[tuple[str, list[str]]]:
     """(place, fixed parts of the text) of every error raised in the files whose checks are tested here."""
     found = []
-    for name in ("_check", "data", "network", "training", "callbacks", "bound", "diagnosis", "plan", "checkpoint"):
+    for name in ("_check", "_states", "data", "network", "training", "callbacks", "bound", "diagnosis", "plan",
+                 "checkpoint", "resume"):  # fmt: skip
         path = Path(cnn.__file__).parent / f"{name}.py"
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:

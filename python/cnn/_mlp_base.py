@@ -279,7 +279,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _split(self, rows: Data, random: np.random.RandomState) -> tuple[Data, Data]:
         """Sets aside the rows that scikit-learn would."""
-        stratify = rows.targets.astype(bool) if is_classifier(self) and self.n_outputs_ == 1 else None
+        stratify = None
+        if is_classifier(self) and self.n_outputs_ == 1:
+            assert rows.targets is not None
+            stratify = rows.targets.astype(bool)
         train, held_out = train_test_split(
             np.arange(len(rows)), random_state=random, test_size=self.validation_fraction, stratify=stratify
         )

@@ -63,6 +63,23 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise said from error
 
 
+def check_place(path: str | os.PathLike[str], what: str) -> None:
+    """Raises ValueError, `what` and why, where a file could not be written: before the work that fills it is done."""
+    target = Path(os.path.realpath(path))
+    folder = Path(path).parent if target == Path(path).absolute() else target.parent
+    if target.is_dir():
+        why = "that is a folder; give the name of a file"
+    elif target.exists() and not target.is_file():
+        why = "that is no regular file, and can't be replaced by one"
+    elif not folder.is_dir():
+        why = f"{folder} is a file, not a folder" if folder.exists() else f"there is no folder {folder}"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        why = f"the folder {folder} can't be written to"
+    else:
+        return
+    raise ValueError(f"{what}: {why}")
+
+
 def _mode(path: str | os.PathLike[str], target: Path) -> int | None:
     """The permissions of the file that is replaced; None without one."""
     if not target.parent.is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import math
 import os
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cnn import _check, atomic
+from cnn import _check, _json, _states, atomic
 
 if TYPE_CHECKING:
     from cnn.network import Network
@@ -68,8 +69,23 @@ class Callback:
         """What a checkpoint keeps: numbers, texts, None and arrays, by name (letters, digits, `_`, `.`, `-`)."""
         return {}
 
+    def check_state(self, state: dict[str, Any], network: Network) -> None:
+        """Raises ValueError where `restore` could not take this, for a network like that: before anything is touched.
+
+        By default all that `state` gives must be there, numbers as numbers and texts as texts; None stands for any.
+        """
+        for name, own in self.state().items():
+            if name not in state:
+                raise ValueError(f"{name!r} is missing")
+            if own is not None and state[name] is not None and (kind := _states.kind(own)) != _states.kind(state[name]):
+                raise ValueError(f"{name!r} must be a {kind}, got {_json.shown(state[name])}")
+
     def restore(self, state: dict[str, Any]) -> None:
         """Takes back what `state` gave: after `on_fit_begin`, in a fit that is resumed."""
+
+    def for_member(self, member: int, members: int) -> Callback:
+        """The callback for one of several networks that a fit trains one after another, numbered from 0."""
+        return self
 
 
 class Function(Callback):
@@ -122,6 +138,16 @@ class _Monitor(Callback):
 
     def state(self) -> dict[str, Any]:
         return {"best": self.best, "best_epoch": self.best_epoch}
+
+    def check_state(self, state: dict[str, Any], network: Network) -> None:
+        _states.expect(state, "best", "a number, or infinity", lambda v: isinstance(v, float) and not math.isnan(v))
+        _states.expect(state, "best_epoch", "an epoch, or -1", lambda v: _states.whole(v, -1))
+        if unknown := set(state) - {"best", "best_epoch", *self._more(network)}:
+            raise ValueError(f"{min(unknown)!r} is unknown")
+
+    def _more(self, network: Network) -> Iterable[str]:
+        """What else the state may hold."""
+        return ()
 
     def restore(self, state: dict[str, Any]) -> None:
         self.best, self.best_epoch = state["best"], state["best_epoch"]
@@ -176,6 +202,17 @@ class EarlyStopping(_Monitor):
         weights = {f"weights.{name}": array for name, array in (self._weights or {}).items()}
         return {**super().state(), "stopped_epoch": self.stopped_epoch, **weights}
 
+    def _more(self, network: Network) -> Iterable[str]:
+        return ("stopped_epoch", *(f"weights.{name}" for name in network.parameters))
+
+    def check_state(self, state: dict[str, Any], network: Network) -> None:
+        super().check_state(state, network)
+        _states.expect(state, "stopped_epoch", "an epoch, or null", lambda v: v is None or _states.whole(v, 0))
+        if any(name.startswith("weights.") for name in state):
+            for name, array in network.parameters.items():
+                what = f"a tensor of {array.dtype} and shape {array.shape}"
+                _states.expect(state, f"weights.{name}", what, _states.alike(array))
+
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
         self.stopped_epoch = state["stopped_epoch"]
@@ -220,6 +257,13 @@ class ReduceOnPlateau(_Monitor):
     def state(self) -> dict[str, Any]:
         return {**super().state(), "since": self._since}
 
+    def _more(self, network: Network) -> Iterable[str]:
+        return ("since",)
+
+    def check_state(self, state: dict[str, Any], network: Network) -> None:
+        super().check_state(state, network)
+        _states.expect(state, "since", "a number of epochs", lambda v: _states.whole(v, 0))
+
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
         self._since = state["since"]
@@ -231,7 +275,8 @@ class SaveModel(_Monitor):
     `cnn.Checkpoint` is what an interrupted fit goes on from.
 
     Args:
-        path: the file; "{epoch}" in it becomes the number of the epoch.
+        path: the file; "{epoch}" in it becomes the number of the epoch, "{member}" that of the network where a
+            `TableModel` trains several.
         monitor: with a name, only improvements are saved.
 
     >>> SaveModel("model-{epoch}.cnn").every
@@ -249,13 +294,24 @@ class SaveModel(_Monitor):
     def check(self, run: Run) -> None:
         if self.best_only:
             super().check(run)
-        if not (folder := Path(self.path).parent).is_dir():
-            raise ValueError(f"SaveModel can't write to {self.path}: there is no folder {folder}")
+        atomic.check_place(self._path(run.first_epoch), f"SaveModel can't write to {self.path}")
 
     def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
         wanted = self.improved(epoch, logs) if self.best_only else (epoch + 1) % self.every == 0
         if wanted:
-            network.save(self.path.replace("{epoch}", str(epoch)))
+            network.save(self._path(epoch))
+
+    def _path(self, epoch: int) -> str:
+        return self.path.replace("{epoch}", str(epoch))
+
+    def for_member(self, member: int, members: int) -> Callback:
+        if members > 1 and "{member}" not in self.path:
+            raise ValueError(
+                f"SaveModel would write {members} networks to {self.path}, one over the other: put {{member}} in it"
+            )
+        own = copy.copy(self)
+        own.path = self.path.replace("{member}", str(member))
+        return own
 
 
 class CSVLogger(Callback):
@@ -276,8 +332,7 @@ class CSVLogger(Callback):
         self._file: TextIO | None = None
 
     def check(self, run: Run) -> None:
-        if not self.path.parent.is_dir():
-            raise ValueError(f"CSVLogger can't write to {self.path}: there is no folder {self.path.parent}")
+        atomic.check_place(self.path, f"CSVLogger can't write to {self.path}")
         header = ["epoch", *run.names]
         if self._begun():
             with self.path.open(newline="") as file:

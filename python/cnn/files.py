@@ -181,9 +181,9 @@ def _load_network(contents: Contents) -> Network:
 
 
 def _load_checkpoint(contents: Contents) -> Network:
-    from cnn import checkpoint
+    from cnn import resume
 
-    return checkpoint.load_network(contents)
+    return resume.load_network(contents)
 
 
 def _load_table(contents: Contents) -> Any:

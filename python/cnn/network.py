@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import secrets
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -57,11 +58,11 @@ class Network:
         self.optimizer = optimizers.get(optimizer)
         self.dtype = _check.real_dtype(dtype)
         self.seed_given = seed is not None
-        if seed is None:
-            seed = int(np.random.SeedSequence().generate_state(1)[0])
+        seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self.seed = _check.integer("seed", seed, 0, 2**64 - 1)
         self.history = History()
         self.one_dimensional = False  # predict gives (n,): so were the targets of the fit
+        self.training_id = secrets.token_hex(8)  # by which checkpoints know what is of one training
         self.rate_factor = 1.0  # what `ReduceOnPlateau` has made of the learning rate
         self.stop_training = False
         self.activation_choice = ""  # what the fit chose for activation="auto", and why
@@ -442,7 +443,7 @@ class Network:
         n_inputs = state.pop("n_inputs")
         self.__dict__.update(state)
         self.lock, self._tape, self._plan, self._gradients = threading.Lock(), None, None, None
-        self.predictor = None
+        self.training_id, self.predictor = secrets.token_hex(8), None  # a copy is another training
         if n_inputs is not None:  # unpickled arrays are not aligned
             self.adopt(build_plan(self.descriptions, n_inputs, self.loss, self.optimizer))
             for name in ("flat", "state", "scalars", "counter"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import cnn_core
-from cnn import _check, arena, callbacks, checkpoint, data, evaluation, schedules, sparse, threads
+from cnn import _check, arena, callbacks, checkpoint, data, evaluation, resume, schedules, sparse, threads
 from cnn.data import Array, Data
 from cnn.history import History
 
@@ -73,9 +73,9 @@ def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
     steps = -(-len(train) // batch)
     names = ["loss", *measured]
     names += [f"val_{name}" for name in names] if validation is not None else []
-    at = checkpoint.Position(first, net.step, len(net.history), first)
+    at = checkpoint.Position(first, net.step, len(net.history), first, training=net.training_id)
     job = checkpoint.Job(batch, s.shuffle, tuple(names), train, validation, hooks, at)
-    saved = None if s.resume is None else checkpoint.find(s.resume, hooks)
+    saved = None if s.resume is None else resume.find(s.resume, hooks)
     if saved is not None:
         saved.check(net, job)
         at = job.position = saved.position

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from cnn import _check, callbacks, metrics
+from cnn import _check, callbacks, checkpoint, metrics
+from cnn.callbacks import all_of as hooks_of
 from cnn.history import History
 from cnn.network import Network
 from cnn.table import frames, importance, target
@@ -137,15 +138,18 @@ class TableModel:
         callbacks: Iterable[Any] = (),
         verbose: int = 1,
         n_threads: int | None = None,
+        resume: str | os.PathLike[str] | None = None,
     ) -> TableModel:
         """Learns the table from scratch; the model is as before if that fails or is interrupted. Returns the model.
 
         Args:
             data: a data frame (pandas, polars, Arrow) or a dict of columns; never changed.
             validation: a table to hold out instead of a share of `data`; its rows without a target are left out.
-            callbacks: for the fit of each network, see `Network.fit`.
+            callbacks: for the fit of each network, see `Network.fit`; a `Checkpoint` keeps each in a folder of its own.
             verbose: 1 says what was learnt and shows progress bars, 2 a line for each epoch, 0 nothing.
             n_threads: the result has the same bits for every number; None chooses.
+            resume: the folder of a `cnn.Checkpoint` among the callbacks of the same fit, which was broken off: goes on
+                to the same bits. Needs a `seed`.
         """
         start = time.perf_counter()
         frame = frames.to_pandas(data)
@@ -157,6 +161,8 @@ class TableModel:
         encoder = Encoder.learn(frame, self.target, train)
         goal = self._scaled_target(goal, frame, train)
         settings = self.settings.for_rows(len(train))
+        given, members = hooks_of(callbacks), settings.members or 1
+        hooks_of_members = [[hook.for_member(member, members) for hook in given] for member in range(members)]
         notes = _notes(goal, encoder, len(frame) - len(known))
         if validation is None:
             X_valid, y_valid = encoder.encode(frame, held_out), self._numbers(goal, frame, held_out)
@@ -168,9 +174,10 @@ class TableModel:
         y, X = self._numbers(goal, frame, train), encoder.encode(frame, train)
         del data, frame  # a table that the caller does not keep takes no memory while the networks train
         networks, histories = [], []
-        for member in range(settings.members or 1):
+        for member, hooks in enumerate(hooks_of_members):
+            folder = None if resume is None else checkpoint.member_folder(resume, member, members)
             net, history = _train(
-                settings, goal, (self.seed + member) % 2**63, X, y, X_valid, y_valid, callbacks, verbose, n_threads
+                settings, goal, (self.seed + member) % 2**63, X, y, X_valid, y_valid, hooks, verbose, n_threads, folder
             )
             networks.append(net)
             histories.append(history)
@@ -318,14 +325,14 @@ def _two_columns(p: Array) -> Array:
 
 def _train(
     settings: Settings, goal: Target, seed: int, X: Array, y: Array, X_valid: Array, y_valid: Array,
-    hooks: Iterable[Any], verbose: int, n_threads: int | None,
+    hooks: Iterable[Any], verbose: int, n_threads: int | None, resume: os.PathLike[str] | None,
 ) -> tuple[Network, History]:  # fmt: skip
     net = settings.network(goal, seed)
     stop = callbacks.EarlyStopping(patience=settings.patience, restore_best=True)
     history = net.fit(
         X, goal.scaled(y), epochs=settings.epochs or 1, batch_size=settings.batch_size,
         validation_data=(X_valid, goal.scaled(y_valid)), metrics=(), callbacks=[stop, *hooks], verbose=verbose,
-        n_threads=n_threads,
+        n_threads=n_threads, resume=resume,
     )  # fmt: skip
     return net, history
 
