@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=None, help="default: as many as fit itself would take")
     parser.add_argument("--only", default="", help="networks whose name contains this")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored under nohup and in a script's background
     for name in NETWORKS:
         if arguments.only in name:
             print(json.dumps(measure(name, arguments.repeats, arguments.threads)), flush=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +19,22 @@ import cnn_core
 def pytest_report_header() -> str:
     threads = os.environ.get("OMP_NUM_THREADS", "not set")
     return f"cnn_core: {os.path.dirname(cnn_core.__file__)}, instruction set {cnn_core.isa}, OMP_NUM_THREADS {threads}"
+
+
+@pytest.fixture(autouse=True)
+def signals_act() -> Iterator[None]:
+    """Ctrl-C and its kin end a test's programs, where this run was told to ignore them.
+
+    `nohup` and scripts start what runs in the background so, and a child inherits it.
+    """
+    usual = {"SIGINT": signal.default_int_handler, "SIGTERM": signal.SIG_DFL, "SIGHUP": signal.SIG_DFL}
+    signals = {getattr(signal, name): action for name, action in usual.items() if hasattr(signal, name)}
+    ignored = [number for number in signals if signal.getsignal(number) == signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signals[number])
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 class Done(NamedTuple):

@@ -102,6 +102,35 @@ def test_ctrl_c_sets_the_flag_and_waits_for_the_thread() -> None:
     assert seen == [1]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill can't send Ctrl-C there")
+def test_these_tests_pass_where_ctrl_c_is_ignored() -> None:
+    """As under nohup and in the background of a script: pytest inherits it, and would wait for ever."""
+    test = f"{__file__}::test_ctrl_c_sets_the_flag_and_waits_for_the_thread"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        done = subprocess.run([sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", test], text=True,
+                              capture_output=True, timeout=100, check=False)  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill can't send Ctrl-C there")
+def test_an_ignored_ctrl_c_stays_ignored() -> None:
+    """A fit that nohup or a script started in the background outlives the Ctrl-C that is meant for others."""
+    out = run("""
+        import os, signal
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        import cnn, cnn.cli, numpy as np
+        X, y = np.ones((9, 2)), np.ones(9)
+        net = cnn.Network([cnn.Dense(1)], seed=0)
+        net.fit(X, y, epochs=3, callbacks=[lambda *_: os.kill(os.getpid(), signal.SIGINT)], verbose=0)
+        cnn.threads.interruptible(lambda stop: os.kill(os.getpid(), signal.SIGINT))
+        print(net.epoch, signal.getsignal(signal.SIGINT) == signal.SIG_IGN)
+    """)
+    assert out == "3 True"
+
+
 def test_a_build_that_is_broken_off_leaves_the_network_unbuilt(monkeypatch) -> None:
     net = cnn.Network([cnn.Dense(3), cnn.Dense(1)], seed=0)
 
