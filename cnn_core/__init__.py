@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from cnn_core.activations import Activation
+from cnn_core.finish import finishing, locked
 from cnn_core.losses import Loss
 from cnn_core.optimizers import Optimizer
 from cnn_core.types import (
@@ -30,9 +31,11 @@ __all__ = [
     "Optimizer",
     "engine",
     "engines",
+    "finishing",
     "get_include",
     "isa",
     "layer_dtype",
+    "locked",
     "loss_dtype",
     "optimizer_dtype",
     "segment_dtype",

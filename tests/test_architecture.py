@@ -15,7 +15,7 @@ if not (CORE / "_engine.pyx").exists():
 
 # From the bottom up; a module may import those on earlier lines only.
 CORE_ORDER = [
-    ["types"],
+    ["finish", "types"],
     ["vecmath", "blas", "tile", "team"],
     ["gates", "random"],
     ["activations", "losses", "optimizers"],

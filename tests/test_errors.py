@@ -12,7 +12,7 @@ import pytest
 from scipy import sparse
 
 import cnn
-from cnn import _check
+from cnn import _check, threads
 
 X = np.random.default_rng(0).normal(size=(20, 3))
 Y = X[:, 0]
@@ -144,17 +144,17 @@ def test_fit_refuses_before_anything_is_touched(given, loss, kind, text, built, 
     if built:
         net.build(3)
     arguments = {"X": X, "y": LABELS if loss == "cross_entropy" else np.abs(np.sign(Y)), "verbose": 0, **given}
-    state = {k: v for k, v in vars(net).items() if k not in ("lock", "history")}
+    state = {k: v for k, v in vars(net).items() if k != "history"}
     before = net.flat.tobytes() if built else b""
     with pytest.raises(kind, match=text):
         net.fit(arguments.pop("X"), arguments.pop("y"), **arguments)
     assert len(net.history) == 0
     assert (net.known_inputs, net.step) == (3 if built else None, 0)
-    assert {k: v for k, v in vars(net).items() if k not in ("lock", "history")} == state
+    assert {k: v for k, v in vars(net).items() if k != "history"} == state
     assert not built or net.flat.tobytes() == before
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr() == ("", "")
-    assert not net.lock.locked()
+    assert threads.fits() == 0
 
 
 OTHERS: list[tuple[Any, type[Exception], str]] = [

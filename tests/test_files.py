@@ -275,6 +275,7 @@ def test_json_of_many_quotes_is_read_in_linear_time() -> None:
 @pytest.mark.parametrize("command", [
     ["fuzz_files.py", "--count", "3000"], ["kill_test.py", "save", "--kills", "20"],
     ["kill_test.py", "train", "--kills", "20"], ["concurrent_saves.py", "--processes", "4", "--saves", "20"],
+    ["interrupt_test.py", "--interrupts", "800"],
 ], ids=" ".join)  # fmt: skip
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory, fork and SIGKILL")
 def test_the_long_runs_in_short(command: list[str]) -> None:

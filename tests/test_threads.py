@@ -163,3 +163,56 @@ def test_one_place_reads_the_environment() -> None:
         text = path.read_text(encoding="utf-8")
         words = ("sched_getaffinity", "cgroup", "cpu_count", "environ")
         assert path.name == "threads.py" or not any(word in text for word in words), path
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork there")
+def test_a_child_of_a_fork_fits_what_another_thread_was_fitting() -> None:
+    """The thread is not in the child; in the parent the network is taken until its fit ends."""
+    assert run("""
+        import os, sys, threading, warnings, numpy as np, cnn
+        from cnn import threads
+        warnings.simplefilter("ignore")  # Python 3.12 warns of forks beside threads
+        X = np.ones((64, 3)); y = X[:, 0]
+        net = cnn.Network([cnn.Dense(4), cnn.Dense(1)], seed=0).build(3)
+        fitting, go_on = threading.Event(), threading.Event()
+        def wait(network, epoch, logs):
+            fitting.set()
+            go_on.wait()
+        thread = threading.Thread(target=net.fit, args=(X, y), kwargs=dict(epochs=1, verbose=0, callbacks=[wait]))
+        thread.start()
+        fitting.wait()
+        try:
+            net.fit(X, y, epochs=1, verbose=0)
+        except RuntimeError as error:
+            print("taken" if "fitted in another thread" in str(error) else error, threads.fits())
+        sys.stdout.flush()
+        child = os.fork()
+        if child == 0:
+            net.fit(X, y, epochs=2, verbose=0)
+            os._exit(10 + threads.fits())
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        go_on.set()
+        thread.join()
+        net.fit(X, y, epochs=1, verbose=0)
+        print(threads.fits())
+    """).split("\n") == ["taken 1", "10", "0"]  # fmt: skip
+
+
+def test_a_fit_within_a_fit_counts_once() -> None:
+    """A callback that trains another network takes no threads from it."""
+    X, seen = np.ones((8, 2)), []
+
+    def inner(*_: object) -> None:
+        cnn.Network([cnn.Dense(1)], seed=0).fit(X, X[:, 0], epochs=1, verbose=0,
+                                                callbacks=[lambda *_: seen.append(threads.fits())])  # fmt: skip
+
+    net = cnn.Network([cnn.Dense(1)], seed=0)
+    net.fit(X, X[:, 0], epochs=1, verbose=0, callbacks=[inner])
+    assert (seen, threads.fits()) == ([1], 0)
+
+    def again(*_: object) -> None:
+        net.fit(X, X[:, 0], epochs=1, verbose=0)
+
+    with pytest.raises(RuntimeError, match="this network is being fitted in another thread"):
+        net.fit(X, X[:, 0], epochs=1, verbose=0, callbacks=[again])
+    assert threads.fits() == 0

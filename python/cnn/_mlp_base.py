@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
 
+import cnn_core
 from cnn import _check, _mlp_build, _mlp_lbfgs, metrics, sparse
 from cnn._mlp_training import Course
 from cnn.activations import Activation
@@ -43,6 +45,10 @@ def has_partial_fit(est: Any) -> bool:
 
 class BaseMLP(CallbackSupportMixin, BaseEstimator):
     """Base of both estimators: not to be used by itself."""
+
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
+    best_loss_: float | None
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -177,11 +183,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         self, X: Any, y: Any, sample_weight: Any, rows: Data, held_out: Data | None, random: np.random.RandomState,
         incremental: bool,
     ) -> None:  # fmt: skip
-        self._tells = {"X": X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
         root = self._init_callback_context(max_subtasks=1 if incremental else self.max_iter)
-        root.call_on_fit_task_begin(estimator=self, **self._tells)
-        self._in_fit = True
-        try:
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+
+        def work() -> None:
+            self._tells, self._in_fit = {"X": X, "y": y, "metadata": metadata}, True
+            root.call_on_fit_task_begin(estimator=self, **self._tells)
             if self.solver == "lbfgs":
                 _mlp_lbfgs.fit(self, rows, held_out, root)
             else:
@@ -189,10 +196,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             if not np.isfinite(self._network.flat).all():
                 raise _check.DivergenceError(_NOT_FINITE)
             root.call_on_fit_task_end(estimator=self, **self._tells, reconstruction_attributes=self._reconstruction)
+
+        try:
+            cnn_core.finishing(work, [partial(self.__dict__.pop, name, None) for name in ("_tells", "_in_fit")])
         except _check.NonFiniteError as error:
             raise _check.DivergenceError(f"{_NOT_FINITE} In detail: {error}") from None
-        finally:
-            del self._tells, self._in_fit
 
     def _prepare(self, X: Any, y: Any, sample_weight: Any, role: str) -> Data:
         """Rows as the engine takes them."""
@@ -238,19 +246,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         self._adopt(net)
 
     def _adopt(self, net: Network) -> None:
-        """Begins a new life with that network."""
-        self._network = net
-        self.n_outputs_ = net.n_outputs
-        self.n_layers_ = 1 + len(_mlp_build.weights_and_biases(net))
-        self.out_activation_ = _mlp_build.out_activation(net.loss)
-        self.n_iter_ = self.t_ = 0
-        self.loss_curve_: list[float] = []
-        self.history_ = History()
-        self._no_improvement_count = 0
-        self.validation_scores_: list[float] | None = None
-        self.best_validation_score_: float | None = None
-        self.best_loss_: float | None = None
+        """Begins a new life with that network: all at once, or a Ctrl-C would leave a part of it."""
         self.__dict__.pop("_rate", None)
+        self.__dict__.update(
+            _network=net, n_outputs_=net.n_outputs, n_layers_=1 + len(_mlp_build.weights_and_biases(net)),
+            out_activation_=_mlp_build.out_activation(net.loss), n_iter_=0, t_=0, loss_curve_=[], history_=History(),
+            _no_improvement_count=0, validation_scores_=None, best_validation_score_=None, best_loss_=None,
+        )  # fmt: skip
 
     def _begin(self, held_out: Data | None) -> None:
         if held_out is not None and self.validation_scores_ is None:
@@ -271,11 +273,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         if optimizer.learning_rate != net.optimizer.learning_rate:
             self.__dict__.pop("_rate", None)
         fresh = type(optimizer) is not type(net.optimizer) or made.slots != net.plan.slots
-        net.descriptions, net.optimizer = layers, optimizer
-        net.take(made)
-        if fresh:
-            net.state = np.zeros(made.slots * made.size, net.dtype)
-            net.counter[...] = 0
+        net.take(made, layers, optimizer, fresh=fresh)
 
     def _split(self, rows: Data, random: np.random.RandomState) -> tuple[Data, Data]:
         """Sets aside the rows that scikit-learn would."""

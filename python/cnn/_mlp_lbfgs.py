@@ -95,13 +95,16 @@ def fit(est: Any, train: Data, held_out: Data | None, root: Any) -> None:
         if stop or net.stop_training or (est.max_seconds is not None and now - start > est.max_seconds):
             raise StopIteration
 
-    with threads.a_fit():
+    def minimised() -> Any:
         found = minimize(
             objective, net.flat.astype(np.float64), method="L-BFGS-B", jac=True, callback=after_iteration,
             options={"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol},
         )  # fmt: skip
         est.n_iter_ = min(int(found.nit), est.max_iter)
         est.loss_ = objective.reported(found.x)
+        return found
+
+    found = threads.a_fit(net, lambda: cnn_core.finishing(minimised, [est.history_.trim]))
     if best is not None and est.restore_best is not False:
         net.flat[...] = best
     est.best_loss_ = min(est.loss_curve_, default=est.loss_)
@@ -111,5 +114,5 @@ def fit(est: Any, train: Data, held_out: Data | None, root: Any) -> None:
 
         warnings.warn(
             f"lbfgs failed to converge after {found.nit} iteration(s) (status={found.status}): {found.message}. "
-            "Increase max_iter or max_fun, or scale the data", ConvergenceWarning, stacklevel=5,
+            "Increase max_iter or max_fun, or scale the data", ConvergenceWarning, stacklevel=6,
         )  # fmt: skip

@@ -104,7 +104,7 @@ class Course:
         est, net, n = self.est, self.net, len(self.train)
         batch = min(200, n) if est.batch_size == "auto" else est.batch_size
         if batch > n:
-            warnings.warn(f"batch_size={batch} is larger than the {n} rows of the data and is clipped", stacklevel=5)
+            warnings.warn(f"batch_size={batch} is larger than the {n} rows of the data and is clipped", stacklevel=6)
         batch = int(np.clip(batch, 1, n))
         epochs = 1 if incremental else est.max_iter
         steps = -(-n // batch)
@@ -116,18 +116,36 @@ class Course:
             hook.check(run)
         net.stop_training = False
         est.n_iter_ = 0
-        try:
-            with threads.a_fit(), training.hooked(self.hooks, net, run) as begun:
-                loop = Loop(self, self.train, batch, bool(self.metrics), epochs)
-                self._epochs(loop, begun, epochs, root, incremental)
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=5)
-        finally:
-            if self.best is not None:
-                net.flat[...] = self.best
 
-    def _epochs(self, loop: Loop, hooks: list[callbacks.Callback], epochs: int, root: Any, incremental: bool) -> None:
-        est, net = self.est, self.net
+        def epochs_to_do() -> bool:
+            loop = Loop(self, self.train, batch, bool(self.metrics), epochs)
+            return self._epochs(loop, epochs, root, incremental)
+
+        def fit() -> bool:
+            ends = [self.take_best, est.history_.trim]
+            return cnn_core.finishing(lambda: training.hooked(self.hooks, net, run, epochs_to_do), ends)
+
+        try:
+            all_made = threads.a_fit(net, fit)
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=6)
+            return
+        if all_made:
+            from sklearn.exceptions import ConvergenceWarning
+
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) reached and the optimization hasn't "
+                "converged yet.", ConvergenceWarning, stacklevel=6,
+            )  # fmt: skip
+
+    def take_best(self) -> None:
+        """The weights of the best epoch, where they were kept."""
+        if self.best is not None:
+            self.net.flat[...] = self.best
+
+    def _epochs(self, loop: Loop, epochs: int, root: Any, incremental: bool) -> bool:
+        """Whether all of max_iter were made and no rule ended them."""
+        est, net, hooks = self.est, self.net, self.hooks
         start = time.perf_counter()
         for epoch in range(len(est.loss_curve_), len(est.loss_curve_) + epochs):
             begin = time.perf_counter()
@@ -151,13 +169,9 @@ class Course:
                 loop.total = loop.at.first_step + min(max(affordable, 1), est.max_iter) * loop.steps
                 if affordable <= est.n_iter_:
                     break
-            if est.n_iter_ == est.max_iter:
-                from sklearn.exceptions import ConvergenceWarning
-
-                warnings.warn(
-                    f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) reached and the optimization hasn't "
-                    "converged yet.", ConvergenceWarning, stacklevel=6,
-                )  # fmt: skip
+        else:
+            return True
+        return False
 
     def _epoch_done(self, loop: Loop) -> dict[str, float]:
         """The epoch's numbers, and what follows from them: the attributes, the count without improvement, the best."""

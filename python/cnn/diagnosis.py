@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -103,8 +104,9 @@ def _signals(net: Network, rows: Data) -> list[LayerSignals]:
     capacity = int(workspace["capacity"][0])
     scratch = arena.aligned_zeros(plan.columns * capacity, net.dtype)
     out = np.empty((n, net.n_outputs), net.dtype)
-    with threads.without_blas_threads():
-        cnn_core.engine.forward(plan.layers, workspace, net.flat, scratch, rows.X, out, 1, False, 0, net.seed, 1)
+    threads.without_blas_threads(partial(
+        cnn_core.engine.forward, plan.layers, workspace, net.flat, scratch, rows.X, out, 1, False, 0, net.seed, 1
+    ))  # fmt: skip
     delta = np.empty_like(out)
     total = n if rows.weights is None else float(rows.weights.sum(dtype=np.float64))
     cnn_core.engine.loss_block(plan.loss, out, rows.targets, rows.classes, rows.weights, 1 / total, delta)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import os
 import secrets
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 import cnn_core
-from cnn import _check, _names, arena, data, evaluation, initializers, losses, metrics, optimizers, passes, schedules
+from cnn import _check, _names, arena, data, evaluation, initializers, losses, metrics, optimizers, passes
 from cnn.bound import BoundLayer
 from cnn.data import Array
 from cnn.history import History
@@ -69,7 +68,6 @@ class Network:
         self._plan: Plan | None = None
         self.predictor: Any = None
         self._tape: passes.Tape | None = None
-        self.lock = threading.Lock()  # one fit at a time
         last = self.descriptions[-1]
         assert isinstance(last, Dense)
         if self.loss.target == "classes" and last.units < 2:
@@ -113,10 +111,22 @@ class Network:
         self._allocate(made)
         self.take(made)
 
-    def take(self, made: Plan) -> None:
-        """Makes that plan the network's; its parameters must have the places that `flat` has."""
-        self.predictor = cnn_core.engine.Predictor(made.tiles.layers, made.tiles.workspace, self.flat, self.loss.kind)
-        self._plan = made
+    def take(
+        self, made: Plan, layers: tuple[Layer, ...] | None = None, optimizer: Optimizer | None = None, *,
+        fresh: bool = False,
+    ) -> None:  # fmt: skip
+        """Makes that plan the network's; its parameters must have the places that `flat` has.
+
+        With the layers and the optimizer that the plan is of, if they are others; `fresh` begins the optimizer's state.
+        """
+        found: dict[str, Any] = {
+            "predictor": cnn_core.engine.Predictor(made.tiles.layers, made.tiles.workspace, self.flat, self.loss.kind),
+            "_plan": made, "descriptions": layers or self.descriptions, "optimizer": optimizer or self.optimizer,
+        }  # fmt: skip
+        if fresh:
+            state = arena.aligned_zeros(made.slots * made.size, self.dtype)
+            found |= {"state": state, "counter": np.zeros(1, np.int64)}
+        vars(self).update(found)  # all at once: no Ctrl-C leaves a part of it
 
     def _draw(self, index: int, layer: Dense) -> None:
         """Initial values that depend on the seed and the layer's place alone."""
@@ -196,8 +206,11 @@ class Network:
         missing = sorted(set(parameters) - set(ready))
         if missing and not partial:
             raise ValueError(f"no value for {', '.join(missing)}")
-        for name, array in ready.items():
-            parameters[name][...] = array
+        flat = self.flat.copy()
+        for name, view in arena.views(flat, self.plan.names).items():
+            if name in ready:
+                view[...] = ready[name]
+        self.flat[...] = flat  # all at once: a Ctrl-C leaves the old ones or the new ones
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes architecture and weights to one file (read by `cnn.load`), whole or not at all."""
@@ -291,30 +304,7 @@ class Network:
         >>> (before - net.layers[0].weights).item()
         0.5
         """
-        flat = arena.aligned_zeros(self.plan.size, self.dtype)
-        for name, view in arena.views(flat, self.plan.names).items():
-            if name not in gradients:
-                raise ValueError(f"no gradient for {name}; there must be one for {', '.join(self.plan.names)}")
-            value = _check.numeric(name, gradients[name], self.dtype)
-            if value.shape != view.shape:
-                raise ValueError(f"the gradient for {name} must have shape {view.shape}, got {value.shape}")
-            _check.finite(f"the gradient for {name}", value)
-            view[...] = value
-        clip = self.optimizer
-        if clip.clip_value is not None:
-            np.clip(flat, -clip.clip_value, clip.clip_value, out=flat)
-        norm = float(np.sqrt(np.sum(flat.astype(np.float64) ** 2)))
-        if clip.clip_norm is not None and norm > clip.clip_norm:
-            flat *= self.dtype.type(clip.clip_norm / norm)
-        if learning_rate is None:
-            schedule = schedules.get(self.optimizer.learning_rate)
-            rate = float(schedule.rates(self.step, 1, 1, self.step + 1)[0]) * self.rate_factor
-        else:
-            rate = _check.number("learning_rate", learning_rate, 0)
-        cnn_core.engine.optimizer_update(
-            self.plan.optimizer, self.plan.segments, self.flat, flat, self.state, self.scalars, self.step + 1, rate
-        )
-        self.counter += 1
+        passes.update(self, gradients, learning_rate)
 
     def forward(self, X: Any, *, training: bool = False, n_threads: int | None = None) -> Array:
         """Raw outputs (n, n_outputs), without the loss's link; what `backward` needs is kept until the next call."""
@@ -434,7 +424,7 @@ class Network:
         return copy.deepcopy(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        without = {"lock", "_tape", "_parameters", "_gradients", "_plan", "predictor"}
+        without = {"_tape", "_parameters", "_gradients", "_plan", "predictor"}
         state = {k: v for k, v in self.__dict__.items() if k not in without}
         state["n_inputs"] = None if self._plan is None else self._plan.n_inputs
         return state
@@ -442,8 +432,8 @@ class Network:
     def __setstate__(self, state: dict[str, Any]) -> None:
         n_inputs = state.pop("n_inputs")
         self.__dict__.update(state)
-        self.lock, self._tape, self._plan, self._gradients = threading.Lock(), None, None, None
-        self.training_id, self.predictor = secrets.token_hex(8), None  # a copy is another training
+        self._tape, self._plan, self._gradients, self.predictor = None, None, None, None
+        self.training_id = secrets.token_hex(8)  # a copy is another training
         if n_inputs is not None:  # unpickled arrays are not aligned
             self.adopt(build_plan(self.descriptions, n_inputs, self.loss, self.optimizer))
             for name in ("flat", "state", "scalars", "counter"):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import cnn_core
-from cnn import _check, arena, sparse, threads
+from cnn import _check, arena, schedules, sparse, threads
 from cnn.data import Array, Data
 from cnn.sparse import SparseRows
 
@@ -59,12 +61,15 @@ def outputs(
     n = threads.for_prediction(n_threads, flops * rows, -(-rows // plan.tiles.rows))
     share = plan.tiles.rows * n
     piece = max(int(_PIECE_FLOPS / flops) // share, predictor.at_once) * share
-    with threads.without_blas_threads():
+
+    def fill() -> None:
         for begin in range(0, rows, piece):
             end = begin + piece
             if not predictor.many(X[begin:end], out[begin:end], link, n):
                 assert not isinstance(X, SparseRows)  # they have been looked at
                 _check.finite("X", X)
+
+    threads.without_blas_threads(fill)
     return out
 
 
@@ -75,11 +80,11 @@ def loss_and_gradient(net: Network, rows: Data, training: bool, n_threads: int |
     n = threads.for_prediction(n_threads, 6.0 * plan.size * len(rows), cut.feeds)
     gradients = arena.aligned_zeros(cut.gradients * plan.size, net.dtype)
     scratch = arena.aligned_zeros(cut.shared + n * cut.own, net.dtype)
-    with threads.without_blas_threads():
-        loss, penalty = cnn_core.engine.loss_and_gradient(
-            plan.layers, cut.workspace, cut.wide, cut.parts, plan.segments, plan.loss, net.flat, gradients, scratch,
-            rows.X, rows.targets, rows.classes, rows.weights, training, net.step, net.seed, n,
-        )  # fmt: skip
+    loss, penalty = threads.without_blas_threads(partial(
+        cnn_core.engine.loss_and_gradient,
+        plan.layers, cut.workspace, cut.wide, cut.parts, plan.segments, plan.loss, net.flat, gradients, scratch,
+        rows.X, rows.targets, rows.classes, rows.weights, training, net.step, net.seed, n,
+    ))  # fmt: skip
     return loss + penalty, gradients[: plan.size].copy()
 
 
@@ -146,9 +151,10 @@ def forward(net: Network, X: Any, training: bool, n_threads: int | None) -> tupl
     n = threads.for_prediction(n_threads, 2.0 * plan.size * len(X), parts)
     out = np.empty((len(X), net.n_outputs), net.dtype)
     if len(X):
-        with threads.without_blas_threads():
-            cnn_core.engine.forward(plan.layers, workspace, net.flat, scratch, X, out, parts, training, net.step + 1,
-                                    net.seed, n)  # fmt: skip
+        threads.without_blas_threads(partial(
+            cnn_core.engine.forward, plan.layers, workspace, net.flat, scratch, X, out, parts, training, net.step + 1,
+            net.seed, n,
+        ))  # fmt: skip
     return out, Tape(X, scratch, workspace, parts, training, net.step + 1, n)
 
 
@@ -158,7 +164,36 @@ def backward(net: Network, tape: Tape, dout: Array) -> tuple[Array | None, Array
     dX = None if isinstance(tape.X, SparseRows) else np.zeros((len(tape.X), net.n_inputs), net.dtype)
     gradients = arena.aligned_zeros(tape.parts * plan.size, net.dtype)
     if len(tape.X):
-        with threads.without_blas_threads():
-            cnn_core.engine.backward(plan.layers, tape.workspace, net.flat, gradients, tape.scratch, tape.X, dout, dX,
-                                     tape.training, tape.step, net.seed, tape.n_threads)  # fmt: skip
+        threads.without_blas_threads(partial(
+            cnn_core.engine.backward, plan.layers, tape.workspace, net.flat, gradients, tape.scratch, tape.X, dout, dX,
+            tape.training, tape.step, net.seed, tape.n_threads,
+        ))  # fmt: skip
     return dX, gradients[: plan.size].copy()
+
+
+def update(net: Network, gradients: Mapping[str, Any], learning_rate: float | None) -> None:
+    """What `Network.update` does."""
+    flat = arena.aligned_zeros(net.plan.size, net.dtype)
+    for name, view in arena.views(flat, net.plan.names).items():
+        if name not in gradients:
+            raise ValueError(f"no gradient for {name}; there must be one for {', '.join(net.plan.names)}")
+        value = _check.numeric(name, gradients[name], net.dtype)
+        if value.shape != view.shape:
+            raise ValueError(f"the gradient for {name} must have shape {view.shape}, got {value.shape}")
+        _check.finite(f"the gradient for {name}", value)
+        view[...] = value
+    clip = net.optimizer
+    if clip.clip_value is not None:
+        np.clip(flat, -clip.clip_value, clip.clip_value, out=flat)
+    norm = float(np.sqrt(np.sum(flat.astype(np.float64) ** 2)))
+    if clip.clip_norm is not None and norm > clip.clip_norm:
+        flat *= net.dtype.type(clip.clip_norm / norm)
+    if learning_rate is None:
+        schedule = schedules.get(net.optimizer.learning_rate)
+        rate = float(schedule.rates(net.step, 1, 1, net.step + 1)[0]) * net.rate_factor
+    else:
+        rate = _check.number("learning_rate", learning_rate, 0)
+    cnn_core.engine.optimizer_update(
+        net.plan.optimizer, net.plan.segments, net.flat, flat, net.state, net.scalars, net.step + 1, rate
+    )
+    net.counter += 1

@@ -6,7 +6,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +30,9 @@ def _after_fork() -> None:
     # libgomp's threads do not survive a fork, and a parallel region would wait for them for ever.
     global _forked
     _forked = True
+    # Nor does any other thread: what it fitted or limited is not being fitted or limited here.
+    _running.clear()
+    _blas_limit.forget()
 
 
 if hasattr(os, "register_at_fork"):
@@ -89,35 +93,59 @@ def for_prediction(n_threads: int | None, flops: float, tiles: int) -> int:
 
 
 class _BlasLimit:
-    """BLAS at one thread from the first fit that enters to the last that leaves, whichever threads they are in."""
+    """BLAS at one thread from the first call that enters to the last that leaves, whichever threads they are in."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._users = 0
-        self._controller: Any = None
-        self._limit: Any = None
+        self._users: set[object] = set()
+        self._libraries: list[Any] | None = None
+        self._before: list[int] = []  # their threads, while they are limited
 
-    def enter(self) -> None:
-        with self._lock:
-            if self._users == 0:
-                if self._controller is None:
-                    from threadpoolctl import ThreadpoolController
+    def around(self, work: Callable[[], T]) -> T:
+        """work() within the limit."""
+        user = object()
 
-                    # Found once: looking through the loaded libraries takes longer than a small fit.
-                    self._controller = ThreadpoolController().select(user_api="blas")
-                self._limit = self._controller.limit(limits=1)
-            self._users += 1
+        def entered() -> T:
+            self.enter(user)
+            return work()
 
-    def leave(self) -> None:
-        with self._lock:
-            self._users -= 1
-            if self._users == 0:
-                self._limit.restore_original_limits()
+        return cnn_core.finishing(entered, [partial(self.leave, user)])
+
+    def enter(self, user: object) -> None:
+        cnn_core.locked(self._lock, partial(self._enter, user))
+
+    def leave(self, user: object) -> None:
+        cnn_core.locked(self._lock, partial(self._leave, user))
+
+    def _enter(self, user: object) -> None:
+        self._users.add(user)
+        if self._before:
+            return
+        if self._libraries is None:
+            from threadpoolctl import ThreadpoolController
+
+            # Found once: looking through the loaded libraries takes longer than a small fit.
+            self._libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+        self._before = [library.get_num_threads() for library in self._libraries]
+        for library in self._libraries:
+            library.set_num_threads(1)
+
+    def _leave(self, user: object) -> None:
+        self._users.discard(user)
+        if self._users:
+            return
+        for library, n in zip(self._libraries or (), self._before, strict=False):
+            library.set_num_threads(n)
+        self._before = []
+
+    def forget(self) -> None:
+        """In the child of a fork nobody is within the limit."""
+        self._lock, self._users = threading.Lock(), set()
 
     @property
     def users(self) -> int:
         """How many run now."""
-        return self._users
+        return len(self._users)
 
 
 def interruptible(call: Callable[[Array], T]) -> T:
@@ -162,37 +190,44 @@ def interruptible(call: Callable[[Array], T]) -> T:
 _blas_limit = _BlasLimit()
 
 
-def without_blas_threads() -> AbstractContextManager[None]:
-    """Around calls into the core: BLAS at one thread, in builds that call it at all. (The limit costs some 0.2 ms.)"""
-    return one_blas_thread() if cnn_core.engine.uses_blas else nullcontext()
+def without_blas_threads(work: Callable[[], T]) -> T:
+    """work(), which calls into the core: BLAS at one thread, in builds that call it at all. (That costs some 0.2 ms.)
+
+    Our threads call BLAS side by side: it must not start its own. (And one-thread calls repeat bit for bit.)
+    """
+    return _blas_limit.around(work) if cnn_core.engine.uses_blas else work()
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Our threads call BLAS side by side: it must not start its own. (And one-thread calls repeat bit for bit.)"""
-    _blas_limit.enter()
+    """The same around a block, for those who call the core themselves."""
+    user = object()
+    _blas_limit.enter(user)
     try:
         yield
     finally:
-        _blas_limit.leave()
+        _blas_limit.leave(user)
 
 
-_fits_lock = threading.Lock()
-_fits = 0
+# The fits that run: what is fitted, and in which thread. Whoever is not in here does not run.
+_running: dict[object, tuple[object, int]] = {}
 
 
-@contextmanager
-def a_fit() -> Iterator[None]:
-    """Around a fit: BLAS at one thread where the core calls it, and the fit counted for `share`."""
-    global _fits
-    with _fits_lock:
-        _fits += 1
-    try:
-        with without_blas_threads():
-            yield
-    finally:
-        with _fits_lock:
-            _fits -= 1
+def a_fit(what: object, work: Callable[[], T]) -> T:
+    """work(), a fit of `what`: alone on it, counted for `share`, BLAS at one thread where the core calls it.
+
+    Raises:
+        RuntimeError: another fit of the same runs.
+    """
+    token = object()
+
+    def counted() -> T:
+        _running[token] = what, threading.get_ident()
+        if token is not next(key for key, (other, _) in list(_running.items()) if other is what):
+            raise RuntimeError("this network is being fitted in another thread; make a copy for each (copy.deepcopy)")
+        return without_blas_threads(work)
+
+    return cnn_core.finishing(counted, [partial(_running.pop, token, None)])
 
 
 def share(n: int) -> int:
@@ -201,4 +236,19 @@ def share(n: int) -> int:
     >>> share(4)
     4
     """
-    return max(1, n // max(_fits, 1))
+    return max(1, n // max(fits(), 1))
+
+
+def fits() -> int:
+    """How many threads fit now; one that trains further networks within its fit counts once.
+
+    >>> fits()
+    0
+    """
+    return len({thread for _, thread in list(_running.values())})
+
+
+def __getattr__(name: str) -> int:
+    if name == "_fits":
+        return fits()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -16,9 +16,9 @@ from cnn.data import Array, Data
 from cnn.history import History
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cnn.network import Network
+
+T = TypeVar("T")
 
 # A call into the core lasts about this long; then signals are looked at and progress is drawn.
 _PIECE_SECONDS = 0.05
@@ -48,12 +48,7 @@ class Settings:
 
 def fit(net: Network, X: Any, y: Any, settings: Settings) -> History:
     """See `Network.fit`."""
-    if not net.lock.acquire(blocking=False):
-        raise RuntimeError("this network is being fitted in another thread; make a copy for each (copy.deepcopy)")
-    try:
-        return _fit(net, X, y, settings)
-    finally:
-        net.lock.release()
+    return threads.a_fit(net, lambda: _fit(net, X, y, settings))
 
 
 def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
@@ -96,32 +91,38 @@ def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
     net.one_dimensional = net.n_outputs == 1 and train.y.ndim == 1
     net.stop_training = at.stopped
 
-    with threads.a_fit(), hooked(hooks, net, run) as begun:
+    def epochs_to_do() -> None:
         if saved is not None:
-            saved.restore_callbacks(begun)
+            saved.restore_callbacks(hooks)
         loop = Loop(net, train, batch, s.shuffle, bool(measured), at, last, s.n_threads, last - at.epoch)
-        try:
-            for epoch in range(at.epoch, last if not at.stopped else at.epoch):
-                for hook in begun:
-                    hook.on_epoch_begin(net, epoch)
-                start = time.perf_counter()
-                loss = loop.epoch(epoch, begun)
-                logs = {"loss": loss, **evaluation.measure(net, train, loop.outputs, measured)}
-                if validation is not None:
-                    held_out = evaluation.evaluate(net, validation, measured, s.n_threads)
-                    logs.update({f"val_{name}": value for name, value in held_out.items()})
-                logs["learning_rate"] = float(loop.rates[-1])
-                logs["seconds"] = time.perf_counter() - start
-                net.history.append(epoch, logs)
-                at.epoch, at.done = epoch + 1, 0
-                for hook in begun:
-                    hook.on_epoch_end(net, epoch, logs)
-                if net.stop_training:
-                    break
-        except BaseException:
-            net.history.trim()  # a Ctrl-C between two of an epoch's numbers
-            raise
+        _epochs(loop, hooks, range(at.epoch, last if not at.stopped else at.epoch), validation, measured)
+
+    # A Ctrl-C may come between two of an epoch's numbers.
+    cnn_core.finishing(lambda: hooked(hooks, net, run, epochs_to_do), [net.history.trim])
     return net.history.since(at.first_record, run.names)
+
+
+def _epochs(
+    loop: Loop, hooks: list[callbacks.Callback], epochs: range, validation: Data | None, measured: evaluation.Metrics
+) -> None:
+    net, at = loop.net, loop.at
+    for epoch in epochs:
+        for hook in hooks:
+            hook.on_epoch_begin(net, epoch)
+        start = time.perf_counter()
+        loss = loop.epoch(epoch, hooks)
+        logs = {"loss": loss, **evaluation.measure(net, loop.train, loop.outputs, measured)}
+        if validation is not None:
+            held_out = evaluation.evaluate(net, validation, measured, loop.asked)
+            logs.update({f"val_{name}": value for name, value in held_out.items()})
+        logs["learning_rate"] = float(loop.rates[-1])
+        logs["seconds"] = time.perf_counter() - start
+        net.history.append(epoch, logs)
+        at.epoch, at.done = epoch + 1, 0
+        for hook in hooks:
+            hook.on_epoch_end(net, epoch, logs)
+        if net.stop_training:
+            break
 
 
 def _split(net: Network, X: Any, y: Any, s: Settings) -> tuple[Data, Data | None]:
@@ -153,19 +154,21 @@ def _split(net: Network, X: Any, y: Any, s: Settings) -> tuple[Data, Data | None
     return data.with_class_weights(train, s.class_weight, net.loss, net.n_outputs), validation
 
 
-@contextmanager
-def hooked(hooks: list[callbacks.Callback], net: Network, run: callbacks.Run) -> Iterator[list[callbacks.Callback]]:
-    """Begins the callbacks; those that have begun are ended whatever happens."""
-    begun: list[callbacks.Callback] = []
-    try:
+def hooked(hooks: list[callbacks.Callback], net: Network, run: callbacks.Run, work: Callable[[], T]) -> T:
+    """work() between beginning and end of the callbacks; those that have begun are ended whatever happens."""
+    ends: list[Callable[[], None]] = []
+
+    def begun() -> T:
         for hook in hooks:
-            hook.on_fit_begin(net, run)
-            begun.append(hook)
-        yield begun
-    finally:
-        with ExitStack() as stack:  # all are ended, even when one of them fails
-            for hook in reversed(begun):
-                stack.callback(hook.on_fit_end, net)
+            ends.append(partial(hook.on_fit_end, net))  # first: Ctrl-C may come as soon as it has begun
+            try:
+                hook.on_fit_begin(net, run)
+            except Exception:
+                ends.pop()
+                raise
+        return work()
+
+    return cnn_core.finishing(begun, ends)
 
 
 class Loop:
@@ -183,8 +186,8 @@ class Loop:
         self.at, self.total = at, at.first_step + (last - at.first_epoch) * self.steps
         self.schedule = schedules.get(net.optimizer.learning_rate)
         self.cut = plan.cut_like(net.plan.taking(train.X), batch)
+        self.asked = n_threads  # a number that was asked for is kept
         self.n_threads = threads.for_training(n_threads, self.cut.feeds)
-        self.shares = n_threads is None  # a number that was asked for is kept
         self.gradients = arena.aligned_zeros(self.cut.gradients * plan.size, net.dtype)
         self.scratch = arena.aligned_zeros(self.cut.shared + self.n_threads * self.cut.own, net.dtype)
         self.outputs: Array = np.zeros((len(train), net.n_outputs), net.dtype) if keep_outputs else np.empty((0, 0))
@@ -246,7 +249,7 @@ class Loop:
 
     def _run(self, begin: int, end: int, order: Array | None, stop: Array | None) -> int:
         net, plan, rows = self.net, self.plan, self.train
-        n_threads = threads.share(self.n_threads) if self.shares else self.n_threads
+        n_threads = threads.share(self.n_threads) if self.asked is None else self.n_threads
         _, status = cnn_core.engine.train_steps(
             plan.layers, self.cut.workspace, self.cut.wide, self.cut.parts, plan.segments, plan.loss, plan.optimizer,
             net.flat, self.gradients, net.state, net.scalars, self.scratch, self.X, rows.targets, rows.classes,
