@@ -52,6 +52,7 @@ API_ORDER = [
     ["_mlp_file", "_mlp_export"],
     ["plots"],
     ["table.frames"],
+    ["table.blocks"],
     ["table.columns"],
     ["table.encode", "table.target"],
     ["table.settings", "table.importance"],

@@ -8,7 +8,7 @@ import numpy as np
 
 from cnn import c_export
 from cnn.c_export import fill, table
-from cnn.table import columns
+from cnn.table import blocks, columns
 from cnn.table.columns import Boolean, Category, Date, Number
 from cnn.table.frames import TableError
 
@@ -143,7 +143,7 @@ def source_and_header(model: TableModel, name: str) -> tuple[str, str]:
     encoder, goal, networks = model.encoder, model.goal, model.networks
     if len({net.dtype for net in networks}) > 1:
         raise ValueError("C takes networks of one type, and this model has float32 and float64")
-    shared = {**c_export.of_all(networks, name), "squash": repr(columns.SQUASH), "turn": _double(2 * np.pi)}
+    shared = {**c_export.of_all(networks, name), "squash": repr(blocks.SQUASH), "turn": _double(2 * np.pi)}
     written = _Columns(encoder.columns)
     codes = [c_export.layer_code(net, f"n{i}_") for i, net in enumerate(networks)]
     classes = [str(label) for label in goal.classes]

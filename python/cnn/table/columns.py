@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
 from cnn import _check
-from cnn.table import frames
+from cnn.table import blocks, frames
+from cnn.table.blocks import Curves
 from cnn.table.frames import Array, TableError
 
-# Beyond 3 robust deviations a number counts less and less: an outlier can't become an input of 1,000.
-SQUASH = 3.0
-_NODES = 256
-_SAMPLE = 1 << 17  # rows that quantiles are taken of
 PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}  # of dates, in days
 _MARKS = 20  # different words that stand for a missing number
 
@@ -46,22 +44,12 @@ class Number:
     @staticmethod
     def learn(name: str, values: Array, marks: tuple[str, ...] = ()) -> Number:
         """From training rows: NaN where missing, at least one that is not."""
-        from scipy.special import ndtri
+        return Number(name, *next(blocks.learn(values[None])), marks)
 
-        gaps = bool(np.isnan(values).any())
-        if len(values) > _SAMPLE:  # as good for 256 quantiles, and much less memory
-            values = values[np.random.default_rng(0).integers(0, len(values), _SAMPLE)]
-        known = np.sort(values[~np.isnan(values)])
-        # Ranks of the quantiles; rows of the same number share one, the mean of theirs.
-        nodes = np.unique(np.quantile(known, np.linspace(0, 1, _NODES), method="closest_observation"))
-        below, upto = np.searchsorted(known, nodes, "left"), np.searchsorted(known, nodes, "right")
-        heights = ndtri(np.clip((below + upto) / (2 * len(known)), 1e-3, 1 - 1e-3))
-        low, center, high = 2 * np.quantile(known / 2, [0.25, 0.5, 0.75])  # half: 1e308 less -1e308 is no number
-        with np.errstate(over="ignore"):
-            scale = (high - low) / 1.349 or float(known.std()) or 1.0
-        if not np.isfinite(scale):  # numbers up to 1e308 and down to -1e308
-            scale = float(np.finfo(np.float64).max)
-        return Number(name, nodes, heights, float(center), float(scale), gaps, marks)
+    @cached_property
+    def curve(self) -> Curves:
+        """The column as a block of one."""
+        return Curves.of([self.nodes], [self.heights], [self.center], [self.scale])
 
     def values(self, series: Any) -> Array:
         """The cells as numbers; TableError for a word that the training rows did not have in place of a number."""
@@ -76,14 +64,10 @@ class Number:
 
     def write_values(self, x: Array, out: Array) -> None:
         """The inputs of those numbers to `out` (n, 2 or 3)."""
-        missing = np.isnan(x)
-        x = np.where(missing, self.center, x)
-        with np.errstate(over="ignore"):
-            t = np.clip(x / self.scale - self.center / self.scale, -1e6, 1e6)
-        out[:, 0] = np.where(missing, 0.0, np.interp(x, self.nodes, self.heights))
-        out[:, 1] = t / np.sqrt(1 + (t / SQUASH) ** 2)
+        rank, value, missing = self.curve.inputs(x[None])
+        out[:, 0], out[:, 1] = rank[0], value[0]
         if self.gaps:
-            out[:, 2] = missing
+            out[:, 2] = missing[0]
 
     def describe(self) -> tuple[dict[str, Any], dict[str, Array]]:
         plain = {"center": self.center, "scale": self.scale, "gaps": self.gaps, "marks": list(self.marks)}
@@ -268,33 +252,60 @@ def learn(series: Any, rows: Array, most: int) -> Column | str:
         return "no values"
     if kind == "category":
         return _learn_category(name, series, rows, most)
-    part = series.iloc[rows]
-    if kind == "boolean":
-        values, _ = frames.as_booleans(part)
-        gaps = bool(np.isnan(values).any())
-        if len(np.unique(values[~np.isnan(values)])) + gaps < 2:
-            return "the same value everywhere"
-        return Boolean(name, gaps)
-    values, _ = frames.as_numbers(part) if kind == "number" else frames.as_days(part)
-    known = values[~np.isnan(values)]
-    if not len(known):
-        return "no values in the training rows"
-    if len(known) == len(values) and known.min() == known.max():
-        return "the same value everywhere"
     if kind == "date":
-        return Date.learn(name, values)
-    if _counts_rows(series):
-        return "it numbers the rows"
-    return Number.learn(name, values, marks)
+        days, _ = frames.as_days(series.iloc[rows])
+        return str(_useless(days[None])[0]) or Date.learn(name, days)
+    values, _ = (frames.as_booleans if kind == "boolean" else frames.as_numbers)(series)
+    return next(_learn_block([name], values[None], rows, kind == "boolean", marks))
 
 
-def _counts_rows(series: Any) -> bool:
-    """Whether each row has a whole number of its own, without holes, in any order."""
-    values, _ = frames.as_numbers(series)
-    n = len(values)
-    if n < 20 or np.isnan(values).any() or values.min() + (n - 1) != values.max():
-        return False
-    return bool((values == np.floor(values)).all()) and len(np.unique(values)) == n
+def learn_plain(frame: Any, names: Sequence[str], places: Array, rows: Array) -> dict[str, Column | str]:
+    """The same as `learn` for the columns at these places, of numbers or truth values as they are, many at a time."""
+    found: dict[str, Column | str] = {}
+    truths = np.array([dtype.kind == "b" for dtype in frame.dtypes.iloc[places]], bool)
+    for boolean in (True, False):
+        these = np.flatnonzero(truths == boolean)
+        for some, cells in blocks.read(frame, places[these]):
+            part = [names[i] for i in these[some]]
+            learnt = _learn_block(part, blocks.known(cells), rows, boolean)
+            for name, row, one in zip(part, cells, learnt, strict=True):
+                found[name] = "no values" if np.isnan(row).all() else one
+    return found
+
+
+def _learn_block(
+    names: Sequence[str], values: Array, rows: Array, boolean: bool, marks: tuple[str, ...] = ()
+) -> Iterator[Column | str]:
+    """What the training `rows` teach of the columns of a block, all of numbers or all of truth values."""
+    part = values[:, rows]
+    why = _useless(part)
+    if boolean:
+        for name, reason, cells in zip(names, why.tolist(), part, strict=True):
+            yield reason or Boolean(name, bool(np.isnan(cells).any()))
+        return
+    why[(why == "") & _counts_rows(values)] = "it numbers the rows"
+    useful = why == ""
+    learnt = blocks.learn(part if useful.all() else part[useful])
+    for name, reason in zip(names, why.tolist(), strict=True):
+        yield reason or Number(name, *next(learnt), marks)
+
+
+def _useless(part: Array) -> Array:
+    """Why the cells of the training rows teach nothing, for each column of a block; "" if they do."""
+    low, high = np.fmin.reduce(part, axis=1), np.fmax.reduce(part, axis=1)  # NaN where no cell is filled
+    same = (low == high) & ~np.isnan(part).any(axis=1)
+    return np.where(np.isnan(low), "no values in the training rows", np.where(same, "the same value everywhere", ""))
+
+
+def _counts_rows(values: Array) -> Array:
+    """Whether each row has a whole number of its own in a column of the block, without holes, in any order."""
+    n = values.shape[1]
+    if n < 20:
+        return np.zeros(len(values), bool)
+    found = values.min(axis=1) + (n - 1) == values.max(axis=1)  # not where a cell is missing
+    for i in np.flatnonzero(found):
+        found[i] = (values[i] == np.floor(values[i])).all() and len(np.unique(values[i])) == n
+    return found
 
 
 def _learn_category(name: str, series: Any, rows: Array, most: int) -> Category | str:

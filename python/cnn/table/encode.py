@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from cnn.table import columns, frames
-from cnn.table.columns import Column
+from cnn.table import blocks, columns, frames
+from cnn.table.blocks import Curves
+from cnn.table.columns import Boolean, Column, Number
 from cnn.table.frames import Array, TableError
 
 _CATEGORIES = 64  # at most so many of a column get an input of their own, fewer in a table that is large
@@ -26,14 +28,20 @@ class Encoder:
     @staticmethod
     def learn(frame: Any, target: str, rows: Array) -> Encoder:
         """From these rows of a frame; all its columns but the target. TableError where nothing can be learnt from."""
-        names = [str(name) for name in frame.columns if str(name) != target]
+        places = {name: i for name, i in frames.places(frame).items() if name != target}
+        dtypes = frame.dtypes.tolist()
+        plain = [name for name, i in places.items() if blocks.is_plain(dtypes[i])]
+        learnt = columns.learn_plain(frame, plain, np.array([places[name] for name in plain], np.intp), rows)
         most = _CATEGORIES
         while True:
-            found = {name: columns.learn(frames.column(frame, name), rows, most) for name in names}
+            found = {
+                name: learnt[name] if name in learnt else columns.learn(frame.iloc[:, place], rows, most)
+                for name, place in places.items()
+            }
             kept = tuple(column for column in found.values() if not isinstance(column, str))
             # The inputs are to need no more than twice the memory of the table.
             size = 4 * len(frame) * sum(len(column.inputs) for column in kept)
-            if most == 8 or size <= max(_SMALL, 2 * int(frame.memory_usage(deep=False).sum())):
+            if most == 8 or size <= _SMALL or size <= 2 * int(frame.memory_usage(deep=False).sum()):
                 break
             most //= 2
         dropped = {name: column for name, column in found.items() if isinstance(column, str)}
@@ -47,7 +55,7 @@ class Encoder:
         """A name for each input of the network."""
         return [f"{column.name}: {part}" for column in self.columns for part in column.inputs]
 
-    @property
+    @cached_property
     def slices(self) -> dict[str, slice]:
         """Where the inputs of each column are."""
         found, begin = {}, 0
@@ -58,11 +66,62 @@ class Encoder:
 
     def encode(self, frame: Any, rows: Array | None = None) -> Array:
         """(n, inputs) float32, of all rows or of these, which must ascend."""
-        parts = [frames.column(frame, column.name, "the table") for column in self.columns]
-        n = len(frame) if rows is None else len(rows)
-        X = np.empty((n, sum(len(column.inputs) for column in self.columns)), np.float32)
-        for series, column, place in zip(parts, self.columns, self.slices.values(), strict=True):
-            for some, cells in frames.pieces(series, rows):
-                column.write(cells, X[some, place])
+        there = frames.places(frame)
+        if missing := [column.name for column in self.columns if column.name not in there]:
+            frames.column(frame, missing[0], "the table")  # raises
+        places = np.array([there[column.name] for column in self.columns], np.intp)
+        dtypes = frame.dtypes.tolist()
+        plain = np.array([blocks.is_plain(dtypes[place]) for place in places])
+        X = np.empty((len(frame) if rows is None else len(rows), self._begin[-1]), np.float32)
+        self._write_numbers(frame, places, plain & self._are(Number), rows, X)
+        self._write_booleans(frame, places, plain & self._are(Boolean), rows, X)
+        for i in np.flatnonzero(~(plain & self._are(Number, Boolean))).tolist():
+            column = self.columns[i]
+            for some, cells in frames.pieces(frame.iloc[:, places[i]], rows):
+                column.write(cells, X[some, self.slices[column.name]])
                 del cells
         return X
+
+    @cached_property
+    def _begin(self) -> Array:
+        """The first input of each column, and the number of inputs."""
+        return np.cumsum([0, *(len(column.inputs) for column in self.columns)])
+
+    @cached_property
+    def _gaps(self) -> Array:
+        """Whether a column has an input for "missing"."""
+        return np.array([getattr(column, "gaps", False) for column in self.columns])
+
+    def _are(self, *kinds: type) -> Array:
+        return np.array([isinstance(column, kinds) for column in self.columns])
+
+    @cached_property
+    def _curves(self) -> tuple[Array, Curves]:
+        """(the place of each column among those of numbers, and these as one block)."""
+        numbers = [column for column in self.columns if isinstance(column, Number)]
+        nodes, heights, center, scale = (
+            [getattr(column, part) for column in numbers] for part in ("nodes", "heights", "center", "scale")
+        )
+        return np.cumsum(self._are(Number)) - 1, Curves.of(nodes, heights, center, scale)
+
+    def _write_numbers(self, frame: Any, places: Array, plain: Array, rows: Array | None, X: Array) -> None:
+        these = np.flatnonzero(plain)
+        for some, part, cells in blocks.read_pieces(frame, places[these], rows):
+            which = these[part]
+            place, curves = self._curves
+            rank, value, missing = curves.part(place[which]).inputs(blocks.known(cells))
+            begin, gaps = self._begin[which], self._gaps[which]
+            X[some, begin], X[some, begin + 1] = rank.T, value.T
+            X[some, begin[gaps] + 2] = missing[gaps].T
+
+    def _write_booleans(self, frame: Any, places: Array, plain: Array, rows: Array | None, X: Array) -> None:
+        these = np.flatnonzero(plain)
+        for some, part, cells in blocks.read_pieces(frame, places[these], rows):
+            which, cells = these[part], blocks.known(cells)
+            missing = np.isnan(cells)
+            bad = ~(missing | (cells == 0) | (cells == 1)).all(axis=1)
+            for i in which[bad]:
+                self.columns[i].write(frame.iloc[:, places[i]], np.empty((len(frame), 2)))  # raises
+            begin, gaps = self._begin[which], self._gaps[which]
+            X[some, begin] = np.where(missing, 0.0, 2 * cells - 1).T
+            X[some, begin[gaps] + 1] = missing[gaps].T

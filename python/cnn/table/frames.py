@@ -13,6 +13,7 @@ Array = np.ndarray[Any, Any]
 # ISO 8601 only: 3/4/2025 is another day on either side of the Atlantic.
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?")
 _BOOLEANS = {"true": 1.0, "false": 0.0}
+_ALIKE = ({float}, {np.float64}, {int}, {np.int64}, {bool})
 PIECE = 1 << 15  # rows whose cells are looked at together
 _DAY = 86_400e9  # in nanoseconds
 
@@ -38,7 +39,7 @@ def to_pandas(data: Any, name: str = "data") -> Any:
     pd = pandas()
     if isinstance(data, Mapping):
         try:
-            frame = pd.DataFrame(dict(data))
+            frame = _frame_of(dict(data))
         except ValueError as error:
             raise TableError(f"{name} can't be made a table: {error}") from None
     elif isinstance(data, pd.DataFrame):
@@ -55,6 +56,29 @@ def to_pandas(data: Any, name: str = "data") -> Any:
     return frame
 
 
+def _frame_of(columns: dict[Any, Any]) -> Any:
+    """pd.DataFrame(columns); thousands of lists of numbers are laid side by side first, as pandas is slow with each."""
+    pd = pandas()
+    blocks: dict[Any, dict[Any, Any]] = {}  # by type; what is no numbers is left to pandas
+    for name, cells in columns.items():
+        made: Any = cells
+        if isinstance(cells, list) and {*map(type, cells)} in _ALIKE:
+            made = np.array(cells)
+            made = made if made.dtype.kind != "f" or isinstance(cells[0], float) else cells  # not of 2**63 and -1
+        if not isinstance(made, list) and not (isinstance(made, np.ndarray) and made.ndim == 1):
+            return pd.DataFrame(columns)
+        dtype = made.dtype if isinstance(made, np.ndarray) else np.dtype(object)
+        plain = dtype.kind in "biuf" and dtype.isnative
+        blocks.setdefault(dtype if plain else None, {})[name] = made
+    if len({len(cells) for block in blocks.values() for cells in block.values()}) != 1:
+        return pd.DataFrame(columns)
+    parts = [
+        pd.DataFrame(block if dtype is None else np.column_stack(list(block.values())), columns=list(block))
+        for dtype, block in blocks.items()
+    ]
+    return parts[0] if len(parts) == 1 else pd.concat(parts, axis=1)[list(columns)]
+
+
 def check_names(names: Iterable[Any], where: str) -> None:
     """Refuses columns that can't be told apart."""
     seen: dict[str, int] = {}
@@ -67,6 +91,11 @@ def check_names(names: Iterable[Any], where: str) -> None:
         if text in seen:
             raise TableError(f"{where} has two columns with the name {text!r}: {seen[text]} and {place}")
         seen[text] = place
+
+
+def places(frame: Any) -> dict[str, int]:
+    """Where the column of each name is, whatever type the frame's names have."""
+    return {str(label): place for place, label in enumerate(frame.columns)}
 
 
 def column(frame: Any, name: str, where: str = "data") -> Any:

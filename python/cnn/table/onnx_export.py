@@ -10,7 +10,7 @@ import numpy as np
 
 from cnn import onnx_export
 from cnn.onnx_export import Graph, Value
-from cnn.table import columns
+from cnn.table import blocks, columns
 from cnn.table.columns import Boolean, Category, Date, Number
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _number(g: Graph, column: Number, x: str | None = None) -> list[str]:
     rank = g.op("Add", g.op("Mul", slope, g.op("Sub", inside, at)), height)
     t = g.op("Sub", g.op("Div", x, column.scale), column.center / column.scale)
     t = g.op("Max", g.op("Min", t, 1e6), -1e6)
-    third = g.op("Div", t, columns.SQUASH)
+    third = g.op("Div", t, blocks.SQUASH)
     value = g.op("Div", t, g.op("Sqrt", g.op("Add", g.op("Mul", third, third), 1.0)))
     found = [g.cast(g.op("Where", known, rank, 0.0), np.float32), g.cast(value, np.float32)]
     return [*found, _missing(g, known)] if column.gaps else found
