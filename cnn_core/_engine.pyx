@@ -18,7 +18,7 @@ from cnn_core.predict cimport predict_tiles
 from cnn_core.random cimport Noise
 from cnn_core.sparse cimport SparseRows, rows_from
 from cnn_core.step cimport run
-from cnn_core.team cimport Barrier, team_size
+from cnn_core.team cimport Barrier, granted, note, team_size
 from cnn_core.tile cimport CNN_VECTORS, gather, padded, scatter
 from cnn_core.types cimport GROUP, LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
 from cnn_core.update cimport count_blocks
@@ -45,9 +45,19 @@ include "_predictor.pxi"
 include "_kernels.pxi"
 
 
+def raise_flag(int32_t[::1] stop):
+    """Sets the `stop` (1,) that a call in another thread looks at."""
+    note(&stop[0], 1)
+
+
 def max_threads():
     """OpenMP's own limit: OMP_NUM_THREADS, the cores it sees, or what threadpoolctl has set."""
     return omp_get_max_threads()
+
+
+def threads_granted(int n):
+    """How many of n threads the system gives to a team of this thread: they are started to see it."""
+    return granted(n)
 
 
 # A chunk of a minibatch is worth a thread of its own from this much arithmetic on (some 5 us of one core).
@@ -88,6 +98,7 @@ def cut(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, Py_ssiz
 
 cdef void team(Job* job, real* parameters, real* scratch, int n_threads) noexcept nogil:
     """One parallel region for the whole call."""
+    n_threads = granted(n_threads)
     if n_threads == 1:
         run(job, parameters, scratch, 0, 1)
     else:
@@ -181,8 +192,11 @@ def loss_and_gradient(const LayerSpec[::1] layers, const WorkspaceSpec[::1] work
                       Py_ssize_t n_chunks, const SegmentSpec[::1] segments, const LossSpec[::1] loss,
                       real[::1] parameters, real[::1] gradients, real[::1] scratch, X, const real[:, ::1] targets,
                       const int32_t[::1] classes, const real[::1] weights, bint training, int64_t step, uint64_t seed,
-                      int n_threads):
-    """(mean loss, penalty) over all rows of X as one minibatch; their gradient in gradients[:p]; step: steps done."""
+                      int n_threads, const int32_t[::1] stop=None):
+    """(mean loss, penalty) over all rows of X as one minibatch; their gradient in gradients[:p]; step: steps done.
+
+    Where `stop` ends it, they are of no use.
+    """
     cdef Job job = describe(layers, workspace, segments, loss, wide, n_chunks, parameters.shape[0])
     cdef double report[3]
     cdef const real* x
@@ -194,31 +208,36 @@ def loss_and_gradient(const LayerSpec[::1] layers, const WorkspaceSpec[::1] work
     job.classes = NULL if classes is None else &classes[0]
     job.weights = NULL if weights is None else <const void*>&weights[0]
     job.gradients, job.report = &gradients[0], report
+    job.stop = NULL if stop is None else &stop[0]
+    memset(report, 0, sizeof(report))
     train(&job, &parameters[0], &scratch[0], n_threads)
     return (report[0] / report[1] if report[1] > 0 else 0.0), report[2]
 
 
 cdef bint predict_team(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace, const real* parameters,
                        const real* x, const SparseRows* sparse, Py_ssize_t n, int loss, Py_ssize_t at_once,
-                       real* scratch, real* out, int n_threads) noexcept nogil:
+                       real* scratch, real* out, int n_threads, const int32_t* stop) noexcept nogil:
     cdef int64_t stride = at_once * workspace.columns * workspace.capacity
-    cdef int bad = 0
+    cdef int32_t bad = 0
+    n_threads = granted(n_threads)
     if n_threads == 1:
-        return predict_tiles(layers, n_layers, workspace, parameters, x, sparse, n, loss, at_once, scratch, out, 0, 1)
+        return predict_tiles(layers, n_layers, workspace, parameters, x, sparse, n, loss, at_once, scratch, out, 0, 1,
+                             stop)
     with parallel(num_threads=n_threads):
         note_unless(predict_tiles(layers, n_layers, workspace, parameters, x, sparse, n, loss, at_once,
-                                  scratch + stride * threadid(), out, threadid(), team_size()), &bad)
+                                  scratch + stride * threadid(), out, threadid(), team_size(), stop), &bad)
     return not bad
 
 
-cdef inline void note_unless(bint good, int* bad) noexcept nogil:
+cdef inline void note_unless(bint good, int32_t* bad) noexcept nogil:
     if not good:  # several threads may write the same 1
-        bad[0] = 1
+        note(bad, 1)
 
 
 cdef void forward_chunks(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
                          const real* parameters, const real* x, const SparseRows* sparse, real* scratch, real* out,
-                         Py_ssize_t n, Py_ssize_t n_chunks, Noise noise, int thread, int n_threads) noexcept nogil:
+                         Py_ssize_t n, Py_ssize_t n_chunks, Noise noise, int thread, int n_threads,
+                         const int32_t* stop) noexcept nogil:
     cdef Py_ssize_t chunk, begin, rows, ld, n_in = layers[0].n_inputs
     cdef const real* output
     cdef SparseRows here
@@ -233,25 +252,28 @@ cdef void forward_chunks(const LayerSpec* layers, int n_layers, const WorkspaceS
             here = rows_from(sparse, begin, noise)
         else:
             gather(rows, ld, n_in, x, <const int64_t*>NULL, begin, own + workspace.input * workspace.capacity)
-        output = slab_forward(layers, n_layers, workspace, parameters, own, rows, noise, &here if x == NULL else NULL)
+        output = slab_forward(layers, n_layers, workspace, parameters, own, rows, noise, &here if x == NULL else NULL,
+                              stop)
         scatter(rows, ld, layers[n_layers - 1].n_units, output, <const int64_t*>NULL, begin, out)
 
 
 cdef void forward_team(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace, const real* parameters,
                        const real* x, const SparseRows* sparse, real* scratch, real* out, Py_ssize_t n,
-                       Py_ssize_t n_chunks, Noise noise, int n_threads) noexcept nogil:
+                       Py_ssize_t n_chunks, Noise noise, int n_threads, const int32_t* stop) noexcept nogil:
+    n_threads = granted(n_threads)
     if n_threads == 1:
-        forward_chunks(layers, n_layers, workspace, parameters, x, sparse, scratch, out, n, n_chunks, noise, 0, 1)
+        forward_chunks(layers, n_layers, workspace, parameters, x, sparse, scratch, out, n, n_chunks, noise, 0, 1, stop)
     else:
         with parallel(num_threads=n_threads):
             forward_chunks(layers, n_layers, workspace, parameters, x, sparse, scratch, out, n, n_chunks, noise,
-                           threadid(), team_size())
+                           threadid(), team_size(), stop)
 
 
 def forward(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, const real[::1] parameters,
             real[::1] scratch, X, real[:, ::1] out, Py_ssize_t n_chunks, bint training, int64_t step, uint64_t seed,
-            int n_threads):
-    """out (n, k) = raw outputs; scratch, a workspace for each chunk, keeps what `backward` needs."""
+            int n_threads, const int32_t[::1] stop=None):
+    """out (n, k) = raw outputs; scratch, a workspace for each chunk, keeps what `backward` needs. `stop` ends it."""
+    cdef const int32_t* flag = NULL if stop is None else &stop[0]
     cdef Noise noise
     cdef int n_layers = <int>layers.shape[0]
     cdef SparseRows sparse
@@ -260,13 +282,13 @@ def forward(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, con
     noise.training, noise.seed, noise.step, noise.row = training, seed, step, 0
     with nogil:
         forward_team(&layers[0], n_layers, &workspace[0], &parameters[0], x, &sparse, &scratch[0], &out[0, 0], n,
-                     n_chunks, noise, n_threads)
+                     n_chunks, noise, n_threads, flag)
 
 
 cdef void backward_chunks(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
                           const real* parameters, real* gradients, int64_t size, const SparseRows* sparse,
                           real* scratch, const real* dout, real* dx, Py_ssize_t n, Py_ssize_t n_chunks, Noise noise,
-                          int thread, int n_threads) noexcept nogil:
+                          int thread, int n_threads, const int32_t* stop) noexcept nogil:
     cdef Py_ssize_t chunk, begin, rows, ld, n_out = layers[n_layers - 1].n_units
     cdef const real* delta
     cdef SparseRows here
@@ -282,23 +304,25 @@ cdef void backward_chunks(const LayerSpec* layers, int n_layers, const Workspace
         if sparse != NULL:
             here = rows_from(sparse, begin, noise)
         delta = slab_backward(layers, n_layers, workspace, parameters, own, rows, noise.training, False,
-                              gradients + chunk * size, dx != NULL, &here if sparse != NULL else NULL)
+                              gradients + chunk * size, dx != NULL, &here if sparse != NULL else NULL, stop)
         if dx != NULL:
             scatter(rows, ld, layers[0].n_inputs, delta, <const int64_t*>NULL, begin, dx)
 
 
 cdef void backward_team(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace, const real* parameters,
                         real* gradients, int64_t size, const SparseRows* sparse, real* scratch, const real* dout,
-                        real* dx, Py_ssize_t n, Py_ssize_t n_chunks, Noise noise, int n_threads) noexcept nogil:
+                        real* dx, Py_ssize_t n, Py_ssize_t n_chunks, Noise noise, int n_threads,
+                        const int32_t* stop) noexcept nogil:
     cdef Py_ssize_t chunk
     cdef int64_t i
+    n_threads = granted(n_threads)
     if n_threads == 1:
         backward_chunks(layers, n_layers, workspace, parameters, gradients, size, sparse, scratch, dout, dx, n,
-                        n_chunks, noise, 0, 1)
+                        n_chunks, noise, 0, 1, stop)
     else:
         with parallel(num_threads=n_threads):
             backward_chunks(layers, n_layers, workspace, parameters, gradients, size, sparse, scratch, dout, dx, n,
-                            n_chunks, noise, threadid(), team_size())
+                            n_chunks, noise, threadid(), team_size(), stop)
     for chunk in range(1, n_chunks):
         for i in range(size):
             gradients[i] += gradients[chunk * size + i]
@@ -306,11 +330,12 @@ cdef void backward_team(const LayerSpec* layers, int n_layers, const WorkspaceSp
 
 def backward(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, const real[::1] parameters,
              real[::1] gradients, real[::1] scratch, X, const real[:, ::1] dout, real[:, ::1] dx, bint training,
-             int64_t step, uint64_t seed, int n_threads):
+             int64_t step, uint64_t seed, int n_threads, const int32_t[::1] stop=None):
     """After `forward` on the same X: dL/dX in dx and the parameters' gradient in gradients[:p], from dL/d(outputs).
 
-    dx is None where X is sparse; step and seed are those of `forward`.
+    dx is None where X is sparse; step and seed are those of `forward`. `stop` ends it.
     """
+    cdef const int32_t* flag = NULL if stop is None else &stop[0]
     cdef Noise noise
     cdef int n_layers = <int>layers.shape[0]
     cdef int64_t size = parameters.shape[0]
@@ -322,7 +347,7 @@ def backward(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, co
     with nogil:
         backward_team(&layers[0], n_layers, &workspace[0], &parameters[0], &gradients[0], size,
                       &sparse if x == NULL else NULL, &scratch[0], &dout[0, 0], to, n, gradients.shape[0] // size,
-                      noise, n_threads)
+                      noise, n_threads, flag)
 
 
 def row_stride(Py_ssize_t rows, const real[::1] like):

@@ -114,17 +114,19 @@ cdef class Predictor:
             free(scratch)
         return True
 
-    def many(self, X, cnp.ndarray out not None, bint link, int n_threads):
+    def many(self, X, cnp.ndarray out not None, bint link, int n_threads, const int32_t[::1] stop=None):
         """out (n, n_outputs): with the loss's link, or raw; whether X (n, n_inputs) is finite (`out` is not, if not).
 
         Both are C-contiguous and of the network's type; a sparse X is finite, and the layers are those of such rows.
+        `stop` (1,), which another thread may set meanwhile, ends it.
         """
         cdef int loss = self.loss if link else -1
+        cdef const int32_t* flag = NULL if stop is None else &stop[0]
         if self.typenum == cnp.NPY_FLOAT:
-            return self.run_many(X, loss, <float*>cnp.PyArray_DATA(out), n_threads)
-        return self.run_many(X, loss, <double*>cnp.PyArray_DATA(out), n_threads)
+            return self.run_many(X, loss, <float*>cnp.PyArray_DATA(out), n_threads, flag)
+        return self.run_many(X, loss, <double*>cnp.PyArray_DATA(out), n_threads, flag)
 
-    cdef bint run_many(self, X, int loss, real* out, int n_threads) except -1:
+    cdef bint run_many(self, X, int loss, real* out, int n_threads, const int32_t* stop) except -1:
         cdef SparseRows sparse
         cdef const real* x
         cdef Py_ssize_t n = find_rows(X, <const real*>out, &x, &sparse)
@@ -142,6 +144,6 @@ cdef class Predictor:
         scratch = <real*>(memory + (LINE - <size_t>memory % LINE))
         with nogil:
             finite = predict_team(layers, self.n_layers, workspace, parameters, x, &sparse, n, loss, at_once, scratch,
-                                   out, n_threads)
+                                   out, n_threads, stop)
         free(memory)
         return finite

@@ -53,9 +53,9 @@ cdef struct Job:
     double* block_penalty               # (n_blocks,)
     int* block_bad                      # (n_blocks,): `Finding`, 0 if all is finite
     Py_ssize_t n_blocks
-    const volatile int32_t* stop        # NULL, or set from outside: the minibatch at work is given up
-    bint stopping                       # what the team has seen of it
-    int stop_phase                      # wide: when thread 0 saw it
+    const int32_t* stop                 # NULL, or set from outside: the minibatch at work is given up
+    int32_t stopping                    # what the team has seen of it
+    int32_t stop_phase                  # wide: in which phase
     Py_ssize_t steps_done
     int status
     Barrier* barrier

@@ -88,7 +88,7 @@ cdef inline void predict(const Model* model, const real* x, Py_ssize_t rows, bin
                     out)
     else:
         predict_tiles(model.layers, model.n_layers, model.workspace, <const real*>model.parameters, x,
-                      <const SparseRows*>NULL, rows, loss, at_once, <real*>model.scratch, out, 0, 1)
+                      <const SparseRows*>NULL, rows, loss, at_once, <real*>model.scratch, out, 0, 1, NULL)
 
 
 cdef inline void forward(const Model* model, const real* x, Py_ssize_t rows, bint training, real* out) noexcept nogil:
@@ -104,7 +104,7 @@ cdef inline void forward(const Model* model, const real* x, Py_ssize_t rows, bin
     gather(rows, ld, model.n_inputs, x, <const int64_t*>NULL, 0,
            scratch + model.slab.input * model.slab.capacity)
     output = slab_forward(model.layers, model.n_layers, model.slab, <const real*>model.parameters, scratch, rows,
-                          noise, <const SparseRows*>NULL)
+                          noise, <const SparseRows*>NULL, NULL)
     scatter(rows, ld, model.n_outputs, output, <const int64_t*>NULL, 0, out)
 
 
@@ -117,7 +117,8 @@ cdef inline void backward(const Model* model, const real* dout, Py_ssize_t rows,
     gather(rows, ld, model.n_outputs, dout, <const int64_t*>NULL, 0,
            scratch + model.slab.delta * model.slab.capacity)
     delta = slab_backward(model.layers, model.n_layers, model.slab, <const real*>model.parameters, scratch, rows,
-                          training, False, <real*>model.gradients, dx != NULL, <const SparseRows*>NULL)
+                          training, False, <real*>model.gradients, dx != NULL, <const SparseRows*>NULL,
+                          NULL)
     if dx != NULL:
         scatter(rows, ld, model.n_inputs, delta, <const int64_t*>NULL, 0, dx)
 

@@ -3,7 +3,7 @@
 Both ways give the same bits where the compiler has vector types: an output is one sum in the order of the inputs, from
 the bias on, and functions are taken of whole vectors.
 """
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
 from cnn_core.activations cimport activation_forward
@@ -12,6 +12,7 @@ from cnn_core.losses cimport CROSS_ENTROPY, link_block
 from cnn_core.random cimport Noise
 from cnn_core.sparse cimport SparseRows, first_dense, rows_from
 from cnn_core.sparse_wide cimport wide_sparse_forward
+from cnn_core.team cimport stopped
 from cnn_core.tile cimport CNN_VECTORS, gather, padded, scatter
 from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
 from cnn_core.update cimport not_finite
@@ -142,10 +143,12 @@ cdef inline Py_ssize_t tiles_at_once(const LayerSpec* layers, int n_layers, cons
 
 cdef inline bint predict_tiles(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
                                const real* parameters, const real* x, const SparseRows* sparse, Py_ssize_t n, int loss,
-                               Py_ssize_t at_once, real* scratch, real* out, int thread, int n_threads) noexcept nogil:
+                               Py_ssize_t at_once, real* scratch, real* out, int thread, int n_threads,
+                               const int32_t* stop) noexcept nogil:
     """This thread's share of the tiles; whether all of their x is finite. Tiles are cut by sizes alone.
 
-    The rows are in `sparse` if x is NULL; those are known to be finite. `scratch` has room for `at_once` tiles.
+    The rows are in `sparse` if x is NULL; those are known to be finite. `scratch` has room for `at_once` tiles. Where
+    `stop` ends it, the rest of `out` is of no use.
     """
     cdef Py_ssize_t capacity = workspace.capacity, tiles = (n + capacity - 1) // capacity, s, first, rows, ld
     cdef Py_ssize_t tile = tiles * thread // n_threads, last = tiles * (thread + 1) // n_threads
@@ -157,7 +160,7 @@ cdef inline bint predict_tiles(const LayerSpec* layers, int n_layers, const Work
     cdef Slabs slabs
     cdef Noise noise
     noise.training, noise.seed, noise.step, noise.row = False, 0, 0, 0
-    while tile < last:
+    while tile < last and not stopped(stop):
         first = tile * capacity
         slabs = make_slabs(workspace, min(n - first, min(at_once, last - tile) * capacity))
         for s in range(slabs.n if x != NULL else 0):
@@ -167,12 +170,12 @@ cdef inline bint predict_tiles(const LayerSpec* layers, int n_layers, const Work
             finite &= not not_finite(<const real*>own, n_in * ld)
         if at_once > 1:
             forward_tiles(layers, n_layers, workspace, &slabs, parameters, sparse if x == NULL else NULL, first,
-                          scratch, noise)
+                          scratch, noise, stop)
         else:
             if x == NULL:
                 few = rows_from(sparse, first, noise)
             slab_forward(layers, n_layers, workspace, parameters, scratch, slabs.rows, noise,
-                         &few if x == NULL else NULL)
+                         &few if x == NULL else NULL, stop)
         for s in range(slabs.n):
             rows = rows_of(&slabs, s)
             ld = padded(rows, parameters)
@@ -189,11 +192,12 @@ cdef inline bint predict_tiles(const LayerSpec* layers, int n_layers, const Work
 
 cdef inline void forward_tiles(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
                                const Slabs* slabs, const real* parameters, const SparseRows* sparse, Py_ssize_t first,
-                               real* scratch, Noise noise) noexcept nogil:
+                               real* scratch, Noise noise, const int32_t* stop) noexcept nogil:
     """A layer for all slabs before the next one; the rows from `first` on are in `sparse` unless that is NULL."""
     cdef int i, on_sparse = -1 if sparse == NULL else first_dense(layers)
     for i in range(n_layers):
         if i == on_sparse:
-            wide_sparse_forward(sparse, layers, n_layers, i, workspace, slabs, first, parameters, scratch, noise, 0, 1)
+            wide_sparse_forward(sparse, layers, n_layers, i, workspace, slabs, first, parameters, scratch, noise, 0, 1,
+                                stop)
         elif layers[i].kind == DENSE:
-            wide_forward(layers, n_layers, i, workspace, slabs, parameters, scratch, noise, 0, 1)
+            wide_forward(layers, n_layers, i, workspace, slabs, parameters, scratch, noise, 0, 1, stop)

@@ -1,9 +1,10 @@
 """The first dense layer on sparse rows, seen by one thread of a team that shares out units (see wide.pxd)."""
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
 from cnn_core.random cimport Noise
 from cnn_core.sparse cimport Panels, SparseRows, by_columns, rows_from, sparse_forward, sparse_weights
+from cnn_core.team cimport stopped
 from cnn_core.tile cimport padded
 from cnn_core.types cimport GROUP, LayerSpec, WorkspaceSpec, real
 from cnn_core.wide cimport PANEL, Slabs, column_sums, rows_of, wide_dropouts
@@ -16,16 +17,18 @@ cdef inline void wide_sparse_zeros(const LayerSpec* layer, real* gradient, int t
     memset(gradient + layer.weights + begin, 0, (end - begin) * sizeof(real))
 
 
-cdef inline void wide_sparse_forward(const SparseRows* x, const LayerSpec* layers, int n_layers, int i,
+cdef inline bint wide_sparse_forward(const SparseRows* x, const LayerSpec* layers, int n_layers, int i,
                                      const WorkspaceSpec* workspace, const Slabs* slabs, Py_ssize_t batch_begin,
-                                     const real* parameters, real* scratch, Noise noise, int thread,
-                                     int n_threads) noexcept nogil:
-    """This thread's groups of units, slab after slab, and the dropouts above them."""
+                                     const real* parameters, real* scratch, Noise noise, int thread, int n_threads,
+                                     const int32_t* stop) noexcept nogil:
+    """This thread's groups of units, slab after slab, and the dropouts above them; whether it was given up."""
     cdef Py_ssize_t n = layers[i].n_units, groups = (n + GROUP - 1) // GROUP, items = groups * slabs.n
     cdef Py_ssize_t item = items * thread // n_threads, last = items * (thread + 1) // n_threads, s, group, end
     cdef SparseRows rows
     cdef real* own
     while item < last:
+        if stopped(stop):
+            return True
         s, group = item // groups, item % groups
         end = min(groups, group + last - item)
         noise.row = s * slabs.capacity
@@ -36,12 +39,13 @@ cdef inline void wide_sparse_forward(const SparseRows* x, const LayerSpec* layer
         wide_dropouts(layers, n_layers, i + 1, workspace, own, group * GROUP, min(n, end * GROUP), rows_of(slabs, s),
                       padded(rows_of(slabs, s), parameters), noise)
         item += end - group
+    return False
 
 
-cdef inline void wide_sparse_weights(const SparseRows* x, const LayerSpec* layers, int i, const Slabs* slabs,
+cdef inline bint wide_sparse_weights(const SparseRows* x, const LayerSpec* layers, int i, const Slabs* slabs,
                                      Py_ssize_t batch_begin, const real* turned, real* gradient, Noise noise,
-                                     int thread, int n_threads) noexcept nogil:
-    """This thread's share of dW += x delta' and db, over all slabs."""
+                                     int thread, int n_threads, const int32_t* stop) noexcept nogil:
+    """This thread's share of dW += x delta' and db, over all slabs; whether it was given up."""
     cdef const LayerSpec* layer = &layers[i]
     cdef Py_ssize_t n = layer.n_units, panels = (n + PANEL - 1) // PANEL, panel, s
     cdef SparseRows rows = rows_from(x, batch_begin, noise)
@@ -49,6 +53,8 @@ cdef inline void wide_sparse_weights(const SparseRows* x, const LayerSpec* layer
     cdef Panels deltas
     deltas.width, deltas.stride, deltas.apart = PANEL, PANEL, PANEL * slabs.turned_rows
     for s in range(slabs.n):
+        if stopped(stop):
+            return True
         noise.row = s * slabs.capacity
         deltas.start = turned + noise.row * PANEL
         rows = rows_from(x, batch_begin + noise.row, noise)
@@ -56,3 +62,4 @@ cdef inline void wide_sparse_weights(const SparseRows* x, const LayerSpec* layer
     for panel in range(panels * thread // n_threads, panels * (thread + 1) // n_threads if layer.biases >= 0 else 0):
         column_sums(slabs, turned + panel * PANEL * slabs.turned_rows, min(n - panel * PANEL, <Py_ssize_t>PANEL),
                     gradient + layer.biases + panel * PANEL)
+    return False

@@ -14,7 +14,7 @@ from cnn_core.optimizers cimport OptimizerStep, optimizer_begin
 from cnn_core.random cimport Noise
 from cnn_core.sparse cimport SparseRows, first_dense, rows_from
 from cnn_core.sparse_wide cimport wide_sparse_forward, wide_sparse_weights, wide_sparse_zeros
-from cnn_core.team cimport barrier, flush, unflush
+from cnn_core.team cimport barrier, flush, note, peek, stopped, unflush
 from cnn_core.tile cimport gather, padded, scatter
 from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
 from cnn_core.update cimport BAD_GRADIENT, BOTH, REDUCE, UNDO, UPDATE, findings, sweep, total
@@ -76,30 +76,35 @@ cdef inline void chunk_gradient(Job* job, const real* parameters, real* scratch,
     if begin == end:  # the minibatch may have fewer groups of rows than there are chunks
         memset(gradient, 0, job.size * sizeof(real))
     while begin < end:
-        if job.stop != NULL and job.stop[0]:
-            job.stopping = True  # read by all after the barrier; whoever writes it writes the same
+        if stopped(job.stop):
+            note(&job.stopping, True)  # read by all after the barrier; whoever writes it writes the same
             break
         rows = min(end - begin, <Py_ssize_t>job.workspace.capacity)
         noise.row = begin
         take_rows(job, batch_begin + begin, rows, scratch)
         here = rows_from(&job.sparse, batch_begin + begin, noise)
-        output = slab_forward(job.layers, job.n_layers, job.workspace, parameters, scratch, rows, noise, sparse)
+        output = slab_forward(job.layers, job.n_layers, job.workspace, parameters, scratch, rows, noise, sparse, NULL)
         loss += take_loss(job, output, batch_begin + begin, rows, scale, scratch)
         slab_backward(job.layers, job.n_layers, job.workspace, parameters, scratch, rows, job.training, add, gradient,
-                      False, sparse)
+                      False, sparse, NULL)
         add = True
         begin += rows
     job.chunk_loss[chunk] = loss
 
 
-cdef inline bint phase_ends(Job* job, int phase, int thread, int n_threads) noexcept nogil:
-    """A barrier; whether the minibatch is given up, on which all threads agree: they look at their own phase alone."""
-    if thread == 0 and job.stop != NULL and job.stop[0] and job.stop_phase == 0:
-        job.stop_phase = phase
+cdef inline bint phase_ends(Job* job, int phase, bint given_up, int n_threads) noexcept nogil:
+    """A barrier; whether the minibatch is given up, on which all threads agree: they look at their own phase alone.
+
+    Whoever has left out work says so before the barrier; in the next phase nobody can before all have left this one or
+    read it, for then they find a phase that is not theirs.
+    """
+    if given_up and peek(&job.stop_phase) == 0:
+        note(&job.stop_phase, phase)
     barrier(job.barrier, n_threads)
-    if job.stop_phase == phase:
-        job.stopping = True
-    return job.stop_phase == phase
+    if peek(&job.stop_phase) != phase:
+        return False
+    note(&job.stopping, True)
+    return True
 
 
 cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, Py_ssize_t batch_begin,
@@ -115,34 +120,42 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
     cdef real* turned = scratch + job.n_chunks * slabs.stride
     cdef real* other = turned + job.turned_size
     cdef real* own
+    cdef bint given_up = False
     cdef int i, below, phase = 1, on_sparse = -1 if job.X != NULL else first_dense(layers)
     if on_sparse >= 0:
         wide_sparse_zeros(&layers[on_sparse], <real*>job.gradients, thread, n_threads)
     for s in range(first, end):
+        if stopped(job.stop):
+            given_up = True
+            break
         own = scratch + s * slabs.stride
         take_rows(job, batch_begin + s * slabs.capacity, rows_of(&slabs, s), own)
         noise.row = s * slabs.capacity
         wide_dropouts(layers, job.n_layers, 0, ws, own, 0, layers[0].n_inputs if on_sparse < 0 else 0,
                       rows_of(&slabs, s), padded(rows_of(&slabs, s), parameters), noise)
-    if phase_ends(job, phase, thread, n_threads):
+    if phase_ends(job, phase, given_up, n_threads):
         return
     for i in range(job.n_layers):
         if layers[i].kind == DENSE:
             if i == on_sparse:
-                wide_sparse_forward(&job.sparse, layers, job.n_layers, i, ws, &slabs, batch_begin, parameters, scratch,
-                                    noise, thread, n_threads)
+                given_up = wide_sparse_forward(&job.sparse, layers, job.n_layers, i, ws, &slabs, batch_begin,
+                                               parameters, scratch, noise, thread, n_threads, job.stop)
             else:
-                wide_forward(layers, job.n_layers, i, ws, &slabs, parameters, scratch, noise, thread, n_threads)
+                given_up = wide_forward(layers, job.n_layers, i, ws, &slabs, parameters, scratch, noise, thread,
+                                        n_threads, job.stop)
             phase += 1
-            if phase_ends(job, phase, thread, n_threads):
+            if phase_ends(job, phase, given_up, n_threads):
                 return
     for s in range(first, end):
+        if stopped(job.stop):
+            given_up = True
+            break
         wide_loss(job, &slabs, s, batch_begin, scale, scratch + s * slabs.stride, turned)
     if thread == 0:
         for s in range(slabs.n, job.n_chunks):  # a last minibatch may have fewer slabs
             job.chunk_loss[s] = 0
     phase += 1
-    if phase_ends(job, phase, thread, n_threads):
+    if phase_ends(job, phase, given_up, n_threads):
         return
     i = job.n_layers - 1
     while i >= 0:
@@ -150,16 +163,16 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
         while below >= 0 and layers[below].kind != DENSE:
             below -= 1
         if i == on_sparse:
-            wide_sparse_weights(&job.sparse, layers, i, &slabs, batch_begin, <const real*>turned,
-                                <real*>job.gradients, noise, thread, n_threads)
+            given_up = wide_sparse_weights(&job.sparse, layers, i, &slabs, batch_begin, <const real*>turned,
+                                           <real*>job.gradients, noise, thread, n_threads, job.stop)
         else:
-            wide_weights(layers, i, ws, &slabs, <const real*>scratch, <const real*>turned, <real*>job.gradients,
-                         job.training, thread, n_threads)
-        if below >= 0:
-            wide_inputs(layers, i, below, ws, &slabs, parameters, scratch, delta, next_delta, other, job.training,
-                        thread, n_threads)
+            given_up = wide_weights(layers, i, ws, &slabs, <const real*>scratch, <const real*>turned,
+                                    <real*>job.gradients, job.training, thread, n_threads, job.stop)
+        if below >= 0 and not given_up:
+            given_up = wide_inputs(layers, i, below, ws, &slabs, parameters, scratch, delta, next_delta, other,
+                                   job.training, thread, n_threads, job.stop)
         phase += 1
-        if phase_ends(job, phase, thread, n_threads):
+        if phase_ends(job, phase, given_up, n_threads):
             return
         delta, next_delta = next_delta, delta
         turned, other = other, turned
@@ -257,7 +270,7 @@ cdef inline void run(Job* job, real* parameters, real* scratch, int thread, int 
                 chunk_gradient(job, <const real*>parameters, scratch + thread * job.scratch_stride, chunk, begin,
                                end - begin, noise, scale)
             barrier(job.barrier, n_threads)
-        status = STOPPED if job.stopping else settle(job, parameters, done, weight, scalars, thread, n_threads)
+        status = STOPPED if peek(&job.stopping) else settle(job, parameters, done, weight, scalars, thread, n_threads)
         if status != DONE:
             break
         if thread == 0:

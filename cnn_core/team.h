@@ -30,6 +30,8 @@
 #define cnn_load(p) (MemoryBarrier(), *(volatile int32_t *)(p))
 #define cnn_store(p, v) ((void)InterlockedExchange((volatile LONG *)(p), (v)))
 #define cnn_add(p, v) ((int32_t)InterlockedExchangeAdd((volatile LONG *)(p), (v)))
+#define cnn_peek(p) (*(const volatile int32_t *)(p))
+#define cnn_note(p, v) ((void)(*(volatile int32_t *)(p) = (v)))
 #define cnn_sleep(p, v) ((void)SwitchToThread())
 #define cnn_wake(p) ((void)0)
 #else
@@ -44,6 +46,9 @@
 #define cnn_load(p) __atomic_load_n((p), __ATOMIC_SEQ_CST)
 #define cnn_store(p, v) __atomic_store_n((p), (v), __ATOMIC_SEQ_CST)
 #define cnn_add(p, v) __atomic_fetch_add((p), (v), __ATOMIC_SEQ_CST)
+/* Flags that are looked at often and order nothing: who sees one a little later does a little more. */
+#define cnn_peek(p) __atomic_load_n((p), __ATOMIC_RELAXED)
+#define cnn_note(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #if defined(__linux__)
 #include <limits.h>
 #include <linux/futex.h>
@@ -81,6 +86,43 @@ static inline uint64_t cnn_flush(void)
 #else
 #define cnn_flush() ((uint64_t)0)
 #define cnn_unflush(before) ((void)(before))
+#endif
+
+/* How many of n threads a team may have. OpenMP's runtime ends the process where the system gives no further thread (a
+ * limit on memory or on the processes of a container), so those that it would start are started here before, in a way
+ * that can fail. It keeps the threads of a team for the next one of the same thread, but for those that this one does
+ * not need; a Python thread has a team of its own.
+ */
+#if defined(_OPENMP) && !defined(_MSC_VER)
+#include <pthread.h>
+static __thread int cnn_threads_there = 1;
+
+static void *cnn_wait_for(void *gate)
+{
+    pthread_mutex_lock((pthread_mutex_t *)gate);
+    pthread_mutex_unlock((pthread_mutex_t *)gate);
+    return NULL;
+}
+
+static inline int cnn_granted(int n)
+{
+    enum { MOST = 1024 };
+    pthread_t started[MOST];
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    int i, more = 0, wanted = n - cnn_threads_there;
+    if (n == 1) return 1; /* no team: those that are there stay */
+    if (wanted > MOST) wanted = MOST;
+    if (wanted > 0) {
+        pthread_mutex_lock(&gate); /* all at once: each must stay until the last one is there */
+        while (more < wanted && pthread_create(&started[more], NULL, cnn_wait_for, &gate) == 0) more++;
+        pthread_mutex_unlock(&gate);
+        for (i = 0; i < more; i++) pthread_join(started[i], NULL);
+        n = cnn_threads_there + more;
+    }
+    return cnn_threads_there = n;
+}
+#else
+#define cnn_granted(n) (n)
 #endif
 
 /* Each field that threads write has a cache line of its own. */

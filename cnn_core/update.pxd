@@ -6,8 +6,8 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from cnn_core.job cimport Job
-from cnn_core.optimizers cimport OptimizerStep, optimizer_update
-from cnn_core.types cimport SegmentSpec, real
+from cnn_core.optimizers cimport ADADELTA, ADAGRAD, ADAM, NADAM, RMSPROP, OptimizerStep, optimizer_update
+from cnn_core.types cimport OptimizerSpec, SegmentSpec, real
 from cnn_core.vecmath cimport loop, v_abs
 
 # Elements of the arena that one thread sums and updates at a time: a few buffers of this size stay in L1.
@@ -133,8 +133,17 @@ cdef inline void update_block(const Job* job, real* parameters, const OptimizerS
             g[i] *= <real>shrink
     optimizer_update(job.optimizer, scalars, segment.rate, segment.decay, theta, g, <real*>job.state + begin,
                      job.slots_stride, n)
-    if not_finite(<const real*>theta, n):
+    if not_finite(<const real*>theta, n) or squares_overflow(job.optimizer, <const real*>job.state + begin,
+                                                             job.slots_stride, n):
         job.block_bad[block] |= BAD_UPDATE
+
+
+cdef inline bint squares_overflow(const OptimizerSpec* spec, const real* state, Py_ssize_t stride,
+                                  Py_ssize_t n) noexcept nogil:
+    """Whether a mean or a sum of squares is infinite: every later step of that parameter would be 0, without a word."""
+    if spec.kind == ADAM or spec.kind == NADAM:
+        return not_finite(state + stride, n)
+    return (spec.kind == RMSPROP or spec.kind == ADAGRAD or spec.kind == ADADELTA) and not_finite(state, n)
 
 
 cdef inline void sweep(const Job* job, real* parameters, const OptimizerStep* scalars, double share, double shrink,

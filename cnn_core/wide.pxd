@@ -4,12 +4,13 @@ All slabs of the minibatch are in memory at once, layer after layer with a barri
 panels of units for all rows, so every weight is read once by the whole team and there is one gradient, not one for each
 share of the rows. No sum is cut: no bit depends on the number of threads.
 """
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 
 from cnn_core.activations cimport activation_backward, activation_forward
 from cnn_core.dense cimport dropout_units, layer_input
 from cnn_core.random cimport Noise
+from cnn_core.team cimport stopped
 from cnn_core.tile cimport padded, product_and_fetch, turn
 from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
 
@@ -50,12 +51,13 @@ cdef inline Py_ssize_t rows_of(const Slabs* slabs, Py_ssize_t s) noexcept nogil:
     return min(slabs.rows - s * slabs.capacity, slabs.capacity)
 
 
-cdef inline void wide_product(const Slabs* slabs, Py_ssize_t first, Py_ssize_t last, Py_ssize_t u, Py_ssize_t units,
+cdef inline bint wide_product(const Slabs* slabs, Py_ssize_t first, Py_ssize_t last, Py_ssize_t u, Py_ssize_t units,
                               Py_ssize_t terms, const real* w, Py_ssize_t wi, Py_ssize_t wk, const real* x, real* z,
-                              const real* start) noexcept nogil:
+                              const real* start, const int32_t* stop) noexcept nogil:
     """z[i] = sum over k of w[i wi + k wk] x[k], from start[i] or 0, for i = u, u + 1, ... in slabs first .. last - 1.
 
     wi or wk is 1; units are SPAN at most unless wk is. x and z, by features, are those of the first slab of all.
+    Whether it was given up, which is looked at every 10 us or so.
     """
     cdef Py_ssize_t k = 0, depth, j, s, ld
     cdef const real* block
@@ -71,6 +73,8 @@ cdef inline void wide_product(const Slabs* slabs, Py_ssize_t first, Py_ssize_t l
                 memcpy(packed + j * SPAN, weights + j * wk, units * sizeof(real))
             weights = packed
         for s in range(first, last):
+            if stopped(stop):
+                return True
             ld = padded(rows_of(slabs, s), w)
             block = x + s * slabs.stride + k * ld
             # What is read next: this block of the next slab, or what follows it in the first one.
@@ -79,12 +83,13 @@ cdef inline void wide_product(const Slabs* slabs, Py_ssize_t first, Py_ssize_t l
                               z + s * slabs.stride + u * ld, ld, start + u if start != NULL and k == 0 else NULL, k > 0,
                               True, ahead, depth * ld)
         k += depth
+    return False
 
 
-cdef inline void wide_forward(const LayerSpec* layers, int n_layers, int i, const WorkspaceSpec* workspace,
+cdef inline bint wide_forward(const LayerSpec* layers, int n_layers, int i, const WorkspaceSpec* workspace,
                               const Slabs* slabs, const real* parameters, real* scratch, Noise noise, int thread,
-                              int n_threads) noexcept nogil:
-    """This thread's panels of dense layer i, and of the dropouts above it, for all slabs."""
+                              int n_threads, const int32_t* stop) noexcept nogil:
+    """This thread's panels of dense layer i, and of the dropouts above it, for all slabs; whether it was given up."""
     cdef const LayerSpec* layer = &layers[i]
     cdef Py_ssize_t n = layer.n_units, capacity = workspace.capacity, items = (n + SPAN - 1) // SPAN * slabs.n
     cdef Py_ssize_t item = items * thread // n_threads, last = items * (thread + 1) // n_threads
@@ -95,10 +100,13 @@ cdef inline void wide_forward(const LayerSpec* layers, int n_layers, int i, cons
         u = item // slabs.n * SPAN
         units = min(n - u, <Py_ssize_t>SPAN)
         first, end = item % slabs.n, min(last - item + item % slabs.n, slabs.n)
-        wide_product(slabs, first, end, u, units, layer.n_inputs, parameters + layer.weights, 1, n,
-                     layer_input(layers, i, workspace, <const real*>scratch, noise.training),
-                     scratch + z_column * capacity, parameters + layer.biases if layer.biases >= 0 else NULL)
+        if wide_product(slabs, first, end, u, units, layer.n_inputs, parameters + layer.weights, 1, n,
+                        layer_input(layers, i, workspace, <const real*>scratch, noise.training),
+                        scratch + z_column * capacity, parameters + layer.biases if layer.biases >= 0 else NULL, stop):
+            return True
         for s in range(first, end):
+            if stopped(stop):
+                return True
             ld = padded(rows_of(slabs, s), parameters)
             own = scratch + s * slabs.stride
             activation_forward(layer.activation, <const real*>(own + z_column * capacity + u * ld),
@@ -106,6 +114,7 @@ cdef inline void wide_forward(const LayerSpec* layers, int n_layers, int i, cons
             noise.row = s * capacity
             wide_dropouts(layers, n_layers, i + 1, workspace, own, u, u + units, rows_of(slabs, s), ld, noise)
         item += end - first
+    return False
 
 
 cdef inline void wide_dropouts(const LayerSpec* layers, int n_layers, int first, const WorkspaceSpec* workspace,
@@ -134,10 +143,10 @@ cdef inline void turn_panel(const Slabs* slabs, Py_ssize_t s, Py_ssize_t u, Py_s
          <real*>NULL, False)
 
 
-cdef inline void wide_weights(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const Slabs* slabs,
+cdef inline bint wide_weights(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const Slabs* slabs,
                               const real* scratch, const real* turned, real* gradient, bint training, int thread,
-                              int n_threads) noexcept nogil:
-    """This thread's blocks of dW = a delta' and db, summed over all slabs."""
+                              int n_threads, const int32_t* stop) noexcept nogil:
+    """This thread's blocks of dW = a delta' and db, summed over all slabs; whether it was given up."""
     cdef const LayerSpec* layer = &layers[i]
     cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs, panels = (n + PANEL - 1) // PANEL
     cdef Py_ssize_t blocks = (m + PANEL - 1) // PANEL, items = blocks * panels, item, u, v, s, ld
@@ -151,6 +160,8 @@ cdef inline void wide_weights(const LayerSpec* layers, int i, const WorkspaceSpe
         units, inputs = min(n - u, <Py_ssize_t>PANEL), min(m - v, <Py_ssize_t>PANEL)
         panel = turned + u * slabs.turned_rows
         for s in range(slabs.n):
+            if stopped(stop):
+                return True
             ld = padded(rows_of(slabs, s), turned)
             own = scratch + s * slabs.stride
             d = panel + s * slabs.capacity * PANEL
@@ -161,6 +172,7 @@ cdef inline void wide_weights(const LayerSpec* layers, int i, const WorkspaceSpe
         # Each panel's sums go with another block of inputs, so that the threads share them out.
         if item // panels == item % panels * blocks // panels and layer.biases >= 0:
             column_sums(slabs, panel, units, gradient + layer.biases + u)
+    return False
 
 
 cdef inline void column_sums(const Slabs* slabs, const real* panel, Py_ssize_t units, real* out) noexcept nogil:
@@ -183,11 +195,11 @@ cdef inline void column_sums(const Slabs* slabs, const real* panel, Py_ssize_t u
     memcpy(out, sums, units * sizeof(real))
 
 
-cdef inline void wide_inputs(const LayerSpec* layers, int i, int below, const WorkspaceSpec* workspace,
+cdef inline bint wide_inputs(const LayerSpec* layers, int i, int below, const WorkspaceSpec* workspace,
                              const Slabs* slabs, const real* parameters, real* scratch, int64_t delta_column,
-                             int64_t next_column, real* turned, bint training, int thread,
-                             int n_threads) noexcept nogil:
-    """This thread's panels of W delta, made the deltas of dense layer `below` at once."""
+                             int64_t next_column, real* turned, bint training, int thread, int n_threads,
+                             const int32_t* stop) noexcept nogil:
+    """This thread's panels of W delta, made the deltas of dense layer `below` at once; whether it was given up."""
     cdef const LayerSpec* layer = &layers[i]
     cdef Py_ssize_t m = layer.n_inputs, capacity = workspace.capacity, items = (m + PANEL - 1) // PANEL * slabs.n
     cdef Py_ssize_t item = items * thread // n_threads, last = items * (thread + 1) // n_threads
@@ -200,10 +212,13 @@ cdef inline void wide_inputs(const LayerSpec* layers, int i, int below, const Wo
         v = item // slabs.n * PANEL
         inputs = min(m - v, <Py_ssize_t>PANEL)
         first, end = item % slabs.n, min(last - item + item % slabs.n, slabs.n)
-        wide_product(slabs, first, end, v, inputs, layer.n_units, parameters + layer.weights, layer.n_units, 1,
-                     <const real*>(scratch + delta_column * capacity), scratch + next_column * capacity,
-                     <const real*>NULL)
+        if wide_product(slabs, first, end, v, inputs, layer.n_units, parameters + layer.weights, layer.n_units, 1,
+                        <const real*>(scratch + delta_column * capacity), scratch + next_column * capacity,
+                        <const real*>NULL, stop):
+            return True
         for s in range(first, end):
+            if stopped(stop):
+                return True
             ld = padded(rows_of(slabs, s), parameters)
             own = scratch + s * slabs.stride
             next_delta = own + next_column * capacity
@@ -215,3 +230,4 @@ cdef inline void wide_inputs(const LayerSpec* layers, int i, int below, const Wo
             wide_delta(layers, below, workspace, own, next_delta, v, v + inputs, ld)
             turn_panel(slabs, s, v, inputs, ld, <const real*>next_delta, turned)
         item += end - first
+    return False

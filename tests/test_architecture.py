@@ -33,8 +33,8 @@ CORE_ORDER = [
 ]
 API_ORDER = [
     ["_names", "_check", "_json", "arena", "atomic", "history"],
-    ["_states"],
-    ["activations", "initializers", "schedules", "losses", "sparse", "threads", "callbacks", "container"],
+    ["_states", "threads"],
+    ["activations", "initializers", "schedules", "losses", "sparse", "callbacks", "container"],
     ["layers", "metrics", "optimizers"],
     ["plan", "data", "bound"],
     ["passes"],

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,6 +75,73 @@ def test_a_long_step_is_given_up_whole_and_has_the_same_bits() -> None:
         patch.setattr(training.Loop, "_steps", slow)
         watched.fit(X, y, epochs=3, batch_size=300, verbose=0, n_threads=2)
     assert same_bits(plain, watched)
+
+
+@pytest.mark.parametrize("widths", [(20, 16, 1), (300, 500, 3)])
+def test_a_flag_that_is_up_leaves_the_work_undone(widths: tuple[int, ...]) -> None:
+    """Each pass looks at it within its layers: outputs and gradients are not there, and nothing waits for ever."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(2000, widths[0])), rng.normal(size=(2000, widths[-1]))
+    net = cnn.Network([*(cnn.Dense(n) for n in widths[1:])], dtype="float64", seed=0).build(widths[0])
+    for n_threads in (1, 2):
+        made = {"out": net.forward(X, n_threads=n_threads), "dX": net.backward(y), "predicted": net.predict(X)}
+        made["gradient"] = net.loss_and_gradient(X, y, n_threads=n_threads)[1]["layers.0.weights"]
+        assert all(np.abs(array).max() > 0 for array in made.values())
+
+        def stopped(flops: float, call: Any) -> Any:
+            return call(np.ones(1, np.int32))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(threads, "promptly", stopped)
+            patch.setattr(threads, "LONG_FLOPS", 0)
+            patch.setattr(threads, "interruptible", lambda call: call(np.ones(1, np.int32)))
+            out = net.forward(X, n_threads=n_threads)
+            assert np.array_equal(out, np.zeros_like(out))
+            assert np.array_equal(net.backward(y), np.zeros_like(X))
+            filled = np.full_like(made["predicted"], 7)
+            net.predict(X, out=filled, n_threads=n_threads)
+            assert (filled == 7).all()
+            gradient = net.loss_and_gradient(X, y, n_threads=n_threads)[1]["layers.0.weights"]
+            assert np.array_equal(gradient, np.zeros_like(gradient))
+        again = net.forward(X, n_threads=n_threads)
+        assert again.tobytes() == made["out"].tobytes()
+
+
+def test_panels_between_two_looks_change_no_bit(monkeypatch) -> None:
+    """Large passes are computed some outputs at a time."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(3000, 301)).astype(np.float32), rng.normal(size=(3000, 259))
+    net = cnn.Network([cnn.Dense(257, "tanh"), cnn.Dense(259)], seed=0).build(301)
+    results = []
+    for limit in (1e18, 0.0):
+        monkeypatch.setattr(threads, "LONG_FLOPS", limit)
+        out = net.forward(X)
+        results.append((out.tobytes(), net.backward(y).tobytes(), net.gradients["layers.0.weights"].tobytes(),
+                        net.predict(X).tobytes(), net.loss_and_gradient(X, y)[1]["layers.1.weights"].tobytes(),
+                        ))  # fmt: skip
+    assert results[0] == results[1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals of that kind there")
+def test_ctrl_c_within_a_layer() -> None:
+    """In processor time of the one thread that works: a busy machine does not matter. The step alone takes seconds."""
+    assert run("""
+        import os, signal, threading, time, numpy as np, cnn
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        X = np.ones((40_000, 1024), "f4"); y = X[:, 0].copy()
+        net = cnn.Network([cnn.Dense(1024, "relu"), cnn.Dense(1024, "relu"), cnn.Dense(1)], seed=0)
+        net.fit(X[:100], y[:100], epochs=1, verbose=0)
+        before, sent = net.flat.copy(), []
+        def send():
+            time.sleep(0.7)
+            sent.append(time.process_time())
+            os.kill(os.getpid(), signal.SIGINT)
+        threading.Thread(target=send).start()
+        try:
+            net.fit(X, y, epochs=1000, batch_size=None, verbose=0, n_threads=1, metrics=())
+        except KeyboardInterrupt:
+            print(time.process_time() - sent[0] < 0.3, bool(np.isfinite(net.flat).all()))
+    """) == "True True"  # fmt: skip
 
 
 def test_what_is_raised_in_the_thread_is_raised_here() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import reference
 
+import cnn
 import cnn_core
 from cnn import optimizers, schedules
 from cnn.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, Nadam, Optimizer, RMSprop
@@ -255,3 +256,17 @@ def test_unknown_names():
     with pytest.raises(ValueError, match="nesterov=True needs a momentum > 0, got momentum=0"):
         SGD(nesterov=True)
     assert issubclass(AdamW, Optimizer)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["adagrad", "rmsprop", "adadelta", "adam", "nadam", "amsgrad"])
+def test_squares_that_overflow_are_named(name: str, dtype: str) -> None:
+    """Else those weights would never move again, without a word: a g / sqrt(inf) is 0."""
+    optimizer = cnn.Adam(1e-3, amsgrad=True) if name == "amsgrad" else name
+    net = cnn.Network([cnn.Dense(1, use_bias=False)], optimizer=optimizer, dtype=dtype, seed=0).build(1)
+    net.layers[0].weights[...] = 0.0  # so the loss is 1, the gradient some 1e25 (1e200), and its square no number
+    X = np.full((4, 1), 1e25 if dtype == "float32" else 1e200)
+    with pytest.raises(cnn.NonFiniteError, match="the update is not finite"):
+        net.fit(X, np.ones(4), epochs=2, batch_size=4, verbose=0, metrics=())
+    assert net.layers[0].weights.item() == 0
+    assert np.isfinite(net.state).all()

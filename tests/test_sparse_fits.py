@@ -220,3 +220,20 @@ def test_estimators(monkeypatch, kept: list[bool]) -> None:
     for est, expected in zip(found, fitted(), strict=True):
         assert est.loss_curve_ == expected.loss_curve_
         assert all(np.array_equal(a, b) for a, b in zip(est.coefs_, expected.coefs_, strict=True))
+
+
+@pytest.mark.parametrize("part", ["indices", "indptr"])
+def test_positions_that_change_during_the_fit_do_no_harm(part: str) -> None:
+    """A callback or another thread writes to X: the engine has positions of its own."""
+    X = scipy_sparse.random(300, 200, 0.1, "csr", dtype=np.float32, random_state=0)
+    X.indices = X.indices.astype(np.int32)
+    y = np.ones(300, np.float32)
+
+    def change(*_: Any) -> None:
+        getattr(X, part)[1:-1] = 2**31 - 1
+
+    nets = []
+    for callbacks in ([], [change]):
+        nets.append(cnn.Network([cnn.Dense(64), cnn.Dense(1)], seed=0))
+        nets[-1].fit(X, y, epochs=3, verbose=0, callbacks=callbacks)
+    assert nets[0].flat.tobytes() == nets[1].flat.tobytes()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -216,3 +219,72 @@ def test_a_fit_within_a_fit_counts_once() -> None:
     with pytest.raises(RuntimeError, match="this network is being fitted in another thread"):
         net.fit(X, X[:, 0], epochs=1, verbose=0, callbacks=[again])
     assert threads.fits() == 0
+
+
+def test_more_threads_than_are_of_use_are_not_asked_for() -> None:
+    """n_threads=100000 was a crash: OpenMP lays out its team on the stack."""
+    most = max(64, 4 * threads.available())
+    assert threads.for_training(100_000, 10**9) == threads.for_prediction(100_000, 1e12, 10**9) == most
+    assert threads.for_training(3, 10**9) == 3
+    net = cnn.Network([cnn.Dense(300, "relu"), cnn.Dense(300), cnn.Dense(1)], seed=0)
+    net.fit(X, Y, epochs=1, batch_size=None, verbose=0, n_threads=100_000)
+    alone = cnn.Network(net.descriptions, seed=0)
+    alone.fit(X, Y, epochs=1, batch_size=None, verbose=0, n_threads=1)
+    assert net.flat.tobytes() == alone.flat.tobytes()
+
+
+LIMITED = """
+    import os, resource, numpy as np, cnn, cnn_core
+    X = np.random.default_rng(0).normal(size=(2000, 64)).astype("f4"); y = X[:, 0].copy()
+    net = cnn.Network([cnn.Dense(128, "relu"), cnn.Dense(1)], seed=0).build(64)
+    net.fit(X, y, epochs=1, batch_size=512, verbose=0, n_threads=1)
+    before = net.get_weights()
+    used = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (used + (14 << 20), -1))
+    try:
+        {work}
+    except MemoryError:  # an array of NumPy's
+        pass
+    print("alive")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory as Linux has them")
+@pytest.mark.parametrize("work", [
+    "net.fit(X, y, epochs=1, batch_size=512, verbose=0, n_threads=4)", "net.predict(X, n_threads=4)",
+    "net.loss_and_gradient(X, y, n_threads=4)", "net.backward(net.forward(X, n_threads=4))",
+    "cnn.threads.interruptible(lambda stop: 1)",
+])  # fmt: skip
+def test_where_the_system_gives_no_thread_the_process_lives(work: str) -> None:
+    """Fewer do the work; OpenMP's runtime would end the process."""
+    assert run(LIMITED.format(work=work), OPENBLAS_NUM_THREADS="1") == "alive"
+
+
+def test_threads_are_granted_where_there_are_some() -> None:
+    if cnn_core.engine.openmp:
+        assert [cnn_core.engine.threads_granted(n) for n in (1, 3, 2, 5)] == [1, 3, 2, 5]
+
+
+def test_without_a_thread_an_interruptible_call_is_made_as_it_is(monkeypatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert threads.interruptible(lambda stop: threading.current_thread() is threading.main_thread())
+
+
+def test_what_is_left_to_itself_is_not_waited_for() -> None:
+    """A sort of many numbers looks at no flag: after a Ctrl-C it ends by itself."""
+    go_on, ended = threading.Event(), threading.Event()
+
+    def sort() -> None:
+        signal.raise_signal(signal.SIGINT)
+        go_on.wait(60)
+        ended.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.apart(threads._MANY_NUMBERS + 1, sort)
+    assert not ended.is_set()
+    go_on.set()
+    assert ended.wait(60)
+    assert threads.apart(1, threading.current_thread) is threading.current_thread()

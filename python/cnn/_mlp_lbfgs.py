@@ -46,7 +46,7 @@ class Objective:
         self.parts = cnn_core.engine.loss_and_gradient(
             plan.layers, self.cut.workspace, self.cut.wide, self.cut.parts, plan.segments, plan.loss, self.net.flat,
             self.gradients, self.scratch, self.X, rows.targets, rows.classes, rows.weights, False, self.net.step,
-            self.net.seed, self.n,
+            self.net.seed, self.n, stop,
         )  # fmt: skip
         return sum(self.parts), self.gradients[: plan.size].astype(np.float64)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +43,8 @@ class Loop(training.Loop):
         """Each epoch shuffles the order of the one before, with the numbers that scikit-learn draws."""
         if not self.shuffle:
             return None
-        cnn_core.engine.shuffle(self.course.random._bit_generator, self.index)
+        shuffle = partial(cnn_core.engine.shuffle, self.course.random._bit_generator, self.index)
+        threads.apart(len(self.index), shuffle)
         return self.index
 
     def learning_rates(self, epoch: int) -> Array:

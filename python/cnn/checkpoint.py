@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cnn.network import Network
 
 _FILE = re.compile(r"step-(\d{12})\.cnn", re.ASCII)
+_CHUNK = 1 << 24  # bytes
 _UNITS = ("epochs", "steps", "seconds")
 POSITION = ("first_epoch", "first_step", "first_record", "epoch", "done", "stopped", "training")
 
@@ -224,7 +225,9 @@ def fingerprint(rows: Data) -> str:
     for array in (*X, rows.targets, rows.classes, rows.weights):
         digest.update(b"none" if array is None else f"{array.dtype.str}{array.shape}".encode())
         if array is not None:
-            digest.update(np.ascontiguousarray(array).data)
+            content = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+            for begin in range(0, len(content), _CHUNK):  # Ctrl-C is seen between two
+                digest.update(content[begin : begin + _CHUNK])
     return digest.hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -17,11 +18,16 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 
-from cnn import _check, _mlp_build, losses
+from cnn import _check, _mlp_build, losses, threads
 from cnn._mlp_base import BaseMLP, has_partial_fit
 from cnn.data import Array, Data
 from cnn.losses import Loss
 from cnn.network import Network
+
+
+def _labels(y: Any) -> Any:
+    """The different labels, ascending."""
+    return threads.apart(np.size(y), partial(unique_labels, y))
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -134,7 +140,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             raise ValueError("class_weight='balanced' needs all rows: give partial_fit a dict of weights")
         if _check_partial_fit_first_call(self, classes):
             self._task = "multilabel" if type_of_target(y).startswith("multilabel") else ""
-            self.classes_ = unique_labels(y) if self._task else unique_labels(classes)
+            self.classes_ = _labels(y if self._task else classes)
             self._task = self._task or ("multiclass" if len(self.classes_) > 2 else "binary")
         self._partial = True
         return self._fit(X, y, sample_weight, incremental=True)
@@ -163,7 +169,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _check_classes(self, y: Any, role: str) -> None:
         """Takes the classes from y, or checks that they are the known ones."""
-        found = unique_labels(y)
+        found = _labels(y)
         if role == "first" and not self._partial:
             self.classes_ = found
             self._task = "multilabel" if y.ndim == 2 else "multiclass" if len(found) > 2 else "binary"

@@ -6,12 +6,13 @@ import copy
 import os
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 import cnn_core
-from cnn import _check, _names, arena, data, evaluation, initializers, losses, metrics, optimizers, passes
+from cnn import _check, _names, arena, data, evaluation, initializers, losses, metrics, optimizers, passes, threads
 from cnn.bound import BoundLayer
 from cnn.data import Array
 from cnn.history import History
@@ -134,7 +135,8 @@ class Network:
             view = self._parameters.get(f"layers.{index}.{what}")
             if view is not None and how != "zeros":  # which they are
                 kind = layer_activation(layer, self.loss, last=index == len(self.descriptions) - 1).name
-                view[...] = initializers.get(how).draw(view.shape, np.random.default_rng((self.seed, index, j)), kind)
+                rng = np.random.default_rng((self.seed, index, j))
+                view[...] = threads.apart(view.size, partial(initializers.get(how).draw, view.shape, rng, kind))
 
     @property
     def plan(self) -> Plan:

@@ -62,10 +62,16 @@ def outputs(
     share = plan.tiles.rows * n
     piece = max(int(_PIECE_FLOPS / flops) // share, predictor.at_once) * share
 
+    long = flops * min(piece, rows) > threads.LONG_FLOPS
+
     def fill() -> None:
         for begin in range(0, rows, piece):
             end = begin + piece
-            if not predictor.many(X[begin:end], out[begin:end], link, n):
+            if long:
+                good = threads.interruptible(partial(predictor.many, X[begin:end], out[begin:end], link, n))
+            else:
+                good = predictor.many(X[begin:end], out[begin:end], link, n)
+            if not good:
                 assert not isinstance(X, SparseRows)  # they have been looked at
                 _check.finite("X", X)
 
@@ -80,11 +86,13 @@ def loss_and_gradient(net: Network, rows: Data, training: bool, n_threads: int |
     n = threads.for_prediction(n_threads, 6.0 * plan.size * len(rows), cut.feeds)
     gradients = arena.aligned_zeros(cut.gradients * plan.size, net.dtype)
     scratch = arena.aligned_zeros(cut.shared + n * cut.own, net.dtype)
-    loss, penalty = threads.without_blas_threads(partial(
+    found = partial(
         cnn_core.engine.loss_and_gradient,
         plan.layers, cut.workspace, cut.wide, cut.parts, plan.segments, plan.loss, net.flat, gradients, scratch,
         rows.X, rows.targets, rows.classes, rows.weights, training, net.step, net.seed, n,
-    ))  # fmt: skip
+    )  # fmt: skip
+    flops = 6.0 * plan.size * len(rows)
+    loss, penalty = threads.without_blas_threads(partial(threads.promptly, flops, found))
     return loss + penalty, gradients[: plan.size].copy()
 
 
@@ -151,10 +159,11 @@ def forward(net: Network, X: Any, training: bool, n_threads: int | None) -> tupl
     n = threads.for_prediction(n_threads, 2.0 * plan.size * len(X), parts)
     out = np.empty((len(X), net.n_outputs), net.dtype)
     if len(X):
-        threads.without_blas_threads(partial(
+        pass_ = partial(
             cnn_core.engine.forward, plan.layers, workspace, net.flat, scratch, X, out, parts, training, net.step + 1,
             net.seed, n,
-        ))  # fmt: skip
+        )  # fmt: skip
+        threads.without_blas_threads(partial(threads.promptly, 2.0 * plan.size * len(X), pass_))
     return out, Tape(X, scratch, workspace, parts, training, net.step + 1, n)
 
 
@@ -164,10 +173,11 @@ def backward(net: Network, tape: Tape, dout: Array) -> tuple[Array | None, Array
     dX = None if isinstance(tape.X, SparseRows) else np.zeros((len(tape.X), net.n_inputs), net.dtype)
     gradients = arena.aligned_zeros(tape.parts * plan.size, net.dtype)
     if len(tape.X):
-        threads.without_blas_threads(partial(
+        pass_ = partial(
             cnn_core.engine.backward, plan.layers, tape.workspace, net.flat, gradients, tape.scratch, tape.X, dout, dX,
             tape.training, tape.step, net.seed, tape.n_threads,
-        ))  # fmt: skip
+        )  # fmt: skip
+        threads.without_blas_threads(partial(threads.promptly, 4.0 * plan.size * len(tape.X), pass_))
     return dX, gradients[: plan.size].copy()
 
 

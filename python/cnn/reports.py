@@ -47,6 +47,13 @@ def summary(net: Network) -> str:
     )
 
 
+def _threads() -> str:
+    """How many a fit takes, and how many of them the system gives now."""
+    wanted = threads.available()
+    given = cnn_core.engine.threads_granted(wanted)
+    return str(wanted) if given == wanted else f"{given}: the system gives no more of the {wanted} that there are cores"
+
+
 def config() -> dict[str, Any]:
     """What runs here: versions, instruction set, OpenMP, threads, BLAS."""
     import numpy as np
@@ -68,7 +75,7 @@ def config() -> dict[str, Any]:
         "instruction set": cnn_core.isa,
         "instruction sets here": ", ".join(cnn_core.engines()),
         "OpenMP": "yes" if cnn_core.engine.openmp else "no: training runs on one thread",
-        "threads": threads.available(),
+        "threads": _threads(),
         "BLAS": "; ".join(sorted(blas)),
     }
 

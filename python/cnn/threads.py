@@ -19,6 +19,10 @@ from cnn import _check
 T = TypeVar("T")
 Array = np.ndarray[Any, Any]
 
+# From this much arithmetic on, some 50 ms of a core, a call must be given up in its middle for a Ctrl-C to be prompt.
+LONG_FLOPS = 3e9
+# To sort so many numbers takes some 50 ms.
+_MANY_NUMBERS = 1 << 20
 # Below this much arithmetic a second thread costs more than it brings (waking it takes some 10 us).
 _PREDICT_FLOPS = 4e6
 
@@ -76,11 +80,16 @@ def available() -> int:
     return max(1, int(min(cores, _cgroup_cores(), cnn_core.engine.max_threads())))
 
 
+def _most() -> int:
+    """More threads than that are of no use to anybody: each has its scratch memory, and waits for the others."""
+    return max(64, 4 * available())
+
+
 def for_training(n_threads: int | None, n_chunks: int) -> int:
     """Threads for a fit: as many as are asked for, or are there, and the chunks of a minibatch can feed."""
     if n_threads is not None:
         # A team larger than the work only waits for itself.
-        return 1 if _forked else min(_check.integer("n_threads", n_threads, 1), n_chunks)
+        return 1 if _forked else min(_check.integer("n_threads", n_threads, 1), n_chunks, _most())
     return min(available(), n_chunks) if n_chunks > 1 else 1
 
 
@@ -88,7 +97,7 @@ def for_prediction(n_threads: int | None, flops: float, tiles: int) -> int:
     """Threads for one call, a prediction or a gradient, of so much arithmetic in so many parts."""
     if n_threads is not None:
         n_threads = _check.integer("n_threads", n_threads, 1)
-        return 1 if _forked else max(min(n_threads, tiles), 1)
+        return 1 if _forked else max(min(n_threads, tiles, _most()), 1)
     return min(available(), tiles) if flops > _PREDICT_FLOPS and tiles > 1 else 1
 
 
@@ -148,11 +157,11 @@ class _BlasLimit:
         return len(self._users)
 
 
-def interruptible(call: Callable[[Array], T]) -> T:
+def interruptible(call: Callable[[Array], T], *, waits: bool = True) -> T:
     """call(stop) in a thread of its own, while this one listens for Ctrl-C; stop (1,) int32 is then set to 1.
 
-    For single calls into the core that last too long to wait for their end. Signals reach the main thread alone: in
-    others the call is made as it is.
+    For single calls that last too long to wait for their end. Signals reach the main thread alone: in others the call
+    is made as it is. After a Ctrl-C the thread is waited for, unless it writes to nothing that anybody else has.
     """
     stop = np.zeros(1, np.int32)
     if threading.current_thread() is not threading.main_thread():
@@ -172,12 +181,15 @@ def interruptible(call: Callable[[Array], T]) -> T:
 
     worker = threading.Thread(target=work, daemon=True)
     try:
-        worker.start()
+        try:
+            worker.start()
+        except RuntimeError:  # the system gives no further thread: Ctrl-C waits for the end of the call
+            return call(stop)
         while not finished.wait(0.05):  # without a limit, Windows would not see the signal
             pass
     except BaseException:
-        stop[0] = 1
-        while worker.is_alive() and not finished.is_set():  # it writes to arrays that the caller is about to use
+        cnn_core.engine.raise_flag(stop)
+        while waits and worker.is_alive() and not finished.is_set():  # it writes to what the caller is about to use
             with suppress(KeyboardInterrupt):
                 finished.wait(0.05)
         raise
@@ -185,6 +197,16 @@ def interruptible(call: Callable[[Array], T]) -> T:
     if failed:
         raise failed[0]
     return found[0]
+
+
+def apart(numbers: int, call: Callable[[], T]) -> T:
+    """call(), a function of NumPy's or SciPy's of so many numbers; a long one is left to itself after a Ctrl-C."""
+    return interruptible(lambda stop: call(), waits=False) if numbers > _MANY_NUMBERS else call()
+
+
+def promptly(flops: float, call: Callable[[Array | None], T]) -> T:
+    """call(stop) of so much arithmetic in the core, by `interruptible` where it may last long; else call(None)."""
+    return interruptible(call) if flops > LONG_FLOPS else call(None)
 
 
 _blas_limit = _BlasLimit()

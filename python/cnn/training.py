@@ -205,7 +205,8 @@ class Loop:
         """The rows in the order of that epoch, (n,) int64; None: as they stand."""
         if not self.shuffle:
             return None
-        cnn_core.engine.permutation(self.net.seed, epoch, self.index)
+        draw = partial(cnn_core.engine.permutation, self.net.seed, epoch, self.index)
+        threads.apart(len(self.index), draw)
         return self.index
 
     def learning_rates(self, epoch: int) -> Array:
