@@ -191,6 +191,15 @@ def texts_of_table(place: int, value: str | None) -> Callable[[Payload, Tensors]
     return change
 
 
+def floats(second: float) -> Callable[[Payload, Tensors], None]:
+    """Two classes of text become these numbers."""
+    def change(payload: Payload, tensors: Tensors) -> None:
+        tensors["texts"] = text(*all_texts(tensors)[:-2])
+        tensors["labels"] = np.array([0.5, second])
+        payload["labels"] = "float"
+    return change
+
+
 def falling(payload: Payload, tensors: Tensors) -> None:
     tensors["nodes"] = tensors["nodes"][::-1].copy()
 
@@ -272,7 +281,11 @@ FORGED: dict[str, tuple[str, Any, str]] = {
     "table, task": ("table", put("task", value="classification"), "0 classes for 'classification'"),
     "table, classes": ("table-classes", put("classes", value=1001), "1001 classes that are 'text'"),
     "table, one class": ("table-classes", texts_of_table(-1, "no"), "not different ones in ascending order"),
-    "table, labels": ("table-classes", put("labels", value="float"), "2 classes that are 'float'"),
+    "table, labels": ("table-classes", put("labels", value="path"), "2 classes that are 'path'"),
+    "table, floats": ("table-classes", put("labels", value="float"), "labels must be float64"),
+    "table, blanks": ("table-classes", texts_of_table(-1, "no "), "not different ones in ascending order"),
+    "table, infinite": ("table-classes", floats(np.inf), "numbers .*inf"),
+    "table, not a number": ("table-classes", floats(np.nan), "numbers .*nan"),
     "table, bool": ("table-classes", tensor("labels", np.array([0, 5]), labels="bool"), "texts, and needs"),
     "table, mean": ("table-classes", put("mean", value=0.5), "classes with the mean 0.5"),
     "table, networks": ("table-classes", put("networks", value={}), "networks {}"),

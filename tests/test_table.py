@@ -138,7 +138,7 @@ def test_few_categories_in_a_large_table(monkeypatch: pytest.MonkeyPatch) -> Non
         (["a", "b"] * 20, "classification", ("a", "b")),
         ([True, False] * 20, "classification", (False, True)),
         ([0, 1, 2, 1] * 10, "classification", (0, 1, 2)),
-        (["0", "1"] * 20, "classification", (0, 1)),
+        (["0", "1"] * 20, "classification", ("0", "1")),
         (list(np.linspace(0, 1, 40)), "regression", ()),
         (list(range(40)), "regression", ()),
         ([f"{v:.2f}" for v in np.linspace(0, 1, 40)], "regression", ()),
@@ -390,3 +390,53 @@ def test_a_table_that_nobody_keeps_is_let_go_before_the_training(frame: Any) -> 
 
     cnn.TableModel("price", **QUICK).fit(tables.pop(), callbacks=[look], verbose=0)
     assert seen == [None] * 6
+
+
+def test_infinite_numbers_are_said_and_count_as_missing(frame: Any) -> None:
+    odd = frame.assign(size=frame["size"].where(np.arange(400) % 50 > 1, np.inf), only=-np.inf,
+                       small=pd.array(frame["size"].fillna(1) / 2, "Float64"),
+                       floor=frame["floor"].replace("?", "-inf"))  # fmt: skip
+    odd["price"] = odd["price"].where(np.arange(400) != 3, -np.inf)
+    odd.loc[7, "small"] = np.inf
+    said = "infinite numbers count as missing: 16 in 'size', 1 in 'floor', 400 in 'only', 1 in 'small'"
+    model = cnn.TableModel("price", **QUICK)
+    with pytest.warns(UserWarning, match=f"{said}, 1 in 'price'$") as found:
+        model.fit(odd, verbose=0)
+    assert [Path(warning.filename).name for warning in found] == ["test_table.py"]
+    assert model.notes[-1] == f"{said}, 1 in 'price'"
+    with pytest.warns(UserWarning, match=f"{said}$") as found:
+        predicted = model.predict(odd)
+    assert [Path(warning.filename).name for warning in found] == ["test_table.py"]
+    with pytest.warns(UserWarning, match=f"{said}, 1 in 'price'$"):
+        model.evaluate(odd)
+    clean = odd.replace([np.inf, -np.inf, "-inf"], np.nan)
+    assert np.array_equal(model.predict(clean), predicted)
+    same = cnn.TableModel("price", **QUICK).fit(clean, verbose=0)
+    assert np.array_equal(same.predict(clean), predicted)
+
+
+def test_infinite_words_of_a_target_of_text() -> None:
+    y = [*map(str, range(50)), "inf", "-Infinity"]
+    table = {"x": np.arange(52.0) ** 2, "y": y}
+    with pytest.warns(UserWarning, match="infinite numbers count as missing: 2 in 'y'"):
+        model = cnn.TableModel("y", **QUICK).fit(table, verbose=0)
+    assert model.rows + len(model.held_out) == 50
+
+
+def test_an_index_that_became_a_column_is_none() -> None:
+    pa, n = pytest.importorskip("pyarrow"), 40
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"x": rng.normal(size=n), "y": rng.normal(size=n)}, index=rng.permutation(900)[:n])
+    arrow = pa.Table.from_pandas(table)
+    assert "__index_level_0__" in arrow.column_names
+    model = cnn.TableModel("y", **QUICK).fit(arrow, verbose=0)
+    bare = cnn.TableModel("y", **QUICK).fit(arrow.replace_schema_metadata(), verbose=0)
+    assert (list(bare.columns), bare.dropped) == (["x"], {})
+    for data in (table, arrow, arrow.replace_schema_metadata()):
+        assert np.array_equal(model.predict(data), bare.predict(data))
+
+
+def test_repr_counts(model: cnn.TableModel) -> None:
+    assert repr(model) == "TableModel('price': regression, 5 columns, 2 networks of 19 inputs)"
+    one = cnn.TableModel("y", **{**QUICK, "members": 1}).fit({"x": [1.0, 2.0] * 10, "y": range(20)}, verbose=0)
+    assert repr(one) == "TableModel('y': regression, 1 column, 1 network of 2 inputs)"

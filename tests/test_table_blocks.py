@@ -139,6 +139,25 @@ def test_numbers_that_are_no_truth_values() -> None:
         encoder.encode(frame.assign(two=np.where(np.arange(200) == 7, 2, 1)))
 
 
+@pytest.mark.parametrize("kind", [object, "str", "string"])
+def test_numbers_as_text_are_read_as_blocks(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = table(300)
+    encoder = Encoder.learn(frame, "y", np.arange(250))
+    text = frame.astype(object).where(frame.notna(), None).map(lambda v: v if v is None else str(v)).astype(kind)
+    rows = np.arange(0, 300, 7)
+    expected, alone = encoder.encode(frame), []
+    write = Encoder._write_alone
+    monkeypatch.setattr(Encoder, "_write_alone", lambda self, *how: (alone.append(how[2]), write(self, *how)))
+    assert np.array_equal(encoder.encode(text), expected)
+    assert np.array_equal(encoder.encode(text, rows), expected[rows])
+    assert {encoder.columns[i].kind for i in alone} == {"boolean", "category"}
+    text.loc[8, "gaps"] = "huge"
+    assert np.array_equal(encoder.encode(text, rows), expected[rows])  # not of these rows
+    text.loc[14, "gaps"] = "large"
+    with pytest.raises(cnn.TableError, match="'gaps' must hold numbers, got 'large' at row 14"):
+        encoder.encode(text, rows)
+
+
 @pytest.mark.parametrize("data", [
     {}, {"a": []}, {"a": [1, 2], "b": [0.5, 1], "c": ["x", "y"], "d": [True, False], "e": [None, 1], "f": [True, 2]},
     {"a": np.array([1, 2], np.int8), "b": np.array([1, 2], ">f8"), "c": [2**63, -1], "d": [2**63, 1], "e": [2**70, 1]},

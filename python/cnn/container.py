@@ -235,10 +235,11 @@ class Contents:
             raise self.error(f"the checksum of tensor {name} is {_json.shown(digest)}")
         return Spec(np.dtype(_DTYPES[dtype]), tuple(shape), at, at + n_bytes, digest)
 
-    def fields(self, entry: Any, *names: str) -> tuple[Any, ...]:
-        """The values of these names, which must be all there are."""
+    def fields(self, entry: Any, *names: str, older: Mapping[str, Any] | None = None) -> tuple[Any, ...]:
+        """The values of these names, which must be all there are; `older` has those of files without them."""
         if not isinstance(entry, dict):
             raise self.error(f"expected the fields {', '.join(names)}, got {_json.shown(entry)}")
+        entry = {**(older or {}), **entry}
         for name in names:
             if name not in entry:
                 raise self.error(f"the field {name!r} is missing")

@@ -12,7 +12,7 @@ import numpy as np
 
 from cnn import atomic, plots, reports
 from cnn.cli.screen import figure
-from cnn.table import TableModel, frames, target
+from cnn.table import TableModel, frames
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 2rem auto; max-width: 60rem;
@@ -71,7 +71,7 @@ def _page(model: TableModel, table: Any, source: str, n_threads: int | None) -> 
 
 def _answers(model: TableModel, table: Any, n_threads: int | None) -> tuple[Any, Any]:
     """(true, predicted) numbers or classes, of the rows with a target."""
-    rows = target.known_rows(frames.column(table, model.target))
+    rows = model.goal.known(frames.column(table, model.target))
     part = table.iloc[rows]
     y = model.goal.numbers(frames.column(part, model.target))
     if model.task == "classification":

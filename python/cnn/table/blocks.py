@@ -19,6 +19,8 @@ from cnn.table.frames import Array
 # Beyond 3 robust deviations a number counts less and less: an outlier can't become an input of 1,000.
 SQUASH = 3.0
 _NODES = 256
+# Numbers no further apart count as the same: the slope from one to the other has to be a number.
+CLOSEST = 1e-306
 _SAMPLE = 1 << 17  # rows that quantiles are taken of
 _READ, _WRITTEN = 1 << 20, 1 << 18  # cells of a block that is learnt from, and of one that is written
 
@@ -26,6 +28,11 @@ _READ, _WRITTEN = 1 << 20, 1 << 18  # cells of a block that is learnt from, and 
 def is_plain(dtype: Any) -> bool:
     """Whether cells of that type are numbers or truth values as they are."""
     return dtype.kind in "biuf"
+
+
+def is_text(dtype: Any) -> bool:
+    """Whether cells of that type are text, or a mixture."""
+    return dtype.kind not in "biufcmM" and not hasattr(dtype, "categories")
 
 
 def read(frame: Any, places: Array) -> Iterator[tuple[slice, Array]]:
@@ -36,8 +43,14 @@ def read(frame: Any, places: Array) -> Iterator[tuple[slice, Array]]:
         yield some, _cells(frame, places[some])
 
 
-def read_pieces(frame: Any, places: Array, rows: Array | None) -> Iterator[tuple[slice, slice, Array]]:
-    """(which of the rows, which of the columns, their block), of all rows or of these, which must ascend."""
+def read_pieces(
+    frame: Any, places: Array, rows: Array | None, text: bool = False
+) -> Iterator[tuple[slice, slice, Array]]:
+    """(which of the rows, which of the columns, their block), of all rows or of these, which must ascend.
+
+    Of columns of `text` the block is infinite where a cell is no number.
+    """
+    cells_of = _numbers if text else _cells
     for begin in range(0, len(frame), frames.PIECE):
         piece = frame.iloc[begin : begin + frames.PIECE]
         wanted: Any = slice(None)
@@ -49,12 +62,18 @@ def read_pieces(frame: Any, places: Array, rows: Array | None) -> Iterator[tuple
         step = max(1, _WRITTEN // max(1, n))
         for first in range(0, len(places) if n else 0, step):
             some = slice(first, min(first + step, len(places)))
-            yield place, some, _cells(piece, places[some])[:, wanted]
+            yield place, some, cells_of(piece, places[some])[:, wanted]
 
 
 def _cells(frame: Any, places: Array) -> Array:
     values: Array = frame.iloc[:, places].to_numpy(np.float64, na_value=np.nan).T
     return values
+
+
+def _numbers(frame: Any, places: Array) -> Array:
+    texts = frame.iloc[:, places].to_numpy(object).T
+    values, bad = frames.as_numbers(frames.pandas().Series(texts.reshape(-1), dtype=object))
+    return np.where(bad, np.inf, values).reshape(texts.shape)
 
 
 def known(values: Array) -> Array:
@@ -80,7 +99,8 @@ def learn(values: Array) -> Iterator[tuple[Array, Array, float, float, bool]]:
     quantiles = _nearest(ordered, counts)
     center, scale = _scale(ordered, counts)
     new: Array = np.ones(quantiles.shape, bool)
-    new[:, 1:] = quantiles[:, 1:] != quantiles[:, :-1]
+    with np.errstate(all="ignore"):
+        new[:, 1:] = quantiles[:, 1:] - quantiles[:, :-1] > CLOSEST
     for i, n in enumerate(counts.tolist()):
         cells, nodes = ordered[i, :n], quantiles[i][new[i]]
         # Ranks of the quantiles; rows of the same number share one, the mean of theirs.
@@ -97,7 +117,7 @@ def _nearest(ordered: Array, counts: Array) -> Array:
 
 def _scale(ordered: Array, counts: Array) -> tuple[Array, Array]:
     """(median, robust deviation) of each column."""
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         places = (counts[:, None] - 1) * np.array([0.25, 0.5, 0.75])
         below = places.astype(np.intp)
         t = places - below
@@ -106,7 +126,7 @@ def _scale(ordered: Array, counts: Array) -> tuple[Array, Array]:
         a, b = (np.take_along_axis(ordered, part, axis=1) / 2 for part in (below, above))
         low, center, high = 2 * np.where(t < 0.5, a + (b - a) * t, b - (b - a) * (1 - t)).T
         scale = (high - low) / 1.349
-        for i in np.flatnonzero(scale == 0):
+        for i in np.flatnonzero(scale <= CLOSEST):
             scale[i] = float(ordered[i, : counts[i]].std()) or 1.0
     scale[~np.isfinite(scale)] = np.finfo(np.float64).max  # numbers up to 1e308 and down to -1e308
     return center, scale

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cnn import _check
-from cnn.table import blocks, frames
+from cnn.table import blocks, frames, writings
 from cnn.table.blocks import Curves
 from cnn.table.frames import Array, TableError
+from cnn.table.kinds import kind_of, unknown
 
 PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}  # of dates, in days
-_MARKS = 20  # different words that stand for a missing number
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Number:
     center: float
     scale: float
     gaps: bool
-    marks: tuple[str, ...] = ()  # words of the training rows that stand for a missing number, such as "?"
+    marks: tuple[str, ...] = ()  # words of the training rows that stand for a missing number, such as "unknown"
+    writing: str = ""  # of text: one of writings.NUMBERS
 
     kind: ClassVar[str] = "number"
 
@@ -42,9 +43,9 @@ class Number:
         return ["rank", "value", "missing"][: 3 if self.gaps else 2]
 
     @staticmethod
-    def learn(name: str, values: Array, marks: tuple[str, ...] = ()) -> Number:
+    def learn(name: str, values: Array, marks: tuple[str, ...] = (), writing: str = "") -> Number:
         """From training rows: NaN where missing, at least one that is not."""
-        return Number(name, *next(blocks.learn(values[None])), marks)
+        return Number(name, *next(blocks.learn(values[None])), marks, writing)
 
     @cached_property
     def curve(self) -> Curves:
@@ -53,10 +54,9 @@ class Number:
 
     def values(self, series: Any) -> Array:
         """The cells as numbers; TableError for a word that the training rows did not have in place of a number."""
-        values, bad = frames.as_numbers(series)
-        if bad.any() and self.marks:
-            bad[bad] = ~series[bad].astype("string").str.strip().isin(self.marks).to_numpy(bool)
-        _refuse(self, series, bad, "numbers")
+        values, bad = frames.as_numbers(series, self.writing)
+        expected = f"numbers written as {writings.example(self.writing)!r}" if self.writing else "numbers"
+        _refuse(self, series, unknown(series, bad, self.marks), expected)
         return values
 
     def write(self, series: Any, out: Array) -> None:
@@ -71,6 +71,7 @@ class Number:
 
     def describe(self) -> tuple[dict[str, Any], dict[str, Array]]:
         plain = {"center": self.center, "scale": self.scale, "gaps": self.gaps, "marks": list(self.marks)}
+        plain["writing"] = self.writing
         return plain, {"nodes": self.nodes, "heights": self.heights}
 
 
@@ -151,6 +152,7 @@ class Date:
     name: str
     days: Number
     periods: tuple[str, ...]
+    order: str = writings.DATES[0]  # of text: one of writings.DATES
 
     kind: ClassVar[str] = "date"
 
@@ -159,15 +161,21 @@ class Date:
         return [*self.days.inputs, *(f"{wave} of {period}" for period in self.periods for wave in ("sine", "cosine"))]
 
     @staticmethod
-    def learn(name: str, days: Array) -> Date:
+    def learn(name: str, days: Array, marks: tuple[str, ...] = (), order: str = writings.DATES[0]) -> Date:
         known = days[~np.isnan(days)]
         span = known.max() - known.min()
         has = {"year": span >= 90, "week": span >= 7, "day": bool((known != np.floor(known)).any())}
-        return Date(name, Number.learn(name, days), tuple(period for period in PERIODS if has[period]))
+        return Date(name, Number.learn(name, days, marks), tuple(period for period in PERIODS if has[period]), order)
+
+    def values(self, series: Any) -> Array:
+        """The cells as days since 1970; TableError for a word that the training rows did not have in place of one."""
+        days, bad = frames.as_days(series, self.order)
+        written = "" if self.order == writings.DATES[0] else f" written as {self.order}"
+        _refuse(self, series, unknown(series, bad, self.days.marks), f"dates{written}")
+        return days
 
     def write(self, series: Any, out: Array) -> None:
-        days, bad = frames.as_days(series)
-        _refuse(self, series, bad, "dates")
+        days = self.values(series)
         first = len(self.days.inputs)
         self.days.write_values(days, out[:, :first])
         for i, period in enumerate(self.periods):
@@ -177,7 +185,8 @@ class Date:
 
     def describe(self) -> tuple[dict[str, Any], dict[str, Array]]:
         plain, arrays = self.days.describe()
-        return {"days": plain, "periods": list(self.periods)}, arrays
+        del plain["writing"]
+        return {"days": plain, "periods": list(self.periods), "order": self.order}, arrays
 
 
 Column = Number | Boolean | Category | Date
@@ -196,67 +205,23 @@ def _refuse(column: Column, series: Any, bad: Array, expected: str) -> None:
         raise TableError(f"column {column.name!r} must hold {expected}, got {cell} at row {row}")
 
 
-def kind_of(series: Any) -> tuple[str, tuple[str, ...]]:
-    """(kind, words for missing numbers) of a column: number, boolean, category, date or missing."""
-    dtype = series.dtype
-    if series.isna().all():
-        return "missing", ()
-    if hasattr(dtype, "categories"):
-        return "category", ()
-    if dtype.kind == "b":
-        return "boolean", ()
-    if dtype.kind in "iufmc":  # complex numbers are refused when they are read
-        return "number", ()
-    if dtype.kind == "M":
-        return "date", ()
-    if (marks := _marks(series)) is not None:
-        return "number", marks
-    for kind, read in (("boolean", frames.as_booleans), ("date", frames.as_days)):
-        if _all_are(series, read):
-            return kind, ()
-    some = any(str(cell).strip() for cells, _ in frames.counts(series) for cell in cells)
-    return ("category", ()) if some else ("missing", ())
-
-
-def _marks(series: Any) -> tuple[str, ...] | None:
-    """The words for missing numbers among cells that are numbers; None if they are not."""
-    known, wrong, words = 0, 0, set[str]()
-    for cells, counts in frames.counts(series):
-        values, bad = frames.as_numbers(cells)
-        known += int(counts[~np.isnan(values)].sum())
-        wrong += int(counts[bad].sum())
-        if wrong > 0.05 * len(series):
-            return None
-        words |= set(map(str, cells[bad].astype("string").str.strip().unique()))
-        if len(words) > _MARKS:
-            return None
-    return tuple(sorted(words)) if known and wrong <= 0.05 * known else None
-
-
-def _all_are(series: Any, read: Callable[[Any], tuple[Array, Array]]) -> bool:
-    """Whether all cells that are filled are what `read` reads, and one is."""
-    some = False
-    for cells, _ in frames.counts(series):
-        values, bad = read(cells)
-        if bad.any():
-            return False
-        some = some or not np.isnan(values).all()
-    return some
-
-
-def learn(series: Any, rows: Array, most: int) -> Column | str:
+def learn(series: Any, rows: Array, most: int, decimal: str | None = None) -> Column | str:
     """What the training `rows` teach of a column, or why it is of no use; at most so many categories."""
     name = str(series.name)
-    kind, marks = kind_of(series)
-    if kind == "missing":
+    if strange := frames.strange(series):
+        return f"it holds {strange}"
+    found = kind_of(series, decimal)
+    if found.kind == "missing":
         return "no values"
-    if kind == "category":
-        return _learn_category(name, series, rows, most)
-    if kind == "date":
-        days, _ = frames.as_days(series.iloc[rows])
-        return str(_useless(days[None])[0]) or Date.learn(name, days)
-    values, _ = (frames.as_booleans if kind == "boolean" else frames.as_numbers)(series)
-    return next(_learn_block([name], values[None], rows, kind == "boolean", marks))
+    if found.kind == "category":
+        learnt = _learn_category(name, series, rows, most)
+        return (found.unclear or learnt) if isinstance(learnt, str) else learnt
+    if found.kind == "date":
+        order = found.writing or writings.DATES[0]
+        days, _ = frames.as_days(series.iloc[rows], order)
+        return str(_useless(days[None])[0]) or Date.learn(name, days, found.marks, order)
+    values, _ = frames.as_booleans(series) if found.kind == "boolean" else frames.as_numbers(series, found.writing)
+    return next(_learn_block([name], values[None], rows, found.kind == "boolean", found.marks, found.writing))
 
 
 def learn_plain(frame: Any, names: Sequence[str], places: Array, rows: Array) -> dict[str, Column | str]:
@@ -274,7 +239,7 @@ def learn_plain(frame: Any, names: Sequence[str], places: Array, rows: Array) ->
 
 
 def _learn_block(
-    names: Sequence[str], values: Array, rows: Array, boolean: bool, marks: tuple[str, ...] = ()
+    names: Sequence[str], values: Array, rows: Array, boolean: bool, marks: tuple[str, ...] = (), writing: str = ""
 ) -> Iterator[Column | str]:
     """What the training `rows` teach of the columns of a block, all of numbers or all of truth values."""
     part = values[:, rows]
@@ -287,13 +252,14 @@ def _learn_block(
     useful = why == ""
     learnt = blocks.learn(part if useful.all() else part[useful])
     for name, reason in zip(names, why.tolist(), strict=True):
-        yield reason or Number(name, *next(learnt), marks)
+        yield reason or Number(name, *next(learnt), marks, writing)
 
 
 def _useless(part: Array) -> Array:
     """Why the cells of the training rows teach nothing, for each column of a block; "" if they do."""
     low, high = np.fmin.reduce(part, axis=1), np.fmax.reduce(part, axis=1)  # NaN where no cell is filled
-    same = (low == high) & ~np.isnan(part).any(axis=1)
+    with np.errstate(all="ignore"):
+        same = (high - low <= blocks.CLOSEST) & ~np.isnan(part).any(axis=1)
     return np.where(np.isnan(low), "no values in the training rows", np.where(same, "the same value everywhere", ""))
 
 
@@ -320,6 +286,23 @@ def _learn_category(name: str, series: Any, rows: Array, most: int) -> Category 
     return Category(name, chosen, len(chosen) < different, gaps)
 
 
+def reading(column: Column) -> str:
+    """How the text of a column is read, as a sentence; "" if there is nothing to say."""
+    if isinstance(column, Date):
+        return said(column.name, "dates", column.days.marks, "" if column.order == writings.DATES[0] else column.order)
+    if isinstance(column, Number):
+        return said(column.name, "numbers", column.marks, writings.example(column.writing))
+    return ""
+
+
+def said(name: str, what: str, marks: tuple[str, ...], example: str) -> str:
+    """That cells are read as numbers or dates which are written so, and these words as missing."""
+    if not (marks or example):
+        return ""
+    written = f" written as {example}" if example else ""
+    return f"{name!r} is read as {what}{written}" + (f", {', '.join(map(repr, marks))} as missing" if marks else "")
+
+
 def revive(kind: str, name: str, plain: Mapping[str, Any], arrays: Mapping[str, Array]) -> Column:
     """The column that `describe` described; ValueError or TypeError where it can't be one."""
     if kind == "boolean":
@@ -333,7 +316,9 @@ def revive(kind: str, name: str, plain: Mapping[str, Any], arrays: Mapping[str, 
         periods = tuple(plain["periods"])
         if not set(periods) <= set(PERIODS):
             raise ValueError(f"periods of dates are {', '.join(PERIODS)}, got {periods!r}")
-        return Date(name, _revive_number(name, plain["days"], arrays), periods)
+        if plain["order"] not in writings.DATES:
+            raise ValueError(f"dates are written as {', '.join(writings.DATES)}, got {plain['order']!r}")
+        return Date(name, _revive_number(name, {**plain["days"], "writing": ""}, arrays), periods, plain["order"])
     if kind == "number":
         return _revive_number(name, plain, arrays)
     raise ValueError(f"there are no columns of kind {kind!r}")
@@ -349,7 +334,9 @@ def _revive_number(name: str, plain: Mapping[str, Any], arrays: Mapping[str, Arr
         raise ValueError("nodes and heights of a number must be finite")
     if not all(isinstance(mark, str) for mark in marks):
         raise TypeError("words for missing numbers must be text")
-    return Number(name, nodes, heights, center, scale, _flag(plain["gaps"]), marks)
+    if plain["writing"] not in writings.NUMBERS:
+        raise ValueError(f"numbers are not written as {plain['writing']!r}")
+    return Number(name, nodes, heights, center, scale, _flag(plain["gaps"]), marks, plain["writing"])
 
 
 def _flag(value: Any) -> bool:

@@ -26,16 +26,17 @@ class Encoder:
     dropped: Mapping[str, str]
 
     @staticmethod
-    def learn(frame: Any, target: str, rows: Array) -> Encoder:
+    def learn(frame: Any, target: str, rows: Array, decimal: str | None = None) -> Encoder:
         """From these rows of a frame; all its columns but the target. TableError where nothing can be learnt from."""
-        places = {name: i for name, i in frames.places(frame).items() if name != target}
+        there = frames.places(frame).items()
+        places = {name: i for name, i in there if name != target and not frames.is_index(name)}
         dtypes = frame.dtypes.tolist()
         plain = [name for name, i in places.items() if blocks.is_plain(dtypes[i])]
         learnt = columns.learn_plain(frame, plain, np.array([places[name] for name in plain], np.intp), rows)
         most = _CATEGORIES
         while True:
             found = {
-                name: learnt[name] if name in learnt else columns.learn(frame.iloc[:, place], rows, most)
+                name: learnt[name] if name in learnt else columns.learn(frame.iloc[:, place], rows, most, decimal)
                 for name, place in places.items()
             }
             kept = tuple(column for column in found.values() if not isinstance(column, str))
@@ -72,15 +73,34 @@ class Encoder:
         places = np.array([there[column.name] for column in self.columns], np.intp)
         dtypes = frame.dtypes.tolist()
         plain = np.array([blocks.is_plain(dtypes[place]) for place in places])
+        text = np.array([blocks.is_text(dtypes[place]) for place in places]) & self._simple
+        numbers, booleans = plain & self._are(Number), plain & self._are(Boolean)
         X = np.empty((len(frame) if rows is None else len(rows), self._begin[-1]), np.float32)
-        self._write_numbers(frame, places, plain & self._are(Number), rows, X)
-        self._write_booleans(frame, places, plain & self._are(Boolean), rows, X)
-        for i in np.flatnonzero(~(plain & self._are(Number, Boolean))).tolist():
-            column = self.columns[i]
-            for some, cells in frames.pieces(frame.iloc[:, places[i]], rows):
-                column.write(cells, X[some, self.slices[column.name]])
-                del cells
+        self._write_numbers(frame, places, numbers, rows, X)
+        self._write_numbers(frame, places, text, rows, X, text=True)
+        self._write_booleans(frame, places, booleans, rows, X)
+        for i in np.flatnonzero(~(numbers | text | booleans)).tolist():
+            self._write_alone(frame, places, i, rows, X)
         return X
+
+    def _write_alone(self, frame: Any, places: Array, i: int, rows: Array | None, X: Array) -> None:
+        """One column; TableError for a cell that can't be."""
+        column = self.columns[i]
+        for some, cells in frames.pieces(frame.iloc[:, places[i]], rows):
+            column.write(cells, X[some, self.slices[column.name]])
+            del cells
+
+    def infinite(self, frame: Any) -> dict[str, int]:
+        """The columns of a frame with infinite numbers, which count as missing, and how many there are."""
+        dtypes, there, found = frame.dtypes.tolist(), frames.places(frame), dict[str, int]()
+        numbers = {column.name for column in self.columns if isinstance(column, Number)}
+        used = [name for name in there if name in self.slices or name in self.dropped]
+        names = [name for name in used if dtypes[there[name]].kind == "f"]
+        for some, cells in blocks.read(frame, np.array([there[name] for name in names], np.intp)):
+            found.update(zip(names[some], np.isinf(cells).sum(axis=1).tolist(), strict=True))
+        for name in numbers & there.keys() - found.keys():
+            found[name] = frames.infinite(frame.iloc[:, there[name]])
+        return {name: found[name] for name in there if found.get(name)}
 
     @cached_property
     def _begin(self) -> Array:
@@ -91,6 +111,11 @@ class Encoder:
     def _gaps(self) -> Array:
         """Whether a column has an input for "missing"."""
         return np.array([getattr(column, "gaps", False) for column in self.columns])
+
+    @cached_property
+    def _simple(self) -> Array:
+        """Whether a column is of numbers that text has as computers write them, without words among them."""
+        return np.array([isinstance(c, Number) and not (c.marks or c.writing) for c in self.columns])
 
     def _are(self, *kinds: type) -> Array:
         return np.array([isinstance(column, kinds) for column in self.columns])
@@ -104,24 +129,28 @@ class Encoder:
         )
         return np.cumsum(self._are(Number)) - 1, Curves.of(nodes, heights, center, scale)
 
-    def _write_numbers(self, frame: Any, places: Array, plain: Array, rows: Array | None, X: Array) -> None:
-        these = np.flatnonzero(plain)
-        for some, part, cells in blocks.read_pieces(frame, places[these], rows):
+    def _write_numbers(
+        self, frame: Any, places: Array, are: Array, rows: Array | None, X: Array, text: bool = False
+    ) -> None:
+        these = np.flatnonzero(are)
+        for some, part, cells in blocks.read_pieces(frame, places[these], rows, text):
             which = these[part]
+            for i in which[np.isinf(cells).any(axis=1)] if text else ():
+                self._write_alone(frame, places, i, rows, X)  # raises
             place, curves = self._curves
             rank, value, missing = curves.part(place[which]).inputs(blocks.known(cells))
             begin, gaps = self._begin[which], self._gaps[which]
             X[some, begin], X[some, begin + 1] = rank.T, value.T
             X[some, begin[gaps] + 2] = missing[gaps].T
 
-    def _write_booleans(self, frame: Any, places: Array, plain: Array, rows: Array | None, X: Array) -> None:
-        these = np.flatnonzero(plain)
+    def _write_booleans(self, frame: Any, places: Array, are: Array, rows: Array | None, X: Array) -> None:
+        these = np.flatnonzero(are)
         for some, part, cells in blocks.read_pieces(frame, places[these], rows):
             which, cells = these[part], blocks.known(cells)
             missing = np.isnan(cells)
             bad = ~(missing | (cells == 0) | (cells == 1)).all(axis=1)
             for i in which[bad]:
-                self.columns[i].write(frame.iloc[:, places[i]], np.empty((len(frame), 2)))  # raises
+                self._write_alone(frame, places, i, rows, X)  # raises
             begin, gaps = self._begin[which], self._gaps[which]
             X[some, begin] = np.where(missing, 0.0, 2 * cells - 1).T
             X[some, begin[gaps] + 1] = missing[gaps].T

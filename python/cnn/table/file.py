@@ -13,20 +13,22 @@ import numpy as np
 from cnn import _check, _json, container, files
 from cnn._check import ModelFormatError
 from cnn.container import Contents
-from cnn.table import columns
+from cnn.table import columns, labels, writings
 from cnn.table.encode import Encoder
 from cnn.table.frames import Array
+from cnn.table.labels import TYPES
 from cnn.table.target import MOST_CLASSES, TASKS, Target
 
 if TYPE_CHECKING:
     from cnn.table.model import TableModel
 
-_LABELS = {"text": str, "int": int, "bool": bool}
 _NUMBER = ("center", "scale", "gaps", "marks")
 _FIELDS = {
-    "number": (*_NUMBER, "nodes"), "boolean": ("gaps",), "category": ("values", "rare", "gaps"),
-    "date": ("days", "periods", "nodes"),
+    "number": (*_NUMBER, "writing", "nodes"), "boolean": ("gaps",), "category": ("values", "rare", "gaps"),
+    "date": ("days", "periods", "order", "nodes"),
 }  # fmt: skip
+# Of files that were written before these fields were there.
+_OLDER = {"number": {"writing": ""}, "date": {"order": writings.DATES[0]}}
 
 
 def save(model: TableModel, path: str | os.PathLike[str]) -> None:
@@ -38,11 +40,13 @@ def save(model: TableModel, path: str | os.PathLike[str]) -> None:
     for name, reason in model.dropped.items():
         texts += [name, reason]
     texts += model.notes
-    kind = "text" if not goal.classes else next(k for k, cls in _LABELS.items() if type(goal.classes[0]) is cls)
-    texts += [str(label) for label in goal.classes if kind == "text"]
+    kind = "text" if not goal.classes else next(k for k, cls in TYPES.items() if type(goal.classes[0]) is cls)
+    texts += [label for label in goal.classes if isinstance(label, str)]
+    plain = labels.array(goal.classes) if kind != "text" else np.zeros(0, np.int64)
     empty = np.zeros(0)
     payload = {
-        "task": goal.task, "mean": goal.mean, "deviation": goal.deviation, "labels": kind,
+        "task": goal.task, "mean": goal.mean, "deviation": goal.deviation, "writing": goal.writing,
+        "labels": kind,
         "classes": len(goal.classes), "columns": described, "dropped": len(model.dropped), "notes": len(model.notes),
         "settings": {**dataclasses.asdict(model.settings), "hidden": list(model.settings.hidden)}, "seed": model.seed,
         "seconds": model.seconds, "scores": _finite(model.scores),
@@ -50,7 +54,7 @@ def save(model: TableModel, path: str | os.PathLike[str]) -> None:
     }  # fmt: skip
     tensors = {
         "texts": container.pack_text(texts),
-        "labels": np.array([int(label) for label in goal.classes if kind != "text"], np.int64),
+        "labels": plain.astype(np.int64) if kind == "bool" else plain,
         "nodes": np.concatenate([empty, *(nodes for nodes, _ in numbers)]),
         "heights": np.concatenate([empty, *(heights for _, heights in numbers)]),
     }
@@ -84,27 +88,34 @@ def from_file(contents: Contents) -> TableModel:
     from cnn.table.model import TableModel
 
     fields = contents.fields(
-        contents.payload, "task", "mean", "deviation", "labels", "classes", "columns", "dropped", "notes", "settings",
-        "seed", "seconds", "scores", "networks",
+        contents.payload, "task", "mean", "deviation", "writing", "labels", "classes", "columns", "dropped", "notes",
+        "settings", "seed", "seconds", "scores", "networks", older=_OLDER["number"],
     )  # fmt: skip
-    task, mean, deviation, kind, n_classes, described, dropped, notes, settings, seed, seconds, scores, nets = fields
+    task, mean, deviation, writing, kind, n_classes, *others = fields
+    described, dropped, notes, settings, seed, seconds, scores, nets = others
     texts = _Texts(contents, container.unpack_text(contents, "texts"))
     try:
-        if kind not in _LABELS or not 0 <= _count(n_classes) <= MOST_CLASSES:
+        if kind not in TYPES or not 0 <= _count(n_classes) <= MOST_CLASSES:
             raise ValueError(f"{n_classes} classes that are {kind!r}")
         name, reason = texts.take(2)
         encoder = Encoder(tuple(_columns(contents, described, texts)), _pairs(texts.take(2 * _count(dropped))))
         said = texts.take(_count(notes))
-        labels: list[Any] = contents.take("labels", np.int64, (0 if kind == "text" else n_classes,)).tolist()
+        stored: Any = np.float64 if kind == "float" else np.int64
+        if kind == "int" and contents.specs["labels"].dtype == np.uint64:
+            stored = np.uint64
+        found: list[Any] = contents.take("labels", stored, (0 if kind == "text" else n_classes,)).tolist()
         if kind == "text":
-            labels = texts.take(n_classes)
+            found = texts.take(n_classes)
         texts.end()
-        if kind == "bool" and not set(labels) <= {0, 1}:
-            raise ValueError(f"truth values {labels}")
-        classes = tuple(_LABELS[kind](label) for label in labels)
+        if kind == "bool" and not set(found) <= {0, 1}:
+            raise ValueError(f"truth values {found}")
+        if kind == "float" and not all(map(math.isfinite, found)):
+            raise ValueError(f"numbers {found}")
+        classes = tuple(TYPES[kind](label) for label in found)
         if task not in TASKS or (task == "classification") != bool(classes) or len(classes) == 1:
             raise ValueError(f"{n_classes} classes for {_json.shown(task)}")
-        if len(set(classes)) < n_classes or list(classes) != sorted(classes):
+        different = {label.strip() if isinstance(label, str) else label for label in classes}
+        if len(different) < n_classes or list(classes) != sorted(classes):
             raise ValueError("its classes are not different ones in ascending order")
         if not isinstance(settings, dict):
             raise TypeError(f"settings {_json.shown(settings)}")
@@ -114,7 +125,9 @@ def from_file(contents: Contents) -> TableModel:
         mean, deviation = _check.number("mean", mean), _check.number("deviation", deviation, 0, open_low=True)
         if classes and (mean, deviation) != (0, 1):
             raise ValueError(f"classes with the mean {mean} and the deviation {deviation}")
-        goal = Target(name, task, reason, classes, mean, deviation)
+        if writing not in writings.NUMBERS or (classes and writing):
+            raise ValueError(f"a target written as {_json.shown(writing)}")
+        goal = Target(name, task, reason, classes, mean, deviation, writing)
         if not isinstance(nets, list):
             raise TypeError(f"networks {_json.shown(nets)}")
         networks = tuple(files.revive_network(contents, net, f"networks.{i}.") for i, net in enumerate(nets))
@@ -176,7 +189,8 @@ def _columns(contents: Contents, described: Any, texts: _Texts) -> Iterator[colu
         kind = one.get("kind") if isinstance(one, dict) else None
         if not isinstance(kind, str) or kind not in _FIELDS:
             raise ValueError(f"there are no columns of kind {_json.shown(kind)}")
-        plain = dict(zip(_FIELDS[kind], contents.fields(one, "kind", *_FIELDS[kind])[1:], strict=True))
+        found = contents.fields(one, "kind", *_FIELDS[kind], older=_OLDER.get(kind))
+        plain = dict(zip(_FIELDS[kind], found[1:], strict=True))
         if kind == "date":
             plain["days"] = dict(zip(_NUMBER, contents.fields(plain["days"], *_NUMBER), strict=True))
         (name,) = texts.take(1)

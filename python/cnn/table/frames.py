@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, time, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 
+from cnn.table import writings
+
 Array = np.ndarray[Any, Any]
-# ISO 8601 only: 3/4/2025 is another day on either side of the Atlantic.
-_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?")
+_INDEX = re.compile(r"__index_level_\d+__")
 _BOOLEANS = {"true": 1.0, "false": 0.0}
 _ALIKE = ({float}, {np.float64}, {int}, {np.int64}, {bool})
+_INFINITE = [sign + word for sign in ("", "+", "-") for w in ("inf", "infinity") for word in (w, w.title(), w.upper())]
 PIECE = 1 << 15  # rows whose cells are looked at together
-_DAY = 86_400e9  # in nanoseconds
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # units of dates and durations
+_NUMBERS = (bool, int, float, Decimal, np.integer, np.floating, np.bool_)
+_TIMES = (date, time, timedelta, np.datetime64, np.timedelta64)
 
 
 class TableError(ValueError):
@@ -107,6 +114,11 @@ def column(frame: Any, name: str, where: str = "data") -> Any:
             return frame[label]
     known = ", ".join(map(repr, map(str, frame.columns[:12]))) + (", ..." if len(frame.columns) > 12 else "")
     raise TableError(f"{where} has no column {name!r}; it has {known or 'no columns'}")
+
+
+def is_index(name: str) -> bool:
+    """Whether Arrow names the index of a data frame so, which is no column."""
+    return _INDEX.fullmatch(name) is not None
 
 
 def is_text(series: Any) -> bool:
@@ -217,9 +229,31 @@ def labels(series: Any) -> tuple[Array, list[str]]:
     return place[codes], list(names)
 
 
-def as_numbers(series: Any) -> tuple[Array, Array]:
-    """(float64 values with NaN for what is missing, infinite or no number; which cells hold something else)."""
+def strange(series: Any) -> str:
+    """What the cells hold if they are neither numbers, truth values, dates nor text: "lists"; "" if they are."""
     pd = pandas()
+    dtype = series.dtype
+    if dtype.kind == "c":
+        return "complex numbers"
+    if isinstance(dtype, pd.PeriodDtype | pd.IntervalDtype):
+        return "periods" if isinstance(dtype, pd.PeriodDtype) else "intervals"
+    if isinstance(dtype, pd.SparseDtype | pd.StringDtype | pd.CategoricalDtype) or not is_text(series):
+        return ""
+    for begin in range(0, len(series), PIECE):
+        cells = series.iloc[begin : begin + PIECE].astype(object)
+        for found in set(map(type, cells[cells.notna().to_numpy(bool)])):
+            if not issubclass(found, (str, UUID, *_NUMBERS, *_TIMES)):
+                return {list: "lists", np.ndarray: "lists", complex: "complex numbers"}.get(
+                    found, f"cells of the type {found.__name__}"
+                )
+    return ""
+
+
+def as_numbers(series: Any, writing: str = "") -> tuple[Array, Array]:
+    """(float64 values with NaN for what is missing, infinite or no number; which cells hold something else).
+
+    `writing` is one of `writings.NUMBERS`; it holds for text.
+    """
     kind = series.dtype.kind
     if kind == "c":
         raise TableError(f"column {str(series.name)!r} holds complex numbers")
@@ -227,16 +261,15 @@ def as_numbers(series: Any) -> tuple[Array, Array]:
         values = series.to_numpy(np.float64, na_value=np.nan)
         bad = np.zeros(len(values), bool)
     elif kind == "m":
-        values = np.array(series.to_numpy("timedelta64[ns]").astype(np.int64) / 1e9)
-        values[series.isna().to_numpy()] = np.nan
-        bad = np.zeros(len(values), bool)
+        values, bad = _counted(series, "timedelta64", 1), np.zeros(len(series), bool)
+    elif writing:
+        values, bad = _by_distinct(series, lambda texts: _refused(texts, writings.numbers(texts, writing)))
     else:
         cells = _as_str(series)
-        values = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        filled = cells.notna().to_numpy(bool)
-        bad = np.isnan(values) & filled
-        if bad.any():  # blanks and the word nan are missing, not wrong
-            bad[bad] = ~cells[bad].str.strip().str.lower().isin(["", "nan"]).to_numpy(bool)
+        values = pandas().to_numeric(cells, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        bad = np.isnan(values) & cells.notna().to_numpy(bool)
+        if bad.any():  # words for what is missing are not wrong
+            bad[bad] = _by_distinct(cells[bad], lambda texts: _refused(texts, np.full(len(texts), np.nan)))[1]
     if not np.isfinite(values).all():
         values = np.where(np.isfinite(values), values, np.nan)
     return values, bad
@@ -247,25 +280,58 @@ def as_booleans(series: Any) -> tuple[Array, Array]:
     if series.dtype.kind in "biuf":
         values, _ = as_numbers(series)
         return values, ~np.isnan(values) & (values != 0) & (values != 1)
-    cells = _as_str(series).str.strip().str.lower()
-    values = cells.astype(object).map(_BOOLEANS).to_numpy(np.float64)
-    return values, np.isnan(values) & cells.notna().to_numpy(bool) & ~cells.isin(["", "nan"]).to_numpy(bool)
+    return _by_distinct(
+        series, lambda texts: _refused(texts, np.array([_BOOLEANS.get(text.lower(), np.nan) for text in texts]))
+    )
 
 
-def as_days(series: Any) -> tuple[Array, Array]:
-    """(days since 1970 in UTC, NaN where missing; which cells hold no date). Text is read as ISO 8601."""
-    pd = pandas()
+def as_days(series: Any, order: str = writings.DATES[0]) -> tuple[Array, Array]:
+    """(days since 1970 in UTC, NaN where missing or no such day; which cells hold no date).
+
+    `order` is one of `writings.DATES`; it holds for text.
+    """
     if series.dtype.kind == "M":
-        dates, bad = pd.to_datetime(series, utc=True), np.zeros(len(series), bool)
-    else:
-        cells = _as_str(series).str.strip()
-        good = cells.str.fullmatch(_DATE).fillna(False).to_numpy(bool)
-        dates = pd.to_datetime(cells.where(good), format="ISO8601", errors="coerce", utc=True)
-        bad = dates.isna().to_numpy(bool) & cells.notna().to_numpy(bool) & ~cells.isin([""]).to_numpy(bool)
-    missing = dates.isna().to_numpy(bool)
-    days = dates.dt.tz_localize(None).to_numpy("datetime64[ns]").astype(np.int64) / _DAY
-    days[missing] = np.nan
-    return days, bad
+        if str(series.dtype).startswith(("date32", "date64")):
+            series = series.astype("timestamp[s][pyarrow]")
+        if getattr(series.dt, "tz", None) is not None:
+            series = series.dt.tz_convert("UTC").dt.tz_localize(None)
+        return _counted(series, "datetime64", 86_400), np.zeros(len(series), bool)
+
+    def read(texts: list[str]) -> tuple[Array, Array]:
+        days, other = writings.dates(texts, order)
+        return days, other & ~writings.is_missing(texts)
+
+    return _by_distinct(series, read)
+
+
+def _counted(series: Any, kind: str, seconds: int) -> Array:
+    """Dates since 1970 or durations in units of so many seconds: whole ones first, so that no unit changes the bits."""
+    unit = getattr(series.dt, "unit", None) or np.datetime_data(series.to_numpy().dtype)[0]
+    times = series.to_numpy(f"{kind}[{unit}]", na_value=np.array("NaT", f"{kind}[{unit}]")[()])
+    counts, one = times.astype(np.int64), seconds * _PER_SECOND[unit]
+    whole = counts // one
+    return np.where(np.isnat(times), np.nan, whole + (counts - whole * one) / one)
+
+
+def _refused(texts: list[str], values: Array) -> tuple[Array, Array]:
+    """(the values; which of the texts are none although they are filled)."""
+    bad = np.isnan(values)
+    bad[bad] = ~writings.is_missing(text for text, none in zip(texts, bad.tolist(), strict=True) if none)
+    return values, bad
+
+
+def _by_distinct(series: Any, read: Callable[[list[str]], tuple[Array, Array]]) -> tuple[Array, Array]:
+    """What `read` makes of the distinct cells, as text without blanks around it, in the place of each cell."""
+    codes, cells = distinct(series)
+    values, bad = read([str(cell).strip() for cell in cells])
+    return np.append(values, np.nan)[codes], np.append(bad, False)[codes]
+
+
+def infinite(series: Any) -> int:
+    """How many cells of a column of numbers are infinite; they count as missing."""
+    if series.dtype.kind == "f":
+        return int(np.isinf(series.to_numpy(np.float64, na_value=np.nan)).sum())
+    return int(series.isin(_INFINITE).sum()) if is_text(series) else 0
 
 
 def first(series: Any, bad: Array) -> tuple[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn import _check, metrics
-from cnn.table import frames, target
+from cnn.table import frames
 
 if TYPE_CHECKING:
     from cnn.table.model import TableModel
@@ -22,7 +22,7 @@ def permutation(
     encoder, goal = model.encoder, model.goal
     frame = frames.to_pandas(data)
     rng = np.random.default_rng(_check.integer("seed", seed, 0))
-    rows = target.known_rows(frames.column(frame, model.target))
+    rows = model.goal.known(frames.column(frame, model.target))
     if len(rows) < 2:
         raise frames.TableError(f"importance needs two rows with a value of {model.target!r}, got {len(rows)}")
     if len(rows) > most_rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,9 +14,10 @@ from cnn import _check, callbacks, checkpoint, metrics
 from cnn.callbacks import all_of as hooks_of
 from cnn.history import History
 from cnn.network import Network
-from cnn.table import frames, importance, target
+from cnn.table import columns, frames, importance, target, writings
 from cnn.table.encode import Encoder
 from cnn.table.frames import Array, TableError
+from cnn.table.kinds import Kind
 from cnn.table.settings import Settings
 from cnn.table.target import Target
 
@@ -38,6 +40,7 @@ class TableModel:
         batch_size, epochs, members: chosen by the number of rows if None; `members` is the number of networks.
         patience: epochs without an improvement on the held-out rows after which a network stops.
         valid: share of the rows held out, drawn by the seed, the classes in equal parts.
+        decimal: the decimal mark of numbers that are given as text, "." or ","; None finds it out for each column.
         seed: of all that is random; None draws one (kept in `seed`).
 
     Raises:
@@ -67,6 +70,7 @@ class TableModel:
         patience: int = Settings.patience,
         valid: float = Settings.valid,
         members: int | None = None,
+        decimal: str | None = None,
         seed: int | None = None,
     ) -> None:
         if not isinstance(target, str) or not target:
@@ -75,7 +79,7 @@ class TableModel:
         self.settings = Settings(
             task=task, hidden=hidden, activation=activation, dropout=dropout,  # type: ignore[arg-type]
             learning_rate=learning_rate, weight_decay=weight_decay, batch_size=batch_size, epochs=epochs,
-            patience=patience, valid=valid, members=members,
+            patience=patience, valid=valid, members=members, decimal=decimal,
         )  # fmt: skip
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1)[0])
@@ -153,17 +157,23 @@ class TableModel:
         """
         start = time.perf_counter()
         frame = frames.to_pandas(data)
-        known = target.known_rows(frames.column(frame, self.target))
-        goal = target.learn(frames.column(frame, self.target), known, self.settings.task)
+        cells, task = frames.column(frame, self.target), self.settings.task
+        found = target.reading(cells, task, self.settings.decimal)
+        known = target.known_rows(cells, found.writing)
+        goal = target.learn(cells, known, task, found)
+        del cells
         if len(known) < _FEWEST:
             raise TableError(f"the table has {len(known)} rows with a target; a fit needs at least {_FEWEST}")
         train, held_out = self._split(frame, goal, known, validation is not None)
-        encoder = Encoder.learn(frame, self.target, train)
+        encoder = Encoder.learn(frame, self.target, train, self.settings.decimal)
         goal = self._scaled_target(goal, frame, train)
         settings = self.settings.for_rows(len(train))
         given, members = hooks_of(callbacks), settings.members or 1
         hooks_of_members = [[hook.for_member(member, members) for hook in given] for member in range(members)]
-        notes = _notes(goal, encoder, len(frame) - len(known))
+        infinite = self._infinite(encoder, frame, goal)
+        if infinite:
+            warnings.warn(infinite, stacklevel=2)
+        notes = _notes(goal, encoder, len(frame) - len(known)) + ((infinite,) if infinite else ())
         if validation is None:
             X_valid, y_valid = encoder.encode(frame, held_out), self._numbers(goal, frame, held_out)
         else:
@@ -197,6 +207,16 @@ class TableModel:
         self._encoder, self._target, self.networks, self.notes = encoder, goal, networks, notes
         self.histories, self.rows, self.held_out = (), 0, np.empty(0, np.int64)
 
+    def _infinite(self, encoder: Encoder, frame: Any, goal: Target | None = None) -> str:
+        """What to say of infinite numbers in the columns, and in the target if its cells are looked at."""
+        found = encoder.infinite(frame)
+        if goal is not None and goal.task == "regression":
+            found |= {self.target: frames.infinite(frames.column(frame, self.target))}
+        found = {name: n for name, n in found.items() if n}
+        said = ", ".join(f"{n:,} in {name!r}" for name, n in list(found.items())[:12])
+        more = f" and in {len(found) - 12:,} more columns" if len(found) > 12 else ""
+        return f"infinite numbers count as missing: {said}{more}" if found else ""
+
     def _split(self, frame: Any, goal: Target, known: Array, given: bool) -> tuple[Array, Array]:
         """(rows to train on, rows held out), both in the order of the table; each class gives its share."""
         if given:
@@ -217,7 +237,7 @@ class TableModel:
     def _given(self, validation: Any, encoder: Encoder, goal: Target) -> tuple[Array, Array, Array]:
         """(rows with a target, their inputs, their targets) of a table that is held out as a whole."""
         frame = frames.to_pandas(validation, "validation")
-        rows = target.known_rows(frames.column(frame, self.target, "validation"))
+        rows = goal.known(frames.column(frame, self.target, "validation"))
         if not len(rows):
             raise TableError(f"no row of validation has a value of the target {self.target!r}")
         try:
@@ -229,7 +249,8 @@ class TableModel:
         """Mean and deviation of the training rows alone."""
         if goal.task != "regression":
             return goal
-        return target.learn(frames.column(frame, self.target), train, "regression").because(goal.reason)
+        found = Kind("number", writing=goal.writing)
+        return target.learn(frames.column(frame, self.target), train, "regression", found).because(goal.reason)
 
     def _numbers(self, goal: Target, frame: Any, rows: Array) -> Array:
         return goal.numbers(frames.column(frame, self.target).iloc[rows])
@@ -239,7 +260,8 @@ class TableModel:
     def predict(self, data: Any, *, n_threads: int | None = None) -> Array:
         """(n,) numbers, or the most probable class of each row.
 
-        Columns may come in any order, and others beside them; cells may be missing, texts may be new.
+        Columns may come in any order, and others beside them; cells may be missing, texts may be new. Classes are of
+        the type and the spelling that `fit` was given. Warns of infinite numbers, which count as missing.
         """
         return self._answers(self._outputs_of(data, n_threads))
 
@@ -253,11 +275,11 @@ class TableModel:
         """Scores on rows with a target (the others are left out): rmse, mae, r2, or accuracy, log_loss, f1, roc_auc."""
         self.encoder  # noqa: B018 (raises before the fit)
         frame = frames.to_pandas(data)
-        rows = target.known_rows(frames.column(frame, self.target))
+        rows = self.goal.known(frames.column(frame, self.target))
         if not len(rows):
             raise TableError(f"no row has a value of the target {self.target!r}")
         y = self._numbers(self.goal, frame, rows)
-        return self._scores(y, self._outputs_of(frame, n_threads, rows))
+        return self._scores(y, self._outputs_of(frame, n_threads, rows, self.goal))
 
     def feature_importance(
         self, data: Any, *, repeats: int = 5, most_rows: int = 5000, seed: int = 0, n_threads: int | None = None
@@ -270,9 +292,13 @@ class TableModel:
         """
         return importance.permutation(self, data, repeats, most_rows, seed, n_threads)
 
-    def _outputs_of(self, data: Any, n_threads: int | None, rows: Array | None = None) -> Array:
+    def _outputs_of(
+        self, data: Any, n_threads: int | None, rows: Array | None = None, goal: Target | None = None
+    ) -> Array:
         encoder = self.encoder
         frame = frames.to_pandas(data)
+        if infinite := self._infinite(encoder, frame, goal):
+            warnings.warn(infinite, stacklevel=3)
         rows = np.arange(len(frame)) if rows is None else rows
         pieces = [rows[i : i + _PIECE] for i in range(0, max(len(rows), 1), _PIECE)]
         return np.concatenate([self.outputs(encoder.encode(frame, piece), n_threads) for piece in pieces])
@@ -313,10 +339,11 @@ class TableModel:
     def __repr__(self) -> str:
         if self._encoder is None:
             return f"TableModel({self.target!r})"
-        return (
-            f"TableModel({self.target!r}: {self.task}, {len(self.encoder.columns)} columns, "
-            f"{len(self.networks)} networks of {self.networks[0].n_inputs} inputs)"
+        columns, networks = (
+            f"{n} {what}s" if n > 1 else f"1 {what}"
+            for n, what in ((len(self.encoder.columns), "column"), (len(self.networks), "network"))
         )
+        return f"TableModel({self.target!r}: {self.task}, {columns}, {networks} of {self.networks[0].n_inputs} inputs)"
 
 
 def _two_columns(p: Array) -> Array:
@@ -346,9 +373,8 @@ def _notes(goal: Target, encoder: Encoder, without_target: int) -> tuple[str, ..
         kinds.setdefault(column.kind, []).append(column.name)
     notes += [f"{kind}: {', '.join(names)}" for kind, names in kinds.items()]
     notes += [f"left out {name!r}: {why}" for name, why in encoder.dropped.items()]
-    for column in encoder.columns:
-        if column.kind == "number" and (marks := getattr(column, "marks", ())):
-            notes.append(f"{column.name!r} is read as numbers, {', '.join(map(repr, marks))} as missing")
+    readings = [columns.said(goal.name, "numbers", (), writings.example(goal.writing))]
+    notes += filter(None, [*readings, *map(columns.reading, encoder.columns)])
     if without_target:
         notes.append(f"left out {without_target:,} rows without a value of {goal.name!r}")
     return tuple(notes)

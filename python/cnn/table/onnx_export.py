@@ -10,7 +10,7 @@ import numpy as np
 
 from cnn import onnx_export
 from cnn.onnx_export import Graph, Value
-from cnn.table import blocks, columns
+from cnn.table import blocks, columns, labels
 from cnn.table.columns import Boolean, Category, Date, Number
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def write(model: TableModel, path: str | os.PathLike[str]) -> None:
         value = graph.op("Add", graph.op("Mul", mean, goal.deviation), goal.mean)
         found: dict[str, tuple[str, Value]] = {"prediction": (value, (np.float64, ["n"]))}
     else:
-        classes = np.array(goal.classes, object if isinstance(goal.classes[0], str) else None)
+        classes = labels.array(goal.classes)
         p = _two_columns(graph, mean) if goal.outputs == 1 else mean
         label = graph.op("Gather", graph.array("classes", classes), graph.op("ArgMax", p, axis=1, keepdims=0))
         kind = np.str_ if classes.dtype == object else classes.dtype

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnn import _check, activations, layers, network, optimizers, schedules
+from cnn.table import writings
 from cnn.table.target import TASKS, Target
 
 # 2, 4, ... by the rows: more rows need fewer passes and gain less from an average of several networks.
@@ -29,6 +30,7 @@ class Settings:
     patience: int = 15
     valid: float = 0.1
     members: int | None = None
+    decimal: str | None = None
 
     def __post_init__(self) -> None:
         if self.task not in ("auto", *TASKS):
@@ -45,6 +47,8 @@ class Settings:
         for name in ("batch_size", "epochs", "members"):
             if (value := getattr(self, name)) is not None:
                 _check.integer(name, value, 1)
+        if self.decimal not in (None, *writings.DECIMALS):
+            raise ValueError(f"decimal must be '.' or ',' or None, got {self.decimal!r}")
         _check.number("valid", self.valid, 0, 1, open_low=True, open_high=True)
 
     def for_rows(self, n: int) -> Settings:

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from cnn.table import columns, frames
+from cnn.table import frames, labels
 from cnn.table.frames import Array, TableError
+from cnn.table.kinds import Kind, kind_of
+from cnn.table.labels import Label
 
 TASKS = ("regression", "classification")
 _FEW = 10  # so many different whole numbers are classes
+_CODE = r"\s*0\d+\s*"  # no number is written with zeros before it
 MOST_CLASSES = 1000
-Label = str | int | bool
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Target:
     classes: tuple[Label, ...] = ()
     mean: float = 0.0
     deviation: float = 1.0
+    writing: str = ""  # of numbers as text: one of writings.NUMBERS
 
     @property
     def outputs(self) -> int:
@@ -45,26 +48,20 @@ class Target:
     def numbers(self, series: Any) -> Array:
         """Cells as the numbers that metrics take: values, or 0 .. k - 1; TableError for what is missing or unknown."""
         if self.task == "regression":
-            values, bad = frames.as_numbers(series)
+            values, bad = frames.as_numbers(series, self.writing)
             bad = bad | np.isnan(values)
             expected = "finite numbers"
         else:
-            values, expected = self._codes(series), f"one of its {len(self.classes)} classes"
+            values, expected = labels.codes(series, self.classes), f"one of its {len(self.classes)} classes"
             bad = values < 0
         if bad.any():
             cell, row = frames.first(series, bad)
             raise TableError(f"the target {self.name!r} must hold {expected} in every row, got {cell} at row {row}")
         return values
 
-    def _codes(self, series: Any) -> Array:
-        if isinstance(self.classes[0], str):
-            codes, labels = frames.labels(series)
-            places: dict[Label, int] = {label: i for i, label in enumerate(self.classes)}
-            return np.array([*(places.get(label, -1) for label in labels), -1])[codes]
-        values, _ = (frames.as_booleans if isinstance(self.classes[0], bool) else frames.as_numbers)(series)
-        known = np.array(self.classes, np.float64)  # sorted
-        place = np.searchsorted(known, values).clip(0, len(known) - 1)
-        return np.where(known[place] == values, place, -1)
+    def known(self, series: Any) -> Array:
+        """The rows whose target is not missing."""
+        return known_rows(series, self.writing)
 
     def scaled(self, values: Array) -> Array:
         """What the network is trained on."""
@@ -76,48 +73,63 @@ class Target:
 
     def labels(self, codes: Array) -> Array:
         """The classes of these numbers."""
-        dtype: Any = object if isinstance(self.classes[0], str) else None
-        return np.array(self.classes, dtype)[codes]
+        return labels.array(self.classes)[codes]
 
 
-def known_rows(series: Any) -> Array:
-    """Rows whose target is not missing."""
+def reading(series: Any, task: str, decimal: str | None) -> Kind:
+    """What the target's column holds; classes are texts, however they are written."""
+    found = kind_of(series, decimal)
+    return dataclasses.replace(found, writing="") if task == "classification" else found
+
+
+def known_rows(series: Any, writing: str = "") -> Array:
+    """Rows whose target is not missing: of numbers or truth values as text also none of the words for "missing"."""
     known = series.notna().to_numpy(bool)
     if frames.is_text(series):
-        known = known & ~series.astype("string").str.strip().isin(["", "nan"]).to_numpy(bool)
+        codes, cells = frames.distinct(series)
+        missing = cells.astype("string").str.strip().isin(["", "nan"]).to_numpy(bool)
+        for values, bad in (frames.as_numbers(cells, writing), frames.as_booleans(cells)):
+            if not bad.any() and not np.isnan(values).all():
+                missing = missing | np.isnan(values)  # infinite numbers too
+        known = known & ~np.append(missing, True)[codes]
     elif series.dtype.kind == "f":
         known = known & np.isfinite(series.to_numpy(np.float64, na_value=np.nan))
     return np.flatnonzero(known)
 
 
-def learn(series: Any, rows: Array, task: str) -> Target:
+def learn(series: Any, rows: Array, task: str, found: Kind | None = None) -> Target:
     """The target of these rows (those with one); "auto" chooses the task by the kind of its cells."""
     name = str(series.name)
     series = series.iloc[rows]
     if not len(rows):
         raise TableError(f"the target {name!r} has no value in any row")
-    kind, _ = columns.kind_of(series)
-    if kind == "date":
+    found = found or kind_of(series)
+    if found.kind == "date":
         raise TableError(f"the target {name!r} holds dates; turn them into numbers or classes")
-    chosen, reason = (task, "as asked for") if task != "auto" else _choose(series, kind)
+    chosen, reason = (task, "as asked for") if task != "auto" else _choose(series, found)
     if chosen == "regression":
-        return _regression(name, series, kind, reason)
-    return _classification(name, series, kind, reason)
+        return _regression(name, series, reason, found)
+    return _classification(name, series, reason)
 
 
-def _choose(series: Any, kind: str) -> tuple[str, str]:
-    if kind != "number":
-        return "classification", {"boolean": "true and false", "category": "text"}[kind]
-    values, bad = frames.as_numbers(series)
-    distinct = np.unique(values[~bad])
-    if len(distinct) <= _FEW and (distinct == np.floor(distinct)).all() and len(distinct) <= len(series) / 4:
-        return "classification", f"{len(distinct)} different whole numbers"
-    return "regression", f"numbers, {len(distinct):,} different ones"
+def _choose(series: Any, found: Kind) -> tuple[str, str]:
+    if series.dtype.kind == "m":
+        return "regression", "durations"
+    if found.kind != "number":
+        what = "categories" if hasattr(series.dtype, "categories") else "text"
+        return "classification", "true and false" if found.kind == "boolean" else what
+    _, cells = frames.distinct(series)
+    values, _ = frames.as_numbers(cells, found.writing)
+    coded = frames.is_text(series) and bool(cells.astype("string").str.fullmatch(_CODE).any())
+    few = min(MOST_CLASSES if coded else _FEW, len(series) / 4)
+    if len(cells) <= few and (values == np.floor(values)).all():
+        return "classification", f"{len(cells)} different " + ("codes with zeros first" if coded else "whole numbers")
+    return "regression", f"numbers, {len(cells):,} different ones"
 
 
-def _regression(name: str, series: Any, kind: str, reason: str) -> Target:
-    values, bad = frames.as_numbers(series)
-    if bad.any() or kind == "category":
+def _regression(name: str, series: Any, reason: str, found: Kind) -> Target:
+    values, bad = frames.as_numbers(series, found.writing)
+    if bad.any():
         cell, row = frames.first(series, bad)
         raise TableError(f"the target {name!r} must hold numbers for regression, got {cell} at row {row}")
     if values.min() == values.max():
@@ -126,20 +138,13 @@ def _regression(name: str, series: Any, kind: str, reason: str) -> Target:
         mean, deviation = float(values.mean()), float(values.std())
     if not (np.isfinite([mean, deviation]).all() and deviation > 0):
         raise TableError(f"the target {name!r} has numbers from {values.min():g} to {values.max():g}; scale them first")
-    return Target(name, "regression", reason, mean=mean, deviation=deviation)
+    return Target(name, "regression", reason, (), mean, deviation, found.writing)
 
 
-def _classification(name: str, series: Any, kind: str, reason: str) -> Target:
-    classes: tuple[Label, ...]
-    if kind == "boolean":
-        values, _ = frames.as_booleans(series)
-        classes = tuple(bool(v) for v in np.unique(values))
-    else:
-        values, bad = frames.as_numbers(series)
-        if kind == "number" and not bad.any() and (values == np.floor(values)).all() and np.abs(values).max() < 2**53:
-            classes = tuple(int(v) for v in np.unique(values))
-        else:
-            classes = tuple(sorted(frames.labels(series)[1]))
+def _classification(name: str, series: Any, reason: str) -> Target:
+    if series.dtype.kind == "m":
+        raise TableError(f"the target {name!r} holds durations; turn them into classes")
+    classes = tuple(labels.distinct(series)[1])
     if len(classes) == 1:
         raise TableError(f"the target {name!r} is {classes[0]!r} in every row: there is nothing to learn")
     if len(classes) > min(MOST_CLASSES, max(2, len(series) / 2)):

@@ -1,0 +1,137 @@
+"""What a column holds: numbers, truth values, dates or categories, and how its text is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from cnn.table import frames, writings
+from cnn.table.frames import Array
+
+_MARKS = 20  # different words that stand for a missing number
+_HEAD = 256  # cells
+_FEW_WORDS = 20  # so many times as many different numbers there must be for words to be none of them
+
+
+@dataclass(frozen=True)
+class Kind:
+    """number, boolean, category, date or missing; of text also how it is written, and words for what is missing."""
+
+    kind: str
+    marks: tuple[str, ...] = ()
+    writing: str = ""
+    unclear: str = ""  # why cells that look like numbers or dates are none
+
+
+def kind_of(series: Any, decimal: str | None = None) -> Kind:
+    """What a column holds; `decimal` is the mark that its text has, None finds out."""
+    dtype = series.dtype
+    if series.isna().all():
+        return Kind("missing")
+    if hasattr(dtype, "categories"):
+        return Kind("category")
+    if dtype.kind == "b":
+        return Kind("boolean")
+    if dtype.kind in "iufmc":  # complex numbers are refused when they are read
+        return Kind("number")
+    if dtype.kind == "M":
+        return Kind("date")
+    number = _number_kind(series, decimal)
+    if isinstance(number, Kind):
+        return number
+    if (found := _Tally.of(series, frames.as_booleans)) and found.known and not found.wrong:
+        return Kind("boolean", found.words)
+    day = _date_kind(series)
+    if isinstance(day, Kind):
+        return day
+    some = any(str(cell).strip() for cells, _ in frames.counts(series) for cell in cells)
+    return Kind("category", unclear=number or day) if some else Kind("missing")
+
+
+def _begin_small(parts: Iterator[tuple[Any, Array]]) -> Iterator[tuple[Any, Array]]:
+    """The same, with few cells first: most ways of reading fit no column of text, and some cells show it."""
+    for cells, counts in parts:
+        yield cells[:_HEAD], counts[:_HEAD]
+        if len(cells) > _HEAD:
+            yield cells[_HEAD:], counts[_HEAD:]
+
+
+@dataclass(frozen=True)
+class _Tally:
+    """How well a way of reading fits the cells of a column."""
+
+    known: int
+    wrong: int  # cells that are filled, are none of these, and hold no word that is always missing
+    words: tuple[str, ...]  # in place of a value
+
+    @staticmethod
+    def of(series: Any, read: Callable[[Any], tuple[Array, Array]]) -> _Tally | None:
+        """None if too many words are no values for the column to be of them."""
+        known, wrong, words, bad, different = 0, 0, set[str](), set[str](), set[float]()
+        for cells, counts in _begin_small(frames.counts(series)):
+            values, _ = read(cells)
+            none = np.isnan(values)
+            known += int(counts[~none].sum())
+            if len(different) < _FEW_WORDS * _MARKS:
+                different |= set(values[~none].tolist())
+            texts = [str(cell).strip() for cell in cells[none]]
+            missing = writings.is_missing(texts)
+            wrong += int(counts[none][~missing].sum())
+            words |= set(texts) - {"", "nan"}
+            bad |= {text.lower() for text, good in zip(texts, missing.tolist(), strict=True) if not good}
+            if len(bad) > _MARKS:
+                return None
+        few = wrong <= 0.05 * known or len(different) >= _FEW_WORDS * len(bad)
+        return _Tally(known, wrong, tuple(sorted(words))) if known and few else None
+
+
+def _number_kind(series: Any, decimal: str | None) -> Kind | str:
+    """The numbers that text holds; "" if it holds none, else why they can't be read."""
+    best: dict[str, _Tally] = {}
+    if decimal != "," and (plain := _Tally.of(series, frames.as_numbers)):
+        best[""] = plain
+        if not plain.wrong:
+            return Kind("number", plain.words)
+    cells = [str(cell).strip() for cell in next(iter(frames.counts(series)))[0]]
+    units = ["", *(unit for unit in writings.UNITS if any(unit in cell for cell in cells))]
+    for writing in (mark + unit for unit in units for mark in writings.DECIMALS if mark == (decimal or mark)):
+        if found := _Tally.of(series, partial(frames.as_numbers, writing=writing)):
+            best[writing] = found
+    if not best:
+        return ""
+    chosen = min(best, key=lambda writing: best[writing].wrong)
+    other = "," + chosen[1:]
+    if chosen.startswith(".") and other in best and best[other].wrong == best[chosen].wrong:
+        read = ~np.isnan(writings.numbers(cells, chosen))
+        mark = writings.decimal([cell for cell, good in zip(cells, read.tolist(), strict=True) if good], chosen[1:])
+        if mark is None:
+            return "numbers whose comma may group digits or be the decimal mark: give decimal="
+        chosen = mark + chosen[1:]
+    return Kind("number", best[chosen].words, chosen)
+
+
+def _date_kind(series: Any) -> Kind | str:
+    """The dates that text holds; "" if it holds none, else why they can't be read."""
+    best: dict[str, _Tally] = {}
+    for order in writings.DATES:
+        if found := _Tally.of(series, partial(frames.as_days, order=order)):
+            best[order] = found
+    if not best:
+        return ""
+    least = min(found.wrong for found in best.values())
+    chosen = [order for order, found in best.items() if found.wrong == least]
+    if len(chosen) > 1:
+        return f"dates that may be {' or '.join(chosen)}: write them as 2020-01-31"
+    return Kind("date", best[chosen[0]].words, chosen[0])
+
+
+def unknown(series: Any, bad: Array, marks: tuple[str, ...]) -> Array:
+    """Which of the bad cells hold no word that the training rows had, in any case."""
+    if bad.any() and marks:
+        known = {mark.lower() for mark in marks}
+        bad[bad] = [str(cell).strip().lower() not in known for cell in series[bad]]
+    return bad
