@@ -59,7 +59,7 @@ def to_pandas(data: Any, name: str = "data") -> Any:
         raise TypeError(
             f"{name} must be a data frame (pandas, polars, Arrow) or a dict of columns, got {type(data).__name__}"
         )
-    check_names(frame.columns, name)
+    check_names(frame.columns.tolist(), name)
     return frame
 
 
@@ -102,7 +102,7 @@ def check_names(names: Iterable[Any], where: str) -> None:
 
 def places(frame: Any) -> dict[str, int]:
     """Where the column of each name is, whatever type the frame's names have."""
-    return {str(label): place for place, label in enumerate(frame.columns)}
+    return {str(label): place for place, label in enumerate(frame.columns.tolist())}
 
 
 def column(frame: Any, name: str, where: str = "data") -> Any:
