@@ -369,3 +369,21 @@ def test_import_works_without_scikit_learn() -> None:
                 print(error)
     """
     assert run(program).count("needs scikit-learn 1.9: pip install 'cnn-core[sklearn]'") == 2
+
+
+@pytest.mark.parametrize("kind", [cnn.MLPRegressor, cnn.MLPClassifier])
+def test_held_out_rows_are_drawn_of_those_that_count(kind: Any) -> None:
+    """Bagging gives most rows a weight of 0: a validation set of such rows alone has no score."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2))
+    y, w = X[:, 0] > 0, np.zeros(60)
+    w[::4] = 1.0
+    for seed in range(20):
+        est = kind(early_stopping=True, max_iter=2, random_state=seed, validation_fraction=0.3)
+        with pytest.warns(UserWarning, match="Maximum iterations"):
+            est.fit(X, y, sample_weight=w)
+        assert np.isfinite(est.validation_scores_).all()
+    w[:] = 0
+    w[[3, 4]] = 1
+    with pytest.raises(ValueError, match=r"validation set|least populated|test_size"):
+        kind(early_stopping=True, max_iter=2, random_state=0).fit(X, y, sample_weight=w)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
 
+import cnn
 import cnn_core
 from cnn import metrics
 from cnn.losses import Loss
@@ -234,3 +236,47 @@ def test_default_for_every_loss():
         assert all(name in metrics.BY_NAME for name in names)
         assert ("accuracy" in names) == kind.name.endswith("CROSS_ENTROPY")
         assert ("rmse" in names) == (not kind.name.endswith("CROSS_ENTROPY") and kind.name != "HINGE")
+
+
+def test_two_metrics_of_one_name_are_refused() -> None:
+    X, y = np.ones((8, 1)), np.zeros(8)
+
+    def rmse(y: Any, p: Any, w: Any) -> float:
+        return 0.0
+
+    def loss(y: Any, p: Any, w: Any) -> float:
+        return 0.0
+
+    def val_mae(y: Any, p: Any, w: Any) -> float:
+        return 0.0
+
+    net = cnn.Network([cnn.Dense(1)], seed=0)
+    for chosen in (["rmse", rmse], [lambda *_: 0.0, lambda *_: 1.0]):
+        with pytest.raises(ValueError, match="two metrics have the name"):
+            net.fit(X, y, metrics=chosen, verbose=0)
+    for own in (loss, val_mae):
+        with pytest.raises(ValueError, match=r"a metric can't have the name .* which logs have for something else"):
+            net.fit(X, y, metrics=[own], verbose=0)
+    assert net.known_inputs is None
+    assert "rmse" in net.fit(X, y, metrics=["rmse", "root_mean_squared_error"], epochs=1, verbose=0).names
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f1", "precision", "recall", "roc_auc", "log_loss", "top_k_accuracy"])
+def test_metrics_of_classes_are_refused_for_numbers(name: str) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 2))
+    net = cnn.Network([cnn.Dense(1)], seed=0).build(2)
+    for y in (X[:, 0], rng.integers(0, 9, 30), X[:, 0] * 0.01):
+        for ask in (net.fit, net.evaluate):
+            how = {"verbose": 0} if ask == net.fit else {}
+            with pytest.raises(ValueError, match=f"{name} compares classes, and the target holds"):
+                ask(X, y, metrics=(name,), **how)
+    assert net.step == 0
+    net.fit(X, (X[:, 0] > 0).astype(float), metrics=("accuracy",), epochs=1, verbose=0)  # yes and no by squares
+
+
+def test_metrics_of_numbers_are_refused_for_classes_before_the_fit() -> None:
+    net = cnn.Network([cnn.Dense(3)], loss="cross_entropy", seed=0).build(2)
+    with pytest.raises(ValueError, match="can't be compared with a prediction of shape"):
+        net.fit(np.ones((9, 2)), np.arange(9) % 3, metrics=("rmse",), verbose=0)
+    assert net.step == 0

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import cnn
 from cnn import schedules
 from cnn.schedules import Constant, Cosine, Exponential, InverseScaling, OneCycle, Schedule, Step, WarmUp
 
@@ -149,3 +150,44 @@ def test_values_of_the_wrong_type():
         Step(epochs=2.5)
     with pytest.raises(TypeError, match="learning_rate must be a number, got 'cosine' of type str"):
         WarmUp("cosine")
+
+
+WHOLE = [cnn.schedules.Cosine(0.01), cnn.schedules.OneCycle(0.01), cnn.schedules.Step(0.01, epochs=2),
+         cnn.schedules.WarmUp(cnn.schedules.Exponential(0.01), steps=3)]  # fmt: skip
+
+
+@pytest.mark.parametrize("schedule", WHOLE, ids=str)
+def test_each_fit_runs_its_whole_schedule(schedule: cnn.schedules.Schedule) -> None:
+    X = np.random.default_rng(0).normal(size=(64, 2))
+
+    def rates(net: cnn.Network, **how: int) -> list[float]:
+        return net.fit(X, X[:, 0], epochs=5, batch_size=16, verbose=0, **how).learning_rate
+
+    net = cnn.Network([cnn.Dense(1)], optimizer=cnn.SGD(schedule), seed=0)
+    net.fit(X, X[:, 0], epochs=9, batch_size=32, verbose=0)
+    wanted = schedule.rates(0, 20, 4, 20)[3::4]  # of the last step of each epoch, by the schedule alone
+    np.testing.assert_allclose(rates(net), wanted, rtol=1e-12)
+    np.testing.assert_allclose(rates(net), wanted, rtol=1e-12)
+
+
+def test_a_schedule_of_a_fit_gives_no_rate_to_a_single_step() -> None:
+    """Without a fit it has no end, and no epochs."""
+    gradients = {"layers.0.weights": np.ones((1, 1)), "layers.0.biases": np.ones(1)}
+    for schedule in WHOLE:
+        net = cnn.Network([cnn.Dense(1)], optimizer=cnn.SGD(schedule), seed=0).build(1)
+        with pytest.raises(ValueError, match="is known within a fit alone: give update"):
+            net.update(gradients)
+        net.update(gradients, learning_rate=0.1)
+    for constant in (0.1, cnn.schedules.InverseScaling(0.1)):
+        cnn.Network([cnn.Dense(1)], optimizer=cnn.SGD(constant), seed=0).build(1).update(gradients)
+
+
+def test_partial_fits_walk_through_a_schedule() -> None:
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    make = {"solver": cnn.SGD(cnn.schedules.Cosine(0.1)), "batch_size": 20, "random_state": 0}
+    est, whole = cnn.MLPRegressor(max_iter=4, **make), cnn.MLPRegressor(max_iter=4, tol=0, n_iter_no_change=99, **make)
+    for _ in range(4):
+        est.partial_fit(X, X[:, 0])
+    with pytest.warns(UserWarning, match="Maximum iterations"):
+        whole.fit(X, X[:, 0])
+    assert est.history_.learning_rate == whole.history_.learning_rate

@@ -295,6 +295,7 @@ def test_sample_weights_of_one_change_nothing_and_zero_leaves_out() -> None:
     np.testing.assert_allclose(a.flat, b.flat, rtol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:class_weight has no weight for class 0")
 @pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy", "hinge"])
 def test_class_weights_are_sample_weights(loss: str) -> None:
     X, y = data(90)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import cnn_core
+from cnn import _frames
 
 FloatArray = np.ndarray[Any, np.dtype[Any]]
 
@@ -108,10 +109,15 @@ def array(name: str, data: Any) -> FloatArray:
         raise TypeError(f"{name} is a sparse matrix; a dense array is expected here (use {name}.toarray())")
     if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
         raise TypeError(f"{name} is a masked array, and what is masked would be used; fill it in or drop those rows")
+    _frames.refuse_what_is_no_array(name, data)
     try:
-        return np.asarray(data)
+        found = _frames.as_array(name, data)
+        found = np.asarray(data) if found is None else found
     except ValueError as error:  # rows of different lengths
+        if str(error).startswith((name, "column ")):
+            raise
         raise ValueError(f"{name} can't be made an array: {error}") from None
+    return found
 
 
 def numeric(name: str, data: Any, dtype: np.dtype[Any]) -> FloatArray:
@@ -121,7 +127,7 @@ def numeric(name: str, data: Any, dtype: np.dtype[Any]) -> FloatArray:
     given = array(name, data)
     if given.dtype.kind not in "buif":
         raise TypeError(f"{name} must hold numbers, got dtype {given.dtype}; encode text and categories first")
-    with np.errstate(over="ignore"):  # a number that overflows is found as an infinity, with its place
+    with np.errstate(all="ignore"):  # a number that overflows is found as an infinity, with its place
         return np.require(given, dtype, ["C_CONTIGUOUS", "ALIGNED"])
 
 
@@ -194,9 +200,21 @@ def weights(name: str, data: Any, dtype: np.dtype[Any], n_rows: int) -> FloatArr
     finite(name, w)
     if len(w) and (low := float(w.min())) < 0:
         raise ValueError(f"{name} must not be negative, got {low:g} at row {int(w.argmin())}")
+    normal_weights(name, array(name, data), dtype)
     if len(w) and not w.any():
         raise ValueError(f"{name} is zero for every row")
     return w
+
+
+def normal_weights(name: str, w: FloatArray, dtype: np.dtype[Any]) -> None:
+    """Refuses weights that count as 0 in training, for they are below the smallest normal number."""
+    small = (w > 0) & (w < np.finfo(dtype).tiny)
+    if small.any():
+        row = int(np.flatnonzero(small)[0])
+        raise ValueError(
+            f"{name} holds {w[row]:g} at row {row}, which counts as 0: it is below the smallest normal number of "
+            f"{dtype.name}, {np.finfo(dtype).tiny:g}; scale the weights"
+        )
 
 
 def classes(name: str, data: Any, n_classes: int) -> FloatArray:

@@ -143,6 +143,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     # Fitting ----------------------------------------------------------------------------------------------------------
 
+    @np.errstate(all="ignore")
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool = False,
         validation: tuple[Any, Any, Any] | None = None,
@@ -281,8 +282,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         if is_classifier(self) and self.n_outputs_ == 1:
             assert rows.targets is not None
             stratify = rows.targets.astype(bool)
+        counting = np.arange(len(rows))
+        if rows.weights is not None and not rows.weights.all():  # as bagging gives them: rows of no weight say nothing
+            counting = np.flatnonzero(rows.weights)
+            stratify = None if stratify is None else stratify[counting]
         train, held_out = train_test_split(
-            np.arange(len(rows)), random_state=random, test_size=self.validation_fraction, stratify=stratify
+            counting, random_state=random, test_size=self.validation_fraction, stratify=stratify
         )
         if len(held_out) < 2:
             raise ValueError(

@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from scipy.special import xlogy
 
 import cnn_core
-from cnn import arena, callbacks, evaluation, threads
+from cnn import _console, arena, callbacks, evaluation, threads
 from cnn._mlp_training import validate
 from cnn.data import Array, Data
 
@@ -87,7 +87,7 @@ def fit(est: Any, train: Data, held_out: Data | None, root: Any) -> None:
         logs["seconds"], begin = now - begin, now
         est.history_.append(len(est.loss_curve_) - 1, logs)
         if est.verbose:
-            print(f"Iteration {len(est.loss_curve_)}, loss = {loss:.8f}")
+            _console.say(f"Iteration {len(est.loss_curve_)}, loss = {loss:.8f}")
         net.flat[...] = x
         for hook in hooks:
             hook.on_epoch_end(net, len(est.loss_curve_) - 1, logs)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import xlogy
 
 import cnn_core
-from cnn import _mlp_build, callbacks, checkpoint, evaluation, passes, schedules, threads, training
+from cnn import _console, _mlp_build, callbacks, checkpoint, evaluation, passes, schedules, threads, training
 from cnn.data import Array, Data
 
 if TYPE_CHECKING:
@@ -25,10 +25,12 @@ _ADAPTIVE_DIVISOR = 5.0
 class Loop(training.Loop):
     """An epoch in the order and at the rates that scikit-learn would take."""
 
-    def __init__(self, course: Course, train: Data, batch: int, keep_outputs: bool, epochs: int) -> None:
+    def __init__(self, course: Course, train: Data, batch: int, keep_outputs: bool, epochs: int,
+                 incremental: bool) -> None:  # fmt: skip
         est, net = course.est, course.net
         first = len(est.loss_curve_)
-        at = checkpoint.Position(first, net.step, len(net.history), first)
+        # `partial_fit` makes one epoch of a schedule at a time, `fit` the whole of it.
+        at = checkpoint.Position(first, 0 if incremental else net.step, len(net.history), first)
         last = first + est.max_iter
         super().__init__(net, train, batch, est.shuffle, keep_outputs, at, last, est.n_threads, epochs)
         self.course = course
@@ -120,7 +122,7 @@ class Course:
         est.n_iter_ = 0
 
         def epochs_to_do() -> bool:
-            loop = Loop(self, self.train, batch, bool(self.metrics), epochs)
+            loop = Loop(self, self.train, batch, bool(self.metrics), epochs, incremental)
             return self._epochs(loop, epochs, root, incremental)
 
         def fit() -> bool:
@@ -168,7 +170,7 @@ class Course:
             if est.max_seconds is not None:
                 # At the pace so far; a schedule then ends with the last epoch that is made.
                 affordable = int(min(est.max_seconds * est.n_iter_ / max(now - start, 1e-9), 2.0**62))
-                loop.total = loop.at.first_step + min(max(affordable, 1), est.max_iter) * loop.steps
+                loop.total = min(max(affordable, 1), est.max_iter) * loop.steps
                 if affordable <= est.n_iter_:
                     break
         else:
@@ -184,14 +186,14 @@ class Course:
         est.loss_curve_.append(est.loss_)
         logs = {"loss": est.loss_, **evaluation.measure(net, self.train, loop.outputs, self.metrics)}
         if est.verbose:
-            print(f"Iteration {est.n_iter_}, loss = {est.loss_:.8f}")
+            _console.say(f"Iteration {est.n_iter_}, loss = {est.loss_:.8f}")
         score = None
         if self.held_out is not None:
             found, score = validate(est, net, self.held_out, self.metrics)
             logs.update(found)
             est.validation_scores_.append(score)
             if est.verbose:
-                print(f"Validation score: {score:f}")
+                _console.say(f"Validation score: {score:f}")
         if self.held_out is not None and score is not None:
             better = score > est.best_validation_score_
             stuck = score < est.best_validation_score_ + est.tol
@@ -218,12 +220,12 @@ class Course:
         if self.is_sgd and est.learning_rate == "adaptive" and self.rate > _SMALLEST_RATE:
             self.rate /= _ADAPTIVE_DIVISOR
             if est.verbose:
-                print(f"{message} Setting learning rate to {self.rate:f}")
+                _console.say(f"{message} Setting learning rate to {self.rate:f}")
             est._no_improvement_count = 0
             return False
         if est.verbose:
             too_small = self.is_sgd and est.learning_rate == "adaptive"
-            print(f"{message}{' Learning rate too small.' if too_small else ''} Stopping.")
+            _console.say(f"{message}{' Learning rate too small.' if too_small else ''} Stopping.")
         return True
 
 

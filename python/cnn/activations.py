@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cnn_core
@@ -18,6 +19,11 @@ _ALIASES = {
     "hardtanh": "hard_tanh",
     "gelu_exact": "gelu",
 }
+# What a function's values are within, where that is not all numbers.
+RANGES = {
+    "sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, math.inf), "relu6": (0, 6), "softplus": (0, math.inf),
+    "softsign": (-1, 1), "hard_sigmoid": (0, 1), "hard_tanh": (-1, 1),
+}  # fmt: skip
 NAMES = tuple(kind.name.lower() for kind in cnn_core.Activation)
 
 

@@ -6,12 +6,13 @@ import copy
 import csv
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cnn import _check, _json, _states, atomic
+from cnn import _check, _console, _json, _states, atomic
 
 if TYPE_CHECKING:
     from cnn.network import Network
@@ -382,18 +383,23 @@ class Progress(Callback):
         from tqdm.auto import tqdm
 
         self._epochs = run.epochs
+        if sys.stderr is None:  # nobody to look on
+            return
         total = run.rows * (run.epochs - run.first_epoch)
         self._bar = tqdm(total=total, unit="row", unit_scale=True, dynamic_ncols=True)
 
     def on_epoch_begin(self, network: Network, epoch: int) -> None:
-        self._bar.set_description(f"epoch {epoch + 1}/{self._epochs}", refresh=False)
+        if self._bar is not None:
+            self._bar.set_description(f"epoch {epoch + 1}/{self._epochs}", refresh=False)
 
     def on_progress(self, network: Network, epoch: int, rows: int) -> None:
-        self._bar.update(rows)
+        if self._bar is not None:
+            self._bar.update(rows)
 
     def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
         shown = {name: f"{value:.4g}" for name, value in logs.items() if name not in ("seconds", "learning_rate")}
-        self._bar.set_postfix(shown, refresh=False)
+        if self._bar is not None:
+            self._bar.set_postfix(shown, refresh=False)
 
     def on_fit_end(self, network: Network) -> None:
         if self._bar is not None:
@@ -410,7 +416,7 @@ class EpochLines(Callback):
     """
 
     def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
-        print(f"epoch {epoch + 1}: " + ", ".join(f"{name} {value:.4g}" for name, value in logs.items()))
+        _console.say(f"epoch {epoch + 1}: " + ", ".join(f"{name} {value:.4g}" for name, value in logs.items()))
 
 
 def all_of(given: Any) -> list[Callback]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnn import training
+from cnn import _console, training
 from cnn._check import NonFiniteError
 from cnn.data import Data
 from cnn.layers import Dense, Layer
@@ -68,7 +68,7 @@ def choose_activation(net: Network, rows: Data, verbose: int) -> None:
         f"({len(order):,} of {len(rows):,} rows)"
     )
     if verbose:
-        print(net.activation_choice)
+        _console.say(net.activation_choice)
 
 
 def _loss_after(net: Network, train: Data, validation: Data, epochs: int, batch: int) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn import _check, sparse
+from cnn import _check, _console, sparse
 from cnn.losses import Loss
 from cnn.sparse import SparseRows
 
@@ -101,7 +101,7 @@ def with_class_weights(data: Data, class_weight: Mapping[int, float] | str | Non
     if labels is None:
         raise ValueError(f"class_weight needs integer classes and a loss for them, got loss {loss.name!r}")
     n_classes = max(n_outputs, 2)
-    factors = np.ones(n_classes)
+    factors, without = np.ones(n_classes), list[int]()
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise ValueError(f"class_weight must be a dict of class: weight or 'balanced', got {class_weight!r}")
@@ -112,14 +112,18 @@ def with_class_weights(data: Data, class_weight: Mapping[int, float] | str | Non
             if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or not 0 <= label < n_classes:
                 raise ValueError(f"class_weight names class {label!r}; the classes are 0 .. {n_classes - 1}")
             factors[label] = _check.number(f"class_weight[{label}]", weight, 0)
+        without = [int(label) for label in np.unique(labels) if label not in class_weight]
     else:
         raise TypeError(f"class_weight must be a dict of class: weight or 'balanced', got {class_weight!r}")
     weights = factors[labels] if data.weights is None else factors[labels] * data.weights
     if not weights.any():
         raise ValueError("class_weight and sample_weight together are zero for every row")
-    with np.errstate(over="ignore"):
+    _check.normal_weights("class_weight times sample_weight", weights, data.X.dtype)
+    with np.errstate(all="ignore"):
         weights = weights.astype(data.X.dtype)
     _check.finite("class_weight times sample_weight", weights)
+    if without:
+        _console.warn(f"class_weight has no weight for class {without[0]}, which counts as 1")
     return Data(data.X, data.targets, data.classes, weights, data.y)
 
 

@@ -58,6 +58,7 @@ class Diagnosis:
         return "\n".join([reports.table(rows, right=5), *(f"- {sentence}" for sentence in self.advice)])
 
 
+@np.errstate(all="ignore")
 def diagnose(
     net: Network, X: Any, y: Any, sample_weight: Any = None, *, validation_data: tuple[Any, ...] | None = None,
     max_rows: int = 2048,
@@ -205,6 +206,7 @@ class GradientCheck:
     error: float
 
 
+@np.errstate(all="ignore")
 def gradient_check(
     net: Network, X: Any, y: Any, sample_weight: Any = None, *, step: float = 1e-5, n: int = 20, seed: int = 0
 ) -> GradientCheck:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cnn.network import Network
 
 Metrics = dict[str, Callable[..., float]]
+_TRIED = 64  # rows that metrics are tried on
 _PIECE = 1 << 18  # elements whose loss is taken at a time
 
 
@@ -23,11 +24,25 @@ def resolve(chosen: str | Iterable[str | metrics.Metric], loss: Loss) -> Metrics
     """Functions by name; "auto" takes what suits the loss."""
     if isinstance(chosen, str):
         chosen = metrics.default_for(loss) if chosen == "auto" else (chosen,)
-    return dict(metrics.get(metric) for metric in chosen)
+    return metrics.named(chosen)
 
 
+def check(net_loss: Loss, rows: Data, n_outputs: int, chosen: Metrics) -> None:
+    """Raises ValueError where a metric does not suit the targets: our own are tried on a few rows, before a fit."""
+    few, m = rows.rows(0, _TRIED), min(len(rows), _TRIED)
+    flat = rows.y.ndim == 1 and n_outputs == 1
+    predicted = np.full(m if flat else (m, n_outputs), 1 / n_outputs if net_loss.link == "softmax" else 0.5)
+    for name, metric in chosen.items():
+        if net_loss.target in ("real", "count"):
+            metrics.check_target(name, metric, rows.y, n_outputs)
+        if metric in metrics.BY_NAME.values() and few.weights is None:
+            metric(few.y, predicted, None)
+
+
+@np.errstate(all="ignore")
 def evaluate(net: Network, rows: Data, chosen: Metrics, n_threads: int | None = None) -> dict[str, float]:
     """{"loss": mean loss plus penalties, metric: value, ...}, without dropout."""
+    check(net.loss, rows, net.n_outputs, chosen)
     out = passes.outputs(net, rows.X, link=False, n_threads=n_threads)
     return {"loss": mean_loss(net, rows, out) + penalty(net), **measure(net, rows, out, chosen)}
 

@@ -7,7 +7,7 @@ where targets are ±1. Two classes are averaged as "binary" (of class 1), more a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,10 @@ from cnn.losses import Loss
 
 Array = np.ndarray[Any, Any]
 Metric = Callable[[Array, Array, Array | None], float]
+
+
+# What underflows is 0, and what overflows is seen, whatever the program wants NumPy to do about it.
+_quiet = np.errstate(all="ignore")
 
 
 def _mean(values: Array, weights: Array | None) -> float:
@@ -44,6 +48,7 @@ def _difference(y: Array, p: Array) -> Array:
     return (p.astype(np.float64) - y.astype(np.float64)).reshape(len(y), -1)
 
 
+@_quiet
 def mae(y: Array, p: Array, weights: Array | None = None) -> float:
     """Mean absolute error.
 
@@ -53,6 +58,7 @@ def mae(y: Array, p: Array, weights: Array | None = None) -> float:
     return _mean(np.abs(_difference(y, p)), weights)
 
 
+@_quiet
 def rmse(y: Array, p: Array, weights: Array | None = None) -> float:
     """Root of the mean squared error, for each output; their mean.
 
@@ -62,6 +68,7 @@ def rmse(y: Array, p: Array, weights: Array | None = None) -> float:
     return float(np.mean(np.sqrt(np.average(_difference(y, p) ** 2, axis=0, weights=weights))))
 
 
+@_quiet
 def r2(y: Array, p: Array, weights: Array | None = None) -> float:
     """1 - squared error / variance, for each output; their mean. A constant target scores 1 when met, else 0.
 
@@ -92,6 +99,7 @@ def _labels(y: Array, p: Array) -> tuple[Array, Array, int]:
     return (y > 0.5).astype(int), (p > threshold).astype(int), 2 if p.ndim == 1 else 0
 
 
+@_quiet
 def accuracy(y: Array, p: Array, weights: Array | None = None) -> float:
     """Share of rows whose label (or whole set of labels) is met.
 
@@ -103,6 +111,7 @@ def accuracy(y: Array, p: Array, weights: Array | None = None) -> float:
     return _mean(hit.all(axis=1) if hit.ndim == 2 else hit, weights)
 
 
+@_quiet
 def top_k_accuracy(y: Array, p: Array, weights: Array | None = None, k: int = 5) -> float:
     """Share of rows whose class is among the k most probable (ties: the higher index first, as scikit-learn).
 
@@ -138,6 +147,7 @@ def _ratio(a: Array, b: Array) -> float:
     return float(np.mean(np.divide(a, b, out=np.zeros(len(a)), where=b > 0)))
 
 
+@_quiet
 def precision(y: Array, p: Array, weights: Array | None = None) -> float:
     """True positives / predicted positives.
 
@@ -148,6 +158,7 @@ def precision(y: Array, p: Array, weights: Array | None = None) -> float:
     return _ratio(hit, said)
 
 
+@_quiet
 def recall(y: Array, p: Array, weights: Array | None = None) -> float:
     """True positives / actual positives.
 
@@ -158,6 +169,7 @@ def recall(y: Array, p: Array, weights: Array | None = None) -> float:
     return _ratio(hit, there)
 
 
+@_quiet
 def f1(y: Array, p: Array, weights: Array | None = None) -> float:
     """Harmonic mean of precision and recall.
 
@@ -182,6 +194,7 @@ def _binary_auc(true: Array, score: Array, weights: Array | None) -> float:
     return float(np.sum(pos_here * (neg_before + neg_here / 2)) / (pos[-1] * neg[-1]))
 
 
+@_quiet
 def roc_auc(y: Array, p: Array, weights: Array | None = None) -> float:
     """Area under the ROC curve; several classes or labels: one against the rest, mean. NaN with one class only.
 
@@ -198,6 +211,7 @@ def roc_auc(y: Array, p: Array, weights: Array | None = None) -> float:
     return float(np.mean([_binary_auc(y[:, j] > 0.5, p[:, j], weights) for j in range(p.shape[1])]))
 
 
+@_quiet
 def log_loss(y: Array, p: Array, weights: Array | None = None) -> float:
     """Mean of -log of the probability given to what was true, held at the type's epsilon.
 
@@ -219,6 +233,47 @@ BY_NAME: dict[str, Metric] = {
 }
 _ALIASES = {"acc": "accuracy", "auc": "roc_auc", "r2_score": "r2", "root_mean_squared_error": "rmse",
             "mean_absolute_error": "mae", "f1_score": "f1"}  # fmt: skip
+
+
+# Those that compare classes.
+_OF_CLASSES = {accuracy, top_k_accuracy, precision, recall, f1, roc_auc, log_loss}
+# Names that logs have for something else.
+_TAKEN = ("loss", "learning_rate", "seconds", "epoch")
+
+
+def named(chosen: Iterable[str | Metric]) -> dict[str, Metric]:
+    """The functions by their names.
+
+    Raises:
+        ValueError: two of them have one name, or one that logs have for something else.
+
+    >>> list(named(["acc", "f1"]))
+    ['accuracy', 'f1']
+    """
+    found: dict[str, Metric] = {}
+    for metric in chosen:
+        name, function = get(metric)
+        if found.get(name, function) is not function:
+            raise ValueError(f"two metrics have the name {name!r}: {found[name]!r} and {function!r}; rename one")
+        if name in _TAKEN or name.startswith("val_"):
+            raise ValueError(f"a metric can't have the name {name!r}, which logs have for something else; rename it")
+        found[name] = function
+    return found
+
+
+def check_target(name: str, metric: Metric, y: Array, n_outputs: int) -> None:
+    """Raises ValueError where a metric of classes is to be taken of numbers that are none."""
+    if metric not in _OF_CLASSES or y.size == 0:
+        return
+    bad = y != np.floor(y)
+    if y.ndim == 1 and n_outputs == 1:  # yes and no
+        bad |= (y < -1) | (y > 1)
+    if bad.any():
+        row = int(np.argwhere(bad)[0][0])
+        raise ValueError(
+            f"{name} compares classes, and the target holds {y[bad][0]:g} at row {row}: metrics of numbers are "
+            "'rmse', 'mae' and 'r2'"
+        )
 
 
 def get(metric: str | Metric) -> tuple[str, Metric]:

@@ -12,7 +12,20 @@ from typing import Any
 import numpy as np
 
 import cnn_core
-from cnn import _check, _names, arena, data, evaluation, initializers, losses, metrics, optimizers, passes, threads
+from cnn import (
+    _check,
+    _console,
+    _names,
+    arena,
+    data,
+    evaluation,
+    initializers,
+    losses,
+    metrics,
+    optimizers,
+    passes,
+    threads,
+)
 from cnn.bound import BoundLayer
 from cnn.data import Array
 from cnn.history import History
@@ -369,12 +382,7 @@ class Network:
 
     def predict_classes(self, X: Any, *, n_threads: int | None = None) -> Array:
         """The most probable class (n,); 0 or 1 for each output of binary_cross_entropy; -1 or 1 for hinge."""
-        if self.loss.target not in ("classes", "binary", "sign"):
-            raise ValueError(f"predict_classes needs a loss for classes; this network was made with {self.loss.name!r}")
-        p = self.predict(X, n_threads=n_threads)
-        if self.loss.target == "classes":
-            return p.argmax(axis=1)
-        return (p > 0.5).astype(np.int64) if self.loss.target == "binary" else np.where(p > 0, 1, -1)
+        return passes.classes(self, X, n_threads)
 
     def evaluate(
         self,
@@ -412,7 +420,7 @@ class Network:
         """
         from cnn import reports
 
-        print(reports.summary(self))
+        _console.say(reports.summary(self))
 
     def __repr__(self) -> str:
         inside = ", ".join(map(repr, self.descriptions))

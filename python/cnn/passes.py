@@ -17,6 +17,8 @@ from cnn.sparse import SparseRows
 if TYPE_CHECKING:
     from cnn.network import Network
 
+# What underflows is 0, and what overflows is found by its value, whatever the program wants NumPy to do about it.
+_quiet = np.errstate(all="ignore")
 # Arithmetic of one call into the core while predicting, if large networks don't want more rows at once: Ctrl-C is
 # looked at between two of them.
 _PIECE_FLOPS = 1e9
@@ -24,6 +26,7 @@ _PIECE_FLOPS = 1e9
 _MAX_GRADIENTS = 4
 
 
+@_quiet
 def predict(net: Network, X: Any, out: Array | None, n_threads: int | None) -> Array:
     """What `Network.predict` gives, for any X and `out` that it takes."""
     X = sparse.features("X", X, net.dtype, net.plan.n_inputs, look_for_nan=False)
@@ -42,6 +45,16 @@ def predict(net: Network, X: Any, out: Array | None, n_threads: int | None) -> A
         X = X[np.arange(len(X))]  # a copy, of the numbers or of the non-zeros
     outputs(net, X, link=True, n_threads=n_threads, out=out)
     return out
+
+
+def classes(net: Network, X: Any, n_threads: int | None) -> Array:
+    """What `Network.predict_classes` gives."""
+    if net.loss.target not in ("classes", "binary", "sign"):
+        raise ValueError(f"predict_classes needs a loss for classes; this network was made with {net.loss.name!r}")
+    p = predict(net, X, None, n_threads)
+    if net.loss.target == "classes":
+        return p.argmax(axis=1)
+    return (p > 0.5).astype(np.int64) if net.loss.target == "binary" else np.where(p > 0, 1, -1)
 
 
 def outputs(
@@ -79,6 +92,7 @@ def outputs(
     return out
 
 
+@_quiet
 def loss_and_gradient(net: Network, rows: Data, training: bool, n_threads: int | None) -> tuple[float, Array]:
     """Mean loss with penalties over all rows, and its gradient in the layout of `net.flat`."""
     plan = net.plan.taking(rows.X)
@@ -148,6 +162,7 @@ class Tape:
     n_threads: int
 
 
+@_quiet
 def forward(net: Network, X: Any, training: bool, n_threads: int | None) -> tuple[Array, Tape]:
     """Raw outputs (n, n_outputs), and the tape, for any X that `Network.forward` takes."""
     X = sparse.features("X", X, net.dtype, net.plan.n_inputs)
@@ -167,6 +182,7 @@ def forward(net: Network, X: Any, training: bool, n_threads: int | None) -> tupl
     return out, Tape(X, scratch, workspace, parts, training, net.step + 1, n)
 
 
+@_quiet
 def backward(net: Network, tape: Tape, dout: Array) -> tuple[Array | None, Array]:
     """dL/dX (n, n_inputs), None for sparse X, and the parameters' gradient in the layout of `net.flat`."""
     plan = net.plan.taking(tape.X)
@@ -181,6 +197,7 @@ def backward(net: Network, tape: Tape, dout: Array) -> tuple[Array | None, Array
     return dX, gradients[: plan.size].copy()
 
 
+@_quiet
 def update(net: Network, gradients: Mapping[str, Any], learning_rate: float | None) -> None:
     """What `Network.update` does."""
     flat = arena.aligned_zeros(net.plan.size, net.dtype)
@@ -200,6 +217,8 @@ def update(net: Network, gradients: Mapping[str, Any], learning_rate: float | No
         flat *= net.dtype.type(clip.clip_norm / norm)
     if learning_rate is None:
         schedule = schedules.get(net.optimizer.learning_rate)
+        if schedule.of_a_fit:
+            raise ValueError(f"{schedule!r} is known within a fit alone: give update(gradients, learning_rate)")
         rate = float(schedule.rates(net.step, 1, 1, net.step + 1)[0]) * net.rate_factor
     else:
         rate = _check.number("learning_rate", learning_rate, 0)

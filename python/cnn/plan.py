@@ -203,6 +203,26 @@ def build(descriptions: Sequence[Layer], n_inputs: int, loss: Loss, optimizer: O
     )
 
 
+def check_range(layer: Layer, loss: Loss, targets: Any) -> str:
+    """What is wrong with the activation of the last layer: its values can't be what the loss or the targets want."""
+    assert isinstance(layer, Dense)
+    activation = layer_activation(layer, loss, last=True)
+    low, high = activations.RANGES.get(activation.name, (-np.inf, np.inf))
+    if low == -np.inf:
+        return ""
+    if loss.target != "real":
+        return (
+            f"{loss.name} takes raw outputs, and {activation.name} of the last layer holds them within "
+            f"[{low:g}, {high:g}]: leave the activation out"
+        )
+    if targets is not None and targets.size and (targets.min() < low or targets.max() > high):
+        return (
+            f"targets reach from {targets.min():g} to {targets.max():g}, and {activation.name} of the last layer gives "
+            f"numbers within [{low:g}, {high:g}] alone"
+        )
+    return ""
+
+
 def layer_activation(layer: Dense, loss: Loss, last: bool) -> activations.Activation:
     """The function that the engine applies: a last layer that names its loss's own link leaves it to the loss."""
     name = layer.activation if isinstance(layer.activation, str) else layer.activation.name

@@ -7,7 +7,7 @@ import platform
 from typing import TYPE_CHECKING, Any
 
 import cnn_core
-from cnn import threads
+from cnn import _console, threads
 
 if TYPE_CHECKING:
     from cnn.network import Network
@@ -86,4 +86,4 @@ def show_config() -> None:
     >>> show_config()  # doctest: +ELLIPSIS
     cnn ...
     """
-    print("\n".join(f"{name:<22} {value}" for name, value in config().items()))
+    _console.say("\n".join(f"{name:<22} {value}" for name, value in config().items()))

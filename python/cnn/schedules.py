@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,13 +15,14 @@ Rates = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True)
 class Schedule:
-    """A learning rate as a function of the step.
+    """A learning rate as a function of the step. Each fit runs the whole of it; one that is resumed goes on.
 
-    `rates` takes the steps done before (`first`), how many rates are wanted (`n`), the steps of an epoch and the steps
-    of the whole fit (`total`), and returns (n,) float64.
+    `rates` takes the steps of the fit done before (`first`), how many rates are wanted (`n`), the steps of an epoch and
+    those of the whole fit (`total`), and returns (n,) float64.
     """
 
     learning_rate: float = 0.001
+    of_a_fit: ClassVar[bool] = True  # it looks at the epochs, or at the end
 
     def __post_init__(self) -> None:
         self._number("learning_rate", 0)
@@ -46,6 +47,8 @@ class Constant(Schedule):
     >>> Constant(0.1).rates(0, 2, 10, 100)
     array([0.1, 0.1])
     """
+
+    of_a_fit: ClassVar[bool] = False
 
     def at(self, step: Rates, per_epoch: int, total: int) -> Rates:
         return np.full_like(step, self.learning_rate)
@@ -148,6 +151,7 @@ class InverseScaling(Schedule):
     """
 
     power: float = 0.5
+    of_a_fit: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 import cnn_core
-from cnn import _check, arena, callbacks, checkpoint, data, evaluation, resume, schedules, sparse, threads
+from cnn import _check, _console, arena, callbacks, checkpoint, data, evaluation, resume, schedules, sparse, threads
 from cnn.data import Array, Data
 from cnn.history import History
+from cnn.plan import check_range
 
 if TYPE_CHECKING:
     from cnn.network import Network
@@ -48,7 +49,8 @@ class Settings:
 
 def fit(net: Network, X: Any, y: Any, settings: Settings) -> History:
     """See `Network.fit`."""
-    return threads.a_fit(net, lambda: _fit(net, X, y, settings))
+    with np.errstate(all="ignore"):  # what underflows is 0, and what overflows is found by its value
+        return threads.a_fit(net, lambda: _fit(net, X, y, settings))
 
 
 def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
@@ -63,6 +65,7 @@ def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
     if s.n_threads is not None:
         _check.integer("n_threads", s.n_threads, 1)
     train, validation = _split(net, X, y, s)
+    evaluation.check(net.loss, train, net.n_outputs, measured)
     batch = len(train) if s.batch_size is None else min(_check.integer("batch_size", s.batch_size, 1), len(train))
 
     steps = -(-len(train) // batch)
@@ -88,6 +91,8 @@ def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
 
         choice.choose_activation(net, train, verbose)
     net.build(train.X.shape[1])
+    if said := check_range(net.descriptions[-1], net.loss, train.targets):
+        _console.warn(said)
     net.one_dimensional = net.n_outputs == 1 and train.y.ndim == 1
     net.stop_training = at.stopped
 
@@ -183,7 +188,7 @@ class Loop:
         plan = self.plan = net.plan.taking(self.X)
         self.net, self.train, self.batch, self.shuffle = net, train, batch, shuffle
         self.steps = -(-len(train) // batch)
-        self.at, self.total = at, at.first_step + (last - at.first_epoch) * self.steps
+        self.at, self.total = at, (last - at.first_epoch) * self.steps  # of the steps of this fit
         self.schedule = schedules.get(net.optimizer.learning_rate)
         self.cut = plan.cut_like(net.plan.taking(train.X), batch)
         self.asked = n_threads  # a number that was asked for is kept
@@ -211,7 +216,7 @@ class Loop:
 
     def learning_rates(self, epoch: int) -> Array:
         """The learning rate of each step of that epoch."""
-        first = self.net.step - self.at.done
+        first = self.net.step - self.at.done - self.at.first_step
         return self.schedule.rates(first, self.steps, self.steps, self.total) * self.net.rate_factor
 
     def epoch(self, epoch: int, hooks: list[callbacks.Callback]) -> float:

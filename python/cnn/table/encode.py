@@ -65,6 +65,7 @@ class Encoder:
             begin += len(column.inputs)
         return found
 
+    @np.errstate(all="ignore")
     def encode(self, frame: Any, rows: Array | None = None) -> Array:
         """(n, inputs) float32, of all rows or of these, which must ascend."""
         there = frames.places(frame)
@@ -90,6 +91,7 @@ class Encoder:
             column.write(cells, X[some, self.slices[column.name]])
             del cells
 
+    @np.errstate(all="ignore")
     def infinite(self, frame: Any) -> dict[str, int]:
         """The columns of a frame with infinite numbers, which count as missing, and how many there are."""
         dtypes, there, found = frame.dtypes.tolist(), frames.places(frame), dict[str, int]()

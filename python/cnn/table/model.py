@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from cnn import _check, callbacks, checkpoint, metrics
+from cnn import _check, _console, callbacks, checkpoint, metrics
 from cnn.callbacks import all_of as hooks_of
 from cnn.history import History
 from cnn.network import Network
@@ -155,52 +154,54 @@ class TableModel:
             resume: the folder of a `cnn.Checkpoint` among the callbacks of the same fit, which was broken off: goes on
                 to the same bits. Needs a `seed`.
         """
-        start = time.perf_counter()
-        frame = frames.to_pandas(data)
-        cells, task = frames.column(frame, self.target), self.settings.task
-        found = target.reading(cells, task, self.settings.decimal)
-        known = target.known_rows(cells, found.writing)
-        goal = target.learn(cells, known, task, found)
-        del cells
-        if len(known) < _FEWEST:
-            raise TableError(f"the table has {len(known)} rows with a target; a fit needs at least {_FEWEST}")
-        train, held_out = self._split(frame, goal, known, validation is not None)
-        encoder = Encoder.learn(frame, self.target, train, self.settings.decimal)
-        goal = self._scaled_target(goal, frame, train)
-        settings = self.settings.for_rows(len(train))
-        given, members = hooks_of(callbacks), settings.members or 1
-        hooks_of_members = [[hook.for_member(member, members) for hook in given] for member in range(members)]
-        infinite = self._infinite(encoder, frame, goal)
-        if infinite:
-            warnings.warn(infinite, stacklevel=2)
-        notes = _notes(goal, encoder, len(frame) - len(known)) + ((infinite,) if infinite else ())
-        if validation is None:
-            X_valid, y_valid = encoder.encode(frame, held_out), self._numbers(goal, frame, held_out)
-        else:
-            held_out, X_valid, y_valid = self._given(validation, encoder, goal)
-        if verbose:
-            print("\n".join(notes))
+        with np.errstate(all="ignore"):
+            start = time.perf_counter()
+            frame = frames.to_pandas(data)
+            cells, task = frames.column(frame, self.target), self.settings.task
+            found = target.reading(cells, task, self.settings.decimal)
+            known = target.known_rows(cells, found.writing)
+            goal = target.learn(cells, known, task, found)
+            del cells
+            if len(known) < _FEWEST:
+                raise TableError(f"the table has {len(known)} rows with a target; a fit needs at least {_FEWEST}")
+            train, held_out = self._split(frame, goal, known, validation is not None)
+            encoder = Encoder.learn(frame, self.target, train, self.settings.decimal)
+            goal = self._scaled_target(goal, frame, train)
+            settings = self.settings.for_rows(len(train))
+            given, members = hooks_of(callbacks), settings.members or 1
+            hooks_of_members = [[hook.for_member(member, members) for hook in given] for member in range(members)]
+            infinite = self._infinite(encoder, frame, goal)
+            if infinite:
+                _console.warn(infinite)
+            notes = _notes(goal, encoder, len(frame) - len(known)) + ((infinite,) if infinite else ())
+            if validation is None:
+                X_valid, y_valid = encoder.encode(frame, held_out), self._numbers(goal, frame, held_out)
+            else:
+                held_out, X_valid, y_valid = self._given(validation, encoder, goal)
+            if verbose:
+                _console.say("\n".join(notes))
 
-        y, X = self._numbers(goal, frame, train), encoder.encode(frame, train)
-        del data, frame  # a table that the caller does not keep takes no memory while the networks train
-        networks, histories = [], []
-        for member, hooks in enumerate(hooks_of_members):
-            folder = None if resume is None else checkpoint.member_folder(resume, member, members)
-            net, history = _train(
-                settings, goal, (self.seed + member) % 2**63, X, y, X_valid, y_valid, hooks, verbose, n_threads, folder
-            )
-            networks.append(net)
-            histories.append(history)
+            y, X = self._numbers(goal, frame, train), encoder.encode(frame, train)
+            del data, frame  # a table that the caller does not keep takes no memory while the networks train
+            networks, histories = [], []
+            for member, hooks in enumerate(hooks_of_members):
+                folder = None if resume is None else checkpoint.member_folder(resume, member, members)
+                net, history = _train(
+                    settings, goal, (self.seed + member) % 2**63, X, y, X_valid, y_valid, hooks, verbose, n_threads,
+                    folder,
+                )
+                networks.append(net)
+                histories.append(history)
 
-        self.adopt(encoder, goal, tuple(networks), notes)
-        self.histories = tuple(histories)
-        self.rows, self.held_out = len(train), held_out
-        self.scores = {
-            "training": self._scores(y, self.outputs(X, n_threads)),
-            "validation": self._scores(y_valid, self.outputs(X_valid, n_threads)),
-        }
-        self.seconds = time.perf_counter() - start
-        return self
+            self.adopt(encoder, goal, tuple(networks), notes)
+            self.histories = tuple(histories)
+            self.rows, self.held_out = len(train), held_out
+            self.scores = {
+                "training": self._scores(y, self.outputs(X, n_threads)),
+                "validation": self._scores(y_valid, self.outputs(X_valid, n_threads)),
+            }
+            self.seconds = time.perf_counter() - start
+            return self
 
     def adopt(self, encoder: Encoder, goal: Target, networks: tuple[Network, ...], notes: tuple[str, ...]) -> None:
         """Takes what a fit has learnt, or a file holds."""
@@ -298,11 +299,12 @@ class TableModel:
         encoder = self.encoder
         frame = frames.to_pandas(data)
         if infinite := self._infinite(encoder, frame, goal):
-            warnings.warn(infinite, stacklevel=3)
+            _console.warn(infinite)
         rows = np.arange(len(frame)) if rows is None else rows
         pieces = [rows[i : i + _PIECE] for i in range(0, max(len(rows), 1), _PIECE)]
         return np.concatenate([self.outputs(encoder.encode(frame, piece), n_threads) for piece in pieces])
 
+    @np.errstate(all="ignore")
     def outputs(self, X: Array, n_threads: int | None) -> Array:
         """Numbers in units of the target (n,), the probability of the second of two classes (n,), or all (n, k)."""
         mean: Array = self.networks[0].predict(X, n_threads=n_threads).astype(np.float64)

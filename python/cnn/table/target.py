@@ -45,6 +45,7 @@ class Target:
     def because(self, reason: str) -> Target:
         return dataclasses.replace(self, reason=reason)
 
+    @np.errstate(all="ignore")
     def numbers(self, series: Any) -> Array:
         """Cells as the numbers that metrics take: values, or 0 .. k - 1; TableError for what is missing or unknown."""
         if self.task == "regression":
@@ -59,6 +60,7 @@ class Target:
             raise TableError(f"the target {self.name!r} must hold {expected} in every row, got {cell} at row {row}")
         return values
 
+    @np.errstate(all="ignore")
     def known(self, series: Any) -> Array:
         """The rows whose target is not missing."""
         return known_rows(series, self.writing)
