@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import cnn
 
@@ -27,7 +29,9 @@ pytest.importorskip("rich")
 
 from helpers import QUICK, table  # noqa: E402
 
-from cnn.cli import read, write  # noqa: E402 (the extra may be missing)
+from cnn.cli import read, read_arrow, read_csv, shown  # noqa: E402 (the extra may be missing)
+from cnn.cli.source import Reading, source  # noqa: E402
+from cnn.table import frames  # noqa: E402
 
 
 def test_train_evaluate_inspect(run: Any, trained: Path) -> None:
@@ -78,15 +82,19 @@ def test_classes_never_become_formulas(run: Any) -> None:
 
 @pytest.mark.parametrize(("cell", "written"), [
     ("=1", "'=1"), ("+1", "+1"), ("-1e-3", "-1e-3"), ("-a", "'-a"), ("@x", "'@x"), ("\t=1", "'\t=1"), (" =1", "' =1"),
-    ("+1+1", "'+1+1"), ("a=1", "a=1"), ("", ""), (-2.5, -2.5), ("\r=x", "'\r=x"),
+    ("+1+1", "'+1+1"), ("a=1", "a=1"), ("", ""), ("\r=x", "'\r=x"),
+    ("\ufeff=1", "'\ufeff=1"), ("\u200b@x", "'\u200b@x"), ("\x00=1", "'\x00=1"), ("\u00a0-a", "'\u00a0-a"),
+    ("\uff1d1", "'\uff1d1"), ("\uff0b1+1", "'\uff0b1+1"), ("\uff0dA1", "'\uff0dA1"), ("\uff20x", "'\uff20x"),
+    ("\u202e=1", "'\u202e=1"), ("\u2212A1", "'\u2212A1"), ("-3,14", "-3,14"), ("-1.234,5", "-1.234,5"),
+    ("+5 %", "+5 %"), ("-", "-"), ("-nan", "'-nan"), ("-1,A1", "'-1,A1"), ("\u2126", "\u2126"), ("日本", "日本"),
 ])  # fmt: skip
-def test_safe_cells(cell: Any, written: Any) -> None:
-    assert write.safe(cell) == written
+def test_safe_cells(cell: str, written: str) -> None:
+    assert shown.safe(cell) == written
 
 
 def test_pieces_are_one_table(run: Any, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run("predict", "model.cnn", "t.csv").out
-    monkeypatch.setattr("cnn.cli.read.PIECE", 7)
+    monkeypatch.setattr("cnn.cli.read_csv.PIECE", 7)
     assert run("predict", "model.cnn", "t.csv").out == whole
     Path("bad.csv").write_text("x,c,k\n" + "1,red,no\n" * 20 + "oops,red,no\n")
     assert "'oops' at row 20" in run("predict", "model.cnn", "bad.csv").err
@@ -126,27 +134,43 @@ def test_standard_input_and_output(run: Any, trained: Path) -> None:
 
 
 def test_types_are_those_of_the_whole_table(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cnn.cli import read
-
-    Path("t.csv").write_text("n,w,b\n" + "1,007,True\n" * 9 + "2.5,a,\n")
+    Path("t.csv").write_text("n,w,b,y\n" + "1,007,True,01\n" * 9 + "2.5,a,,02\n")
     found = []
-    for rows in (4, 100):
-        monkeypatch.setattr(read, "_PARSED", rows)
-        with read.source("t.csv") as source:
-            found.append(read.table(source))
-    pd.testing.assert_frame_equal(*found)
+    for rows in (4, 9, 100):
+        monkeypatch.setattr(read_csv, "PIECE", rows)
+        with source(Reading("t.csv")) as file:
+            found.append(read.table(file, {"y"}))
+    pd.testing.assert_frame_equal(found[0], found[1])
+    pd.testing.assert_frame_equal(found[0], found[2])
     assert found[0]["w"].tolist() == ["007"] * 9 + ["a"]
+    assert found[0]["n"].tolist() == [1.0] * 9 + [2.5]
+    assert found[0]["y"].tolist() == ["01"] * 9 + ["02"]
+    assert found[0]["b"].isna().tolist() == [False] * 9 + [True]
+
+
+@given(st.lists(st.one_of(st.none(), st.floats().map(str), st.integers().map(str), st.sampled_from(
+    ["1_0", "0x10", " 5 ", "5.", ".5", "1E+5", "1d5", "٣", "1,5", "inf", "nan", " ", "007", "5%"]))))  # fmt: skip
+def test_numbers_are_those_that_the_model_reads_in_the_text(cells: list[str | None]) -> None:
+    found = read._numbers(cells)
+    series = pd.Series(cells, dtype=object)
+    values, bad = frames.as_numbers(series)
+    if found is not None:
+        assert not bad.any()
+        assert np.array_equal(found, values, equal_nan=True)
+        assert np.array_equal(np.isnan(values), series.isna())
+    else:
+        assert bad.any() or (np.isnan(values) & series.notna()).any()
 
 
 @pytest.mark.filterwarnings("ignore:Feather V1:DeprecationWarning")
 @pytest.mark.parametrize("options", [{"version": 1}, {"compression": "zstd", "chunksize": 7}, {"chunksize": 50}])
 def test_feather_is_read_in_pieces(run: Any, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
     feather = pytest.importorskip("pyarrow.feather")
-    monkeypatch.setattr(read, "PIECE", 20)
+    monkeypatch.setattr(read_arrow, "PIECE", 20)
     frame = table(100)
     feather.write_feather(frame, "t.feather", **options)
-    with read.source("t.feather") as source:
-        parts = list(read.pieces(source))
+    with source(Reading("t.feather")) as file:
+        parts = [piece.cells() for piece in read.pieces(file)]
     assert max(map(len, parts)) <= 20
     assert pd.concat(parts, ignore_index=True).equals(frame)
 
@@ -206,8 +230,8 @@ def test_the_table_is_let_go_before_the_training(run: Any, monkeypatch: pytest.M
     kept: list[Any] = []
     fit, whole = cnn.Network.fit, read.table
 
-    def reading(source: Any) -> Any:
-        found = whole(source)
+    def reading(*arguments: Any) -> Any:
+        found = whole(*arguments)
         kept.append(weakref.ref(found))
         return found
 

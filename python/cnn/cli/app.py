@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from cnn import __version__
+from cnn import __version__, activations
 from cnn.cli import commands, memory
+from cnn.cli import predict as predictions
 from cnn.cli.screen import Screen
+from cnn.cli.shown import one_line
+from cnn.cli.source import FORMATS, Reading
+from cnn.table.target import TASKS
+
+CLOSED_PIPE = 141  # what a shell says of a program that such a pipe has ended
 
 # Typer folds a help text; lines after \b stay as they are.
 app = typer.Typer(
-    name="cnn", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    name="cnn", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
     help="Train networks on tables, and predict with them.\n\n\b\nExamples:\n  cnn train houses.csv --target price\n"
          "  cnn predict model.cnn new.csv -o prices.csv\n  cnn demo",
 )  # fmt: skip
@@ -24,13 +33,49 @@ Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model file, as `c
 Data = Annotated[
     str, typer.Argument(metavar="TABLE", help=".csv, .tsv, .parquet, .feather, .npz, each also .gz; - is stdin.")
 ]
-Format = Annotated[str | None, typer.Option("--format", help="csv, tsv, parquet, feather or npz, if not by the name.")]
-Encoding = Annotated[str | None, typer.Option("--encoding", help="Of a CSV file: utf-8 (default), latin-1, ...")]
-Separator = Annotated[str | None, typer.Option("--separator", help="Of a CSV file, if not told by its header.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object, and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Same results for every number.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of all that is random.")]
+
+
+def _of(*names: str) -> Callable[[str], list[str]]:
+    """Completes one of these words."""
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
+
+
+def _option(group: str, *names: str, help: str, words: tuple[str, ...] = (), **how: Any) -> Any:
+    """An option under the title of its group; `words` are what a shell may complete."""
+    return typer.Option(*names, help=help, rich_help_panel=group, autocompletion=_of(*words) if words else None, **how)
+
+
+MODEL, TRAINING, TABLE, OUTPUT = "The model", "The training", "The table", "What comes out"
+Format = Annotated[
+    str | None, _option(TABLE, "--format", help=f"{', '.join(FORMATS)}, if not by the name.", words=FORMATS)
+]
+Encoding = Annotated[str | None, _option(TABLE, "--encoding", help="Of a CSV file: utf-8 (default), latin-1, ...")]
+Separator = Annotated[str | None, _option(TABLE, "--separator", help="Of a CSV file, if not told by its header.")]
+Header = Annotated[
+    bool | None,
+    _option(TABLE, "--header/--no-header", help="Whether a CSV file's first line has names; else column1, ..."),
+]
+Decimal = Annotated[
+    str | None, _option(TABLE, "--decimal", help=". or , in numbers, if not told by them.", words=(".", ","))
+]
+Json = Annotated[bool, _option(OUTPUT, "--json", help="Print the outcome as one JSON object, and nothing else.")]
+Quiet = Annotated[bool, _option(OUTPUT, "--quiet", "-q", help="Print nothing but errors.")]
+Threads = Annotated[int | None, _option(TRAINING, "--threads", min=1, help="Same results for every number.")]
+Seed = Annotated[int, _option(TRAINING, "--seed", min=0, help="Of all that is random.")]
+
+
+class Command(TyperCommand):
+    """A command whose help shows its options in groups."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        groups = dict[str, list[tuple[str, str]]]()
+        for parameter in self.get_params(ctx):
+            if (record := parameter.get_help_record(ctx)) is not None:
+                kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
+                groups.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append(record)
+        for title, records in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
 
 
 def _version(asked: bool) -> None:
@@ -46,27 +91,33 @@ def _top(
     pass
 
 
-@app.command()
+@app.command(cls=Command)
 def train(
     data: Data,
-    target: Annotated[str, typer.Option("--target", "-t", help="The column to predict.")],
-    out: Annotated[str, typer.Option("--out", "-o", help="The model file to write.")] = "model.cnn",
-    report: Annotated[str | None, typer.Option("--report", help="Folder or .html for a page about it.")] = None,
-    task: Annotated[str, typer.Option("--task", help="auto, regression or classification.")] = "auto",
-    valid: Annotated[float, typer.Option("--valid", help="Share of the rows held out.")] = 0.1,
-    hidden: Annotated[str, typer.Option("--hidden", help="Widths of the layers.")] = "128,64",
-    activation: Annotated[str, typer.Option("--activation", help="Of the hidden layers.")] = "relu",
-    dropout: Annotated[float, typer.Option("--dropout", help="Share of units left out.")] = 0.1,
-    rate: Annotated[float, typer.Option("--learning-rate", help="Its highest value.")] = 0.01,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="At most; by the rows if not given.")] = None,
-    patience: Annotated[int, typer.Option("--patience", help="Epochs without getting better.")] = 15,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="By the rows if not given.")] = None,
-    members: Annotated[int | None, typer.Option("--members", help="Networks to average; by the rows.")] = None,
+    target: Annotated[str, _option(MODEL, "--target", "-t", help="The column to predict.")],
+    out: Annotated[str, _option(OUTPUT, "--out", "-o", help="The model file to write.")] = "model.cnn",
+    report: Annotated[str | None, _option(OUTPUT, "--report", help="Folder or .html for a page about it.")] = None,
+    task: Annotated[
+        str, _option(MODEL, "--task", help="auto, regression or classification.", words=("auto", *TASKS))
+    ] = "auto",
+    valid: Annotated[float, _option(TRAINING, "--valid", help="Share of the rows held out.")] = 0.1,
+    hidden: Annotated[str, _option(MODEL, "--hidden", help="Widths of the layers.")] = "128,64",
+    activation: Annotated[
+        str, _option(MODEL, "--activation", help="Of the hidden layers.", words=activations.NAMES)
+    ] = "relu",
+    dropout: Annotated[float, _option(MODEL, "--dropout", help="Share of units left out.")] = 0.1,
+    rate: Annotated[float, _option(TRAINING, "--learning-rate", help="Its highest value.")] = 0.01,
+    epochs: Annotated[int | None, _option(TRAINING, "--epochs", help="At most; by the rows if not given.")] = None,
+    patience: Annotated[int, _option(TRAINING, "--patience", help="Epochs without getting better.")] = 15,
+    batch_size: Annotated[int | None, _option(TRAINING, "--batch-size", help="By the rows if not given.")] = None,
+    members: Annotated[int | None, _option(MODEL, "--members", help="Networks to average; by the rows.")] = None,
     seed: Seed = 0,
     threads: Threads = None,
     format: Format = None,
     encoding: Encoding = None,
     separator: Separator = None,
+    header: Header = None,
+    decimal: Decimal = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -86,21 +137,23 @@ def train(
         "learning_rate": rate, "epochs": epochs, "patience": patience, "batch_size": batch_size, "members": members,
         "seed": seed,
     }  # fmt: skip
-    reading = (data, format, encoding, separator)
+    reading = Reading(data, format, encoding, separator, header, decimal)
     _run(commands.train, Screen(quiet, json), reading, target, options, out, report, threads)
 
 
-@app.command()
+@app.command(cls=Command)
 def predict(
     model: Model,
     data: Data,
-    out: Annotated[str, typer.Option("--out", "-o", help=".csv, .tsv, .parquet (.gz); - is stdout.")] = "-",
-    only: Annotated[bool, typer.Option("--only-predictions", help="Leave the table's own columns out.")] = False,
-    probabilities: Annotated[bool, typer.Option("--probabilities", help="Add one column for each class.")] = False,
+    out: Annotated[str, _option(OUTPUT, "--out", "-o", help=".csv, .tsv, .parquet (.gz); - is stdout.")] = "-",
+    only: Annotated[bool, _option(OUTPUT, "--only-predictions", help="Leave the table's own columns out.")] = False,
+    probabilities: Annotated[bool, _option(OUTPUT, "--probabilities", help="Add one column for each class.")] = False,
     threads: Threads = None,
     format: Format = None,
     encoding: Encoding = None,
     separator: Separator = None,
+    header: Header = None,
+    decimal: Decimal = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -115,19 +168,20 @@ def predict(
       cnn predict adult.cnn people.csv --probabilities --only-predictions
       cat new.csv | cnn predict model.cnn - > predicted.csv
     """
-    reading = (data, format, encoding, separator)
-    _run(commands.predict, Screen(quiet, json), model, reading, out, only, probabilities, threads)
+    reading = Reading(data, format, encoding, separator, header, decimal)
+    _run(predictions.predict, Screen(quiet, json), model, reading, out, only, probabilities, threads)
 
 
-@app.command()
+@app.command(cls=Command)
 def evaluate(
     model: Model,
     data: Data,
-    importance: Annotated[bool, typer.Option("--importance", help="Also which columns matter (slower).")] = False,
+    importance: Annotated[bool, _option(OUTPUT, "--importance", help="Also which columns matter (slower).")] = False,
     threads: Threads = None,
     format: Format = None,
     encoding: Encoding = None,
     separator: Separator = None,
+    header: Header = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -138,11 +192,11 @@ def evaluate(
       cnn evaluate model.cnn test.csv
       cnn evaluate model.cnn test.csv --importance --json
     """
-    reading = (data, format, encoding, separator)
+    reading = Reading(data, format, encoding, separator, header)
     _run(commands.evaluate, Screen(quiet, json), model, reading, importance, threads)
 
 
-@app.command()
+@app.command(cls=Command)
 def inspect(model: Model, json: Json = False, quiet: Quiet = False) -> None:
     """Show what a model file holds.
 
@@ -153,11 +207,11 @@ def inspect(model: Model, json: Json = False, quiet: Quiet = False) -> None:
     _run(commands.inspect, Screen(quiet, json), model)
 
 
-@app.command()
+@app.command(cls=Command)
 def export(
     model: Model,
-    onnx: Annotated[str | None, typer.Option("--onnx", help="The ONNX file to write.")] = None,
-    c: Annotated[str | None, typer.Option("--c", help="The folder for C99 source and header.")] = None,
+    onnx: Annotated[str | None, _option(OUTPUT, "--onnx", help="The ONNX file to write.")] = None,
+    c: Annotated[str | None, _option(OUTPUT, "--c", help="The folder for C99 source and header.")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -171,9 +225,9 @@ def export(
     _run(commands.export, Screen(quiet, json), model, onnx, c)
 
 
-@app.command()
+@app.command(cls=Command)
 def bench(
-    seconds: Annotated[float, typer.Option("--seconds", min=0.01, max=60, help="For each network.")] = 0.5,
+    seconds: Annotated[float, _option(TRAINING, "--seconds", min=0.01, max=60, help="For each network.")] = 0.5,
     threads: Threads = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -189,10 +243,10 @@ def bench(
     _run(bench.bench, Screen(quiet, json), seconds, threads)
 
 
-@app.command()
+@app.command(cls=Command)
 def demo(
-    out: Annotated[str, typer.Option("--out", "-o", help="The folder for model, predictions and page.")] = "out",
-    epochs: Annotated[int | None, typer.Option("--epochs", help="At most.")] = None,
+    out: Annotated[str, _option(OUTPUT, "--out", "-o", help="The folder for model, predictions and page.")] = "out",
+    epochs: Annotated[int | None, _option(TRAINING, "--epochs", help="At most.")] = None,
     seed: Seed = 0,
     threads: Threads = None,
     json: Json = False,
@@ -212,18 +266,27 @@ def _run(command: Callable[..., Any], screen: Screen, *arguments: Any) -> None:
     try:
         if sys.stdout is None:
             raise ValueError("standard output is closed")
-        command(screen, *arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = screen.warn
+            command(screen, *arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print("cnn: interrupted; nothing was written", file=sys.stderr)
+        _complain("cnn: interrupted; nothing was written")
         raise SystemExit(130) from None
     except BrokenPipeError:  # the reader of our output has gone; nobody is to be told
         _give_up_output()
-        raise SystemExit(141) from None
+        raise SystemExit(CLOSED_PIPE) from None
     except (ValueError, TypeError, OSError, ImportError, MemoryError, FloatingPointError) as error:
-        print(f"cnn: {_one_line(error)}", file=sys.stderr)
+        _complain(f"cnn: {one_line(error)}")
         _give_up_output()
         raise SystemExit(2) from None
+
+
+def _complain(text: str) -> None:
+    """On standard error, if there is one."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            print(text, file=sys.stderr, flush=True)
 
 
 def _give_up_output() -> None:
@@ -235,35 +298,36 @@ def _give_up_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _one_line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:  # a file that was opened has its name in the error
-        text = f"{error.filename or 'standard input or output'}: {error.strerror}"
-    else:
-        text = str(error) or type(error).__name__
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
 def run() -> None:
     """The command line; errors of its options in one line, too."""
     memory.give_back_at_once()
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
+    output = sys.stdout
     try:
         code = app(prog_name="cnn", standalone_mode=False)
     except KeyboardInterrupt:
         code = 130
+    except SystemExit as stopped:
+        if sys.stdout is not output:  # what Typer leaves there, with code 1, when the reader of a help text has gone
+            sys.exit(CLOSED_PIPE)
+        code = stopped.code
     except Exception as error:
-        if not hasattr(error, "format_message"):
-            if type(error).__name__ == "Abort":
-                sys.exit(130)
-            raise
-        context = getattr(error, "ctx", None)
-        if type(error).__name__ == "NoArgsIsHelpError":
-            print(context.get_help() if context is not None else error.format_message(), file=sys.stderr)
-            sys.exit(2)
-        if not (text := _one_line(ValueError(error.format_message()))):
-            sys.exit(2)  # of older versions, which have shown the help
-        name = context.command_path if context is not None else "cnn"
-        print(f"cnn: {text} (see {name} --help)", file=sys.stderr)
-        sys.exit(getattr(error, "exit_code", 2))
+        code = _of_options(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _of_options(error: Exception) -> int:
+    """Tells what is wrong with the options; the exit code."""
+    if not hasattr(error, "format_message"):
+        if type(error).__name__ == "Abort":
+            return 130
+        raise error
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        _complain(context.get_help() if context is not None else error.format_message())
+        return 2
+    if text := one_line(ValueError(error.format_message())):  # older versions have shown the help
+        name = context.command_path if context is not None else "cnn"
+        _complain(f"cnn: {text} (see {name} --help)")
+    return int(getattr(error, "exit_code", 2))

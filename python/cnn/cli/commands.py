@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
+from collections.abc import Collection
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ import numpy as np
 import cnn
 from cnn import files
 from cnn.cli import read, write
-from cnn.cli.screen import Screen, figure
+from cnn.cli.predict import rounded
+from cnn.cli.screen import Screen, counted, figure
+from cnn.cli.source import Reading, source
 from cnn.network import Network
 from cnn.table import TableModel, frames
+from cnn.table.columns import Number
 from cnn.table.frames import TableError
 
-Reading = tuple[str, str | None, str | None, str | None]
 _DEMO = "california_housing.csv.gz"
 
 
@@ -27,14 +29,14 @@ def train(
     threads: int | None,
 ) -> None:  # fmt: skip
     """`cnn train`."""
-    model = TableModel(target, **{**options, "hidden": _widths(options["hidden"])})
+    model = TableModel(target, **{**options, "hidden": _widths(options["hidden"])}, decimal=reading.decimal)
     write.check_place(out, "--out")
     if out == "-":
         raise TableError("--out must be a file: a model is not text")
-    if reading[0] != "-" and os.path.exists(out) and os.path.samefile(out, reading[0]):
+    if reading.path != "-" and os.path.exists(out) and os.path.samefile(out, reading.path):
         raise TableError(f"--out {out}: that is the table itself")
     page = None if report is None else _page(report)
-    tables = [_table(reading, target)]
+    tables = [_table(reading, target, {target} if reading.decimal != "," else None)]
     rows, kept = len(tables[0]), None if page is None else tables[0]
     _fit(screen, model, tables, threads)
     model.save(out)
@@ -43,16 +45,16 @@ def train(
         from cnn.cli import report as pages
 
         page.parent.mkdir(parents=True, exist_ok=True)
-        pages.write(model, kept.iloc[model.held_out], page, Path(reading[0]).name, threads)
+        pages.write(model, kept.iloc[model.held_out], page, Path(reading.path).name, threads)
         written.append(str(page))
     _closing(screen, model, rows, written)
 
 
-def _table(reading: Reading, target: str) -> Any:
-    """The whole table, which must have a column of that name."""
-    with read.source(*reading) as source:
-        table = read.table(source)
-        frames.column(table, target, source.name)
+def _table(reading: Reading, target: str, texts: Collection[str] | None, names: Collection[str] | None = None) -> Any:
+    """The whole table (see `read.table`), which must have a column of that name."""
+    with source(reading) as found:
+        table = read.table(found, texts, names)
+        frames.column(table, target, found.name)
     return table
 
 
@@ -75,14 +77,10 @@ def _closing(screen: Screen, model: TableModel, rows: int, written: list[str]) -
         [name, *(figure(model.scores[part][name]) if name in model.scores[part] else "-" for part in model.scores)]
         for name in names
     ]  # fmt: skip
-    sizes = f"{_networks(model)}, {sum(map(len, model.histories))} epochs"
-    screen.table(f"{rows:,} rows, {sizes}, {model.seconds:.1f} s", ["score", "training", "held out"], body)
+    sizes = f"{counted(len(model.networks), 'network')}, {counted(sum(map(len, model.histories)), 'epoch')}"
+    screen.table(f"{counted(rows, 'row')}, {sizes}, {model.seconds:.1f} s", ["score", "training", "held out"], body)
     screen.say(f"written: {', '.join(written)}")
     screen.result({**_about(model), "rows": rows, "epochs": [len(h) for h in model.histories], "written": written})
-
-
-def _networks(model: TableModel) -> str:
-    return f"{n} networks" if (n := len(model.networks)) > 1 else "1 network"
 
 
 def _about(model: TableModel) -> dict[str, Any]:
@@ -95,104 +93,16 @@ def _about(model: TableModel) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def predict(
-    screen: Screen, path: str, reading: Reading, out: str, only: bool, probabilities: bool, threads: int | None
-) -> None:
-    """`cnn predict`."""
-    write.check_place(out, "--out")
-    model = files.load(path)
-    if out == "-" and screen.as_json:
-        raise TableError("--json needs --out: both would go to standard output")
-    if probabilities and not _has_probabilities(model):
-        raise TableError("--probabilities is for models of classes that have some")
-    start, rows = time.perf_counter(), 0
-    with read.source(*reading) as source, write.table(out) as writer:
-        for piece in read.pieces(source):
-            try:
-                predicted = _predictions(model, _cells(piece), probabilities, threads)
-            except TableError as error:
-                raise TableError(_shifted(error, rows)) from None
-            if not only:
-                if taken := sorted(set(map(str, piece.columns)) & set(predicted)):
-                    raise TableError(f"the table has a column {taken[0]!r} already; use --only-predictions")
-                predicted = {**{str(name): piece[name] for name in piece.columns}, **predicted}
-            writer.write(frames.pandas().DataFrame(predicted))
-            rows += len(piece)
-    if out != "-":
-        screen.say(f"{rows:,} rows predicted in {time.perf_counter() - start:.1f} s; written: {out}")
-        screen.result({"rows": rows, "written": [out]})
-
-
-def _shifted(error: TableError, rows: int) -> str:
-    """The text of an error in a piece, its row counted from the beginning of the table."""
-    before, found, row = str(error).rpartition(" at row ")
-    return f"{before} at row {int(row) + rows}" if found and row.isdigit() else str(error)
-
-
-def _cells(piece: Any) -> Any:
-    return read.without_missing(piece) if all(dtype.kind == "O" for dtype in piece.dtypes) else piece
-
-
-def _has_probabilities(model: Any) -> bool:
-    if isinstance(model, TableModel):
-        return model.task == "classification"
-    return hasattr(model, "classes_") and model.network_.loss.target != "sign"
-
-
-def _predictions(model: Any, piece: Any, probabilities: bool, threads: int | None) -> dict[str, Any]:
-    if isinstance(model, Network):
-        return _numbered("prediction", model.predict(_matrix(model.n_inputs, piece), n_threads=threads))
-    if not isinstance(model, TableModel):
-        return _estimated(model, piece, probabilities, threads)
-    if not probabilities:
-        return {f"predicted_{model.target}": model.predict(piece, n_threads=threads)}
-    p = model.predict_proba(piece, n_threads=threads)
-    columns = {f"predicted_{model.target}": model.classes[p.argmax(axis=1)]}
-    return columns | {f"probability_{label}": p[:, i] for i, label in enumerate(model.classes)}
-
-
-def _estimated(model: Any, piece: Any, probabilities: bool, threads: int | None) -> dict[str, Any]:
-    """The predictions of an estimator, which knows its columns by name if it was fitted to a data frame."""
-    names = getattr(model, "feature_names_in_", None)
-    if names is not None:
-        piece = frames.pandas().DataFrame({name: frames.column(piece, name, "the table") for name in names})
-    X = _matrix(model.n_features_in_, piece)
-    if names is not None:
-        X = frames.pandas().DataFrame(X, columns=names)
-    found = model.set_params(n_threads=threads).predict(X)
-    columns = _numbered("prediction", found.toarray() if hasattr(found, "toarray") else found)
-    if probabilities:
-        p = model.predict_proba(X)
-        columns |= {f"probability_{label}": p[:, i] for i, label in enumerate(model.classes_)}
-    return columns
-
-
-def _numbered(name: str, found: Any) -> dict[str, Any]:
-    return {name: found} if found.ndim == 1 else {f"{name}_{i}": column for i, column in enumerate(found.T)}
-
-
-def _matrix(n_inputs: int, piece: Any) -> Any:
-    """All columns as numbers, in their order: a network knows no names."""
-    if len(piece.columns) != n_inputs:
-        raise TableError(f"the table has {len(piece.columns)} columns, but the network takes {n_inputs} inputs")
-    columns = []
-    for name in piece.columns:
-        values, bad = frames.as_numbers(piece[name])
-        bad = bad | np.isnan(values)
-        if bad.any():
-            cell, row = frames.first(piece[name], bad)
-            raise TableError(f"column {str(name)!r} must hold numbers for a network, got {cell} at row {row}")
-        columns.append(values)
-    return np.column_stack(columns)
-
-
 def evaluate(screen: Screen, path: str, reading: Reading, importance: bool, threads: int | None) -> None:
     """`cnn evaluate`."""
     model = _table_model(path)
-    table = _table(reading, model.target)
+    texts = {column.name for column in model.encoder.columns if not isinstance(column, Number) or column.writing}
+    if model.goal.writing or model.task == "classification":
+        texts.add(model.target)
+    table = _table(reading, model.target, texts, {model.target, *model.columns})
     scores = model.evaluate(table, n_threads=threads)
     body = [[name, figure(value)] for name, value in scores.items()]
-    screen.table(f"{model.target} in {len(table):,} rows", ["score", ""], body)
+    screen.table(f"{model.target} in {counted(len(table), 'row')}", ["score", ""], body)
     result: dict[str, Any] = {"target": model.target, "task": model.task, "rows": len(table), "scores": scores}
     if importance:
         found = model.feature_importance(table, n_threads=threads)
@@ -220,7 +130,7 @@ def inspect(screen: Screen, path: str) -> None:
     if isinstance(model, Network):
         from cnn import reports
 
-        screen.say(reports.summary(model))
+        screen.say(*reports.summary(model).splitlines())
         screen.result({"kind": "network", "inputs": model.n_inputs, "outputs": model.n_outputs,
                        "layers": [reports.short(layer) for layer in model.descriptions]})  # fmt: skip
         return
@@ -233,7 +143,7 @@ def inspect(screen: Screen, path: str) -> None:
     body = [[name, kind, str(places[name].stop - places[name].start)] for name, kind in model.columns.items()]
     screen.table("Columns", ["column", "kind", "inputs"], body)
     first = model.networks[0]
-    body = [[_networks(model), f"{first.n_inputs} - "
+    body = [[counted(len(model.networks), "network"), f"{first.n_inputs} - "
              + " - ".join(str(layer.units) for layer in first.descriptions if hasattr(layer, "units"))],
             ["parameters of each", f"{first.plan.size:,}"], ["seed", str(model.seed)],
             ["trained in", f"{model.seconds:.1f} s"]]  # fmt: skip
@@ -258,7 +168,7 @@ def _inspect_estimator(screen: Screen, model: Any) -> None:
     body += [[name, ", ".join(map(str, about[name]))] for name in ("classes", "features") if about[name] is not None]
     body += [["epochs of the last fit", str(model.n_iter_)]]
     body += [["loss of the last epoch", figure(model.loss_)]] if hasattr(model, "loss_") else []
-    screen.say(reports.summary(model.network_))
+    screen.say(*reports.summary(model.network_).splitlines())
     screen.table(about["class"], ["", ""], body)
     screen.result({"kind": "estimator", **about, "parameters": {name: repr(value) for name, value in changed.items()}})
 
@@ -292,7 +202,7 @@ def demo(screen: Screen, out: str, epochs: int | None, seed: int, threads: int |
     pictures = ("report.html", "learning_curves.png", "predicted_against_true.png")
     write.check_folder(out, "--out", *names, *pictures)
     target = "median_house_value"
-    table = _table((str(demo_table()), None, None, None), target)
+    table = _table(Reading(str(demo_table())), target, {target})
     order = np.random.default_rng(0).permutation(len(table))
     test, rest = table.iloc[order[: len(table) // 5]], table.iloc[order[len(table) // 5 :]]
     screen.say(f"House prices in California: {len(rest):,} block groups to learn from, {len(test):,} to test")
@@ -304,7 +214,7 @@ def demo(screen: Screen, out: str, epochs: int | None, seed: int, threads: int |
     model.save(paths[0])
     again = files.load(paths[0]).predict(test, n_threads=threads)
     with write.table(str(paths[1])) as writer:
-        writer.write(frames.pandas().DataFrame({target: test[target], f"predicted_{target}": again}))
+        writer.write(test[[target]], {f"predicted_{target}": rounded(again, model.goal.deviation)})
     from cnn import plots
     from cnn.cli import report
 
@@ -318,7 +228,7 @@ def demo(screen: Screen, out: str, epochs: int | None, seed: int, threads: int |
         screen.say(f"no page and no pictures: {error}")
     body = [[name, *(figure(found[name]) for found in (*model.scores.values(), scores))] for name in scores]
     speed = sum(map(len, model.histories)) * model.rows / model.seconds
-    title = f"{_networks(model)}, {model.seconds:.1f} s, {speed:,.0f} rows/s (prices in dollars)"
+    title = f"{counted(len(model.networks), 'network')}, {model.seconds:.1f} s, {speed:,.0f} rows/s (prices in dollars)"
     screen.table(title, ["score", "training", "held out", "test"], body)
     screen.say(f"written: {', '.join(map(str, paths))}")
     screen.result({**_about(model), "test": scores, "written": list(map(str, paths))})

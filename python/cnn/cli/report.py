@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from cnn import atomic, plots, reports
-from cnn.cli.screen import figure
+from cnn.cli.screen import counted, figure
+from cnn.cli.shown import visible
 from cnn.table import TableModel, frames
 
 _STYLE = """
@@ -48,8 +49,8 @@ def _page(model: TableModel, table: Any, source: str, n_threads: int | None) -> 
         f"<p class=soft>{_safe(source)}: {_safe(model.notes[0])}</p>",
         "<h2>Scores</h2>", _scores(model),
         "<h2>Learning curves</h2>",
-        f"<p>The loss of {len(model.networks)} networks by epoch ({loss}); a dot marks the epoch whose weights are "
-        "kept. Validation rows are the held-out ones.</p>",
+        f"<p>The loss of {counted(len(model.networks), 'network')} by epoch ({loss}); a dot marks the epoch "
+        "whose weights are kept. Validation rows are the held-out ones.</p>",
         _picture(plots.curves(model.histories), "Learning curves"),
         f"<h2>Predictions</h2><p>On {len(y):,} rows that no network was trained on.</p>", pictures,
         f"<h2>Columns</h2><p>How much the {rise} rises when a column is shuffled: the more, the more the predictions "
@@ -80,7 +81,7 @@ def _answers(model: TableModel, table: Any, n_threads: int | None) -> tuple[Any,
 
 
 def _safe(text: object) -> str:
-    return html.escape(str(text), quote=True)
+    return html.escape(visible(str(text)), quote=True)
 
 
 def _number(value: float | None) -> str:

@@ -9,24 +9,34 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from cnn.callbacks import Callback, Logs, Run
+from cnn.cli.shown import visible
 from cnn.cli.write import plain
 
 if TYPE_CHECKING:
     from cnn.network import Network
 
 
+class Output(Console):
+    """A console that takes text as it is, without markup, and leaves a closed pipe to who runs the command."""
+
+    def __init__(self, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 class Screen:
-    """One command's output: for people, as JSON, or nothing but errors."""
+    """One command's output: for people, as JSON, or nothing but errors. Whatever is printed is made visible first."""
 
     def __init__(self, quiet: bool = False, as_json: bool = False) -> None:
         self.quiet, self.as_json = quiet, as_json
-        self.out = Console(highlight=False)
-        self.err = Console(stderr=True, highlight=False)
+        self.out, self.err = Output(), Output(stderr=True)
 
     @property
     def talks(self) -> bool:
@@ -36,28 +46,39 @@ class Screen:
         """Lines of plain text."""
         if self.talks:
             for line in lines:
-                self.out.print(escape(line), soft_wrap=True)
+                self.out.print(_text(line), soft_wrap=True)
+
+    def warn(self, message: Warning | str, *_: Any, **__: Any) -> None:
+        """A warning, on standard error; in place of `warnings.showwarning`."""
+        if not self.quiet:
+            self.err.print(_text(f"cnn: warning: {' '.join(str(message).split())}"), soft_wrap=True)
 
     def table(self, title: str, header: list[str], rows: list[list[str]]) -> None:
         """Columns of text; all but the first aligned to the right."""
         if not self.talks:
             return
-        self.out.print(f"\n[bold]{escape(title)}[/bold]", soft_wrap=True)
+        self.out.print()
+        self.out.print(_text(title, "bold"), soft_wrap=True)
         shown = Table(box=box.SIMPLE_HEAD, header_style="bold", show_header=any(header), pad_edge=False)
         for i, name in enumerate(header):
-            shown.add_column(escape(name), justify="right" if i else "left", overflow="fold")
+            shown.add_column(_text(name), justify="right" if i else "left", overflow="fold")
         for row in rows:
-            shown.add_row(*map(escape, row))
+            shown.add_row(*map(_text, row))
         self.out.print(shown)
 
     def result(self, values: dict[str, Any]) -> None:
         """The outcome as one JSON object, if that was asked for."""
         if self.as_json:
-            print(json.dumps(plain(values), ensure_ascii=True))
+            print(json.dumps(plain(values), ensure_ascii=True).replace("\x7f", "\\u007f"))
 
     def progress(self, members: int, epochs: int) -> list[Callback]:
         """Callbacks that show a training live; none where nobody sees it."""
         return [Live(self.err, members, epochs)] if self.talks and self.err.is_terminal else []
+
+
+def _text(text: str, style: str = "") -> Text:
+    """Without markup or pictures: names are shown as they are."""
+    return Text(visible(text), style)
 
 
 class Live(Callback):
@@ -69,9 +90,10 @@ class Live(Callback):
         self._rows, self._done, self._start = 1, 0, time.perf_counter()
         self._drawn = 0.0
         self._last: Logs = {}
+        self._console, self._width = console, min(24, max(8, console.width // 8))
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[numbers]}"),
-            console=console, transient=True, auto_refresh=False,
+            TextColumn("{task.description}", markup=False), BarColumn(bar_width=self._width),
+            TextColumn("{task.fields[numbers]}", markup=False), console=console, transient=True, auto_refresh=False,
         )  # fmt: skip
         self._task = self._bar.add_task("", total=members * epochs, numbers="")
 
@@ -106,14 +128,21 @@ class Live(Callback):
         self._drawn = now
         speed = self._done / max(now - self._start, 1e-9)
         left = (self._members * self._epochs - self._before) * self._rows - self._seen * self._rows
-        loss, held_out = (f"{self._last[k]:.4f}" if k in self._last else "-" for k in ("loss", "val_loss"))
-        numbers = (
-            f"epoch {self._seen + 1}/{self._epochs}  loss {loss}  held-out {held_out}  {speed:,.0f} rows/s  "
-            f"at most {_clock(left / speed)} left"
-        )
         name = f"network {self._member}/{self._members}"
+        room = self._console.width - len(name) - self._width - 2  # blanks between the columns
+        numbers = self._numbers(room, f"{speed:,.0f} rows/s", f"at most {_clock(left / speed)} left")
         done = self._before + self._seen
         self._bar.update(self._task, completed=done, numbers=numbers, description=name, refresh=True)
+
+    def _numbers(self, room: int, speed: str, left: str) -> str:
+        """As many of the numbers, whole, as there is room for; those that tell more first."""
+        loss, held_out = (f"{self._last[k]:.4f}" if k in self._last else "-" for k in ("loss", "val_loss"))
+        parts = [f"epoch {self._seen + 1}/{self._epochs}", f"loss {loss}", f"held-out {held_out}", speed, left]
+        shown = set[int]()
+        for i in (0, 2, 4, 1, 3):
+            if len("  ".join(parts[k] for k in {*shown, i})) <= room:
+                shown.add(i)
+        return "  ".join(parts[i] for i in sorted(shown))
 
 
 def _clock(seconds: float) -> str:
@@ -129,3 +158,12 @@ def figure(value: float) -> str:
     ('0.8604', '6,852', '123,457')
     """
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def counted(n: int, what: str) -> str:
+    """A number and the word for it.
+
+    >>> counted(1, "network"), counted(1200, "row")
+    ('1 network', '1,200 rows')
+    """
+    return f"{n:,} {what}{'' if n == 1 else 's'}"

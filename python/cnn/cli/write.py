@@ -1,4 +1,4 @@
-"""Predictions to files, whole or not at all; no text that we write is a formula to a spreadsheet."""
+"""Predictions to files, whole or not at all, after the columns of the table as its file has them."""
 
 from __future__ import annotations
 
@@ -6,31 +6,18 @@ import contextlib
 import csv
 import gzip
 import io
+import json
 import os
-import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cnn.atomic import replacing
+from cnn.cli.shown import safe, visible
 from cnn.table.frames import TableError
-
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_FORMULA = re.compile(r"^[\s\0]*[=+\-@\t\r]|^[\t\r\n]")
-
-
-def safe(cell: Any) -> Any:
-    """Text with an apostrophe before it where a spreadsheet would run it; numbers as they are.
-
-    >>> safe("=HYPERLINK(A1)"), safe("-5.2"), safe("- none"), safe(3)
-    ("'=HYPERLINK(A1)", '-5.2', "'- none", 3)
-    """
-    if isinstance(cell, str) and _FORMULA.match(cell) and not _NUMBER.fullmatch(cell.strip()):
-        return f"'{cell}"
-    return cell
 
 
 def check_place(path: str, option: str) -> None:
@@ -66,46 +53,111 @@ def _check_parent(folder: Path, path: str, option: str) -> None:
         raise TableError(f"{option} {path}: the folder {folder} can't be written to")
 
 
+class _Rows:
+    """A text that gets a row at each call, with the line's end that csv quotes cells for in every version."""
+
+    def __init__(self, text: Any, for_people: bool) -> None:
+        self._text, self._for_people = text, for_people
+
+    def write(self, row: str) -> None:
+        row = row.removesuffix("\r\n")
+        self._text.write(f"{visible(row) if self._for_people else row}\n")
+
+
 class _Csv:
     """Rows as CSV or TSV; the header with the first of them."""
 
     def __init__(self, text: Any, separator: str) -> None:
-        self._text, self._writer, self._begun = text, csv.writer(text, delimiter=separator, lineterminator="\n"), False
+        rows = _Rows(text, text.isatty())
+        # Python 3.11 and 3.12 quote a cell with a carriage return only where that ends the lines.
+        self._writer = csv.writer(rows, delimiter=separator, lineterminator="\r\n")
+        self._text, self._begun = text, False
 
-    def write(self, frame: Any) -> None:
+    def write(self, rows: Any, predicted: Mapping[str, Any]) -> None:
+        """`predicted`, after `rows` of a frame of pandas or a batch of Arrow unless they are None."""
+        names = [] if rows is None else list(rows.schema.names if hasattr(rows, "schema") else rows.columns)
+        columns = [_texts(rows[name]) for name in names] + [_texts(column) for column in predicted.values()]
         if not self._begun:
-            self._writer.writerow([safe(str(name)) for name in frame.columns])
+            self._writer.writerow([safe(str(name)) for name in (*names, *predicted)])
             self._begun = True
-        columns = []
-        for name in frame.columns:
-            values = frame[name].to_numpy(object, na_value=None)
-            if frame[name].dtype.kind not in "biuf":
-                values = [safe(v if isinstance(v, str) or v is None else str(v)) for v in values]
-            columns.append(values)
         self._writer.writerows(zip(*columns, strict=True))
         self._text.flush()
 
 
+def _texts(column: Any) -> Iterable[Any]:
+    """Cells as csv writes them: text that no spreadsheet runs, and numbers with all their digits, no more."""
+    if hasattr(column, "to_pylist"):
+        cells = _of_arrow(column)
+    else:
+        if column.dtype.kind in "mM":
+            column = column.astype(object)  # NumPy would give whole numbers
+        cells = list(column) if column.dtype == np.float32 else column.tolist()  # float32 has digits of its own
+    return [_cell(cell) for cell in cells]
+
+
+def _of_arrow(column: Any) -> list[Any]:
+    import pyarrow as pa
+
+    if pa.types.is_float32(column.type) or pa.types.is_float16(column.type):
+        return list(column.to_numpy(zero_copy_only=False))
+    try:
+        return list(column.to_pylist())
+    except (ValueError, OverflowError):  # dates that Python has none for
+        return list(column.cast(pa.string()).to_pylist())
+
+
+def _cell(cell: Any) -> Any:
+    if isinstance(cell, str):
+        return safe(cell)
+    if isinstance(cell, (float, np.floating)):
+        return "" if cell != cell else cell
+    if cell is None or isinstance(cell, (bool, int)):
+        return cell
+    if isinstance(cell, (list, dict)):
+        return safe(json.dumps(cell, default=str, ensure_ascii=False))
+    return "" if str(cell) == "NaT" else safe(str(cell))
+
+
 class _Parquet:
-    """Rows as Parquet, all of the types that the first piece has."""
+    """Rows as Parquet, with the schema that their file has."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
         self._writer: Any = None
 
-    def write(self, frame: Any) -> None:
+    def write(self, rows: Any, predicted: Mapping[str, Any]) -> None:
+        """`predicted`, after `rows` of a frame of pandas or a batch of Arrow unless they are None."""
         import pyarrow as pa
         from pyarrow import parquet
 
-        schema = None if self._writer is None else self._writer.schema
-        made = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
-        if self._writer is None:
-            self._writer = parquet.ParquetWriter(self._file, made.schema)
-        self._writer.write_table(made)
+        try:
+            batch = _batch(pa, rows, predicted)
+            if self._writer is None:
+                self._writer = parquet.ParquetWriter(self._file, batch.schema)
+            self._writer.write_batch(batch)
+        except pa.ArrowException as error:
+            raise TableError(f"Parquet can't hold that: {error}") from None
 
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
+
+
+def _batch(pa: Any, rows: Any, predicted: Mapping[str, Any]) -> Any:
+    new = {name: pa.array(column) for name, column in predicted.items()}
+    if rows is None:
+        return pa.RecordBatch.from_pydict(new)
+    if not hasattr(rows, "schema"):
+        rows = pa.RecordBatch.from_pydict({str(name): _array(pa, rows[name]) for name in rows.columns})
+    schema = rows.schema
+    for name, column in new.items():
+        schema = schema.append(pa.field(name, column.type))
+    return pa.RecordBatch.from_arrays([*rows.columns, *new.values()], schema=schema)
+
+
+def _array(pa: Any, column: Any) -> Any:
+    """Of a type that follows from the column's alone, whatever cells a piece has."""
+    return pa.array(column.to_numpy(), pa.string() if column.dtype.kind == "O" else None, from_pandas=False)
 
 
 @contextlib.contextmanager
@@ -116,21 +168,25 @@ def table(path: str) -> Iterator[Any]:
             sys.stdout.reconfigure(encoding="utf-8")  # as in files, whatever the terminal has
         yield _Csv(sys.stdout, ",")
         return
-    suffix = Path(path.removesuffix(".gz")).suffix.lower()
+    name = path.lower()
+    suffix = Path(name.removesuffix(".gz")).suffix
     if suffix not in (".csv", ".tsv", ".parquet"):
         raise TableError(f"predictions are written as .csv, .tsv (both also .gz) or .parquet, got {path}")
+    if suffix == ".parquet":
+        if name.endswith(".gz"):
+            raise TableError(f"Parquet is compressed in itself: give a name that ends in .parquet, got {path}")
+        try:
+            import pyarrow  # noqa: F401
+        except ImportError:
+            raise TableError("parquet files need pyarrow: pip install 'cnn-core[arrow]'") from None
     with replacing(path) as file:
         if suffix == ".parquet":
-            try:
-                import pyarrow  # noqa: F401
-            except ImportError:
-                raise TableError("parquet files need pyarrow: pip install 'cnn-core[arrow]'") from None
             writer = _Parquet(file)
             yield writer
             writer.close()
             return
         with contextlib.ExitStack() as stack:
-            raw: Any = stack.enter_context(gzip.GzipFile(fileobj=file, mode="wb")) if path.endswith(".gz") else file
+            raw: Any = stack.enter_context(gzip.GzipFile(fileobj=file, mode="wb")) if name.endswith(".gz") else file
             text = io.TextIOWrapper(raw, encoding="utf-8", newline="", write_through=True)
             yield _Csv(text, "\t" if suffix == ".tsv" else ",")
             text.detach()

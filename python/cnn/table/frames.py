@@ -16,7 +16,7 @@ from cnn.table import writings
 
 Array = np.ndarray[Any, Any]
 _INDEX = re.compile(r"__index_level_\d+__")
-_BOOLEANS = {"true": 1.0, "false": 0.0}
+_BOOLEANS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}  # 1 and 0 alone are numbers
 _ALIKE = ({float}, {np.float64}, {int}, {np.int64}, {bool})
 _INFINITE = [sign + word for sign in ("", "+", "-") for w in ("inf", "infinity") for word in (w, w.title(), w.upper())]
 PIECE = 1 << 15  # rows whose cells are looked at together

@@ -1,0 +1,121 @@
+"""`cnn predict`: a table's rows and the predictions for them, piece by piece."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+
+from cnn import files
+from cnn.cli import read, write
+from cnn.cli.read import Piece
+from cnn.cli.screen import Screen, counted
+from cnn.cli.source import Reading, source
+from cnn.network import Network
+from cnn.table import TableModel, frames
+from cnn.table.frames import TableError
+
+
+def predict(
+    screen: Screen, path: str, reading: Reading, out: str, only: bool, probabilities: bool, threads: int | None
+) -> None:
+    """`cnn predict`."""
+    write.check_place(out, "--out")
+    model = files.load(path)
+    if out == "-" and screen.as_json:
+        raise TableError("--json needs --out: both would go to standard output")
+    if reading.decimal is not None and isinstance(model, TableModel):
+        raise TableError(f"{path} has learnt how its numbers are written; --decimal is for networks and estimators")
+    if probabilities and not _has_probabilities(model):
+        raise TableError("--probabilities is for models of classes that have some")
+    start, rows = time.perf_counter(), 0
+    with source(reading) as table, write.table(out) as writer:
+        for piece in read.pieces(table):
+            try:
+                predicted = _predictions(model, piece, reading.writing, probabilities, threads)
+            except TableError as error:
+                raise TableError(_shifted(error, rows)) from None
+            if not only and (taken := sorted(set(map(str, piece.names)) & set(predicted))):
+                raise TableError(f"the table has a column {taken[0]!r} already; use --only-predictions")
+            writer.write(None if only else piece.rows, predicted)
+            rows += len(next(iter(predicted.values())))
+    if out != "-":
+        screen.say(f"{counted(rows, 'row')} predicted in {time.perf_counter() - start:.1f} s; written: {out}")
+        screen.result({"rows": rows, "written": [out]})
+
+
+def _shifted(error: TableError, rows: int) -> str:
+    """The text of an error in a piece, its row counted from the beginning of the table."""
+    before, found, row = str(error).rpartition(" at row ")
+    return f"{before} at row {int(row) + rows}" if found and row.isdigit() else str(error)
+
+
+def _has_probabilities(model: Any) -> bool:
+    if isinstance(model, TableModel):
+        return model.task == "classification"
+    return hasattr(model, "classes_") and model.network_.loss.target != "sign"
+
+
+def _predictions(model: Any, piece: Piece, writing: str, probabilities: bool, threads: int | None) -> dict[str, Any]:
+    if isinstance(model, Network):
+        X = _matrix(model.n_inputs, piece.cells(), writing)
+        return _numbered("prediction", model.predict(X, n_threads=threads))
+    if not isinstance(model, TableModel):
+        return _estimated(model, piece, writing, probabilities, threads)
+    cells = piece.cells(model.columns)
+    if not probabilities:
+        found = model.predict(cells, n_threads=threads)
+        if model.task == "regression":
+            found = rounded(found, model.goal.deviation)
+        return {f"predicted_{model.target}": found}
+    p = model.predict_proba(cells, n_threads=threads)
+    columns = {f"predicted_{model.target}": model.classes[p.argmax(axis=1)]}
+    return columns | {f"probability_{label}": p[:, i].astype(np.float32) for i, label in enumerate(model.classes)}
+
+
+def rounded(found: Any, deviation: float) -> Any:
+    """Predictions without the digits that float32, of which they are computed in units of the deviation, has not.
+
+    >>> rounded(np.array([207123.45678912]), 115000.0)
+    array([207123.457])
+    """
+    digits = 8 - math.floor(math.log10(deviation))
+    return np.array([round(value, digits) for value in found.tolist()])
+
+
+def _estimated(model: Any, piece: Piece, writing: str, probabilities: bool, threads: int | None) -> dict[str, Any]:
+    """The predictions of an estimator, which knows its columns by name if it was fitted to a data frame."""
+    names = getattr(model, "feature_names_in_", None)
+    cells = piece.cells(names)
+    if names is not None:
+        cells = frames.pandas().DataFrame({name: frames.column(cells, name, "the table") for name in names})
+    X = _matrix(model.n_features_in_, cells, writing)
+    if names is not None:
+        X = frames.pandas().DataFrame(X, columns=names)
+    found = model.set_params(n_threads=threads).predict(X)
+    columns = _numbered("prediction", found.toarray() if hasattr(found, "toarray") else found)
+    if probabilities:
+        p = model.predict_proba(X)
+        columns |= {f"probability_{label}": p[:, i] for i, label in enumerate(model.classes_)}
+    return columns
+
+
+def _numbered(name: str, found: Any) -> dict[str, Any]:
+    return {name: found} if found.ndim == 1 else {f"{name}_{i}": column for i, column in enumerate(found.T)}
+
+
+def _matrix(n_inputs: int, cells: Any, writing: str) -> Any:
+    """All columns as numbers, in their order: a network knows no names."""
+    if len(cells.columns) != n_inputs:
+        raise TableError(f"the table has {len(cells.columns)} columns, but the network takes {n_inputs} inputs")
+    columns = []
+    for name in cells.columns:
+        values, bad = frames.as_numbers(cells[name], writing)
+        bad = bad | np.isnan(values)
+        if bad.any():
+            cell, row = frames.first(cells[name], bad)
+            raise TableError(f"column {str(name)!r} must hold numbers for a network, got {cell} at row {row}")
+        columns.append(values)
+    return np.column_stack(columns)
