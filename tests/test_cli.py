@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gc
 import gzip
 import html.parser
@@ -11,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import weakref
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cnn
@@ -137,7 +139,7 @@ def test_types_are_those_of_the_whole_table(run: Any, monkeypatch: pytest.Monkey
     Path("t.csv").write_text("n,w,b,y\n" + "1,007,True,01\n" * 9 + "2.5,a,,02\n")
     found = []
     for rows in (4, 9, 100):
-        monkeypatch.setattr(read_csv, "PIECE", rows)
+        monkeypatch.setattr(read_csv, "_PARSED", rows)
         with source(Reading("t.csv")) as file:
             found.append(read.table(file, {"y"}))
     pd.testing.assert_frame_equal(found[0], found[1])
@@ -148,18 +150,35 @@ def test_types_are_those_of_the_whole_table(run: Any, monkeypatch: pytest.Monkey
     assert found[0]["b"].isna().tolist() == [False] * 9 + [True]
 
 
-@given(st.lists(st.one_of(st.none(), st.floats().map(str), st.integers().map(str), st.sampled_from(
-    ["1_0", "0x10", " 5 ", "5.", ".5", "1E+5", "1d5", "٣", "1,5", "inf", "nan", " ", "007", "5%"]))))  # fmt: skip
-def test_numbers_are_those_that_the_model_reads_in_the_text(cells: list[str | None]) -> None:
-    found = read._numbers(cells)
-    series = pd.Series(cells, dtype=object)
-    values, bad = frames.as_numbers(series)
-    if found is not None:
-        assert not bad.any()
-        assert np.array_equal(found, values, equal_nan=True)
-        assert np.array_equal(np.isnan(values), series.isna())
-    else:
-        assert bad.any() or (np.isnan(values) & series.notna()).any()
+CELLS = st.one_of(
+    st.floats().map(str), st.integers(-(2**70), 2**70).map(str), st.sampled_from(
+        ["", "NA", "?", "1_0", "0x10", " 5 ", "5.", ".5", "1E+5", "1d5", "٣", "1,5", "inf", "nan", " ", "007", "5%",
+         "True", "true", "FALSE", "18446744073709551616", "1e400", "-0", "2020-01-01", 'a"b', "a\rb", "a\nb", "\ufeff"]
+    ),
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=12), st.integers(1, 12))
+def test_numbers_are_those_that_the_model_reads_in_the_text(rows: list[tuple[str, str]], piece: int) -> None:
+    """A column that is numbers in the whole table is what the model makes of its texts; else the texts are there."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(read_csv, "_PARSED", piece)
+        patch.setattr(read_csv, "PIECE", piece)
+        path = Path(folder, "t.csv")
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, quoting=csv.QUOTE_ALL).writerows([("a", "y"), *rows])
+        with source(Reading(str(path))) as file:
+            whole = read.table(file, {"y"})
+            cells = pd.concat([part.cells() for part in read.pieces(file)], ignore_index=True)
+    for name in ("a", "y"):
+        if name == "a" and whole[name].dtype.kind in "iuf":
+            values, bad = frames.as_numbers(cells[name])
+            assert not bad.any()
+            assert np.allclose(whole[name].to_numpy(float), values, rtol=1e-15, atol=0, equal_nan=True)
+            assert np.array_equal(np.isnan(values), cells[name].isna())
+        else:
+            assert whole[name].astype(object).where(whole[name].notna(), None).tolist() == cells[name].tolist()
 
 
 @pytest.mark.filterwarnings("ignore:Feather V1:DeprecationWarning")

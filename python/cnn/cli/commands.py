@@ -222,7 +222,7 @@ def demo(screen: Screen, out: str, epochs: int | None, seed: int, threads: int |
     try:
         report.write(model, test, pages[0], "California housing, the test rows", threads)
         plots.curves(model.histories).savefig(pages[1], dpi=120)
-        plots.predicted_against_true(test[target], again, target).savefig(pages[2], dpi=120)
+        plots.predicted_against_true(model.goal.numbers(test[target]), again, target).savefig(pages[2], dpi=120)
         paths += pages
     except ImportError as error:
         screen.say(f"no page and no pictures: {error}")

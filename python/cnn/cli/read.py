@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +9,6 @@ from typing import Any
 from cnn.cli import read_arrow, read_csv
 from cnn.cli.source import Source
 from cnn.table import frames
-
-# Cells of text files that are empty by another name.
-MISSING = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A", "<NA>")
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ class Piece:
         if hasattr(self.rows, "schema"):
             return read_arrow.frame(self.rows.select(chosen))
         cells = self.rows[chosen]
-        return cells.where(~cells.isin(MISSING), None) if self.is_text else cells
+        return cells.where(~cells.isin(read_csv.MISSING), None) if self.is_text else cells
 
 
 def pieces(source: Source) -> Iterator[Piece]:
@@ -64,23 +60,17 @@ def pieces(source: Source) -> Iterator[Piece]:
 
 
 def table(source: Source, texts: Collection[str] | None, names: Collection[str] | None = None) -> Any:
-    """The whole table as a frame for a model, of these columns or of all but a row index.
+    """The whole table as a frame for a model, of these columns or of all but a row index (see `Piece.cells`).
 
     Columns of CSV and TSV in which each cell is a number or missing become numbers, which take less memory than texts
     and mean the same to a model; not those in `texts`, and none if that is None.
     """
-    pd = frames.pandas()
-    if not source.is_text:
-        parts = list(pieces(source))
-        if source.format == "npz":
-            return pd.concat([part.cells(names) for part in parts], ignore_index=True)
-        return read_arrow.frame(_joined(parts, names))
-    columns = [_compact(piece.cells(names), texts) for piece in pieces(source)]
-    mixed = [name for name in columns[0] if len({part[name].dtype.kind for part in columns}) > 1]
-    if mixed:  # numbers in one piece, words in another: the texts again
-        for part, piece in zip(columns, pieces(source), strict=True):
-            part[mixed] = _compact(piece.cells(mixed), mixed)
-    return pd.concat(columns, ignore_index=True) if len(columns) > 1 else columns[0]
+    if source.is_text:
+        return read_csv.whole(source, texts, names)
+    parts = list(pieces(source))
+    if source.format == "npz":
+        return frames.pandas().concat([part.cells(names) for part in parts], ignore_index=True)
+    return read_arrow.frame(_joined(parts, names))
 
 
 def _joined(parts: list[Piece], names: Collection[str] | None) -> Any:
@@ -88,27 +78,3 @@ def _joined(parts: list[Piece], names: Collection[str] | None) -> Any:
 
     whole = pa.Table.from_batches([part.rows for part in parts]).unify_dictionaries()
     return whole.select(parts[0].chosen(names))
-
-
-def _compact(cells: Any, texts: Collection[str] | None) -> Any:
-    """Columns of objects in as little memory as pandas can hold their numbers or texts in."""
-    pd = frames.pandas()
-    text = pd.Series(["text"]).dtype  # of this version of pandas
-    columns = {}
-    for name in cells.columns:
-        numbers = None if texts is None or name in texts else _numbers(cells[name])
-        columns[name] = pd.Series(cells[name], dtype=text) if numbers is None else numbers
-    return pd.DataFrame(columns)
-
-
-def _numbers(column: Any) -> list[float] | None:
-    """The numbers that a model reads in these texts, NaN where None; None if it might take one for something else."""
-    try:
-        numbers = [math.nan if cell is None else float(cell) for cell in column]
-    except ValueError:
-        return None
-    written = "".join(filter(None, column))
-    if "_" in written or not written.isascii():  # 1_000 is a number to Python alone
-        return None
-    missing = sum(cell is None for cell in column)
-    return numbers if sum(map(math.isfinite, numbers)) == len(numbers) - missing else None

@@ -6,15 +6,20 @@ import csv
 import io
 import math
 import warnings
-from collections.abc import Iterator
-from typing import IO
+from collections.abc import Collection, Iterator
+from typing import IO, Any
+
+import numpy as np
 
 from cnn.cli.source import BAD_GZIP, Source
 from cnn.table import frames
 from cnn.table.frames import TableError
 
 LONGEST = 1 << 24  # characters of a row: one line of a forged file must not take all memory
+# Cells that are empty by another name.
+MISSING = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A", "<NA>")
 PIECE = 1 << 15  # rows
+_PARSED = 1 << 17
 _LARGE = 1 << 24  # characters of a piece
 _SEPARATORS = ",;\t|"
 _BOMS = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -56,6 +61,52 @@ def pieces(source: Source) -> Iterator[tuple[list[str], list[list[str]]]]:
         yield header, rows
     elif none:
         raise TableError(f"{source.name} has a header but no rows")
+
+
+def whole(source: Source, texts: Collection[str] | None, names: Collection[str] | None) -> Any:
+    """A frame of these columns, of all that have a name if one of these is not there or for None.
+
+    A column is of numbers where each cell is one or missing, those that `frames.as_numbers` reads; else of texts, as
+    those in `texts` (all for None).
+    """
+    encoding = _encoding(source)
+    separator = _separator(source, encoding)
+    records = _records(source, encoding, separator)
+    _, header = next(records)
+    if not sum(1 for _ in records):  # where a row has too many cells or too few, it is told here
+        raise TableError(f"{source.name} has a header but no rows")
+    wanted = [name for name in header if name.strip()]
+    if names is not None and set(names) <= set(wanted):
+        wanted = [name for name in wanted if name in names]
+    how: dict[str, Any] = {
+        "sep": separator, "encoding": encoding,
+        "names": header, "header": None if source.reading.header is False else 0,
+        "index_col": False, "low_memory": False, "keep_default_na": False, "na_values": list(MISSING),
+        "chunksize": _PARSED,
+    }  # fmt: skip
+    pd = frames.pandas()
+
+    def parsed(columns: list[str], texts: Collection[str]) -> list[Any]:
+        """In pieces: the parser needs several times the memory of what it gives."""
+        with source.open() as file:
+            found = pd.read_csv(file, usecols=columns, dtype={name: str for name in columns if name in texts}, **how)
+            return list(found)
+
+    parts = parsed(wanted, wanted if texts is None else texts)
+    words = [name for name in wanted if not (_numbers(parts, name) or _texts(parts, name))]
+    if words:  # among numbers, truth values or infinite numbers: all of it as text
+        for part, again in zip(parts, parsed(words, words), strict=True):
+            part[words] = again
+    return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+
+
+def _numbers(parts: list[Any], name: str) -> bool:
+    return all(part[name].dtype.kind in "iuf" and not np.isinf(part[name].to_numpy()).any() for part in parts)
+
+
+def _texts(parts: list[Any], name: str) -> bool:
+    """Whether all cells were left as the texts they are."""
+    return all(part[name].dtype.kind == "O" and part[name].map(type).isin([str, float]).all() for part in parts)
 
 
 def _encoding(source: Source) -> str:
