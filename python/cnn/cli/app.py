@@ -45,7 +45,7 @@ def _option(group: str, *names: str, help: str, words: tuple[str, ...] = (), **h
     return typer.Option(*names, help=help, rich_help_panel=group, autocompletion=_of(*words) if words else None, **how)
 
 
-MODEL, TRAINING, TABLE, OUTPUT = "The model", "The training", "The table", "What comes out"
+GROUPS = MODEL, TRAINING, TABLE, OUTPUT = "The model", "The training", "The table", "What comes out"
 Format = Annotated[
     str | None, _option(TABLE, "--format", help=f"{', '.join(FORMATS)}, if not by the name.", words=FORMATS)
 ]
@@ -68,12 +68,14 @@ class Command(TyperCommand):
     """A command whose help shows its options in groups."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        groups = dict[str, list[tuple[str, str]]]()
+        groups: dict[str, list[tuple[str, str]]] = {name: [] for name in ("Arguments", *GROUPS, "Options")}
         for parameter in self.get_params(ctx):
             if (record := parameter.get_help_record(ctx)) is not None:
                 kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
-                groups.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append(record)
+                groups[getattr(parameter, "rich_help_panel", None) or kind].append(record)
         for title, records in groups.items():
+            if not records:
+                continue
             with formatter.section(title):
                 formatter.write_dl(records)
 

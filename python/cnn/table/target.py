@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.table import frames, labels
+from cnn.table import frames, labels, writings
 from cnn.table.frames import Array, TableError
 from cnn.table.kinds import Kind, kind_of
 from cnn.table.labels import Label
@@ -62,8 +62,15 @@ class Target:
 
     @np.errstate(all="ignore")
     def known(self, series: Any) -> Array:
-        """The rows whose target is not missing."""
-        return known_rows(series, self.writing)
+        """The rows whose target is not missing, whatever other rows hold: a word for that is none if it is a class."""
+        if self.task == "regression":
+            values, bad = frames.as_numbers(series, self.writing)
+            return np.flatnonzero(bad | ~np.isnan(values))
+        if not frames.is_text(series):
+            return known_rows(series)
+        codes, cells = frames.distinct(series)
+        missing = writings.is_missing(cells) & (labels.codes(cells, self.classes) < 0)
+        return np.flatnonzero(~np.append(missing, True)[codes])
 
     def scaled(self, values: Array) -> Array:
         """What the network is trained on."""
