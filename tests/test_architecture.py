@@ -32,7 +32,8 @@ CORE_ORDER = [
     ["__init__"],
 ]
 API_ORDER = [
-    ["_names", "_console", "_frames"],
+    ["_elsewhere", "_html"],
+    ["_names", "_console", "_figure", "_frames"],
     ["_check", "_json", "arena", "atomic", "history"],
     ["_states", "threads"],
     ["activations", "initializers", "schedules", "losses", "sparse", "callbacks", "container"],

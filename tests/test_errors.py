@@ -273,7 +273,7 @@ def test_weights_are_set_all_or_none() -> None:
 def test_missing_extras_say_what_to_install(monkeypatch) -> None:
     history = network().fit(X, Y, epochs=1, verbose=0)
     monkeypatch.setitem(__import__("sys").modules, "pandas", None)
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    monkeypatch.setitem(__import__("sys").modules, "cnn._figure", None)
     with pytest.raises(ImportError, match=re.escape("pip install 'cnn-core[pandas]'")):
         history.to_frame()
     with pytest.raises(ImportError, match=re.escape("pip install 'cnn-core[plot]'")):

@@ -10,6 +10,8 @@ True
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cnn import activations, callbacks, initializers, losses, metrics, optimizers, plots, schedules
 from cnn._check import DivergenceError, ModelFormatError, NonFiniteError, NotBuiltError
 from cnn.activations import Activation
@@ -32,22 +34,26 @@ from cnn.table.frames import TableError
 
 __version__ = "0.1.0"
 
-_ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+if TYPE_CHECKING:
+    # Not in __all__: `from cnn import *` works without scikit-learn, too.
+    from cnn.estimators import MLPClassifier as MLPClassifier
+    from cnn.estimators import MLPRegressor as MLPRegressor
+else:
+    _ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 
+    def __getattr__(name: str) -> object:
+        """The estimators, which need scikit-learn, are imported when they are asked for."""
+        if name not in _ESTIMATORS:
+            raise AttributeError(f"module 'cnn' has no attribute {name!r}")
+        try:
+            from cnn import estimators
+        except ModuleNotFoundError as error:
+            raise ImportError(f"cnn.{name} needs scikit-learn 1.9: pip install 'cnn-core[sklearn]'") from error
+        return getattr(estimators, name)
 
-def __getattr__(name: str) -> object:
-    """The estimators, which need scikit-learn, are imported when they are asked for."""
-    if name not in _ESTIMATORS:
-        raise AttributeError(f"module 'cnn' has no attribute {name!r}")
-    try:
-        from cnn import estimators
-    except ModuleNotFoundError as error:
-        raise ImportError(f"cnn.{name} needs scikit-learn 1.9: pip install 'cnn-core[sklearn]'") from error
-    return getattr(estimators, name)
+    def __dir__() -> list[str]:
+        return sorted([*globals(), *_ESTIMATORS])
 
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_ESTIMATORS])
 
 __all__ = [
     "SGD", "Activation", "Adadelta", "Adagrad", "Adam", "AdamW", "BinaryCrossEntropy", "CSVLogger", "Callback",

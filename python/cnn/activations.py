@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import cnn_core
-from cnn import _check, _names
+from cnn import _check, _elsewhere, _names
 
 _ALIASES = {
     "linear": "identity",
@@ -84,5 +84,7 @@ def get(activation: str | Activation) -> Activation:
     if isinstance(activation, Activation):
         return activation
     if not isinstance(activation, str):
-        raise TypeError(f"activation must be a name or a cnn.Activation, got {activation!r}")
+        near = _elsewhere.nearest(type(activation).__name__, (*NAMES, *_ALIASES))  # torch.nn.ReLU()
+        hint = f"; {near!r} is one" if near else ""
+        raise TypeError(f"activation must be a name or a cnn.Activation, got {activation!r}{hint}")
     return Activation(activation)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from cnn import _check, _console, _json, _states, atomic
+from cnn._elsewhere import nearest, told
 
 if TYPE_CHECKING:
     from cnn.network import Network
@@ -120,7 +121,10 @@ class _Monitor(Callback):
 
     def check(self, run: Run) -> None:
         if self.monitor not in run.names:
-            hint = " (give validation_split or validation_data)" if self.monitor.startswith("val_") else ""
+            near = nearest(self.monitor, run.names)
+            hint = f" (did you mean {near!r}?)" if near else ""
+            if self.monitor.startswith("val_") and not any(name.startswith("val_") for name in run.names):
+                hint = " (give validation_split or validation_data)"
             raise ValueError(
                 f"{type(self).__name__} watches {self.monitor!r}, which this fit does not have{hint}; "
                 f"it has {', '.join(run.names)}"
@@ -168,6 +172,7 @@ class EarlyStopping(_Monitor):
     'val_loss'
     """
 
+    @told
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -230,6 +235,7 @@ class ReduceOnPlateau(_Monitor):
     0.5
     """
 
+    @told
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -284,6 +290,7 @@ class SaveModel(_Monitor):
     1
     """
 
+    @told
     def __init__(
         self, path: str | os.PathLike[str], monitor: str | None = None, every: int = 1, mode: str = "auto"
     ) -> None:
@@ -328,6 +335,7 @@ class CSVLogger(Callback):
     epoch,loss,rmse,learning_rate,seconds
     """
 
+    @told
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._file: TextIO | None = None

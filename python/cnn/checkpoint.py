@@ -17,6 +17,7 @@ import numpy as np
 import cnn_core
 from cnn import _check, atomic, container, files
 from cnn._check import ModelFormatError
+from cnn._elsewhere import told
 from cnn.callbacks import Callback, Logs, Run
 from cnn.data import Array, Data
 from cnn.sparse import SparseRows
@@ -53,6 +54,7 @@ class Checkpoint(Callback):
     3
     """
 
+    @told
     def __init__(
         self, folder: str | os.PathLike[str], every: float = 1, unit: str = "epochs", keep: int | None = 3
     ) -> None:

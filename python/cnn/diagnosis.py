@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import cnn_core
-from cnn import _check, arena, data, evaluation, reports, threads
+from cnn import _check, _html, arena, data, evaluation, reports, threads
 from cnn.data import Array, Data
 from cnn.history import History
 from cnn.sparse import SparseRows
@@ -47,6 +47,12 @@ class Diagnosis:
     advice: tuple[str, ...]
 
     def __str__(self) -> str:
+        return "\n".join([reports.table(self._rows(), right=5), *(f"- {sentence}" for sentence in self.advice)])
+
+    def _repr_html_(self) -> str:
+        return _html.table(self._rows()) + _html.listed(self.advice)
+
+    def _rows(self) -> list[tuple[str, ...]]:
         rows: list[tuple[str, ...]] = [
             ("layer", "activation", "saturated", "dead", "rms output", "rms gradient", "|dL/dW|")
         ]
@@ -55,7 +61,7 @@ class Diagnosis:
              f"{s.weight_gradient:.2e}")
             for s in self.layers
         ]  # fmt: skip
-        return "\n".join([reports.table(rows, right=5), *(f"- {sentence}" for sentence in self.advice)])
+        return rows
 
 
 @np.errstate(all="ignore")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
@@ -79,7 +79,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         validation_fraction=0.1, beta_1=0.9, beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000,
         loss="log_loss", layers=None, dropout=0.0, l1=0.0, class_weight=None, label_smoothing=0.0, clip_norm=None,
         restore_best="auto", scoring=None, metrics=(), callbacks=None, max_seconds=None, dtype="auto", n_threads=None,
-    ):  # fmt: skip
+    ) -> None:  # fmt: skip
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.solver = solver
@@ -119,7 +119,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.n_threads = n_threads
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None) -> Self:
         """Trains on X (n, n_features) and labels y (n,), or (n, n_labels) of 0 and 1; returns self.
 
         X_val, y_val, sample_weight_val: rows to validate on after each epoch, instead of a share of X.
@@ -134,7 +134,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     @available_if(has_partial_fit)
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None, classes=None):
+    def partial_fit(self, X, y, sample_weight=None, classes=None) -> Self:
         """One epoch over these rows; the first call names all `classes`. Returns self."""
         if self.class_weight == "balanced":
             raise ValueError("class_weight='balanced' needs all rows: give partial_fit a dict of weights")
@@ -212,11 +212,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return float(np.average(hit.all(axis=1), weights=rows.weights))
         return float(np.average(out.argmax(axis=1) == rows.y, weights=rows.weights))
 
-    def predict(self, X):
+    def predict(self, X) -> Array:
         """Labels (n,), or (n, n_labels) of 0 and 1."""
         return self._labels(self._outputs(X))
 
-    def predict_proba(self, X):
+    def predict_proba(self, X) -> Array:
         """Probabilities (n, n_classes) in the order of `classes_`; (n, n_labels) where there are several a row."""
         out = self._outputs(X)
         if self._network.loss.target == "sign":
@@ -230,7 +230,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return np.divide(out, total, out=np.full_like(out, 1 / out.shape[1]), where=total > 0)
         return out
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X) -> Array:
         """The logarithm of `predict_proba`."""
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
@@ -273,7 +273,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999, epsilon=1e-8, n_iter_no_change=10,
         max_fun=15000, layers=None, dropout=0.0, l1=0.0, label_smoothing=0.0, clip_norm=None, restore_best="auto",
         scoring=None, metrics=(), callbacks=None, max_seconds=None, dtype="auto", n_threads=None, quantile=None,
-    ):  # fmt: skip
+    ) -> None:  # fmt: skip
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.solver = solver
@@ -313,7 +313,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.quantile = quantile
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None) -> Self:
         """Trains on X (n, n_features), targets y (n,) or (n, n_targets), as `MLPClassifier.fit`; returns self."""
         validation = None if X_val is None else (X_val, y_val, sample_weight_val)
         self._partial = False
@@ -321,7 +321,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     @available_if(has_partial_fit)
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X, y, sample_weight=None) -> Self:
         """One epoch over these rows. Returns self."""
         self._partial = True
         return self._fit(X, y, sample_weight, incremental=True)
@@ -342,7 +342,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _targets(self, rows: Data) -> Array:
         return rows.y[:, 0] if rows.y.shape[1] == 1 else rows.y
 
-    def predict(self, X):
+    def predict(self, X) -> Array:
         """Values (n,) or (n, n_targets)."""
         out = self._outputs(X)
         return out[:, 0] if out.shape[1] == 1 else out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 import numpy as np
 
@@ -15,7 +15,11 @@ from cnn.container import Contents
 from cnn.history import History
 
 if TYPE_CHECKING:
+    from cnn.estimators import MLPClassifier, MLPRegressor
     from cnn.network import Network
+    from cnn.table.model import TableModel
+
+    Model: TypeAlias = Network | TableModel | MLPClassifier | MLPRegressor
 
 T = TypeVar("T")
 _CLASSES: dict[str, type[Any]] = {
@@ -207,12 +211,24 @@ _LOADERS: Mapping[str, Callable[[Contents], Any]] = {
 }  # fmt: skip
 
 
-def load(path: str | os.PathLike[str]) -> Any:
+@overload
+def load(path: str | os.PathLike[str]) -> Model: ...
+
+
+@overload
+def load(path: str | os.PathLike[str], kind: type[T]) -> T: ...
+
+
+def load(path: str | os.PathLike[str], kind: type[Any] | None = None) -> Any:
     """The model of a file, a `Network`, an estimator or a `TableModel`; no code of the file is run.
 
     It predicts the same to the last bit, and can be trained on; a network begins with a fresh optimizer.
 
+    Args:
+        kind: the class that is expected, for you and for type checkers.
+
     Raises:
+        TypeError: the model is of another class.
         ModelFormatError: the file is not such a model, is damaged or cut short, or is of a later format.
         ImportError: it is an estimator, and scikit-learn is not installed.
 
@@ -227,4 +243,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     with container.read(path) as contents:
         if contents.kind not in _LOADERS:
             raise contents.error(f"it holds a {contents.kind}, which this version of cnn does not know")
-        return _LOADERS[contents.kind](contents)
+        model = _LOADERS[contents.kind](contents)
+    if kind is not None and not isinstance(model, kind):
+        raise TypeError(f"{os.fspath(path)} holds a {type(model).__name__}, not a {kind.__name__}")
+    return model

@@ -6,9 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnn import _html
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+_SHOWN = 10  # epochs in a notebook
 
 
 class History:
@@ -68,7 +72,14 @@ class History:
 
     def __repr__(self) -> str:
         last = ", ".join(f"{name}={values[-1]:.4g}" for name, values in self._values.items() if values)
-        return f"History({len(self)} epochs{': ' if last else ''}{last})"
+        return f"History({len(self)} epoch{'' if len(self) == 1 else 's'}{': ' if last else ''}{last})"
+
+    def _repr_html_(self) -> str:
+        """The last epochs, the best of each number being for you to find in `to_frame()`."""
+        first = max(len(self) - _SHOWN, 0)
+        rows = [[epoch, *(f"{self._values[name][i]:.4g}" for name in self.names)]
+                for i, epoch in enumerate(self.epoch) if i >= first]  # fmt: skip
+        return _html.table([["epoch", *self.names], *rows], repr(self).partition(":")[0].rstrip(")") + ")")
 
     @property
     def names(self) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cnn import _check, _names, activations, initializers
+from cnn._elsewhere import told
 from cnn.activations import Activation
 from cnn.initializers import Initializer
 
@@ -98,3 +99,7 @@ def checked(layers: Iterable[Layer]) -> tuple[Layer, ...]:
     if not layers or not isinstance(layers[-1], Dense):
         raise ValueError(f"the last layer must be a cnn.Dense, got {layers[-1] if layers else 'no layers'!r}")
     return layers
+
+
+for _class in (Dense, Dropout):
+    _class.__init__ = told(_class.__init__)  # type: ignore[method-assign]

@@ -26,6 +26,7 @@ from cnn import (
     passes,
     threads,
 )
+from cnn._elsewhere import Told, told
 from cnn.bound import BoundLayer
 from cnn.data import Array
 from cnn.history import History
@@ -36,7 +37,7 @@ from cnn.plan import Plan, layer_activation
 from cnn.plan import build as build_plan
 
 
-class Network:
+class Network(Told):
     """A feed-forward network of dense layers, y = f(x W + b) one after another, trained by gradient descent.
 
     Args:
@@ -58,6 +59,7 @@ class Network:
     True
     """
 
+    @told
     def __init__(
         self,
         layers: Sequence[Layer],
@@ -92,8 +94,6 @@ class Network:
         for i, layer in enumerate(self.descriptions):
             if isinstance(layer, Dense) and layer.activation != "auto":
                 layer_activation(layer, self.loss, last=i == len(self.descriptions) - 1)
-
-    # Building ---------------------------------------------------------------------------------------------------------
 
     def build(self, n_inputs: int) -> Network:
         """Makes the parameters for that many inputs; the first fit does it by itself. Returns the network."""
@@ -199,8 +199,6 @@ class Network:
         """Optimizer steps done."""
         return 0 if self._plan is None else int(self.counter[0])
 
-    # Weights ----------------------------------------------------------------------------------------------------------
-
     def get_weights(self) -> dict[str, Array]:
         """Copies of the parameters by name ("layers.0.weights", ...)."""
         return {name: view.copy() for name, view in self.parameters.items()}
@@ -233,8 +231,7 @@ class Network:
 
         files.save(self, path)
 
-    # Training ---------------------------------------------------------------------------------------------------------
-
+    @told
     def fit(
         self,
         X: Any,
@@ -289,8 +286,6 @@ class Network:
                 verbose=verbose, n_threads=n_threads, resume=resume,
             ),
         )  # fmt: skip
-
-    # One pass at a time -----------------------------------------------------------------------------------------------
 
     def loss_and_gradient(
         self, X: Any, y: Any, sample_weight: Any = None, *, training: bool = False, n_threads: int | None = None
@@ -357,8 +352,6 @@ class Network:
         """What the C API (docs/c-api.md) needs to work on this network with up to `rows` rows; one for each thread."""
         return passes.buffers(self, _check.integer("rows", rows, 1))
 
-    # Prediction -------------------------------------------------------------------------------------------------------
-
     def predict(self, X: Any, *, out: Array | None = None, n_threads: int | None = None) -> Array:
         """Values or, by the loss's link, probabilities: (n, n_outputs), or (n,) after a fit to 1-d targets.
 
@@ -384,6 +377,7 @@ class Network:
         """The most probable class (n,); 0 or 1 for each output of binary_cross_entropy; -1 or 1 for hinge."""
         return passes.classes(self, X, n_threads)
 
+    @told
     def evaluate(
         self,
         X: Any,
@@ -407,8 +401,6 @@ class Network:
         from cnn import MLPRegressor, estimators  # noqa: F401 (the first names the extra where it is missing)
         return estimators.from_network(self)
 
-    # Looking at it, copying it ----------------------------------------------------------------------------------------
-
     def summary(self) -> None:
         """Prints layers, output widths and numbers of parameters.
 
@@ -421,6 +413,11 @@ class Network:
         from cnn import reports
 
         _console.say(reports.summary(self))
+
+    def _repr_html_(self) -> str:
+        from cnn import reports
+
+        return reports.html(self)
 
     def __repr__(self) -> str:
         inside = ", ".join(map(repr, self.descriptions))

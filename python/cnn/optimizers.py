@@ -19,6 +19,7 @@ import numpy as np
 
 import cnn_core
 from cnn import _check, _names
+from cnn._elsewhere import told
 from cnn.schedules import Schedule
 from cnn.schedules import get as get_schedule
 
@@ -194,6 +195,9 @@ class Lion(Optimizer):
 
 
 BY_NAME = {cls.__name__.lower(): cls for cls in (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Nadam, Lion)}
+
+for _class in BY_NAME.values():
+    _class.__init__ = told(_class.__init__)  # type: ignore[method-assign]
 
 
 def get(optimizer: str | Optimizer) -> Optimizer:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnn import _check
 from cnn.history import History
 
 if TYPE_CHECKING:
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 _TRAINING, _HELD_OUT, _ACCENT = "#4477aa", "#ee6677", "#222222"  # told apart by colour-blind eyes, too
 _MANY = 3000  # points; more are counted in cells
+_FEW = 10  # values, of which none is left out
 _MOST_UNITS = 12  # of a layer are drawn one by one
 
 
 def _figure(width: float, height: float) -> Figure:
     try:
-        from matplotlib.figure import Figure
+        from cnn._figure import Figure
     except ImportError as error:
         raise ImportError("plots need matplotlib: pip install 'cnn-core[plot]'") from error
     return Figure(figsize=(width, height), layout="constrained")
@@ -38,21 +40,15 @@ def _plain(text: object) -> str:
 
 
 def _bare(axes: Any) -> Any:
+    from cnn._figure import Separated
+
     axes.spines[["top", "right"]].set_visible(False)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(Separated())
+    axes.xaxis.get_major_locator().set_params(nbins=4, min_n_ticks=3)  # numbers of ten places stand side by side
     axes.grid(alpha=0.25, lw=0.6)
     axes.set_axisbelow(True)
     return axes
-
-
-def _plain_numbers() -> Any:
-    """0.3 in place of 3 × 10⁻¹ on an axis of logarithms; small steps between powers of ten have no number."""
-    from matplotlib.ticker import LogFormatter
-
-    class Plain(LogFormatter):
-        def __call__(self, x: float, pos: int | None = None) -> str:
-            return f"{x:.3g}" if super().__call__(x, pos) else ""
-
-    return Plain(minor_thresholds=(1.5, 0.4))
 
 
 def curves(histories: History | Iterable[History]) -> Figure:
@@ -87,9 +83,11 @@ def curves(histories: History | Iterable[History]) -> Figure:
         axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
         axes.xaxis.get_major_locator().set_params(integer=True)
         if name == "loss" and all(min(history[name], default=0) > 0 for history in all_of):
+            from cnn._figure import PlainLog
+
             axes.set_yscale("log")
             for pick in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-                pick(_plain_numbers())
+                pick(PlainLog())
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False)
     return figure
@@ -99,7 +97,31 @@ def _pair(true: Any, predicted: Any) -> tuple[Array, Array]:
     a, b = np.asarray(true, np.float64).ravel(), np.asarray(predicted, np.float64).ravel()
     if len(a) != len(b) or not len(a):
         raise ValueError(f"as many true as predicted values are needed, at least one; got {len(a)} and {len(b)}")
+    _check.finite("true", a)
+    _check.finite("predicted", b)
     return a, b
+
+
+def _limits(values: Array) -> tuple[float, float]:
+    """Where an axis ends: all values, but for those that would squeeze the other 99 % into a third of it or less."""
+    low, high = float(values.min()), float(values.max())
+    if len(values) >= _FEW:
+        inner = float(np.quantile(values, 0.005, method="higher")), float(np.quantile(values, 0.995, method="lower"))
+        width = inner[1] - inner[0]
+        if width > 0:
+            inside = values[(values >= inner[0] - width) & (values <= inner[1] + width)]
+            low, high = float(inside.min()), float(inside.max())
+    return low, high
+
+
+def _inside(values: Array) -> Array:
+    low, high = _limits(values)
+    return (values >= low) & (values <= high)
+
+
+def _outside(shown: Array, what: str) -> str:
+    """How many lie beyond the ends of the axes, for the title; empty where none does."""
+    return "" if shown.all() else f"{np.sum(~shown):,} of {shown.size:,} {what} outside"
 
 
 def _cloud(figure: Figure, axes: Any, x: Array, y: Array) -> None:
@@ -121,8 +143,11 @@ def predicted_against_true(true: Any, predicted: Any, name: str = "") -> Figure:
     t, p = _pair(true, predicted)
     figure = _figure(5.8, 4.8)
     axes = _bare(figure.add_subplot())
-    _cloud(figure, axes, t, p)
-    low, high = min(t.min(), p.min()), max(t.max(), p.max())
+    shown = _inside(t) & _inside(p)
+    _cloud(figure, axes, t[shown], p[shown])
+    axes.set_title(_outside(shown, "rows"), fontsize=9)
+    ends = np.concatenate([t[shown], p[shown]])
+    low, high = ends.min(), ends.max()
     axes.plot([low, high], [low, high], color=_HELD_OUT, lw=1.2, label="predicted = true")
     what = _plain(name) or "value"
     axes.set(xlabel=f"true {what}", ylabel=f"predicted {what}")
@@ -140,12 +165,12 @@ def residuals(true: Any, predicted: Any, name: str = "") -> Figure:
     figure = _figure(9.5, 4.0)
     left, right = (_bare(axes) for axes in figure.subplots(1, 2))
     what = _plain(name) or "value"
-    _cloud(figure, left, p, p - t)
+    shown = _inside(p) & _inside(p - t)
+    _cloud(figure, left, p[shown], (p - t)[shown])
+    left.set_title(_outside(shown, "rows"), fontsize=9)
     left.axhline(0, color=_HELD_OUT, lw=1.2)
     left.set(xlabel=f"predicted {what}", ylabel="predicted - true")
-    for axes in (left, right):
-        axes.xaxis.get_major_locator().set_params(nbins=5)
-    _histogram(right, p - t)
+    right.set_title(_histogram(right, p - t, "rows"), fontsize=9)
     right.axvline(0, color=_HELD_OUT, lw=1.2)
     right.set(xlabel="predicted - true", ylabel="rows")
     return figure
@@ -234,11 +259,14 @@ def activations(net: Network, X: Any) -> Figure:
     return _spreads(spread, "output")
 
 
-def _histogram(axes: Any, values: Array) -> None:
-    low, high = float(values.min()), float(values.max())
+def _histogram(axes: Any, values: Array, what: str) -> str:
+    """Draws it; the words for the title on what it leaves out."""
+    low, high = _limits(values)
+    left_out = _outside((values >= low) & (values <= high), what)
     if high - low <= 1e-9 * max(abs(low), abs(high)):  # one bin for equal values
         low, high = low - 0.5, high + 0.5
     axes.hist(values, bins=min(60, max(8, int(math.sqrt(values.size)))), range=(low, high), color=_TRAINING)
+    return left_out
 
 
 def _spreads(values: list[tuple[str, Array]], what: str) -> Figure:
@@ -246,9 +274,10 @@ def _spreads(values: list[tuple[str, Array]], what: str) -> Figure:
     for i, (name, all_of) in enumerate(values):
         axes = _bare(figure.add_subplot(1, len(values), i + 1))
         flat = np.asarray(all_of, np.float64).ravel()
-        _histogram(axes, flat)
+        left_out = _histogram(axes, flat, f"{what}s")
         axes.axvline(0, color=_ACCENT, lw=0.8)
-        axes.set_title(f"{name}\nmean {flat.mean():.3g}, deviation {flat.std():.3g}", fontsize=9)
+        title = f"{name}\nmean {flat.mean():.3g}, deviation {flat.std():.3g}\n{left_out}".rstrip()
+        axes.set_title(title, fontsize=9)
         axes.set_xlabel(what)
         if not i:
             axes.set_ylabel("how many")

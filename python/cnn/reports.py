@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import cnn_core
-from cnn import _console, threads
+from cnn import _console, _html, threads
 
 if TYPE_CHECKING:
     from cnn.network import Network
@@ -36,13 +37,27 @@ def short(description: Any) -> str:
 
 def summary(net: Network) -> str:
     """The table of `Network.summary`."""
+    rows, last = _layers(net)
+    return f"{table(rows, right=2)}\n{last}"
+
+
+def html(net: Network) -> str:
+    """The same for notebooks; of a network that is not built, what it was made of."""
+    if net.known_inputs is None:
+        return f"<code>{escape(repr(net))}</code>"
+    rows, last = _layers(net)
+    return _html.table(rows, last)
+
+
+def _layers(net: Network) -> tuple[list[tuple[str, ...]], str]:
+    """The rows of the table, and what stands below it."""
     rows: list[tuple[str, ...]] = [("layer", "description", "units", "parameters")]
     for layer in net.layers:
         size = sum(p.size for name, p in net.parameters.items() if name.startswith(f"{layer.name}."))
         rows.append((layer.name, short(layer.description), f"{layer.n_units:,}", f"{size:,}"))
     size = sum(p.size for p in net.parameters.values())
-    return (
-        f"{table(rows, right=2)}\n{size:,} parameters, {net.dtype.name}, {size * net.dtype.itemsize:,} bytes; "
+    return rows, (
+        f"{size:,} parameters, {net.dtype.name}, {size * net.dtype.itemsize:,} bytes; "
         f"loss {net.loss.name}, optimizer {type(net.optimizer).__name__}"
     )
 

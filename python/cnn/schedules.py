@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cnn import _check, _names
+from cnn._elsewhere import told
 
 Rates = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -191,6 +192,9 @@ BY_NAME = {
     "inverse_scaling": InverseScaling,
     "warm_up": WarmUp,
 }
+
+for _class in BY_NAME.values():
+    _class.__init__ = told(_class.__init__)  # type: ignore[misc]
 
 
 def get(schedule: str | float | Schedule) -> Schedule:

@@ -212,7 +212,7 @@ def demo(screen: Screen, out: str, epochs: int | None, seed: int, threads: int |
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in names]
     model.save(paths[0])
-    again = files.load(paths[0]).predict(test, n_threads=threads)
+    again = files.load(paths[0], TableModel).predict(test, n_threads=threads)
     with write.table(str(paths[1])) as writer:
         writer.write(test[[target]], {f"predicted_{target}": rounded(again, model.goal.deviation)})
     from cnn import plots

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
+from html import escape
 from typing import Any
 
 import numpy as np
 
-from cnn import _check, _console, callbacks, checkpoint, metrics
+from cnn import _check, _console, _html, callbacks, checkpoint, metrics
 from cnn.callbacks import all_of as hooks_of
 from cnn.history import History
 from cnn.network import Network
@@ -337,6 +338,14 @@ class TableModel:
         from cnn.table import file
 
         file.save(self, path)
+
+    def _repr_html_(self) -> str:
+        if self._encoder is None:
+            return f"<code>{escape(repr(self))}</code>"
+        scores = [[part, *(f"{value:.4g}" for value in found.values())] for part, found in self.scores.items() if found]
+        names = list(next(iter(self.scores.values()), {}))
+        table = _html.table([["", *names], *scores]) if scores else ""
+        return f"<code>{escape(repr(self))}</code>{table}{_html.listed(self.notes)}"
 
     def __repr__(self) -> str:
         if self._encoder is None:
