@@ -241,6 +241,12 @@ def test_broken_off_predictions_leave_the_old_file(run: Any, trained: Path, tmp_
     assert sorted(os.listdir(tmp_path)) == before
 
 
+def test_near_names_of_columns(run: Any) -> None:
+    Path("t.csv").write_text("Price,area\n" + "1,2\n" * 20)
+    assert "no column 'pirce' (did you mean 'Price'?); it has" in run("train", "t.csv", "-t", "pirce").err
+    assert "no column 'y'; it has" in run("train", "t.csv", "-t", "y").err
+
+
 def test_columns_missing_at_prediction(run: Any, trained: Path) -> None:
     Path("new.csv").write_text("x,k\n1,no\n")
     assert "no column 'c'" in run("predict", "model.cnn", "new.csv").err

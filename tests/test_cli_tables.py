@@ -372,7 +372,7 @@ def test_completion(run: Any, shell: str) -> None:
 
 def test_options_stand_in_groups(run: Any) -> None:
     shown = run("train", "--help").out
-    groups = ["The model:", "The training:", "The table:", "What comes out:"]
+    groups = ["The model:", "The training:", "The table:", "The work:", "What comes out:"]
     assert [line for line in shown.splitlines() if line in groups] == groups
-    for option, group in (("--hidden", 0), ("--epochs", 1), ("--encoding", 2), ("--json", 3)):
+    for option, group in (("--hidden", 0), ("--epochs", 1), ("--encoding", 2), ("--threads", 3), ("--json", 4)):
         assert max(groups, key=shown[: shown.index(f"  {option} ")].rfind) == groups[group]

@@ -45,7 +45,7 @@ def _option(group: str, *names: str, help: str, words: tuple[str, ...] = (), **h
     return typer.Option(*names, help=help, rich_help_panel=group, autocompletion=_of(*words) if words else None, **how)
 
 
-GROUPS = MODEL, TRAINING, TABLE, OUTPUT = "The model", "The training", "The table", "What comes out"
+GROUPS = MODEL, TRAINING, TABLE, WORK, OUTPUT = "The model", "The training", "The table", "The work", "What comes out"
 Format = Annotated[
     str | None, _option(TABLE, "--format", help=f"{', '.join(FORMATS)}, if not by the name.", words=FORMATS)
 ]
@@ -60,7 +60,7 @@ Decimal = Annotated[
 ]
 Json = Annotated[bool, _option(OUTPUT, "--json", help="Print the outcome as one JSON object, and nothing else.")]
 Quiet = Annotated[bool, _option(OUTPUT, "--quiet", "-q", help="Print nothing but errors.")]
-Threads = Annotated[int | None, _option(TRAINING, "--threads", min=1, help="Same results for every number.")]
+Threads = Annotated[int | None, _option(WORK, "--threads", min=1, help="Same results for every number.")]
 Seed = Annotated[int, _option(TRAINING, "--seed", min=0, help="Of all that is random.")]
 
 
@@ -229,7 +229,7 @@ def export(
 
 @app.command(cls=Command)
 def bench(
-    seconds: Annotated[float, _option(TRAINING, "--seconds", min=0.01, max=60, help="For each network.")] = 0.5,
+    seconds: Annotated[float, _option(WORK, "--seconds", min=0.01, max=60, help="For each network.")] = 0.5,
     threads: Threads = None,
     json: Json = False,
     quiet: Quiet = False,

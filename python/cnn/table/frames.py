@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -113,7 +114,10 @@ def column(frame: Any, name: str, where: str = "data") -> Any:
         if str(label) == name:
             return frame[label]
     known = ", ".join(map(repr, map(str, frame.columns[:12]))) + (", ..." if len(frame.columns) > 12 else "")
-    raise TableError(f"{where} has no column {name!r}; it has {known or 'no columns'}")
+    names = {str(label).lower(): str(label) for label in frame.columns}
+    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.7)
+    hint = f" (did you mean {names[near[0]]!r}?)" if near else ""
+    raise TableError(f"{where} has no column {name!r}{hint}; it has {known or 'no columns'}")
 
 
 def is_index(name: str) -> bool:
