@@ -46,7 +46,7 @@ API_ORDER = [
     ["checkpoint"],
     ["resume"],
     ["training"],
-    ["choice", "diagnosis", "_mlp_build"],
+    ["choice", "diagnosis", "_mlp_build", "_mlp_compat"],
     ["_mlp_training"],
     ["_mlp_lbfgs"],
     ["_mlp_base"],

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn", minversion="1.9")
+pytest.importorskip("sklearn", minversion="1.4")
 import sklearn
 import sklearn.neural_network as peer
 from helpers import run
@@ -368,7 +368,7 @@ def test_import_works_without_scikit_learn() -> None:
             except ImportError as error:
                 print(error)
     """
-    assert run(program).count("needs scikit-learn 1.9: pip install 'cnn-core[sklearn]'") == 2
+    assert run(program).count("needs scikit-learn 1.4 or newer: pip install 'cnn-core[sklearn]'") == 2
 
 
 @pytest.mark.parametrize("kind", [cnn.MLPRegressor, cnn.MLPClassifier])

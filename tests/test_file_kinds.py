@@ -102,7 +102,7 @@ def test_an_estimator_without_scikit_learn_says_what_to_install(tmp_path) -> Non
         except ImportError as error:
             print(error)
     """)
-    assert said == f"{path}: holds an estimator, which needs scikit-learn 1.9: pip install 'cnn-core[sklearn]'"
+    assert said == f"{path}: holds an estimator, which needs scikit-learn 1.4 or newer: pip install 'cnn-core[sklearn]'"
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.name)

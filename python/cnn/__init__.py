@@ -48,7 +48,7 @@ else:
         try:
             from cnn import estimators
         except ModuleNotFoundError as error:
-            raise ImportError(f"cnn.{name} needs scikit-learn 1.9: pip install 'cnn-core[sklearn]'") from error
+            raise ImportError(f"cnn.{name} needs scikit-learn 1.4 or newer: pip install 'cnn-core[sklearn]'") from error
         return getattr(estimators, name)
 
     def __dir__() -> list[str]:

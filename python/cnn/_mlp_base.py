@@ -9,16 +9,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
-from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
 
 import cnn_core
 from cnn import _check, _mlp_build, _mlp_lbfgs, metrics, sparse
+from cnn._mlp_compat import CallbackSupportMixin, validate_data
 from cnn._mlp_training import Course
 from cnn.activations import Activation
 from cnn.data import Array, Data

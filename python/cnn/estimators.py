@@ -240,6 +240,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         tags.classifier_tags.multi_label = True
         return tags
 
+    def _more_tags(self) -> dict[str, Any]:
+        """The same before scikit-learn 1.6."""
+        return {"multilabel": True}
+
 
 class MLPRegressor(RegressorMixin, BaseMLP):
     """A dense network for numbers with the parameters, attributes and methods of scikit-learn's `MLPRegressor`.
