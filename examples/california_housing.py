@@ -78,7 +78,7 @@ def draw(path: Path, history: cnn.History, deviation: float, true: Array, predic
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        print("no picture: it needs matplotlib (pip install 'cnn-core[plot]')")
+        print("no picture: it needs matplotlib (pip install matplotlib)")
         return
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)

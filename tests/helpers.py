@@ -55,6 +55,12 @@ def run(program: str, **environment: str) -> str:
     return done.stdout.strip()
 
 
+def preloaded(library: Path) -> dict[str, str]:
+    """The environment for `run` with that library before all others: LD_PRELOAD itself takes no path with blanks."""
+    folders = [str(library.parent), os.environ.get("LD_LIBRARY_PATH", "")]
+    return {"LD_PRELOAD": library.name, "LD_LIBRARY_PATH": ":".join(filter(None, folders))}
+
+
 def compiled(folder: Path, source: str, *flags: str) -> Any:
     """A library of C functions that may include the headers of `cnn_core`."""
     compiler = shutil.which("cc")

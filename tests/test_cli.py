@@ -317,7 +317,7 @@ def test_without_the_extra_it_says_which(monkeypatch: pytest.MonkeyPatch, capsys
     with pytest.raises(SystemExit) as stopped:
         cnn.cli.main()
     assert stopped.value.code == 2
-    assert "pip install 'cnn-core[cli]'" in capsys.readouterr().err
+    assert "needs typer (extra 'cli'): pip install typer rich pandas" in capsys.readouterr().err
 
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "command-line.md"

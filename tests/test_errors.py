@@ -274,9 +274,9 @@ def test_missing_extras_say_what_to_install(monkeypatch) -> None:
     history = network().fit(X, Y, epochs=1, verbose=0)
     monkeypatch.setitem(__import__("sys").modules, "pandas", None)
     monkeypatch.setitem(__import__("sys").modules, "cnn._figure", None)
-    with pytest.raises(ImportError, match=re.escape("pip install 'cnn-core[pandas]'")):
+    with pytest.raises(ImportError, match=re.escape("(extra 'pandas'): pip install pandas")):
         history.to_frame()
-    with pytest.raises(ImportError, match=re.escape("pip install 'cnn-core[plot]'")):
+    with pytest.raises(ImportError, match=re.escape("(extra 'plot'): pip install matplotlib")):
         history.plot()
 
 

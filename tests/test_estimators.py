@@ -368,7 +368,7 @@ def test_import_works_without_scikit_learn() -> None:
             except ImportError as error:
                 print(error)
     """
-    assert run(program).count("needs scikit-learn 1.4 or newer: pip install 'cnn-core[sklearn]'") == 2
+    assert run(program).count("needs scikit-learn 1.4 or newer (extra 'sklearn'): pip install -U scikit-learn") == 2
 
 
 @pytest.mark.parametrize("kind", [cnn.MLPRegressor, cnn.MLPClassifier])

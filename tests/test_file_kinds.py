@@ -102,7 +102,8 @@ def test_an_estimator_without_scikit_learn_says_what_to_install(tmp_path) -> Non
         except ImportError as error:
             print(error)
     """)
-    assert said == f"{path}: holds an estimator, which needs scikit-learn 1.4 or newer: pip install 'cnn-core[sklearn]'"
+    hint = "needs scikit-learn 1.4 or newer (extra 'sklearn'): pip install -U scikit-learn"
+    assert said == f"{path}: holds an estimator, which {hint}"
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.name)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import run, same_bits
+from helpers import preloaded, run, same_bits
 
 import cnn
 from cnn import threads, training
@@ -346,7 +346,7 @@ def test_nothing_is_allocated_in_the_loop(tmp_path: Path, n_threads: int) -> Non
     built = subprocess.run(command, capture_output=True, check=False)
     if built.returncode:
         pytest.skip("this C library has no __libc_malloc")
-    out = run(COUNTED.format(n_threads=n_threads), LD_PRELOAD=str(library), PYTHONMALLOC="malloc")
+    out = run(COUNTED.format(n_threads=n_threads), **preloaded(library), PYTHONMALLOC="malloc")
     chunks, *counts = map(int, out.split())
     assert chunks >= n_threads
     assert counts[0] > 0  # the call's own few, at its beginning: the shim is at work

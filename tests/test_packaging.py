@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 import cnn
 import cnn_core
 
+ROOT = Path(__file__).resolve().parents[1]
 MAY_REQUIRE = {"numpy", "scipy", "threadpoolctl", "tqdm"}
 
 
@@ -63,3 +66,47 @@ def test_import_prints_and_warns_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-c", "import cnn"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """What `.ci/release.py` reads of the repository, of version 1.2.0."""
+    (tmp_path / "python/cnn").mkdir(parents=True)
+    (tmp_path / "python/cnn/__init__.py").write_text('import os\n\n__version__ = "1.2.0"\n')
+    (tmp_path / "CHANGELOG.md").write_text("# Changelog\n## [1.2.0] - 2026-11-28\n")
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "cnn-core"\n\n[tool.mypy]\nstrict = true\n')
+    return tmp_path
+
+
+@pytest.mark.skipif(not (ROOT / ".ci/release.py").exists(), reason="the repository is not around the tests")
+def test_a_release_has_the_address_of_its_repository_and_refuses_another_tag(checkout: Path) -> None:
+    prepare = runpy.run_path(str(ROOT / ".ci/release.py"))["prepare"]
+    before = (checkout / "pyproject.toml").read_text()
+    for tag in ("v1.2.1", "1.2.0", "v1.2.0rc1", "v1x2.0"):
+        with pytest.raises(SystemExit, match=f"the tag {tag} does not belong to the version 1.2.0"):
+            prepare(checkout, tag, "https://example.org/a/b")
+    assert (checkout / "pyproject.toml").read_text() == before
+    prepare(checkout, "v1.2.0", "https://example.org/a/b")
+    project = tomllib.loads((checkout / "pyproject.toml").read_text())["project"]
+    assert project["name"] == "cnn-core"
+    assert project["urls"]["Homepage"] == "https://example.org/a/b"
+    assert project["urls"]["Changelog"] == "https://example.org/a/b/blob/v1.2.0/CHANGELOG.md"
+    (checkout / "CHANGELOG.md").write_text("# Changelog\n## [1.2.0] - Unreleased\n")
+    with pytest.raises(SystemExit, match=r"no date for 1\.2\.0"):
+        prepare(checkout, "v1.2.0", "https://example.org/a/b")
+
+
+@pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="the docs are not beside the tests")
+def test_nothing_asks_for_a_release_that_may_not_be() -> None:
+    """Errors name packages to install, the docs the clone: true before a release and after."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.py"), *ROOT.glob("benchmarks/*.md")]
+    files = [*pages, *Path(cnn.__file__).parent.rglob("*.py")]
+    asks = [str(path) for path in files if re.search(r"pip install[^`\n]*cnn-core", path.read_text(encoding="utf-8"))]
+    assert asks == []
+
+
+@pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="the docs are not beside the tests")
+def test_the_readme_names_the_extras_of_users(distribution: metadata.Distribution) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    extras = set(distribution.metadata.get_all("Provides-Extra") or []) - {"test", "lint", "bench"}
+    assert {name for name in extras if f"`{name}`" not in readme} == set()

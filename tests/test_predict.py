@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import reference
 import scipy.sparse
-from helpers import ACTIVATIONS, LOSSES, error, reference_layers, run
+from helpers import ACTIVATIONS, LOSSES, error, preloaded, reference_layers, run
 from hypothesis import given
 from hypothesis import strategies as st
 from test_interrupt import SHIM
@@ -392,7 +392,7 @@ def test_nothing_but_the_result_is_allocated(tmp_path: Path) -> None:
                            capture_output=True, check=False)  # fmt: skip
     if built.returncode:
         pytest.skip("this C library has no __libc_malloc")
-    few_with, with_out, few_without, without = map(int, run(COUNTED.format(units=40), LD_PRELOAD=str(library)).split())
+    few_with, with_out, few_without, without = map(int, run(COUNTED.format(units=40), **preloaded(library)).split())
     assert with_out - few_with == 0
     assert without - few_without <= 2 * 1990  # an array and its numbers, and NumPy keeps some of both
 

@@ -48,7 +48,8 @@ else:
         try:
             from cnn import estimators
         except ModuleNotFoundError as error:
-            raise ImportError(f"cnn.{name} needs scikit-learn 1.4 or newer: pip install 'cnn-core[sklearn]'") from error
+            text = "needs scikit-learn 1.4 or newer (extra 'sklearn'): pip install -U scikit-learn"
+            raise ImportError(f"cnn.{name} {text}") from error
         return getattr(estimators, name)
 
     def __dir__() -> list[str]:

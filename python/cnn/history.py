@@ -94,7 +94,7 @@ class History:
         try:
             import pandas as pd
         except ImportError as error:
-            raise ImportError("to_frame needs pandas: pip install 'cnn-core[pandas]'") from error
+            raise ImportError("to_frame needs pandas (extra 'pandas'): pip install pandas") from error
         return pd.DataFrame(self._values, index=pd.Index(self.epoch, name="epoch"))
 
     def plot(self, path: str | Path | None = None) -> Figure:

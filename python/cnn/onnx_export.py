@@ -149,7 +149,7 @@ def export_onnx(model: Network | TableModel | BaseMLP, path: str | os.PathLike[s
     (days since 1970 in UTC). Outputs `prediction` (n,) for regression; `label` (n,) and `probabilities` (n, classes)
     for classification; with a `_` after them where a column has that name.
 
-    Needs the extra `onnx`: pip install 'cnn-core[onnx]'.
+    Needs the extra `onnx`.
 
     Raises:
         ImportError: onnx is not installed.
@@ -165,7 +165,7 @@ def export_onnx(model: Network | TableModel | BaseMLP, path: str | os.PathLike[s
     try:
         import onnx  # noqa: F401
     except ImportError as error:
-        raise ImportError("export_onnx needs onnx: pip install 'cnn-core[onnx]'") from error
+        raise ImportError("export_onnx needs onnx (extra 'onnx'): pip install onnx") from error
     from cnn.table import TableModel
 
     if isinstance(model, TableModel):

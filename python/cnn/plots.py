@@ -30,7 +30,7 @@ def _figure(width: float, height: float) -> Figure:
     try:
         from cnn._figure import Figure
     except ImportError as error:
-        raise ImportError("plots need matplotlib: pip install 'cnn-core[plot]'") from error
+        raise ImportError("plots need matplotlib (extra 'plot'): pip install matplotlib") from error
     return Figure(figsize=(width, height), layout="constrained")
 
 

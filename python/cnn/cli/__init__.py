@@ -21,5 +21,5 @@ def main() -> None:
 
 
 def _without_extra(error: ImportError) -> int:
-    print(f"cnn: the command needs {error.name}: pip install 'cnn-core[cli]'", file=sys.stderr)
+    print(f"cnn: the command needs {error.name} (extra 'cli'): pip install typer rich pandas", file=sys.stderr)
     return 2

@@ -255,7 +255,7 @@ def _page(report: str) -> Path:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise TableError("--report needs matplotlib: pip install 'cnn-core[plot]'") from None
+        raise TableError("--report needs matplotlib (extra 'plot'): pip install matplotlib") from None
     path = Path(report)
     if path.suffix.lower() == ".html":
         write.check_place(report, "--report")

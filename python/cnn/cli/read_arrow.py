@@ -40,7 +40,7 @@ def _pyarrow(format: str) -> Any:
     try:
         import pyarrow as pa
     except ImportError:
-        raise TableError(f"{format} files need pyarrow: pip install 'cnn-core[arrow]'") from None
+        raise TableError(f"{format} files need pyarrow (extra 'arrow'): pip install pyarrow") from None
     return pa
 
 

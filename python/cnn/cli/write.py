@@ -178,7 +178,7 @@ def table(path: str) -> Iterator[Any]:
         try:
             import pyarrow  # noqa: F401
         except ImportError:
-            raise TableError("parquet files need pyarrow: pip install 'cnn-core[arrow]'") from None
+            raise TableError("parquet files need pyarrow (extra 'arrow'): pip install pyarrow") from None
     with replacing(path) as file:
         if suffix == ".parquet":
             writer = _Parquet(file)

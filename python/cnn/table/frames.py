@@ -35,7 +35,7 @@ def pandas() -> Any:
     try:
         import pandas as pd
     except ImportError as error:
-        raise ImportError("tables need pandas: pip install 'cnn-core[pandas]'") from error
+        raise ImportError("tables need pandas (extra 'pandas'): pip install pandas") from error
     return pd
 
 
