@@ -37,7 +37,7 @@ FIT: list[tuple[dict[str, Any], str, type[Exception], str]] = [
     ({"X": BAD_X}, "mse", ValueError, "X holds nan at row 7, column 2; fill or drop such values first"),
     ({"X": np.where(np.isclose(X, X[3, 1]), 1e300, X)}, "mse", ValueError, "X holds inf at row 3, column 1"),
     ({"X": X.astype(str)}, "mse", TypeError, "X must hold numbers, got dtype <U.*; encode text and categories first"),
-    ({"X": X.astype(object)}, "mse", TypeError, "X must hold numbers, got dtype object"),
+    ({"X": X.astype(str).astype(object)}, "mse", TypeError, "X must hold numbers, got '.*' at row 0, column 0"),
     ({"X": X.astype(complex)}, "mse", TypeError, "X must hold numbers, got dtype complex128"),
     ({"X": np.ma.masked_greater(X, 1)}, "mse", TypeError, "X is a masked array"),
     ({"X": [[1, 2], [3]]}, "mse", ValueError, "X can't be made an array"),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn", minversion="1.4")
+pytest.importorskip("sklearn", minversion="1.9")
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import make_scorer, mean_absolute_error
@@ -181,6 +181,7 @@ def test_what_a_prediction_depends_on_must_be_ours(make: Any, kind: Any, said: s
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.filterwarnings("ignore:class_weight names class")
 def test_what_can_not_be_saved_leaves_the_old_file(tmp_path, monkeypatch) -> None:
     path = tmp_path / "m.cnn"
     est = cnn.MLPRegressor(**SHORT).fit(X, Y)

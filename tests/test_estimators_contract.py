@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-pytest.importorskip("sklearn", minversion="1.4")
+pytest.importorskip("sklearn", minversion="1.9")
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
 import cnn

@@ -32,6 +32,8 @@ FRAMES = {
     "Fortran order": pd.DataFrame(np.asfortranarray(BASE.to_numpy(float)), columns=list("anb")),
     "an Arrow table": pa.Table.from_pandas(BASE),
     "decimals": BASE.astype({"n": object}).assign(n=[decimal.Decimal(int(v)) for v in BASE.n]),
+    "chunks of Arrow": pa.concat_tables([pa.Table.from_pandas(BASE[:9]), pa.Table.from_pandas(BASE[9:])]),
+    "a batch of Arrow": pa.RecordBatch.from_pandas(BASE), "objects": BASE.to_numpy(object),
     "two columns of one name": BASE.set_axis(["x", "x", "b"], axis=1),
 }  # fmt: skip
 
@@ -64,6 +66,8 @@ def test_targets_and_weights_of_such_types(kind: Any) -> None:
     ({"town": pd.Categorical(["u"] * 60)}, TypeError, "column 'town' of X holds 'u' at row 0, not a number: encode it"),
     ({"when": pd.Timestamp("2020-01-01")}, TypeError, "column 'when' of X holds dates, not numbers: encode it first"),
     ({"n": pd.array([1] * 60, "Int64"), "a": [1.0, np.nan] * 30}, ValueError, "column 'a' of X is empty at row 1"),
+    ({"a": [1.0, np.nan] * 30}, ValueError, "X holds nan at row 1, column 'a'"),
+    ({"a": [1.0, 1e300] * 30}, ValueError, "X holds inf at row 1, column 'a'"),
 ], ids=str)  # fmt: skip
 def test_what_is_wrong_in_a_frame_is_named(change: dict[str, Any], kind: type[Exception], text: str) -> None:
     with pytest.raises(kind, match=text):
@@ -73,11 +77,19 @@ def test_what_is_wrong_in_a_frame_is_named(change: dict[str, Any], kind: type[Ex
 @pytest.mark.parametrize(("data", "text"), [
     ({"a": [1.0]}, "X must be an array, a data frame or a list of numbers, got a dict"),
     (([1.0] for _ in range(3)), "got a generator; list"), ({1.0}, "got a set"), ("12", "got a str"),
-    (b"1", "got a bytes"),
+    (b"1", "got a bytes"), ({1: 2}.values(), "got a dict_values; list"), (map(float, "1"), "got a map; list"),
+    (None, "got a NoneType"), (len, "got a builtin_function"),
+    (np.array([["u"]], object), "got 'u' at row 0, column 0"),
 ])  # fmt: skip
 def test_what_is_no_array_is_told_as_what_it_is(data: Any, text: str) -> None:
     with pytest.raises(TypeError, match=text):
         cnn.Network([cnn.Dense(1)], seed=0).fit(data, [1.0], verbose=0)
+
+
+def test_a_gap_among_objects_is_named() -> None:
+    for gap in (None, pd.NA, pd.NaT):
+        with pytest.raises(ValueError, match="X is empty at row 1, column 0"):
+            fitted(np.array([[1, 2, 3], [gap, 2, 3]], object), [1.0, 2.0])
 
 
 def test_a_frame_without_columns() -> None:
@@ -106,6 +118,35 @@ def test_a_fit_goes_on_where_nobody_can_look_on(encoding: str | None, monkeypatc
         assert b"\\u6570" in out.buffer.getvalue()  # type: ignore[attr-defined]
 
 
+class Gone(io.StringIO):
+    """No console behind the stream."""
+
+    def write(self, text: str) -> int:
+        raise OSError(9, "Bad file descriptor")
+
+    def flush(self) -> None:
+        raise OSError(9, "Bad file descriptor")
+
+
+@pytest.mark.parametrize("kind", ["gone", "closed", "ascii"])
+def test_streams_that_can_not_be_written_to(kind: str, monkeypatch) -> None:
+    def größe(y: Any, p: Any, weights: Any) -> float:
+        return 1.0
+
+    for name in ("stdout", "stderr"):
+        stream = Gone() if kind == "gone" else io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+        if kind == "closed":
+            stream.close()
+        monkeypatch.setattr(sys, name, stream)
+    for verbose in (1, 2):
+        net = cnn.Network([cnn.Dense(1)], seed=0)
+        net.fit(BASE, Y, epochs=2, verbose=verbose, metrics=[größe])
+    net.summary()
+    if kind == "ascii":
+        sys.stderr.flush()
+        assert b"gr\\xf6\\xdfe=1" in sys.stderr.buffer.getvalue()  # type: ignore[attr-defined]
+
+
 # What the program wants NumPy to do about underflow -------------------------------------------------------------------
 
 
@@ -118,6 +159,7 @@ def test_a_program_that_makes_numpy_raise(tmp_path) -> None:
     y[3] = 1e-320
     table = pd.DataFrame(X, columns=list("abcd")).assign(e=1e-310 * np.arange(200), f=1e300 * X[:, 3], y=y)
     with np.errstate(all="raise"):
+        cnn.schedules.Exponential(1e-200, factor=1e-3).rates(0, 900, 1, 900)
         for dtype in ("float32", "float64"):
             net = cnn.Network([cnn.Dense(8, "tanh"), cnn.Dense(1)], dtype=dtype, seed=0)
             net.fit(X, y, epochs=2, verbose=0, validation_split=0.2, metrics=("rmse", "r2", "mae"))
@@ -136,3 +178,4 @@ def test_a_program_that_makes_numpy_raise(tmp_path) -> None:
         model.feature_importance(table, repeats=1)
         model.save(tmp_path / "m.cnn")
         assert np.isfinite(cnn.load(tmp_path / "m.cnn").predict(table)).all()
+        assert set(np.geterr().values()) == {"raise"}

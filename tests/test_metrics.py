@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -275,8 +276,52 @@ def test_metrics_of_classes_are_refused_for_numbers(name: str) -> None:
     net.fit(X, (X[:, 0] > 0).astype(float), metrics=("accuracy",), epochs=1, verbose=0)  # yes and no by squares
 
 
+@pytest.mark.parametrize("name", ["accuracy", "f1", "precision", "recall", "roc_auc", "log_loss", "top_k_accuracy"])
+def test_targets_that_are_no_classes(name: str) -> None:
+    """By the function itself, through a partial, by an estimator, and in rows held out alone: before the fit."""
+    rng = np.random.default_rng(0)
+    X, metric, p = rng.normal(size=(30, 2)), getattr(metrics, name), np.full((30, 3), 1 / 3)
+    labels = np.arange(30) % 3
+    for y, prediction in ((X[:, 0], X[:, 1]), (labels + 0.5, p), (labels + 1, p), (labels - 1, p), (X, X)):
+        with pytest.raises(ValueError, match=r"targets must be|needs one class"):
+            metric(y, prediction)
+    net = cnn.Network([cnn.Dense(1)], seed=0)
+    with pytest.raises(ValueError, match="partial compares classes"):
+        net.fit(X, X[:, 0], metrics=[partial(metric)], verbose=0)
+    with pytest.raises(ValueError, match=f"{name} compares classes"):
+        net.fit(X, (X[:, 0] > 0) * 1.0, validation_data=(X, X[:, 0]), metrics=[name], verbose=0)
+    assert len(net.history) == 0
+    for solver in ("adam", "lbfgs"):
+        with pytest.raises(ValueError, match=f"{name} compares classes"):
+            cnn.MLPRegressor(metrics=[name], solver=solver).fit(X, X[:, 0])
+
+
+def test_metrics_of_margins_say_yes_above_zero() -> None:
+    """Whether targets are ±1 or 0 and 1, and where all are the same."""
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    y = np.where(X[:, 0] > 0.1, 1, -1)
+    net = cnn.Network([cnn.Dense(1)], loss="hinge", seed=0).build(2)
+    yes = net.predict_classes(X)[:, 0]
+    for rows in (y != 0, y == 1, y == -1):
+        wanted = np.mean(yes[rows] == y[rows])
+        for targets in (y, (y + 1) // 2):
+            found = net.evaluate(X[rows], targets[rows], metrics=["accuracy", "recall"])
+            assert found["accuracy"] == wanted
+            assert found["recall"] == sk.recall_score(y[rows], yes[rows], zero_division=0)
+    with pytest.raises(ValueError, match="log_loss needs probabilities, and the outputs of hinge are margins"):
+        net.fit(X, y, metrics=["log_loss"], verbose=0)
+
+
+def test_the_score_of_an_estimator_is_no_metric() -> None:
+    def score(y: Any, p: Any, w: Any) -> float:
+        return 0.0
+
+    with pytest.raises(ValueError, match="a metric can't have the name 'score'"):
+        cnn.MLPRegressor(metrics=[score]).fit([[0.0], [1.0]], [0.0, 1.0])
+
+
 def test_metrics_of_numbers_are_refused_for_classes_before_the_fit() -> None:
     net = cnn.Network([cnn.Dense(3)], loss="cross_entropy", seed=0).build(2)
     with pytest.raises(ValueError, match="can't be compared with a prediction of shape"):
-        net.fit(np.ones((9, 2)), np.arange(9) % 3, metrics=("rmse",), verbose=0)
+        net.fit(np.ones((9, 2)), np.arange(9) % 3, metrics=("rmse",), sample_weight=np.arange(9) % 2, verbose=0)
     assert net.step == 0

@@ -170,6 +170,31 @@ def test_each_fit_runs_its_whole_schedule(schedule: cnn.schedules.Schedule) -> N
     np.testing.assert_allclose(rates(net), wanted, rtol=1e-12)
 
 
+@pytest.mark.parametrize("schedule", WHOLE, ids=str)
+def test_initial_epoch_takes_the_rest_of_a_schedule(schedule: cnn.schedules.Schedule, tmp_path) -> None:
+    """As in Keras `epochs` is the last one, and the schedule that of all of them; a fit that is resumed goes on."""
+    X = np.random.default_rng(0).normal(size=(64, 2))
+
+    def net() -> cnn.Network:
+        made = cnn.Network([cnn.Dense(1)], optimizer=cnn.SGD(schedule), seed=0)
+        made.fit(X, X[:, 0], epochs=3, batch_size=16, verbose=0)
+        return made
+
+    def stop(network: cnn.Network, epoch: int, logs: object) -> None:
+        if epoch == 4:
+            raise KeyboardInterrupt
+
+    how = {"initial_epoch": 2, "epochs": 6, "batch_size": 16, "verbose": 0}
+    whole = net()
+    rates = whole.fit(X, X[:, 0], **how).learning_rate
+    np.testing.assert_allclose(rates, schedule.rates(0, 24, 4, 24)[3::4][2:], rtol=1e-12)
+    with pytest.raises(KeyboardInterrupt):
+        net().fit(X, X[:, 0], callbacks=[cnn.Checkpoint(tmp_path), stop], **how)
+    again = net()
+    again.fit(X, X[:, 0], callbacks=[cnn.Checkpoint(tmp_path)], resume=tmp_path, **how)
+    assert again.flat.tobytes() == whole.flat.tobytes()
+
+
 def test_a_schedule_of_a_fit_gives_no_rate_to_a_single_step() -> None:
     """Without a fit it has no end, and no epochs."""
     gradients = {"layers.0.weights": np.ones((1, 1)), "layers.0.biases": np.ones(1)}
@@ -178,7 +203,7 @@ def test_a_schedule_of_a_fit_gives_no_rate_to_a_single_step() -> None:
         with pytest.raises(ValueError, match="is known within a fit alone: give update"):
             net.update(gradients)
         net.update(gradients, learning_rate=0.1)
-    for constant in (0.1, cnn.schedules.InverseScaling(0.1)):
+    for constant in (0.1, cnn.schedules.InverseScaling(0.1), cnn.schedules.WarmUp(0.1, steps=3)):
         cnn.Network([cnn.Dense(1)], optimizer=cnn.SGD(constant), seed=0).build(1).update(gradients)
 
 
@@ -191,3 +216,6 @@ def test_partial_fits_walk_through_a_schedule() -> None:
     with pytest.warns(UserWarning, match="Maximum iterations"):
         whole.fit(X, X[:, 0])
     assert est.history_.learning_rate == whole.history_.learning_rate
+    for _ in range(4):  # after a fit they begin the schedule again
+        whole.partial_fit(X, X[:, 0])
+    assert whole.history_.learning_rate[4:] == est.history_.learning_rate

@@ -9,6 +9,7 @@ import pytest
 
 import cnn
 
+pytest.importorskip("sklearn", minversion="1.9")
 # What they look at is scikit-learn's alone.
 NOT_OURS = {
     "test_fit": "sets the weights and calls private functions of the backward pass",

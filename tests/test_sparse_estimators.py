@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn", minversion="1.4")
+pytest.importorskip("sklearn", minversion="1.9")
 import sklearn.neural_network as peer
 from scipy import sparse
 from sklearn.ensemble import BaggingClassifier

@@ -1,4 +1,4 @@
-"""Ctrl-C at random moments of short fits: whatever was fitted can be fitted again, and no fit stays counted.
+"""Ctrl-C at random moments of short fits: whatever was fitted can be fitted again, and nothing else is changed.
 
     python tools/interrupt_test.py --interrupts 25000
 
@@ -76,7 +76,7 @@ def main() -> None:
     net = cnn.Network([cnn.Dense(3), cnn.Dense(1)], seed=0).build(3)
     estimator = cnn.MLPRegressor(hidden_layer_sizes=(3,), max_iter=3, warm_start=True, random_state=0)
     model = cnn.TableModel("y", hidden=(3,), epochs=2, members=2, seed=0)
-    interrupts, fits, wrong = Interrupts(4e-3), 0, []
+    interrupts, fits, wrong, before = Interrupts(4e-3), 0, [], np.geterr()
     try:
         while interrupts.seen < how.interrupts:
             fits += 1
@@ -90,6 +90,11 @@ def main() -> None:
                 wrong.append(said)
             if threads.fits():
                 wrong.append(f"{threads.fits()} fits are counted that have ended")
+            if np.geterr() != before:
+                wrong.append(f"what NumPy is to say of numbers that overflow was left changed: {np.geterr()}")
+                np.seterr(**before)
+            if model.networks and len(model.networks) != len(model.histories):
+                wrong.append("the table model is half another one")
             if len(net.history) > 300:
                 net = cnn.Network(net.descriptions, seed=0).build(3)
     finally:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 import numbers
 import sys
-from typing import Any
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
 import cnn_core
 from cnn import _frames
 
+P = ParamSpec("P")
+T = TypeVar("T")
 FloatArray = np.ndarray[Any, np.dtype[Any]]
 
 # Rows looked at together when data is searched for NaN: a memory-mapped file is never copied whole.
@@ -40,6 +44,24 @@ class NotBuiltError(ValueError, AttributeError):
         self, message: str = "the network does not know its number of inputs: fit it, or call build(n_inputs)"
     ) -> None:
         super().__init__(message)
+
+
+def quiet(function: Callable[P, T]) -> Callable[P, T]:
+    """The function as it is where NumPy is to say nothing: what underflows is 0, what overflows is found by its value.
+
+    Whatever the program asks of NumPy (`np.seterr`) holds again after it: Ctrl-C leaves NumPy's own `errstate` behind
+    at times, and as a decorator it is shared by all threads in NumPy 1.
+    """
+
+    @wraps(function)
+    def quietly(*args: P.args, **kwargs: P.kwargs) -> T:
+        def work() -> T:
+            np.seterr(all="ignore")
+            return function(*args, **kwargs)
+
+        return cnn_core.finishing(work, [partial(np.seterr, **np.geterr())])
+
+    return quietly
 
 
 def integer(name: str, value: object, low: int, high: int | None = None) -> int:
@@ -110,14 +132,18 @@ def array(name: str, data: Any) -> FloatArray:
     if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
         raise TypeError(f"{name} is a masked array, and what is masked would be used; fill it in or drop those rows")
     _frames.refuse_what_is_no_array(name, data)
-    try:
-        found = _frames.as_array(name, data)
-        found = np.asarray(data) if found is None else found
-    except ValueError as error:  # rows of different lengths
-        if str(error).startswith((name, "column ")):
-            raise
-        raise ValueError(f"{name} can't be made an array: {error}") from None
-    return found
+    found = _frames.as_array(name, data)
+    if found is None:
+        try:
+            found = np.asarray(data)
+        except ValueError as error:  # rows of different lengths
+            raise ValueError(f"{name} can't be made an array: {error}") from None
+    if found.dtype.kind != "O":
+        return found
+    if found.ndim == 0:
+        raise _frames.no_array(name, type(data).__name__)
+    plain = _frames.numbers_of(name, found)
+    return found if plain is None else plain
 
 
 def numeric(name: str, data: Any, dtype: np.dtype[Any]) -> FloatArray:
@@ -126,7 +152,8 @@ def numeric(name: str, data: Any, dtype: np.dtype[Any]) -> FloatArray:
         return data
     given = array(name, data)
     if given.dtype.kind not in "buif":
-        raise TypeError(f"{name} must hold numbers, got dtype {given.dtype}; encode text and categories first")
+        what = _frames.what_is_none(given) or f"dtype {given.dtype}"
+        raise TypeError(f"{name} must hold numbers, got {what}; encode text and categories first")
     with np.errstate(all="ignore"):  # a number that overflows is found as an infinity, with its place
         return np.require(given, dtype, ["C_CONTIGUOUS", "ALIGNED"])
 
@@ -143,8 +170,9 @@ def features(
         raise ValueError(f"{name} has no columns: shape {X.shape}")
     if n_inputs is not None and X.shape[1] != n_inputs:
         raise ValueError(f"{name} has {X.shape[1]} columns, but the network takes {n_inputs} inputs")
-    if look_for_nan:
-        finite(name, X)
+    columns = _frames.names(data)
+    if look_for_nan or columns is not None:
+        finite(name, X, columns)
     return X
 
 
@@ -163,7 +191,7 @@ def output(name: str, out: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) ->
     return out
 
 
-def finite(name: str, a: FloatArray) -> None:
+def finite(name: str, a: FloatArray, columns: list[str] | None = None) -> None:
     """Refuses NaN and infinity, and says where the first one is."""
     plain = a.dtype in _REAL and a.flags.c_contiguous and a.flags.aligned
     if a.dtype.kind != "f" or (plain and _all_finite(a.reshape(-1))):
@@ -177,7 +205,9 @@ def finite(name: str, a: FloatArray) -> None:
         bad = np.argwhere(~np.isfinite(piece))
         if len(bad):
             row, *column = bad[0]
-            where = f"row {start + row}" + (f", column {column[0]}" if column else "")
+            where = f"row {start + row}"
+            if column:
+                where += f", column {column[0] if columns is None else repr(columns[column[0]])}"
             raise ValueError(f"{name} holds {piece[tuple(bad[0])]} at {where}; fill or drop such values first")
 
 

@@ -4,24 +4,56 @@ from __future__ import annotations
 
 import sys
 import warnings
+from contextlib import suppress
+from typing import Any
 
-_INNER = {"cnn", "numpy", "contextlib"}  # numpy: its decorator for what underflows
+# A closed stream; no console behind it, as in pythonw, a program with windows, a daemon.
+_GONE = (OSError, ValueError)
+_INNER = {"cnn", "sklearn", "contextlib"}
+
+
+class Stream:
+    """A stream that goes on where nobody reads it, or not all of its letters, which become escapes.
+
+    >>> Stream(sys.stdout).write("epoch 1")
+    epoch 1
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Writes what can be written."""
+        with suppress(*_GONE):
+            try:
+                self._stream.write(text)
+            except UnicodeEncodeError:
+                encoding = getattr(self._stream, "encoding", None) or "ascii"
+                self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+    def flush(self) -> None:
+        with suppress(*_GONE):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def say(text: str) -> None:
-    """Prints a text to standard output; not at all where there is none, and letters that it lacks as escapes.
+    """Prints a text to standard output, if there is one.
 
     >>> say("epoch 1")
     epoch 1
     """
-    out = sys.stdout
-    if out is None or getattr(out, "closed", False):  # pythonw, a program with windows, a daemon
-        return
-    try:
-        print(text, file=out)
-    except UnicodeEncodeError:
-        encoding = getattr(out, "encoding", None) or "ascii"
-        print(text.encode(encoding, "backslashreplace").decode(encoding), file=out)
+    if sys.stdout is not None:
+        Stream(sys.stdout).write(f"{text}\n")
+
+
+def errors() -> Stream | None:
+    """Standard error, if there is one that can be written to."""
+    if sys.stderr is None or getattr(sys.stderr, "closed", False):
+        return None
+    return Stream(sys.stderr)
 
 
 def warn(text: str) -> None:

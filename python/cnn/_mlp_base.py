@@ -143,7 +143,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     # Fitting ----------------------------------------------------------------------------------------------------------
 
-    @np.errstate(all="ignore")
+    @_check.quiet
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool = False,
         validation: tuple[Any, Any, Any] | None = None,
@@ -248,7 +248,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _adopt(self, net: Network) -> None:
         """Begins a new life with that network: all at once, or a Ctrl-C would leave a part of it."""
-        self.__dict__.pop("_rate", None)
+        for name in ("_rate", "_series"):
+            self.__dict__.pop(name, None)
         self.__dict__.update(
             _network=net, n_outputs_=net.n_outputs, n_layers_=1 + len(_mlp_build.weights_and_biases(net)),
             out_activation_=_mlp_build.out_activation(net.loss), n_iter_=0, t_=0, loss_curve_=[], history_=History(),
@@ -274,6 +275,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         if optimizer.learning_rate != net.optimizer.learning_rate:
             self.__dict__.pop("_rate", None)
         fresh = type(optimizer) is not type(net.optimizer) or made.slots != net.plan.slots
+        if fresh:
+            self.__dict__.pop("_series", None)
         net.take(made, layers, optimizer, fresh=fresh)
 
     def _split(self, rows: Data, random: np.random.RandomState) -> tuple[Data, Data]:

@@ -293,6 +293,8 @@ def _revive_course(contents: Contents, est: Any, found: dict[str, Any]) -> None:
     if not isinstance(found["partial"], bool):
         raise TypeError(f"partial is {_json.shown(found['partial'])}")
     est._partial = found["partial"]
+    if est._partial:
+        est._series = 0
     net.counter[0] = _check.integer("step", found["step"], 0, 2**62)
     net.rate_factor = _check.number("rate_factor", found["rate_factor"], 0)
     if net.step:

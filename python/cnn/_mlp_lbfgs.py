@@ -12,7 +12,7 @@ from scipy.special import xlogy
 
 import cnn_core
 from cnn import _console, arena, callbacks, evaluation, threads
-from cnn._mlp_training import validate
+from cnn._mlp_training import metrics_of, validate
 from cnn.data import Array, Data
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def fit(est: Any, train: Data, held_out: Data | None, root: Any) -> None:
     if any(int(layer["kind"]) == int(cnn_core.LayerKind.DROPOUT) for layer in net.plan.layers):
         raise ValueError("solver='lbfgs' needs the same loss at every call: there can be no dropout")
     objective = Objective(net, train, est.n_threads)
-    metrics = evaluation.resolve(est.metrics, net.loss)
+    metrics = metrics_of(est, train, held_out)
+    evaluation.warn_of_range(net, train)
     hooks = callbacks.all_of([] if est.callbacks is None else est.callbacks)
     best: Array | None = None
     start = begin = time.perf_counter()

@@ -29,8 +29,9 @@ class Loop(training.Loop):
                  incremental: bool) -> None:  # fmt: skip
         est, net = course.est, course.net
         first = len(est.loss_curve_)
-        # `partial_fit` makes one epoch of a schedule at a time, `fit` the whole of it.
-        at = checkpoint.Position(first, 0 if incremental else net.step, len(net.history), first)
+        # `fit` runs the whole of a schedule, all calls of `partial_fit` after it one more.
+        begun = est.__dict__.setdefault("_series", net.step) if incremental else net.step
+        at = checkpoint.Position(first, begun, len(net.history), first)
         last = first + est.max_iter
         super().__init__(net, train, batch, est.shuffle, keep_outputs, at, last, est.n_threads, epochs)
         self.course = course
@@ -82,7 +83,7 @@ class Course:
     def __init__(self, est: Any, train: Data, held_out: Data | None, random: np.random.RandomState) -> None:
         self.est, self.net, self.train, self.held_out = est, est._network, train, held_out
         self.random = random
-        self.metrics = evaluation.resolve(est.metrics, self.net.loss)
+        self.metrics = metrics_of(est, train, held_out)
         self.hooks = callbacks.all_of([] if est.callbacks is None else est.callbacks)
         self.own_rate = not isinstance(schedules.get(self.net.optimizer.learning_rate), schedules.Constant)
         self.is_sgd = isinstance(est.solver, str) and est.solver == "sgd" and est.learning_rate in _mlp_build.RATE_MODES
@@ -118,8 +119,11 @@ class Course:
         run = callbacks.Run(first, first + epochs, n, steps, (*names, "learning_rate", "seconds"))
         for hook in self.hooks:
             hook.check(run)
+        evaluation.warn_of_range(net, self.train)
         net.stop_training = False
         est.n_iter_ = 0
+        if not incremental:
+            est.__dict__.pop("_series", None)
 
         def epochs_to_do() -> bool:
             loop = Loop(self, self.train, batch, bool(self.metrics), epochs, incremental)
@@ -227,6 +231,17 @@ class Course:
             too_small = self.is_sgd and est.learning_rate == "adaptive"
             _console.say(f"{message}{' Learning rate too small.' if too_small else ''} Stopping.")
         return True
+
+
+def metrics_of(est: Any, *sets: Data | None) -> evaluation.Metrics:
+    """The estimator's metrics, which suit these rows."""
+    net = est._network
+    chosen = evaluation.resolve(est.metrics, net.loss)
+    if "score" in chosen:
+        raise ValueError("a metric can't have the name 'score', which is the validation score; rename it")
+    for rows in sets:
+        evaluation.check(net.loss, rows, net.n_outputs, chosen)
+    return chosen
 
 
 def validate(est: Any, net: Network, rows: Data, metrics: evaluation.Metrics) -> tuple[dict[str, float], float]:

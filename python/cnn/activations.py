@@ -22,7 +22,9 @@ _ALIASES = {
 # What a function's values are within, where that is not all numbers.
 RANGES = {
     "sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, math.inf), "relu6": (0, 6), "softplus": (0, math.inf),
-    "softsign": (-1, 1), "hard_sigmoid": (0, 1), "hard_tanh": (-1, 1),
+    "softsign": (-1, 1), "hard_sigmoid": (0, 1), "hard_tanh": (-1, 1), "selu": (-1.7581, math.inf),
+    "gelu": (-0.17, math.inf), "gelu_tanh": (-0.17, math.inf), "silu": (-0.2785, math.inf), "mish": (-0.3088, math.inf),
+    "hard_swish": (-0.375, math.inf),
 }  # fmt: skip
 NAMES = tuple(kind.name.lower() for kind in cnn_core.Activation)
 
@@ -63,6 +65,13 @@ class Activation:
             raise ValueError(f"activation {name!r} takes no alpha, got {self.alpha!r}")
         alpha = _check.number(f"alpha of {name}", self.alpha, 0, open_low=name != "leaky_relu")
         object.__setattr__(self, "alpha", alpha)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """What its values are within."""
+        if self.name in ("elu", "celu"):
+            return -self.value, math.inf
+        return RANGES.get(self.name, (-math.inf, math.inf))
 
     @property
     def kind(self) -> int:

@@ -6,7 +6,6 @@ import copy
 import csv
 import math
 import os
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -391,10 +390,10 @@ class Progress(Callback):
         from tqdm.auto import tqdm
 
         self._epochs = run.epochs
-        if sys.stderr is None:  # nobody to look on
+        if (screen := _console.errors()) is None:  # nobody to look on
             return
         total = run.rows * (run.epochs - run.first_epoch)
-        self._bar = tqdm(total=total, unit="row", unit_scale=True, dynamic_ncols=True)
+        self._bar = tqdm(total=total, unit="row", unit_scale=True, dynamic_ncols=True, file=screen)
 
     def on_epoch_begin(self, network: Network, epoch: int) -> None:
         if self._bar is not None:

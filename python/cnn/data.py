@@ -76,7 +76,7 @@ def prepare(
     sample_weight: Any,
     loss: Loss,
     dtype: np.dtype[Any],
-    n_inputs: int,
+    n_inputs: int | None,
     n_outputs: int,
     prefix: str = "",
 ) -> Data:

@@ -64,7 +64,7 @@ class Diagnosis:
         return rows
 
 
-@np.errstate(all="ignore")
+@_check.quiet
 def diagnose(
     net: Network, X: Any, y: Any, sample_weight: Any = None, *, validation_data: tuple[Any, ...] | None = None,
     max_rows: int = 2048,
@@ -212,7 +212,7 @@ class GradientCheck:
     error: float
 
 
-@np.errstate(all="ignore")
+@_check.quiet
 def gradient_check(
     net: Network, X: Any, y: Any, sample_weight: Any = None, *, step: float = 1e-5, n: int = 20, seed: int = 0
 ) -> GradientCheck:

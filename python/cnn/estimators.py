@@ -18,7 +18,7 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 
-from cnn import _check, _mlp_build, losses, threads
+from cnn import _check, _console, _mlp_build, losses, threads
 from cnn._mlp_base import BaseMLP, has_partial_fit
 from cnn.data import Array, Data
 from cnn.losses import Loss
@@ -146,7 +146,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._fit(X, y, sample_weight, incremental=True)
 
     def _class_weights(self, y: Array) -> Array | None:
-        return None if self.class_weight is None else compute_sample_weight(self.class_weight, y)
+        if self.class_weight is None:
+            return None
+        if isinstance(self.class_weight, dict) and y.ndim == 1:
+            found, known = np.unique(y).tolist(), self.classes_.tolist() if self._partial else []
+            for label in found:
+                if label not in self.class_weight:
+                    _console.warn(f"class_weight has no weight for class {label!r}, which counts as 1")
+            for label in self.class_weight:
+                if label not in found and label not in known:
+                    _console.warn(f"class_weight names class {label!r}, which y does not hold")
+        return compute_sample_weight(self.class_weight, y)
 
     def _encode(self, y: Any, role: str) -> tuple[Array | None, Array | None, Array]:
         check_classification_targets(y)

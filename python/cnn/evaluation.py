@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import cnn_core
-from cnn import metrics, passes
+from cnn import _check, _console, metrics, passes
 from cnn.data import Array, Data
 from cnn.losses import Loss
+from cnn.plan import check_range
 
 if TYPE_CHECKING:
     from cnn.network import Network
@@ -27,22 +28,29 @@ def resolve(chosen: str | Iterable[str | metrics.Metric], loss: Loss) -> Metrics
     return metrics.named(chosen)
 
 
-def check(net_loss: Loss, rows: Data, n_outputs: int, chosen: Metrics) -> None:
-    """Raises ValueError where a metric does not suit the targets: our own are tried on a few rows, before a fit."""
+def check(loss: Loss, rows: Data | None, n_outputs: int, chosen: Metrics) -> Metrics:
+    """The metrics; ValueError where one does not suit the targets: our own are tried on a few rows, before a fit."""
+    if rows is None:
+        return chosen
     few, m = rows.rows(0, _TRIED), min(len(rows), _TRIED)
     flat = rows.y.ndim == 1 and n_outputs == 1
-    predicted = np.full(m if flat else (m, n_outputs), 1 / n_outputs if net_loss.link == "softmax" else 0.5)
+    predicted = np.full(m if flat else (m, n_outputs), 1 / n_outputs if loss.link == "softmax" else 0.5)
     for name, metric in chosen.items():
-        if net_loss.target in ("real", "count"):
-            metrics.check_target(name, metric, rows.y, n_outputs)
-        if metric in metrics.BY_NAME.values() and few.weights is None:
-            metric(few.y, predicted, None)
+        metrics.check_target(name, metric, loss, rows.y)
+        if metrics.is_own(metric) and name not in metrics.default_for(loss):
+            metric(*metrics.seen(metric, loss, few.y, predicted), None)
+    return chosen
 
 
-@np.errstate(all="ignore")
+def warn_of_range(net: Network, rows: Data) -> None:
+    """A warning where the last layer can't give what the loss or the targets want."""
+    if said := check_range(net.descriptions[-1], net.loss, rows.targets):
+        _console.warn(said)
+
+
+@_check.quiet
 def evaluate(net: Network, rows: Data, chosen: Metrics, n_threads: int | None = None) -> dict[str, float]:
     """{"loss": mean loss plus penalties, metric: value, ...}, without dropout."""
-    check(net.loss, rows, net.n_outputs, chosen)
     out = passes.outputs(net, rows.X, link=False, n_threads=n_threads)
     return {"loss": mean_loss(net, rows, out) + penalty(net), **measure(net, rows, out, chosen)}
 
@@ -66,7 +74,10 @@ def measure(net: Network, rows: Data, out: Array, chosen: Metrics) -> dict[str, 
     cnn_core.engine.link(net.loss.kind, out, predicted)
     if rows.y.ndim == 1 and net.n_outputs == 1:
         predicted = predicted[:, 0]
-    return {name: float(metric(rows.y, predicted, rows.weights)) for name, metric in chosen.items()}
+    return {
+        name: float(metric(*metrics.seen(metric, net.loss, rows.y, predicted), rows.weights))
+        for name, metric in chosen.items()
+    }
 
 
 def penalty(net: Network) -> float:

@@ -200,7 +200,8 @@ def _load_estimator(contents: Contents) -> Any:
     try:
         from cnn import _mlp_file
     except ImportError as error:
-        text = "holds an estimator, which needs scikit-learn 1.4 or newer (extra 'sklearn'): pip install -U scikit-learn"
+        what = "scikit-learn 1.4 or newer (extra 'sklearn'): pip install -U scikit-learn"
+        text = f"holds an estimator, which needs {what}"
         raise ImportError(f"{contents.path}: {text}") from error
     return _mlp_file.from_file(contents)
 

@@ -13,15 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from cnn import _names, threads
+from cnn import _check, _names, threads
 from cnn.losses import Loss
 
 Array = np.ndarray[Any, Any]
 Metric = Callable[[Array, Array, Array | None], float]
-
-
-# What underflows is 0, and what overflows is seen, whatever the program wants NumPy to do about it.
-_quiet = np.errstate(all="ignore")
 
 
 def _mean(values: Array, weights: Array | None) -> float:
@@ -48,7 +44,7 @@ def _difference(y: Array, p: Array) -> Array:
     return (p.astype(np.float64) - y.astype(np.float64)).reshape(len(y), -1)
 
 
-@_quiet
+@_check.quiet
 def mae(y: Array, p: Array, weights: Array | None = None) -> float:
     """Mean absolute error.
 
@@ -58,7 +54,7 @@ def mae(y: Array, p: Array, weights: Array | None = None) -> float:
     return _mean(np.abs(_difference(y, p)), weights)
 
 
-@_quiet
+@_check.quiet
 def rmse(y: Array, p: Array, weights: Array | None = None) -> float:
     """Root of the mean squared error, for each output; their mean.
 
@@ -68,7 +64,7 @@ def rmse(y: Array, p: Array, weights: Array | None = None) -> float:
     return float(np.mean(np.sqrt(np.average(_difference(y, p) ** 2, axis=0, weights=weights))))
 
 
-@_quiet
+@_check.quiet
 def r2(y: Array, p: Array, weights: Array | None = None) -> float:
     """1 - squared error / variance, for each output; their mean. A constant target scores 1 when met, else 0.
 
@@ -80,8 +76,7 @@ def r2(y: Array, p: Array, weights: Array | None = None) -> float:
     true = np.asarray(y, np.float64).reshape(len(y), -1)
     error = np.average(_difference(y, p) ** 2, axis=0, weights=weights)
     spread = np.average((true - np.average(true, axis=0, weights=weights)) ** 2, axis=0, weights=weights)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scores = np.where(spread == 0, np.where(error == 0, 1.0, 0.0), 1 - error / spread)
+    scores = np.where(spread == 0, np.where(error == 0, 1.0, 0.0), 1 - error / spread)
     return float(scores.mean())
 
 
@@ -94,12 +89,33 @@ def _labels(y: Array, p: Array) -> tuple[Array, Array, int]:
     """True and predicted labels and the number of classes; (n, k) of 0 and 1 for several labels a row (classes 0)."""
     y, p = _flat(y, p)
     if p.ndim == 2 and not _is_multi_label(y, p):
-        return (y.argmax(axis=1) if y.ndim == 2 else y.astype(int)), p.argmax(axis=1), p.shape[1]
+        return (y.argmax(axis=1) if y.ndim == 2 else _classes(y, p.shape[1])), p.argmax(axis=1), p.shape[1]
+    y = _yes_or_no(y, signs=True)
     threshold = 0.0 if (y < 0).any() else 0.5
     return (y > 0.5).astype(int), (p > threshold).astype(int), 2 if p.ndim == 1 else 0
 
 
-@_quiet
+def _classes(y: Array, k: int) -> Array:
+    """Labels 0 .. k - 1; ValueError for what is none."""
+    bad = (y != np.floor(y)) | (y < 0) | (y >= k)
+    if bad.any():
+        raise ValueError(f"targets must be classes 0 .. {k - 1}, got {y[bad][0]:g} at row {int(bad.argmax())}")
+    return y.astype(int)
+
+
+def _yes_or_no(y: Array, signs: bool = False) -> Array:
+    """Targets 0 and 1, or between them as probabilities, with `signs` also -1 and 1; ValueError for others."""
+    bad = ~((y >= 0) & (y <= 1))
+    if signs and y.ndim == 1:
+        bad &= y != -1
+    if bad.any():
+        also = ", or -1 and 1" if signs and y.ndim == 1 else ""
+        row = int(np.argwhere(bad)[0][0])
+        raise ValueError(f"targets must be 0 and 1{also} for a metric of classes, got {y[bad][0]:g} at row {row}")
+    return y
+
+
+@_check.quiet
 def accuracy(y: Array, p: Array, weights: Array | None = None) -> float:
     """Share of rows whose label (or whole set of labels) is met.
 
@@ -111,7 +127,7 @@ def accuracy(y: Array, p: Array, weights: Array | None = None) -> float:
     return _mean(hit.all(axis=1) if hit.ndim == 2 else hit, weights)
 
 
-@_quiet
+@_check.quiet
 def top_k_accuracy(y: Array, p: Array, weights: Array | None = None, k: int = 5) -> float:
     """Share of rows whose class is among the k most probable (ties: the higher index first, as scikit-learn).
 
@@ -147,7 +163,7 @@ def _ratio(a: Array, b: Array) -> float:
     return float(np.mean(np.divide(a, b, out=np.zeros(len(a)), where=b > 0)))
 
 
-@_quiet
+@_check.quiet
 def precision(y: Array, p: Array, weights: Array | None = None) -> float:
     """True positives / predicted positives.
 
@@ -158,7 +174,7 @@ def precision(y: Array, p: Array, weights: Array | None = None) -> float:
     return _ratio(hit, said)
 
 
-@_quiet
+@_check.quiet
 def recall(y: Array, p: Array, weights: Array | None = None) -> float:
     """True positives / actual positives.
 
@@ -169,7 +185,7 @@ def recall(y: Array, p: Array, weights: Array | None = None) -> float:
     return _ratio(hit, there)
 
 
-@_quiet
+@_check.quiet
 def f1(y: Array, p: Array, weights: Array | None = None) -> float:
     """Harmonic mean of precision and recall.
 
@@ -194,7 +210,7 @@ def _binary_auc(true: Array, score: Array, weights: Array | None) -> float:
     return float(np.sum(pos_here * (neg_before + neg_here / 2)) / (pos[-1] * neg[-1]))
 
 
-@_quiet
+@_check.quiet
 def roc_auc(y: Array, p: Array, weights: Array | None = None) -> float:
     """Area under the ROC curve; several classes or labels: one against the rest, mean. NaN with one class only.
 
@@ -203,7 +219,8 @@ def roc_auc(y: Array, p: Array, weights: Array | None = None) -> float:
     """
     y, p = _flat(y, p)
     if p.ndim == 1:
-        return _binary_auc(y > 0.5, p, weights)
+        return _binary_auc(_yes_or_no(y, signs=True) > 0.5, p, weights)
+    y = _classes(y, p.shape[1]) if y.ndim == 1 else _yes_or_no(y)
     if y.ndim == 1:
         if p.shape[1] == 2:
             return _binary_auc(y == 1, p[:, 1], weights)
@@ -211,7 +228,7 @@ def roc_auc(y: Array, p: Array, weights: Array | None = None) -> float:
     return float(np.mean([_binary_auc(y[:, j] > 0.5, p[:, j], weights) for j in range(p.shape[1])]))
 
 
-@_quiet
+@_check.quiet
 def log_loss(y: Array, p: Array, weights: Array | None = None) -> float:
     """Mean of -log of the probability given to what was true, held at the type's epsilon.
 
@@ -222,9 +239,10 @@ def log_loss(y: Array, p: Array, weights: Array | None = None) -> float:
     eps = np.finfo(p.dtype if p.dtype.kind == "f" else np.float64).eps
     p = np.clip(p.astype(np.float64), eps, 1 - eps)
     if p.ndim == 1 or _is_multi_label(y, p):
+        y = _yes_or_no(y)
         return _mean(-(y * np.log(p) + (1 - y) * np.log1p(-p)), weights)
     if y.ndim == 1:
-        return _mean(-np.log(p[np.arange(len(y)), y.astype(int)]), weights)
+        return _mean(-np.log(p[np.arange(len(y)), _classes(y, p.shape[1])]), weights)
     return _mean(-(y * np.log(p)).sum(axis=1), weights)
 
 
@@ -235,8 +253,9 @@ _ALIASES = {"acc": "accuracy", "auc": "roc_auc", "r2_score": "r2", "root_mean_sq
             "mean_absolute_error": "mae", "f1_score": "f1"}  # fmt: skip
 
 
-# Those that compare classes.
-_OF_CLASSES = {accuracy, top_k_accuracy, precision, recall, f1, roc_auc, log_loss}
+# Those that compare classes; those of them that look at the label alone.
+_OF_LABELS = {accuracy, top_k_accuracy, precision, recall, f1}
+_OF_CLASSES = _OF_LABELS | {roc_auc, log_loss}
 # Names that logs have for something else.
 _TAKEN = ("loss", "learning_rate", "seconds", "epoch")
 
@@ -261,12 +280,37 @@ def named(chosen: Iterable[str | Metric]) -> dict[str, Metric]:
     return found
 
 
-def check_target(name: str, metric: Metric, y: Array, n_outputs: int) -> None:
+def _plain(metric: Metric) -> Any:
+    """The function itself, of which a `partial` may be given."""
+    while isinstance(metric, partial):
+        metric = metric.func
+    return metric
+
+
+def is_own(metric: Metric) -> bool:
+    """Whether it is one of this module.
+
+    >>> is_own(partial(top_k_accuracy, k=3))
+    True
+    """
+    return _plain(metric) in BY_NAME.values()
+
+
+def seen(metric: Metric, loss: Loss, y: Array, p: Array) -> tuple[Array, Array]:
+    """(targets, predictions) as that metric sees them: for one of classes, margins say yes above 0."""
+    if loss.target != "sign" or _plain(metric) not in _OF_CLASSES:
+        return y, p
+    return (y > 0).astype(np.float64), (p > 0).astype(np.float64) if _plain(metric) in _OF_LABELS else p
+
+
+def check_target(name: str, metric: Metric, loss: Loss, y: Array) -> None:
     """Raises ValueError where a metric of classes is to be taken of numbers that are none."""
-    if metric not in _OF_CLASSES or y.size == 0:
+    if _plain(metric) is log_loss and loss.target == "sign":
+        raise ValueError(f"{name} needs probabilities, and the outputs of {loss.name} are margins")
+    if _plain(metric) not in _OF_CLASSES or loss.target not in ("real", "count") or y.size == 0:
         return
     bad = y != np.floor(y)
-    if y.ndim == 1 and n_outputs == 1:  # yes and no
+    if y.ndim == 1 or y.shape[1] == 1:  # yes and no
         bad |= (y < -1) | (y > 1)
     if bad.any():
         row = int(np.argwhere(bad)[0][0])

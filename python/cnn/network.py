@@ -390,7 +390,7 @@ class Network(Told):
         """{"loss": mean loss plus penalties, metric: value, ...} on these rows, without dropout."""
         chosen = evaluation.resolve(metrics, self.loss)
         rows = data.prepare(X, y, sample_weight, self.loss, self.dtype, self.n_inputs, self.n_outputs)
-        return evaluation.evaluate(self, rows, chosen, n_threads)
+        return evaluation.evaluate(self, rows, evaluation.check(self.loss, rows, self.n_outputs, chosen), n_threads)
 
     def as_estimator(self) -> Any:
         """An estimator for scikit-learn of these layers, loss, optimizer and, once built, weights (extra `sklearn`).

@@ -17,8 +17,6 @@ from cnn.sparse import SparseRows
 if TYPE_CHECKING:
     from cnn.network import Network
 
-# What underflows is 0, and what overflows is found by its value, whatever the program wants NumPy to do about it.
-_quiet = np.errstate(all="ignore")
 # Arithmetic of one call into the core while predicting, if large networks don't want more rows at once: Ctrl-C is
 # looked at between two of them.
 _PIECE_FLOPS = 1e9
@@ -26,7 +24,7 @@ _PIECE_FLOPS = 1e9
 _MAX_GRADIENTS = 4
 
 
-@_quiet
+@_check.quiet
 def predict(net: Network, X: Any, out: Array | None, n_threads: int | None) -> Array:
     """What `Network.predict` gives, for any X and `out` that it takes."""
     X = sparse.features("X", X, net.dtype, net.plan.n_inputs, look_for_nan=False)
@@ -92,7 +90,7 @@ def outputs(
     return out
 
 
-@_quiet
+@_check.quiet
 def loss_and_gradient(net: Network, rows: Data, training: bool, n_threads: int | None) -> tuple[float, Array]:
     """Mean loss with penalties over all rows, and its gradient in the layout of `net.flat`."""
     plan = net.plan.taking(rows.X)
@@ -162,7 +160,7 @@ class Tape:
     n_threads: int
 
 
-@_quiet
+@_check.quiet
 def forward(net: Network, X: Any, training: bool, n_threads: int | None) -> tuple[Array, Tape]:
     """Raw outputs (n, n_outputs), and the tape, for any X that `Network.forward` takes."""
     X = sparse.features("X", X, net.dtype, net.plan.n_inputs)
@@ -182,7 +180,7 @@ def forward(net: Network, X: Any, training: bool, n_threads: int | None) -> tupl
     return out, Tape(X, scratch, workspace, parts, training, net.step + 1, n)
 
 
-@_quiet
+@_check.quiet
 def backward(net: Network, tape: Tape, dout: Array) -> tuple[Array | None, Array]:
     """dL/dX (n, n_inputs), None for sparse X, and the parameters' gradient in the layout of `net.flat`."""
     plan = net.plan.taking(tape.X)
@@ -197,7 +195,7 @@ def backward(net: Network, tape: Tape, dout: Array) -> tuple[Array | None, Array
     return dX, gradients[: plan.size].copy()
 
 
-@_quiet
+@_check.quiet
 def update(net: Network, gradients: Mapping[str, Any], learning_rate: float | None) -> None:
     """What `Network.update` does."""
     flat = arena.aligned_zeros(net.plan.size, net.dtype)

@@ -207,8 +207,8 @@ def check_range(layer: Layer, loss: Loss, targets: Any) -> str:
     """What is wrong with the activation of the last layer: its values can't be what the loss or the targets want."""
     assert isinstance(layer, Dense)
     activation = layer_activation(layer, loss, last=True)
-    low, high = activations.RANGES.get(activation.name, (-np.inf, np.inf))
-    if low == -np.inf:
+    low, high = activation.range
+    if low == -np.inf or (loss.target == "sign" and low <= -1 and high >= 1):
         return ""
     if loss.target != "real":
         return (

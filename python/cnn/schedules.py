@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -23,10 +23,14 @@ class Schedule:
     """
 
     learning_rate: float = 0.001
-    of_a_fit: ClassVar[bool] = True  # it looks at the epochs, or at the end
 
     def __post_init__(self) -> None:
         self._number("learning_rate", 0)
+
+    @property
+    def of_a_fit(self) -> bool:
+        """Whether it looks at the epochs or at the end of a fit, and not at the step alone."""
+        return True
 
     def _number(self, name: str, low: float, high: float = math.inf, **ends: bool) -> None:
         object.__setattr__(self, name, _check.number(name, getattr(self, name), low, high, **ends))
@@ -34,6 +38,7 @@ class Schedule:
     def _integer(self, name: str, low: int) -> None:
         object.__setattr__(self, name, _check.integer(name, getattr(self, name), low))
 
+    @_check.quiet
     def rates(self, first: int, n: int, per_epoch: int, total: int) -> Rates:
         return self.at(np.arange(first, first + n, dtype=np.float64), per_epoch, max(total, 1))
 
@@ -49,7 +54,9 @@ class Constant(Schedule):
     array([0.1, 0.1])
     """
 
-    of_a_fit: ClassVar[bool] = False
+    @property
+    def of_a_fit(self) -> bool:
+        return False
 
     def at(self, step: Rates, per_epoch: int, total: int) -> Rates:
         return np.full_like(step, self.learning_rate)
@@ -152,11 +159,14 @@ class InverseScaling(Schedule):
     """
 
     power: float = 0.5
-    of_a_fit: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._number("power", 0)
+
+    @property
+    def of_a_fit(self) -> bool:
+        return False
 
     def at(self, step: Rates, per_epoch: int, total: int) -> Rates:
         return self.learning_rate / (step + 1) ** self.power
@@ -177,6 +187,10 @@ class WarmUp(Schedule):
         if not isinstance(self.learning_rate, Schedule):
             self._number("learning_rate", 0)
         self._integer("steps", 1)
+
+    @property
+    def of_a_fit(self) -> bool:
+        return isinstance(self.learning_rate, Schedule) and self.learning_rate.of_a_fit
 
     def at(self, step: Rates, per_epoch: int, total: int) -> Rates:
         then = self.learning_rate if isinstance(self.learning_rate, Schedule) else Constant(self.learning_rate)

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 import cnn_core
-from cnn import _check, _console, arena, callbacks, checkpoint, data, evaluation, resume, schedules, sparse, threads
+from cnn import _check, arena, callbacks, checkpoint, data, evaluation, resume, schedules, threads
 from cnn.data import Array, Data
 from cnn.history import History
-from cnn.plan import check_range
 
 if TYPE_CHECKING:
     from cnn.network import Network
@@ -47,10 +46,10 @@ class Settings:
     resume: Any = None
 
 
+@_check.quiet
 def fit(net: Network, X: Any, y: Any, settings: Settings) -> History:
     """See `Network.fit`."""
-    with np.errstate(all="ignore"):  # what underflows is 0, and what overflows is found by its value
-        return threads.a_fit(net, lambda: _fit(net, X, y, settings))
+    return threads.a_fit(net, lambda: _fit(net, X, y, settings))
 
 
 def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
@@ -65,7 +64,8 @@ def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
     if s.n_threads is not None:
         _check.integer("n_threads", s.n_threads, 1)
     train, validation = _split(net, X, y, s)
-    evaluation.check(net.loss, train, net.n_outputs, measured)
+    for rows in (train, validation):
+        evaluation.check(net.loss, rows, net.n_outputs, measured)
     batch = len(train) if s.batch_size is None else min(_check.integer("batch_size", s.batch_size, 1), len(train))
 
     steps = -(-len(train) // batch)
@@ -91,15 +91,15 @@ def _fit(net: Network, X: Any, y: Any, s: Settings) -> History:
 
         choice.choose_activation(net, train, verbose)
     net.build(train.X.shape[1])
-    if said := check_range(net.descriptions[-1], net.loss, train.targets):
-        _console.warn(said)
+    evaluation.warn_of_range(net, train)
     net.one_dimensional = net.n_outputs == 1 and train.y.ndim == 1
     net.stop_training = at.stopped
 
     def epochs_to_do() -> None:
         if saved is not None:
             saved.restore_callbacks(hooks)
-        loop = Loop(net, train, batch, s.shuffle, bool(measured), at, last, s.n_threads, last - at.epoch)
+        begun = None if s.initial_epoch is None else 0  # then the whole is that of `epochs` epochs, as in Keras
+        loop = Loop(net, train, batch, s.shuffle, bool(measured), at, last, s.n_threads, last - at.epoch, begun)
         _epochs(loop, hooks, range(at.epoch, last if not at.stopped else at.epoch), validation, measured)
 
     # A Ctrl-C may come between two of an epoch's numbers.
@@ -135,11 +135,7 @@ def _split(net: Network, X: Any, y: Any, s: Settings) -> tuple[Data, Data | None
     share = _check.number("validation_split", s.validation_split, 0, 1, open_high=True)
     if s.validation_data is not None and share > 0:
         raise ValueError("give validation_split or validation_data, not both")
-    n_inputs = net.known_inputs
-    if n_inputs is None:
-        X = X if sparse.is_sparse(X) else _check.array("X", X)
-        n_inputs = X.shape[1] if len(X.shape) == 2 else 0
-    everything = data.prepare(X, y, s.sample_weight, net.loss, net.dtype, n_inputs, net.n_outputs)
+    everything = data.prepare(X, y, s.sample_weight, net.loss, net.dtype, net.known_inputs, net.n_outputs)
     train, validation = everything, None
     if share > 0:
         held_out = round(len(everything) * share)
@@ -152,7 +148,7 @@ def _split(net: Network, X: Any, y: Any, s: Settings) -> tuple[Data, Data | None
         validation = everything.rows(len(everything) - held_out, len(everything))
     if s.validation_data is not None:
         given = data.validation_sets(s.validation_data)
-        validation = data.prepare(*given, net.loss, net.dtype, n_inputs, net.n_outputs, "validation ")
+        validation = data.prepare(*given, net.loss, net.dtype, train.X.shape[1], net.n_outputs, "validation ")
     for part, what in ((train, "training"), (validation, "validation")):
         if part is not None and part.weights is not None and not part.weights.any():
             raise ValueError(f"sample_weight is zero for every {what} row")
@@ -181,14 +177,16 @@ class Loop:
 
     def __init__(
         self, net: Network, train: Data, batch: int, shuffle: bool, keep_outputs: bool, at: checkpoint.Position,
-        last: int, n_threads: int | None, epochs: int,
+        last: int, n_threads: int | None, epochs: int, begun: int | None = None,
     ) -> None:  # fmt: skip
         # What the search for zeros costs is won back after the first of several epochs.
         self.X = net.plan.without_zeros(train.X) if epochs > 1 else train.X
         plan = self.plan = net.plan.taking(self.X)
         self.net, self.train, self.batch, self.shuffle = net, train, batch, shuffle
         self.steps = -(-len(train) // batch)
-        self.at, self.total = at, (last - at.first_epoch) * self.steps  # of the steps of this fit
+        # The steps of the schedule that lie before this fit, which begins it unless it is told otherwise; and all.
+        self.at, self.before = at, 0 if begun is None else (at.first_epoch - begun) * self.steps
+        self.total = self.before + (last - at.first_epoch) * self.steps
         self.schedule = schedules.get(net.optimizer.learning_rate)
         self.cut = plan.cut_like(net.plan.taking(train.X), batch)
         self.asked = n_threads  # a number that was asked for is kept
@@ -216,7 +214,7 @@ class Loop:
 
     def learning_rates(self, epoch: int) -> Array:
         """The learning rate of each step of that epoch."""
-        first = self.net.step - self.at.done - self.at.first_step
+        first = self.before + self.net.step - self.at.done - self.at.first_step
         return self.schedule.rates(first, self.steps, self.steps, self.total) * self.net.rate_factor
 
     def epoch(self, epoch: int, hooks: list[callbacks.Callback]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections.abc import Iterable
@@ -155,7 +156,9 @@ class TableModel:
             resume: the folder of a `cnn.Checkpoint` among the callbacks of the same fit, which was broken off: goes on
                 to the same bits. Needs a `seed`.
         """
-        with np.errstate(all="ignore"):
+
+        def learnt() -> TableModel:
+            nonlocal data
             start = time.perf_counter()
             frame = frames.to_pandas(data)
             cells, task = frames.column(frame, self.target), self.settings.task
@@ -194,15 +197,19 @@ class TableModel:
                 networks.append(net)
                 histories.append(history)
 
-            self.adopt(encoder, goal, tuple(networks), notes)
-            self.histories = tuple(histories)
-            self.rows, self.held_out = len(train), held_out
-            self.scores = {
-                "training": self._scores(y, self.outputs(X, n_threads)),
-                "validation": self._scores(y_valid, self.outputs(X_valid, n_threads)),
+            made = copy.copy(self)
+            made.adopt(encoder, goal, tuple(networks), notes)
+            made.histories = tuple(histories)
+            made.rows, made.held_out = len(train), held_out
+            made.scores = {
+                "training": made._scores(y, made.outputs(X, n_threads)),
+                "validation": made._scores(y_valid, made.outputs(X_valid, n_threads)),
             }
-            self.seconds = time.perf_counter() - start
+            made.seconds = time.perf_counter() - start
+            vars(self).update(vars(made))  # all at once: no Ctrl-C leaves a part of it
             return self
+
+        return _check.quiet(learnt)()
 
     def adopt(self, encoder: Encoder, goal: Target, networks: tuple[Network, ...], notes: tuple[str, ...]) -> None:
         """Takes what a fit has learnt, or a file holds."""
@@ -305,7 +312,7 @@ class TableModel:
         pieces = [rows[i : i + _PIECE] for i in range(0, max(len(rows), 1), _PIECE)]
         return np.concatenate([self.outputs(encoder.encode(frame, piece), n_threads) for piece in pieces])
 
-    @np.errstate(all="ignore")
+    @_check.quiet
     def outputs(self, X: Array, n_threads: int | None) -> Array:
         """Numbers in units of the target (n,), the probability of the second of two classes (n,), or all (n, k)."""
         mean: Array = self.networks[0].predict(X, n_threads=n_threads).astype(np.float64)
