@@ -267,7 +267,7 @@ def test_what_scikit_learn_does_not_have() -> None:
 
 
 @pytest.mark.parametrize(("call", "module", "text"), [
-    (lambda path: cnn.export_onnx(network(), path), "onnx", r"needs onnx: pip install 'cnn-core\[onnx\]'"),
+    (lambda path: cnn.export_onnx(network(), path), "onnx", r"needs onnx \(extra 'onnx'\): pip install onnx"),
     (lambda path: cnn.to_torch_state_dict(network()), "torch", "needs PyTorch"),
     (lambda path: cnn.to_torch(network()), "torch", "to_torch needs PyTorch"),
     (lambda path: cnn.to_sklearn(network()), "sklearn.neural_network", "needs scikit-learn"),
