@@ -16,6 +16,9 @@ from helpers import QUICK, table
 import cnn_core
 
 
+collect_ignore = ["typed"]  # for type checkers alone
+
+
 def pytest_report_header() -> str:
     threads = os.environ.get("OMP_NUM_THREADS", "not set")
     return f"cnn_core: {os.path.dirname(cnn_core.__file__)}, instruction set {cnn_core.isa}, OMP_NUM_THREADS {threads}"
