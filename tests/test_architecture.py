@@ -33,7 +33,7 @@ CORE_ORDER = [
 ]
 API_ORDER = [
     ["_elsewhere", "_html"],
-    ["_names", "_console", "_figure", "_frames"],
+    ["_names", "_console", "_figure", "_types", "_frames"],
     ["_check", "_json", "arena", "atomic", "history"],
     ["_states", "threads"],
     ["activations", "initializers", "schedules", "losses", "sparse", "callbacks", "container"],

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import typing
 
 import numpy as np
 import pytest
 
 import cnn_core
-from cnn import _names, activations, initializers, losses, optimizers, plan
+from cnn import _names, _types, activations, initializers, losses, metrics, optimizers, plan, schedules
 from cnn.activations import Activation
 from cnn.initializers import Initializer
 from cnn.layers import Dense, Dropout
@@ -226,6 +227,19 @@ def test_every_name_and_every_typo_of_it_is_told():
             if len(name) > 6:
                 with pytest.raises(ValueError, match=f"Did you mean '{name}'"):
                     module.get(name[:3] + name[4:] + "q")
+
+
+def test_type_checkers_know_the_names_that_are_taken():
+    pairs = [
+        (_types.ActivationName, {*activations.NAMES, *activations._ALIASES}),
+        (_types.LossName, {*losses.NAMES, *losses._ALIASES}),
+        (_types.InitializerName, {*initializers.NAMES, *initializers._ALIASES}),
+        (_types.OptimizerName, {*optimizers.BY_NAME}),
+        (_types.ScheduleName, {*schedules.BY_NAME}),
+        (_types.MetricName, {*metrics.BY_NAME, *metrics._ALIASES}),
+    ]
+    for literal, names in pairs:
+        assert set(typing.get_args(literal)) == names
 
 
 def test_unknown_without_a_near_name():

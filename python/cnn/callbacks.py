@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from cnn import _check, _console, _json, _states, atomic
 from cnn._elsewhere import nearest, told
+from cnn._types import Mode
 
 if TYPE_CHECKING:
     from cnn.network import Network
@@ -106,7 +107,7 @@ class Function(Callback):
 class _Monitor(Callback):
     """Watches one number of the logs."""
 
-    def __init__(self, monitor: str, mode: str, min_delta: float) -> None:
+    def __init__(self, monitor: str, mode: Mode, min_delta: float) -> None:
         if not isinstance(monitor, str):
             raise TypeError(f"monitor must be a name such as 'val_loss', got {monitor!r}")
         if mode not in ("auto", "min", "max"):
@@ -177,7 +178,7 @@ class EarlyStopping(_Monitor):
         monitor: str = "val_loss",
         patience: int = 10,
         min_delta: float = 0.0,
-        mode: str = "auto",
+        mode: Mode = "auto",
         restore_best: bool = True,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
@@ -241,7 +242,7 @@ class ReduceOnPlateau(_Monitor):
         factor: float = 0.5,
         patience: int = 5,
         min_delta: float = 0.0,
-        mode: str = "auto",
+        mode: Mode = "auto",
         min_rate: float = 1e-4,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
@@ -291,7 +292,7 @@ class SaveModel(_Monitor):
 
     @told
     def __init__(
-        self, path: str | os.PathLike[str], monitor: str | None = None, every: int = 1, mode: str = "auto"
+        self, path: str | os.PathLike[str], monitor: str | None = None, every: int = 1, mode: Mode = "auto"
     ) -> None:
         super().__init__(monitor or "loss", mode, 0.0)
         self.path = os.fspath(path)

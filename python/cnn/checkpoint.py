@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -56,8 +56,9 @@ class Checkpoint(Callback):
 
     @told
     def __init__(
-        self, folder: str | os.PathLike[str], every: float = 1, unit: str = "epochs", keep: int | None = 3
-    ) -> None:
+        self, folder: str | os.PathLike[str], every: float = 1, unit: Literal["epochs", "steps", "seconds"] = "epochs",
+        keep: int | None = 3,
+    ) -> None:  # fmt: skip
         if unit not in _UNITS:
             raise ValueError(f"unit of Checkpoint must be one of {', '.join(_UNITS)}, got {unit!r}")
         self.folder = Path(folder)

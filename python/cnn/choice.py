@@ -9,6 +9,7 @@ import numpy as np
 
 from cnn import _console, training
 from cnn._check import NonFiniteError
+from cnn.activations import Activation
 from cnn.data import Data
 from cnn.layers import Dense, Layer
 
@@ -24,8 +25,10 @@ _STEPS = 60  # of the first round; each round has twice the last one's
 
 def with_activation(layers: tuple[Layer, ...], name: str) -> tuple[Layer, ...]:
     """The layers with every "auto" replaced."""
+    chosen = Activation(name)
     return tuple(
-        dataclasses.replace(layer, activation=name) if isinstance(layer, Dense) and layer.activation == _AUTO else layer
+        dataclasses.replace(layer, activation=chosen) if isinstance(layer, Dense) and layer.activation == _AUTO
+        else layer
         for layer in layers
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from cnn.activations import Activation
 from cnn.layers import Dense, Dropout
+from cnn.losses import Loss
 from cnn.network import Network
 from cnn.optimizers import SGD, Adam, Optimizer
 from cnn.plan import layer_activation
@@ -212,10 +213,10 @@ def from_sklearn(estimator: Any) -> Network:
         raise TypeError(f"from_sklearn takes an MLPClassifier or MLPRegressor, got {type(estimator).__name__}")
     if not hasattr(estimator, "coefs_"):
         raise ValueError("the estimator is not fitted: call its fit first")
-    loss = {"softmax": "cross_entropy", "logistic": "binary_cross_entropy", "exp": "poisson"}.get(
+    loss = Loss({"softmax": "cross_entropy", "logistic": "binary_cross_entropy", "exp": "poisson"}.get(
         estimator.out_activation_, "mse"
-    )
-    hidden = {theirs: ours for ours, theirs in _SKLEARN.items()}[estimator.activation]
+    ))
+    hidden = Activation({theirs: ours for ours, theirs in _SKLEARN.items()}[estimator.activation])
     batch = estimator.batch_size if isinstance(estimator.batch_size, int) else 200
     coefs, last = estimator.coefs_, len(estimator.coefs_) - 1
     layers = [Dense(W.shape[1], "identity" if i == last else hidden, l2=estimator.alpha / (2 * batch))

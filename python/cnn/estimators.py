@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from numbers import Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
@@ -20,9 +21,21 @@ from sklearn.utils.multiclass import (
 
 from cnn import _check, _console, _mlp_build, losses, threads
 from cnn._mlp_base import BaseMLP, has_partial_fit
+from cnn._types import ActivationName, Hook, LossName, MetricName, OptimizerName, RealType, ScheduleName
+from cnn.activations import Activation
 from cnn.data import Array, Data
+from cnn.layers import Layer
 from cnn.losses import Loss
+from cnn.metrics import Metric
 from cnn.network import Network
+from cnn.optimizers import Optimizer
+from cnn.schedules import Schedule
+
+Sizes: TypeAlias = int | Sequence[int] | Array
+Activations: TypeAlias = ActivationName | Activation | Sequence[ActivationName | Activation]
+Solver: TypeAlias = Literal["lbfgs"] | OptimizerName | Optimizer
+Rate: TypeAlias = Literal["constant", "invscaling", "adaptive"] | ScheduleName | Schedule
+Seed: TypeAlias = int | np.random.RandomState | None
 
 
 def _labels(y: Any) -> Any:
@@ -73,12 +86,19 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     }  # fmt: skip
 
     def __init__(
-        self, hidden_layer_sizes=(100,), activation="relu", *, solver="adam", alpha=0.0001, batch_size="auto",
-        learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200, shuffle=True, random_state=None,
-        tol=1e-4, verbose=False, warm_start=False, momentum=0.9, nesterovs_momentum=True, early_stopping=False,
-        validation_fraction=0.1, beta_1=0.9, beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000,
-        loss="log_loss", layers=None, dropout=0.0, l1=0.0, class_weight=None, label_smoothing=0.0, clip_norm=None,
-        restore_best="auto", scoring=None, metrics=(), callbacks=None, max_seconds=None, dtype="auto", n_threads=None,
+        self, hidden_layer_sizes: Sizes = (100,), activation: Activations = "relu", *, solver: Solver = "adam",
+        alpha: float = 0.0001, batch_size: int | Literal["auto"] = "auto", learning_rate: Rate = "constant",
+        learning_rate_init: float = 0.001, power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True,
+        random_state: Seed = None, tol: float = 1e-4, verbose: bool | int = False, warm_start: bool = False,
+        momentum: float = 0.9, nesterovs_momentum: bool = True, early_stopping: bool = False,
+        validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
+        n_iter_no_change: float = 10, max_fun: int = 15000, loss: LossName | Loss = "log_loss",
+        layers: Sequence[Layer] | None = None, dropout: float | Sequence[float] = 0.0, l1: float = 0.0,
+        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None, label_smoothing: float = 0.0,
+        clip_norm: float | None = None, restore_best: bool | Literal["auto"] = "auto",
+        scoring: str | Callable[..., float] | None = None,
+        metrics: MetricName | Metric | Iterable[MetricName | Metric] = (), callbacks: Iterable[Hook] | None = None,
+        max_seconds: float | None = None, dtype: RealType | Literal["auto"] = "auto", n_threads: int | None = None,
     ) -> None:  # fmt: skip
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -119,7 +139,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.n_threads = n_threads
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None) -> Self:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:  # fmt: skip
         """Trains on X (n, n_features) and labels y (n,), or (n, n_labels) of 0 and 1; returns self.
 
         X_val, y_val, sample_weight_val: rows to validate on after each epoch, instead of a share of X.
@@ -134,7 +157,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     @available_if(has_partial_fit)
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None, classes=None) -> Self:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """One epoch over these rows; the first call names all `classes`. Returns self."""
         if self.class_weight == "balanced":
             raise ValueError("class_weight='balanced' needs all rows: give partial_fit a dict of weights")
@@ -222,11 +245,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return float(np.average(hit.all(axis=1), weights=rows.weights))
         return float(np.average(out.argmax(axis=1) == rows.y, weights=rows.weights))
 
-    def predict(self, X) -> Array:
+    def predict(self, X: Any) -> Array:
         """Labels (n,), or (n, n_labels) of 0 and 1."""
         return self._labels(self._outputs(X))
 
-    def predict_proba(self, X) -> Array:
+    def predict_proba(self, X: Any) -> Array:
         """Probabilities (n, n_classes) in the order of `classes_`; (n, n_labels) where there are several a row."""
         out = self._outputs(X)
         if self._network.loss.target == "sign":
@@ -240,7 +263,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return np.divide(out, total, out=np.full_like(out, 1 / out.shape[1]), where=total > 0)
         return out
 
-    def predict_log_proba(self, X) -> Array:
+    def predict_log_proba(self, X: Any) -> Array:
         """The logarithm of `predict_proba`."""
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
@@ -281,12 +304,19 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     }  # fmt: skip
 
     def __init__(
-        self, loss="squared_error", hidden_layer_sizes=(100,), activation="relu", *, solver="adam", alpha=0.0001,
-        batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200, shuffle=True,
-        random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9, nesterovs_momentum=True,
-        early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999, epsilon=1e-8, n_iter_no_change=10,
-        max_fun=15000, layers=None, dropout=0.0, l1=0.0, label_smoothing=0.0, clip_norm=None, restore_best="auto",
-        scoring=None, metrics=(), callbacks=None, max_seconds=None, dtype="auto", n_threads=None, quantile=None,
+        self, loss: LossName | Loss = "squared_error", hidden_layer_sizes: Sizes = (100,),
+        activation: Activations = "relu", *, solver: Solver = "adam", alpha: float = 0.0001,
+        batch_size: int | Literal["auto"] = "auto", learning_rate: Rate = "constant", learning_rate_init: float = 0.001,
+        power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True, random_state: Seed = None, tol: float = 1e-4,
+        verbose: bool | int = False, warm_start: bool = False, momentum: float = 0.9, nesterovs_momentum: bool = True,
+        early_stopping: bool = False, validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999,
+        epsilon: float = 1e-8, n_iter_no_change: float = 10, max_fun: int = 15000,
+        layers: Sequence[Layer] | None = None, dropout: float | Sequence[float] = 0.0, l1: float = 0.0,
+        label_smoothing: float = 0.0, clip_norm: float | None = None, restore_best: bool | Literal["auto"] = "auto",
+        scoring: str | Callable[..., float] | None = None,
+        metrics: MetricName | Metric | Iterable[MetricName | Metric] = (), callbacks: Iterable[Hook] | None = None,
+        max_seconds: float | None = None, dtype: RealType | Literal["auto"] = "auto", n_threads: int | None = None,
+        quantile: float | None = None,
     ) -> None:  # fmt: skip
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -327,7 +357,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.quantile = quantile
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None) -> Self:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:  # fmt: skip
         """Trains on X (n, n_features), targets y (n,) or (n, n_targets), as `MLPClassifier.fit`; returns self."""
         validation = None if X_val is None else (X_val, y_val, sample_weight_val)
         self._partial = False
@@ -335,7 +368,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     @available_if(has_partial_fit)
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None) -> Self:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """One epoch over these rows. Returns self."""
         self._partial = True
         return self._fit(X, y, sample_weight, incremental=True)
@@ -356,7 +389,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _targets(self, rows: Data) -> Array:
         return rows.y[:, 0] if rows.y.shape[1] == 1 else rows.y
 
-    def predict(self, X) -> Array:
+    def predict(self, X: Any) -> Array:
         """Values (n,) or (n, n_targets)."""
         out = self._outputs(X)
         return out[:, 0] if out.shape[1] == 1 else out
@@ -365,7 +398,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 def from_network(net: Network) -> MLPClassifier | MLPRegressor:
     """See `Network.as_estimator`."""
     classifier = net.loss.target in ("classes", "binary", "sign")
-    parameters = {
+    parameters: dict[str, Any] = {
         "layers": list(net.descriptions), "loss": net.loss, "solver": net.optimizer, "dtype": net.dtype.name,
         "random_state": net.seed % 2**32,
     }  # fmt: skip

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from cnn import _check, _names, activations, initializers
 from cnn._elsewhere import told
+from cnn._types import ActivationName, InitializerName
 from cnn.activations import Activation
 from cnn.initializers import Initializer
 
@@ -41,9 +43,9 @@ class Dense(Layer):
     """
 
     units: int
-    activation: str | Activation = "identity"
-    initializer: str | Initializer = "auto"
-    bias_initializer: str | Initializer = "zeros"
+    activation: ActivationName | Literal["auto", "softmax"] | Activation = "identity"
+    initializer: InitializerName | Initializer = "auto"
+    bias_initializer: InitializerName | Initializer = "zeros"
     use_bias: bool = True
     l1: float = 0.0
     l2: float = 0.0

@@ -7,7 +7,7 @@ import os
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from cnn import (
     threads,
 )
 from cnn._elsewhere import Told, told
+from cnn._types import Hook, LossName, MetricName, OptimizerName, RealType
 from cnn.bound import BoundLayer
 from cnn.data import Array
 from cnn.history import History
@@ -63,9 +64,9 @@ class Network(Told):
     def __init__(
         self,
         layers: Sequence[Layer],
-        loss: str | Loss = "mse",
-        optimizer: str | Optimizer = "adam",
-        dtype: str | np.dtype[Any] | type = "float32",
+        loss: LossName | Loss = "mse",
+        optimizer: OptimizerName | Optimizer = "adam",
+        dtype: RealType = "float32",
         seed: int | None = None,
     ) -> None:
         self.descriptions = checked(layers)
@@ -242,11 +243,11 @@ class Network(Told):
         validation_split: float = 0.0,
         validation_data: Sequence[Any] | None = None,
         sample_weight: Any = None,
-        class_weight: Mapping[int, float] | str | None = None,
+        class_weight: Mapping[int, float] | Literal["balanced"] | None = None,
         shuffle: bool = True,
         initial_epoch: int | None = None,
-        metrics: str | Iterable[str | metrics.Metric] = "auto",
-        callbacks: Iterable[Any] = (),
+        metrics: MetricName | Literal["auto"] | Iterable[MetricName | metrics.Metric] = "auto",
+        callbacks: Iterable[Hook] = (),
         verbose: int = 1,
         n_threads: int | None = None,
         resume: str | os.PathLike[str] | None = None,
@@ -384,7 +385,7 @@ class Network(Told):
         y: Any,
         sample_weight: Any = None,
         *,
-        metrics: str | Iterable[str | metrics.Metric] = "auto",
+        metrics: MetricName | Literal["auto"] | Iterable[MetricName | metrics.Metric] = "auto",
         n_threads: int | None = None,
     ) -> dict[str, float]:
         """{"loss": mean loss plus penalties, metric: value, ...} on these rows, without dropout."""

@@ -23,6 +23,10 @@ assert_type(scores, dict[str, float])
 loss, gradients = net.loss_and_gradient(X, y)
 assert_type(loss, float)
 net.update(gradients, learning_rate=0.1)
+name: str = "relu"  # of a configuration
+layers = [cnn.Dense(2, cnn.Activation(name)), cnn.Dense(1)]
+net = cnn.Network(layers, cnn.Loss("mse"), cnn.optimizers.get("adam"), "float64")
+net.fit(X, y, metrics=["rmse", cnn.metrics.mae], callbacks=[lambda network, epoch, logs: None])
 net.save("m.cnn")
 assert_type(cnn.load("m.cnn", cnn.Network), cnn.Network)
 prediction = cnn.load("m.cnn").predict(X)
@@ -41,3 +45,16 @@ cnn.Adam(lr=0.1)  # type: ignore[call-arg]
 net.fit(X, y, epoch=3)  # type: ignore[call-arg]
 net.compile()  # type: ignore[attr-defined]
 cnn.Network([cnn.Dense(1)], seed="0")  # type: ignore[arg-type]
+cnn.Dense(3, "rleu")  # type: ignore[arg-type]
+cnn.Dense(3, initializer="he_norml")  # type: ignore[arg-type]
+cnn.Network([cnn.Dense(1)], loss="msee")  # type: ignore[arg-type]
+cnn.Network([cnn.Dense(1)], optimizer="adm")  # type: ignore[arg-type]
+cnn.Network([cnn.Dense(1)], dtype="float16")  # type: ignore[arg-type]
+net.fit(X, y, metrics=["acuracy"])  # type: ignore[list-item]
+net.fit(X, y, callbacks=[3])  # type: ignore[list-item]
+cnn.EarlyStopping(mode="maximum")  # type: ignore[arg-type]
+cnn.Checkpoint("run", unit="epoch")  # type: ignore[arg-type]
+cnn.TableModel("y", task="regresion")  # type: ignore[arg-type]
+cnn.MLPClassifier(solver="adm")  # type: ignore[arg-type]
+cnn.MLPRegressor(activation=["relu", "rleu"])  # type: ignore[list-item]
+cnn.MLPRegressor(max_iters=3)  # type: ignore[call-arg]

@@ -7,11 +7,12 @@ import os
 import time
 from collections.abc import Iterable
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from cnn import _check, _console, _html, callbacks, checkpoint, metrics
+from cnn._types import ActivationName, Hook
 from cnn.callbacks import all_of as hooks_of
 from cnn.history import History
 from cnn.network import Network
@@ -60,9 +61,9 @@ class TableModel:
         self,
         target: str,
         *,
-        task: str = "auto",
+        task: Literal["auto", "regression", "classification"] = "auto",
         hidden: Iterable[int] = Settings.hidden,
-        activation: str = Settings.activation,
+        activation: ActivationName = Settings.activation,
         dropout: float = Settings.dropout,
         learning_rate: float = Settings.learning_rate,
         weight_decay: float = Settings.weight_decay,
@@ -140,7 +141,7 @@ class TableModel:
         data: Any,
         *,
         validation: Any = None,
-        callbacks: Iterable[Any] = (),
+        callbacks: Iterable[Hook] = (),
         verbose: int = 1,
         n_threads: int | None = None,
         resume: str | os.PathLike[str] | None = None,

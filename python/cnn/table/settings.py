@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from cnn import _check, activations, layers, network, optimizers, schedules
+from cnn import _check, activations, layers, losses, network, optimizers, schedules
+from cnn._types import ActivationName
 from cnn.table import writings
 from cnn.table.target import TASKS, Target
 
@@ -19,9 +20,9 @@ _MEMBERS = ((50_000, 4), (200_000, 2))
 class Settings:
     """The arguments of `TableModel`; None is chosen by the number of rows."""
 
-    task: str = "auto"
+    task: Literal["auto", "regression", "classification"] = "auto"
     hidden: tuple[int, ...] = (128, 64)
-    activation: str = "relu"
+    activation: ActivationName = "relu"
     dropout: float = 0.1
     learning_rate: float = 0.01
     weight_decay: float = 0.01
@@ -70,4 +71,5 @@ class Settings:
             if self.dropout:
                 stack.append(layers.Dropout(self.dropout))
         optimizer = optimizers.AdamW(schedules.OneCycle(self.learning_rate), weight_decay=self.weight_decay)
-        return network.Network([*stack, layers.Dense(target.outputs)], loss=target.loss, optimizer=optimizer, seed=seed)
+        stack.append(layers.Dense(target.outputs))
+        return network.Network(stack, loss=losses.get(target.loss), optimizer=optimizer, seed=seed)

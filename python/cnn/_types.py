@@ -1,0 +1,46 @@
+"""What type checkers and editors know of arguments: names in their usual form; at run time case does not matter.
+
+A variable of type `str` goes through `cnn.Activation(name)`, `cnn.Loss(name)`, `cnn.optimizers.get(name)` and the like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from cnn.callbacks import Callback
+
+ActivationName = Literal[
+    "identity", "sigmoid", "tanh", "relu", "leaky_relu", "relu6", "elu", "selu", "celu", "gelu", "gelu_tanh",
+    "silu", "mish", "softplus", "softsign", "hard_sigmoid", "hard_swish", "hard_tanh", "linear", "none", "logistic",
+    "swish", "leakyrelu", "hardsigmoid", "hardswish", "hardtanh", "gelu_exact",
+]  # fmt: skip
+
+LossName = Literal[
+    "mse", "mae", "huber", "log_cosh", "quantile", "poisson", "binary_cross_entropy", "cross_entropy", "hinge",
+    "mean_squared_error", "squared_error", "l2", "mean_absolute_error", "absolute_error", "l1", "logcosh",
+    "pinball", "binary_crossentropy", "bce", "categorical_crossentropy", "sparse_categorical_crossentropy",
+    "crossentropy", "log_loss", "softmax",
+]  # fmt: skip
+
+InitializerName = Literal[
+    "auto", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal",
+    "orthogonal", "uniform", "normal", "zeros", "ones", "constant", "xavier_uniform", "xavier_normal",
+    "kaiming_uniform", "kaiming_normal", "xavier", "glorot", "he", "lecun", "zero", "one",
+]  # fmt: skip
+
+OptimizerName = Literal["sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamw", "nadam", "lion"]
+
+ScheduleName = Literal["constant", "step", "exponential", "cosine", "one_cycle", "inverse_scaling", "warm_up"]
+
+MetricName = Literal[
+    "mae", "rmse", "r2", "accuracy", "top_k_accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "acc",
+    "auc", "r2_score", "root_mean_squared_error", "mean_absolute_error", "f1_score",
+]  # fmt: skip
+
+Mode = Literal["auto", "min", "max"]
+RealType: TypeAlias = Literal["float32", "float64"] | np.dtype[Any] | type[np.float32] | type[np.float64] | type[float]
+Hook: TypeAlias = Union["Callback", Callable[[Any, int, dict[str, float]], object]]  # what fits take as callbacks
