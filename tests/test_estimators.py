@@ -357,10 +357,11 @@ def test_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
     assert io.StringIO(outputs[0]).readline().startswith("Iteration 1, loss = ")
 
 
-def test_import_works_without_scikit_learn() -> None:
-    program = """
+@pytest.mark.parametrize("there", ['"sklearn"] = None', '"sklearn.base"] = sys'], ids=["none", "an old one"])
+def test_import_works_without_scikit_learn(there: str) -> None:
+    program = f"""
         import sys
-        sys.modules["sklearn"] = None
+        sys.modules[{there}
         import cnn
         for door in (lambda: cnn.MLPClassifier, lambda: cnn.Network([cnn.Dense(1)]).as_estimator()):
             try:

@@ -47,7 +47,7 @@ else:
             raise AttributeError(f"module 'cnn' has no attribute {name!r}")
         try:
             from cnn import estimators
-        except ModuleNotFoundError as error:
+        except ImportError as error:  # not there, or one that lacks what later ones have
             text = "needs scikit-learn 1.4 or newer (extra 'sklearn'): pip install -U scikit-learn"
             raise ImportError(f"cnn.{name} {text}") from error
         return getattr(estimators, name)
