@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+import re
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,15 @@ def network(**how: Any) -> cnn.Network:
     (lambda: cnn.EarlyStopping(restore_best_weights=True), "has no argument .* here it is 'restore_best'"),
     (lambda: cnn.Checkpoint("x", evry=1), "here it is 'every'"),
     (lambda: cnn.Dense(3, kernel_initializer="zeros"), "here it is 'initializer'"),
-    (lambda: cnn.Dense(3, input_shape=(2,)), "Dense has no argument 'input_shape'; it has units, activation"),
+    (lambda: cnn.Dense(3, input_shape=(2,)), "Dense has no argument 'input_shape': the number of inputs is taken"),
+    (lambda: cnn.Dense(3, name="a"), "Dense has no argument 'name'; it has units, activation"),
+    (lambda: network(batch_size=32), "Network has no argument 'batch_size': it belongs to fit; it has layers"),
+    (lambda: network(learning_rate=0.1), r"it belongs to the optimizer: cnn.Adam\(learning_rate="),
+    (lambda: network(metrics=["mae"]), "it belongs to fit and evaluate"),
+    (lambda: network().fit(X, X[:, 0], lr=0.1), "it belongs to the optimizer"),
+    (lambda: cnn.Dense(3, in_features=2), "the number of inputs is taken from the data"),
+    (lambda: cnn.TableModel("y", lr=0.1), "here it is 'learning_rate'"),
+    (lambda: cnn.TableModel("y", hidden_layers=[3]), "here it is 'hidden'"),
     (lambda: cnn.Dropout(p=0.1), "here it is 'rate'"), (lambda: network(random_state=0), "Network has no argument"),
     (lambda: cnn.schedules.Cosine(lr=0.1), "here it is 'learning_rate'"),
     (lambda: network().fit(X, X[:, 0], nb_epoch=3), "here it is 'epochs'"),
@@ -48,6 +57,8 @@ class ReLU:
 @pytest.mark.parametrize(("call", "text"), [
     (lambda: network(loss="nll"), "Did you mean 'cross_entropy'"),
     (lambda: network(loss="MSELoss"), "Did you mean 'mse'"),
+    (lambda: network(loss="BCEWithLogitsLoss"), "Did you mean 'binary_cross_entropy'"),
+    (lambda: cnn.schedules.get("CosineAnnealing"), "Did you mean 'cosine'"),
     (lambda: cnn.metrics.get("categorical_accuracy"), "Did you mean 'accuracy'"),
     (lambda: cnn.metrics.get("accurcy"), "Did you mean 'accuracy'"),
     (lambda: network().fit(X, X[:, 0], callbacks=[cnn.EarlyStopping("val_mea")], validation_split=0.2, metrics="mae"),
@@ -88,7 +99,23 @@ def test_methods_of_other_libraries() -> None:
 
 def test_what_is_suggested_is_there() -> None:
     """Each name on the right of the table is one of an argument, a loss, a metric."""
-    known = {*cnn.losses.NAMES, *cnn.metrics.BY_NAME}
-    for made in (cnn.Network, cnn.Network.fit, cnn.Dense, cnn.Dropout, cnn.Adam, cnn.EarlyStopping, cnn.SaveModel):
+    known = {*cnn.losses.NAMES, *cnn.metrics.BY_NAME, *cnn.schedules.BY_NAME}
+    made_of = (cnn.Network, cnn.Network.fit, cnn.TableModel, cnn.Dense, cnn.Dropout, cnn.Adam, cnn.EarlyStopping)
+    for made in (*made_of, cnn.SaveModel):
         known |= set(inspect.signature(made).parameters)
     assert set(_elsewhere.ELSEWHERE.values()) <= known
+
+
+def test_names_of_other_packages() -> None:
+    for name, text in _elsewhere.PACKAGE.items():
+        with pytest.raises(AttributeError, match=f"module 'cnn' has no attribute '{name}': here it is "):
+            getattr(cnn, name)
+        for here in re.findall(r"cnn\.(\w+)", text):
+            assert hasattr(cnn, here)
+    with pytest.raises(AttributeError, match=r"'EarlyStoping': here it is cnn\.EarlyStopping"):
+        cnn.EarlyStoping  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(AttributeError, match=r"has no attribute 'quux'$"):
+        cnn.quux  # type: ignore[attr-defined]  # noqa: B018
+    history = network().fit(X, X[:, 0] > 0, epochs=1, metrics="mae", verbose=0)
+    with pytest.raises(AttributeError, match=r"no 'mea' \(did you mean 'mae'\?\); it has loss"):
+        history.mea  # noqa: B018

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from cnn import activations, callbacks, initializers, losses, metrics, optimizers, plots, schedules
 from cnn._check import DivergenceError, ModelFormatError, NonFiniteError, NotBuiltError
+from cnn._elsewhere import missing
 from cnn.activations import Activation
 from cnn.c_export import export_c
 from cnn.callbacks import Callback, CSVLogger, EarlyStopping, Progress, ReduceOnPlateau, SaveModel
@@ -44,7 +45,7 @@ else:
     def __getattr__(name: str) -> object:
         """The estimators, which need scikit-learn, are imported when they are asked for."""
         if name not in _ESTIMATORS:
-            raise AttributeError(f"module 'cnn' has no attribute {name!r}")
+            raise AttributeError(missing(name, [*__all__, *_ESTIMATORS]))
         try:
             from cnn import estimators
         except ImportError as error:  # not there, or one that lacks what later ones have

@@ -14,8 +14,12 @@ R = TypeVar("R")
 # What other libraries call it (Keras, PyTorch, scikit-learn), and what it is called here.
 ELSEWHERE = {
     "acc": "accuracy", "auc": "roc_auc", "categorical_accuracy": "accuracy", "binary_accuracy": "accuracy",
-    "nll": "cross_entropy", "nll_loss": "cross_entropy", "nlloss": "cross_entropy",
-    "bcewithlogits": "binary_cross_entropy",
+    "nll": "cross_entropy", "nll_loss": "cross_entropy", "nllloss": "cross_entropy",
+    "bcewithlogits": "binary_cross_entropy", "bcewithlogitsloss": "binary_cross_entropy", "huberloss": "huber",
+    "kl_divergence": "cross_entropy", "kldivloss": "cross_entropy", "poissonnllloss": "poisson",
+    "cosineannealing": "cosine", "cosineannealinglr": "cosine", "cosinedecay": "cosine", "cosine_decay": "cosine",
+    "onecyclelr": "one_cycle", "steplr": "step", "exponentiallr": "exponential", "exponentialdecay": "exponential",
+    "exponential_decay": "exponential", "invscaling": "inverse_scaling", "inversetimedecay": "inverse_scaling",
     "bce_with_logits": "binary_cross_entropy", "bceloss": "binary_cross_entropy", "mseloss": "mse", "l1loss": "mae",
     "crossentropyloss": "cross_entropy", "smooth_l1": "huber", "smoothl1loss": "huber", "kld": "cross_entropy",
     "lr": "learning_rate", "restore_best_weights": "restore_best", "kernel_initializer": "initializer",
@@ -25,7 +29,41 @@ ELSEWHERE = {
     "sample_weights": "sample_weight",
     "class_weights": "class_weight", "weights": "sample_weight", "clipnorm": "clip_norm", "clipvalue": "clip_value",
     "grad_clip": "clip_norm", "decay": "weight_decay", "filepath": "path", "save_best_only": "monitor",
-    "random_state": "seed", "p": "rate", "n_jobs": "n_threads", "device": "n_threads",
+    "random_state": "seed", "p": "rate", "n_jobs": "n_threads", "label": "target", "label_column": "target",
+    "hidden_layers": "hidden", "hidden_layer_sizes": "hidden", "layers": "hidden", "n_estimators": "members",
+    "batchsize": "batch_size", "val_split": "validation_split", "val_data": "validation_data", "shuffling": "shuffle",
+}  # fmt: skip
+# Arguments whose place is another one here.
+PLACES = {
+    "batch_size": "it belongs to fit", "epochs": "it belongs to fit", "callbacks": "it belongs to fit",
+    "validation_split": "it belongs to fit", "validation_data": "it belongs to fit", "verbose": "it belongs to fit",
+    "class_weight": "it belongs to fit", "sample_weight": "it belongs to fit", "shuffle": "it belongs to fit",
+    "metrics": "it belongs to fit and evaluate", "loss": "it belongs to cnn.Network",
+    "optimizer": "it belongs to cnn.Network", "seed": "it belongs to cnn.Network",
+    "learning_rate": "it belongs to the optimizer: cnn.Adam(learning_rate=0.001)",
+    "lr": "it belongs to the optimizer: cnn.Adam(learning_rate=0.001)",
+    "momentum": "it belongs to the optimizer: cnn.SGD(momentum=0.9)", "weight_decay": "it belongs to the optimizer",
+    "clip_norm": "it belongs to the optimizer", "alpha": "penalties belong to the layers: cnn.Dense(8, l2=0.0001)",
+    "patience": "it belongs to cnn.EarlyStopping", "early_stopping": "give fit callbacks=[cnn.EarlyStopping()]",
+    "dropout": "it is a layer: cnn.Dropout(0.1)", "input_shape": "the number of inputs is taken from the data",
+    "input_dim": "the number of inputs is taken from the data",
+    "in_features": "the number of inputs is taken from the data",
+    "device": "all runs on the CPU; fit takes n_threads", "workers": "fit takes n_threads",
+    "hidden_layer_sizes": "layers are a list: cnn.Network([cnn.Dense(8, 'relu'), cnn.Dense(1)])",
+}  # fmt: skip
+# Names of other packages.
+PACKAGE = {
+    "Sequential": "cnn.Network", "Model": "cnn.Network", "Module": "cnn.Network", "Linear": "cnn.Dense",
+    "Input": "none: the number of inputs is taken from the data", "ModelCheckpoint": "cnn.SaveModel or cnn.Checkpoint",
+    "ReduceLROnPlateau": "cnn.ReduceOnPlateau", "LearningRateScheduler": "cnn.schedules",
+    "TensorBoard": "cnn.CSVLogger", "BackupAndRestore": "cnn.Checkpoint", "load_model": "cnn.load",
+    "save": "net.save(path)",
+    "save_model": "net.save(path)", "from_torch": "cnn.from_torch_state_dict", "optim": "cnn.optimizers",
+    "manual_seed": "the argument seed of cnn.Network", "set_random_seed": "the argument seed of cnn.Network",
+    "ReLU": "a name: cnn.Dense(8, 'relu')", "Softmax": "the loss's own link: loss='cross_entropy'",
+    "MSELoss": "a name: loss='mse'", "CrossEntropyLoss": "cnn.CrossEntropy", "BCELoss": "cnn.BinaryCrossEntropy",
+    "BCEWithLogitsLoss": "cnn.BinaryCrossEntropy", "HuberLoss": "cnn.Huber", "RMSProp": "cnn.RMSprop",
+    "DataLoader": "none: fit takes arrays", "MLP": "cnn.Network",
 }  # fmt: skip
 # Methods of networks elsewhere.
 METHODS = {
@@ -67,6 +105,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return found[0] if found else ""
 
 
+def missing(name: str, names: Iterable[str]) -> str:
+    """What is said of a name that the package does not have.
+
+    >>> missing("Dens", ["Dense"])
+    "module 'cnn' has no attribute 'Dens': here it is cnn.Dense"
+    """
+    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.75)
+    here = PACKAGE.get(name, f"cnn.{near[0]}" if near else "")
+    return f"module 'cnn' has no attribute {name!r}" + (f": here it is {here}" if here else "")
+
+
 def told(function: Callable[P, R]) -> Callable[P, R]:
     """The function; an argument that it does not have is answered by what it is called here."""
     names = [name for name in inspect.signature(function).parameters if name != "self"]
@@ -77,7 +126,7 @@ def told(function: Callable[P, R]) -> Callable[P, R]:
             if name not in names:
                 near = nearest(name, names)
                 what = function.__qualname__.removesuffix(".__init__")
-                hint = f": here it is {near!r}" if near else ""
+                hint = f": here it is {near!r}" if near else f": {PLACES[name]}" if name in PLACES else ""
                 raise TypeError(f"{what} has no argument {name!r}{hint}; it has {', '.join(names)}")
         return function(*args, **kwargs)
 

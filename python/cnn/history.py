@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn import _html
+from cnn._elsewhere import nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +60,9 @@ class History:
     def __getattr__(self, name: str) -> list[float]:
         if not name.startswith("_") and name in self._values:
             return self._values[name]
-        raise AttributeError(f"this history has no {name!r}; it has {', '.join(self.names) or 'no epochs yet'}")
+        near = "" if name.startswith("_") else nearest(name, self.names)
+        hint = f" (did you mean {near!r}?)" if near else ""
+        raise AttributeError(f"this history has no {name!r}{hint}; it has {', '.join(self.names) or 'no epochs yet'}")
 
     def __getitem__(self, name: str) -> list[float]:
         return self._values[name]

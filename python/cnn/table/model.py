@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cnn import _check, _console, _html, callbacks, checkpoint, metrics
+from cnn._elsewhere import told
 from cnn._types import ActivationName, Hook
 from cnn.callbacks import all_of as hooks_of
 from cnn.history import History
@@ -57,6 +58,7 @@ class TableModel:
     ('regression', True)
     """
 
+    @told
     def __init__(
         self,
         target: str,
