@@ -15,7 +15,6 @@ from helpers import QUICK, table
 
 import cnn_core
 
-
 collect_ignore = ["typed"]  # for type checkers alone
 
 
