@@ -277,7 +277,7 @@ FORGED: dict[str, tuple[str, Any, str]] = {
     "table, names": ("table", texts_of_table(3, "size"), "two columns with the name 'size'"),
     "table, no target": ("table", texts_of_table(0, ""), "target must be the name of a column"),
     "table, categories": ("table", texts_of_table(6, "Bern"), "values of a category must be different"),
-    "table, setting": ("table", put("settings", "depth", value=1), "unexpected keyword argument 'depth'"),
+    "table, setting": ("table", put("settings", "depth", value=1), "has no argument 'depth'"),
     "table, width": ("table", put("settings", "hidden", value=[0]), "a width of hidden must be"),
     "table, task": ("table", put("task", value="classification"), "0 classes for 'classification'"),
     "table, classes": ("table-classes", put("classes", value=1001), "1001 classes that are 'text'"),
