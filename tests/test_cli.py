@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import cnn
@@ -158,6 +158,7 @@ CELLS = st.one_of(
 )  # fmt: skip
 
 
+@example([("18446744073709551616", "0.0"), ("0.0", "0.0"), ("", "0.0")], 3)
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=12), st.integers(1, 12))
 def test_numbers_are_those_that_the_model_reads_in_the_text(rows: list[tuple[str, str]], piece: int) -> None:

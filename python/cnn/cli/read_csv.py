@@ -106,7 +106,12 @@ def _numbers(parts: list[Any], name: str) -> bool:
 
 def _texts(parts: list[Any], name: str) -> bool:
     """Whether all cells were left as the texts they are."""
-    return all(part[name].dtype.kind == "O" and part[name].map(type).isin([str, float]).all() for part in parts)
+    return all(
+        part[name].dtype.kind == "O"
+        and part[name].map(type).isin([str, float]).all()
+        and not part[name].isin(MISSING).any()  # pandas leaves them in a column of whole numbers beyond 64 bits
+        for part in parts
+    )
 
 
 def _encoding(source: Source) -> str:
