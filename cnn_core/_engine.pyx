@@ -18,7 +18,7 @@ from cnn_core.predict cimport predict_tiles
 from cnn_core.random cimport Noise
 from cnn_core.sparse cimport SparseRows, rows_from
 from cnn_core.step cimport run
-from cnn_core.team cimport Barrier, granted, note, team_size
+from cnn_core.team cimport Barrier, granted, note, stopped, team_size
 from cnn_core.tile cimport CNN_VECTORS, gather, padded, scatter
 from cnn_core.types cimport GROUP, LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
 from cnn_core.update cimport count_blocks
@@ -305,7 +305,7 @@ cdef void backward_chunks(const LayerSpec* layers, int n_layers, const Workspace
             here = rows_from(sparse, begin, noise)
         delta = slab_backward(layers, n_layers, workspace, parameters, own, rows, noise.training, False,
                               gradients + chunk * size, dx != NULL, &here if sparse != NULL else NULL, stop)
-        if dx != NULL:
+        if dx != NULL and not stopped(stop):
             scatter(rows, ld, layers[0].n_inputs, delta, <const int64_t*>NULL, begin, dx)
 
 
