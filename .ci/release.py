@@ -13,7 +13,7 @@ from pathlib import Path
 
 def prepare(root: Path, tag: str, address: str) -> str:
     """Adds [project.urls] to that checkout's pyproject.toml; what was done."""
-    version = re.search(r'^__version__ = "(.+)"$', (root / "python/cnn/__init__.py").read_text(encoding="utf-8"), re.M)
+    version = re.search(r'^__version__ = "(.+)"$', (root / "python/cnn/_version.py").read_text(encoding="utf-8"), re.M)
     if version is None or tag != f"v{version[1]}":
         raise SystemExit(f"the tag {tag} does not belong to the version {version and version[1]}")
     changes = (root / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -32,7 +32,7 @@ CORE_ORDER = [
     ["__init__"],
 ]
 API_ORDER = [
-    ["_elsewhere", "_html"],
+    ["_elsewhere", "_html", "_version"],
     ["_names", "_console", "_figure", "_types", "_frames"],
     ["_check", "_json", "arena", "atomic", "history"],
     ["_states", "threads"],
@@ -86,17 +86,12 @@ DOORS = {
     ("_mlp_base", "_mlp_file"),  # BaseMLP.save
     ("history", "plots"),  # History.plot
     ("table.model", "table.file"),  # TableModel.save
-    ("container", "__init__"),  # the version
-    ("resume", "__init__"),
-    ("onnx_export", "__init__"),
     ("onnx_export", "_mlp_export"),  # export_onnx of an estimator
     ("onnx_export", "table.__init__"),  # export_onnx of a table model
     ("onnx_export", "table.onnx_export"),
-    ("c_export", "__init__"),
     ("c_export", "_mlp_export"),  # export_c of an estimator
     ("c_export", "table.__init__"),  # export_c of a table model
     ("c_export", "table.c_export"),
-    ("reports", "__init__"),  # the version
 }
 CORE_FILES = sorted(path for kind in ("py", "pxd", "pyx", "pxi", "h") for path in CORE.glob(f"*.{kind}"))
 API_FILES = sorted(API.rglob("*.py"))

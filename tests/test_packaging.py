@@ -72,7 +72,7 @@ def test_import_prints_and_warns_nothing(tmp_path: Path) -> None:
 def checkout(tmp_path: Path) -> Path:
     """What `.ci/release.py` reads of the repository, of version 1.2.0."""
     (tmp_path / "python/cnn").mkdir(parents=True)
-    (tmp_path / "python/cnn/__init__.py").write_text('import os\n\n__version__ = "1.2.0"\n')
+    (tmp_path / "python/cnn/_version.py").write_text('import os\n\n__version__ = "1.2.0"\n')
     (tmp_path / "CHANGELOG.md").write_text("# Changelog\n## [1.2.0] - 2026-11-28\n")
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "cnn-core"\n\n[tool.mypy]\nstrict = true\n')
     return tmp_path

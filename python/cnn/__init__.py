@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from cnn import activations, callbacks, initializers, losses, metrics, optimizers, plots, schedules
 from cnn._check import DivergenceError, ModelFormatError, NonFiniteError, NotBuiltError
 from cnn._elsewhere import missing
+from cnn._version import __version__ as __version__
 from cnn.activations import Activation
 from cnn.c_export import export_c
 from cnn.callbacks import Callback, CSVLogger, EarlyStopping, Progress, ReduceOnPlateau, SaveModel
@@ -32,8 +33,6 @@ from cnn.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, Nadam, RMS
 from cnn.reports import show_config
 from cnn.table import TableModel
 from cnn.table.frames import TableError
-
-__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     # Not in __all__: `from cnn import *` works without scikit-learn, too.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn import _check, atomic
+from cnn._version import __version__
 from cnn.activations import Activation
 from cnn.layers import Dense
 from cnn.network import Network
@@ -229,8 +230,6 @@ def source_and_header(net: Network, name: str) -> tuple[str, str]:
 
 def of_all(networks: Sequence[Network], name: str) -> dict[str, str]:
     """What the templates need to know of networks of one type; ValueError for what can't be said in C."""
-    from cnn import __version__
-
     if not all(np.isfinite(value).all() for net in networks for value in net.parameters.values()):
         raise ValueError("the network has weights that are not finite; C has no constants for them")
     single = networks[0].dtype == np.float32

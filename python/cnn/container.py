@@ -20,6 +20,7 @@ import numpy as np
 
 from cnn import _json
 from cnn._check import ModelFormatError
+from cnn._version import __version__
 from cnn.atomic import replacing
 
 Array = np.ndarray[Any, Any]
@@ -92,8 +93,6 @@ def _write_array(file: BinaryIO, array: Array) -> str:
 
 
 def _header(kind: str, payload: Mapping[str, Any], tensors: Mapping[str, Array], digests: Mapping[str, str]) -> bytes:
-    from cnn import __version__
-
     assert _KIND.fullmatch(kind)
     metadata = {
         "checksum": _NO_DIGEST, "format": "cnn", "version": str(VERSION), "writer": __version__, "kind": kind,
@@ -153,8 +152,6 @@ class Contents:
 
     def error(self, text: str) -> ModelFormatError:
         """The error to raise for this file."""
-        from cnn import __version__
-
         hint = ""
         if self.writer and _release(self.writer) > _release(__version__):
             hint = f" (cnn {self.writer} wrote it and is needed to read it, or a later version; this is {__version__})"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn import _check, atomic
+from cnn._version import __version__
 from cnn.layers import Dense
 from cnn.network import Network
 from cnn.plan import layer_activation
@@ -216,8 +217,6 @@ def write_graph(
     """Checks the graph and writes it, whole or not at all."""
     import onnx
     from onnx import helper, numpy_helper
-
-    from cnn import __version__
 
     def values(named: Mapping[str, Value]) -> list[Any]:
         return [

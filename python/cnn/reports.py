@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import cnn_core
 from cnn import _console, _html, threads
+from cnn._version import __version__
 
 if TYPE_CHECKING:
     from cnn.network import Network
@@ -74,8 +75,6 @@ def config() -> dict[str, Any]:
     import numpy as np
     import scipy
     from threadpoolctl import threadpool_info
-
-    from cnn import __version__
 
     blas = {
         f"{p['internal_api']} {p['version']}, {p['num_threads']} threads"

@@ -16,6 +16,7 @@ import numpy as np
 import cnn_core
 from cnn import _json, checkpoint, container, files
 from cnn._check import ModelFormatError
+from cnn._version import __version__
 from cnn.callbacks import Callback
 from cnn.checkpoint import Job, Position, stateful
 from cnn.container import Contents
@@ -63,8 +64,6 @@ class Saved:
                 hook.check_state(state, self.net)
             except ValueError as error:
                 raise ModelFormatError(f"{self.path}: the state of {type(hook).__name__}: {error}") from None
-        from cnn import __version__
-
         if (self.payload["isa"], self.writer) != (cnn_core.isa, __version__):
             warnings.warn(
                 f"{self.path} was made with instruction set {self.payload['isa']!r} and cnn {self.writer}, here are "
