@@ -10,7 +10,15 @@ import os
 from pathlib import Path
 from types import ModuleType
 
-from cnn_core.activations import Activation
+try:
+    from cnn_core.activations import Activation
+except ModuleNotFoundError as error:
+    if error.name != "cnn_core.activations":
+        raise
+    raise ImportError(
+        f"{Path(__file__).parent} holds the sources of cnn_core, which are not compiled there, and hides the installed "
+        "package: run Python in another folder, or compile them in place with pip install -e ."
+    ) from error
 from cnn_core.finish import finishing, locked
 from cnn_core.losses import Loss
 from cnn_core.optimizers import Optimizer

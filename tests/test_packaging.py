@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -66,6 +67,22 @@ def test_import_prints_and_warns_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-c", "import cnn"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_beside_the_sources_python_says_where_to_run(tmp_path: Path) -> None:
+    """The folder `cnn_core` of a clone is found before the installed one."""
+    (tmp_path / "cnn_core").mkdir()
+    shutil.copy(Path(cnn_core.__file__), tmp_path / "cnn_core")
+    program = (
+        "import sys\n"
+        "sys.meta_path[:] = [finder for finder in sys.meta_path if 'editable' not in repr(finder)]\n"
+        "import cnn_core"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.stderr.splitlines()[-1] == (
+        f"ImportError: {tmp_path / 'cnn_core'} holds the sources of cnn_core, which are not compiled there, and "
+        "hides the installed package: run Python in another folder, or compile them in place with pip install -e ."
+    )
 
 
 @pytest.fixture

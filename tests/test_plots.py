@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -156,7 +157,7 @@ def test_every_plot_shows_itself(net: cnn.Network) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # of Jupyter's own, about its folders and event loops
-def test_a_notebook_shows_each_picture_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notebook_shows_each_picture_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without a line about matplotlib, and after one; see docs of IPython for the types of outputs."""
     pytest.importorskip("ipykernel")
     nbclient = pytest.importorskip("nbclient")
@@ -167,7 +168,8 @@ def test_a_notebook_shows_each_picture_once(monkeypatch: pytest.MonkeyPatch) -> 
     cells = [f"{make}h.plot()", "%matplotlib inline\nh.plot()", "cnn.plots.residuals([1.0, 2.0], [1.5, 2.0])",
              "import matplotlib.pyplot as plt\nh.plot()"]  # fmt: skip
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    elsewhere = {"metadata": {"path": str(tmp_path)}}  # beside the sources, a notebook would import them
+    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", resources=elsewhere).execute()
     for cell in notebook.cells:
         assert [output.output_type for output in cell.outputs] == ["execute_result"], cell.outputs
         assert "image/png" in cell.outputs[0].data
