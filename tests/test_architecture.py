@@ -34,34 +34,38 @@ CORE_ORDER = [
 API_ORDER = [
     ["_elsewhere", "_html", "_version"],
     ["_names", "_console", "_figure", "_types", "_frames"],
-    ["_check", "_json", "arena", "atomic", "history"],
+    ["_check", "_json", "arena", "atomic"],
     ["_states", "threads"],
-    ["activations", "initializers", "schedules", "losses", "sparse", "callbacks", "container"],
+    ["activations", "initializers", "schedules", "losses", "sparse", "container"],
     ["layers", "metrics", "optimizers"],
-    ["plan", "data", "bound"],
-    ["passes"],
-    ["evaluation"],
-    ["network"],
-    ["files", "reports", "onnx_export", "c_export", "conversions"],
-    ["checkpoint"],
-    ["resume"],
+    ["plots"],
+    ["plan", "data", "history"],
+    ["layer_view"],
+    ["state"],
+    ["passes", "files"],
+    ["evaluation", "reports", "callbacks"],
+    ["position", "diagnosis", "gradient_check"],
+    ["checkpoint", "resume", "loop"],
     ["training"],
-    ["choice", "diagnosis", "_mlp_build", "_mlp_compat"],
-    ["_mlp_training"],
+    ["choose_activation"],
+    ["network"],
+    ["onnx_export", "c_export", "conversions"],
+    ["_mlp_build", "_mlp_compat"],
+    ["_mlp_training", "_mlp_save"],
     ["_mlp_lbfgs"],
     ["_mlp_base"],
     ["estimators"],
-    ["_mlp_file", "_mlp_export"],
-    ["plots"],
+    ["_mlp_load", "_mlp_export"],
     ["table.writings"],
     ["table.frames"],
     ["table.blocks", "table.labels", "table.kinds"],
     ["table.columns"],
     ["table.encode", "table.target"],
-    ["table.settings", "table.importance"],
+    ["table.settings", "table.importance", "table.save"],
     ["table.model"],
-    ["table.file", "table.onnx_export", "table.c_export"],
+    ["table.load", "table.onnx_export", "table.c_export"],
     ["table.__init__"],
+    ["loading"],
     ["__init__"],
     ["cli.memory", "cli.shown", "cli.source"],
     ["cli.read_arrow", "cli.read_csv", "cli.write"],
@@ -74,18 +78,6 @@ API_ORDER = [
 ]
 # Methods that are only a door to a function above them import it when they are called. Nobody may add to these unseen.
 DOORS = {
-    ("network", "files"),  # Network.save
-    ("network", "reports"),  # Network.summary
-    ("network", "training"),  # Network.fit
-    ("network", "estimators"),  # Network.as_estimator, which needs scikit-learn
-    ("network", "__init__"),  # and the error that says so
-    ("training", "choice"),  # activation="auto", which trains its candidates
-    ("files", "resume"),  # load
-    ("files", "table.file"),
-    ("files", "_mlp_file"),  # load, which needs scikit-learn for an estimator
-    ("_mlp_base", "_mlp_file"),  # BaseMLP.save
-    ("history", "plots"),  # History.plot
-    ("table.model", "table.file"),  # TableModel.save
     ("onnx_export", "_mlp_export"),  # export_onnx of an estimator
     ("onnx_export", "table.__init__"),  # export_onnx of a table model
     ("onnx_export", "table.onnx_export"),

@@ -11,7 +11,7 @@ import pytest
 from helpers import OPTIMIZERS, Break, run
 
 import cnn
-from cnn import checkpoint, container, resume, training
+from cnn import container, loop, position, resume
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 5))
@@ -50,7 +50,7 @@ def broken_up(make: Any, folder: Path, breaks: list[int], every: Any = (3, "step
 @pytest.fixture
 def small_pieces(monkeypatch) -> None:
     """A call into the core makes a step or a few, so that there are moments within an epoch."""
-    monkeypatch.setattr(training, "_PIECE_SECONDS", 1e-5)
+    monkeypatch.setattr(loop, "_PIECE_SECONDS", 1e-5)
 
 
 @pytest.mark.usefixtures("small_pieces")
@@ -136,7 +136,7 @@ def test_progress_goes_on_where_it_was(tmp_path, capsys) -> None:
 
 def test_the_newest_stay_and_are_models(tmp_path) -> None:
     fit(network(), [cnn.Checkpoint(tmp_path / "run", keep=2)])
-    names = [path.name for _, path in checkpoint.checkpoints(tmp_path / "run")]
+    names = [path.name for _, path in position.checkpoints(tmp_path / "run")]
     assert names == ["step-000000000072.cnn", "step-000000000090.cnn"]
     net = cnn.load(tmp_path / "run" / names[-1])
     assert isinstance(net, cnn.Network)
@@ -148,7 +148,7 @@ def test_the_newest_stay_and_are_models(tmp_path) -> None:
 def test_a_damaged_checkpoint_is_passed_over(tmp_path) -> None:
     with pytest.raises(KeyboardInterrupt):
         fit(network(), [cnn.Checkpoint(tmp_path / "run"), Break(4)])
-    for i, (_, path) in enumerate(reversed(checkpoint.checkpoints(tmp_path / "run"))):
+    for i, (_, path) in enumerate(reversed(position.checkpoints(tmp_path / "run"))):
         path.write_bytes(path.read_bytes()[:-1])
         if i == 0:
             net = network()
@@ -227,7 +227,7 @@ def test_validation_data_of_other_rows_are_refused(tmp_path) -> None:
 
 
 def test_other_machines_are_told_of(kept: Path, tmp_path) -> None:
-    path = checkpoint.checkpoints(kept)[-1][1]
+    path = position.checkpoints(kept)[-1][1]
     with container.read(path) as contents:
         payload = {**contents.payload, "isa": "sse9"}
         tensors = {name: contents.take(name, spec.dtype) for name, spec in contents.specs.items()}
@@ -249,7 +249,7 @@ def test_other_machines_are_told_of(kept: Path, tmp_path) -> None:
     ({"rate_factor": -0.5}, "its factor on the rate is -0.5"),
 ])  # fmt: skip
 def test_forged_checkpoints_are_refused(change: dict[str, Any], text: str, kept: Path, tmp_path) -> None:
-    path = checkpoint.checkpoints(kept)[-1][1]
+    path = position.checkpoints(kept)[-1][1]
     with container.read(path) as contents:
         payload = {**contents.payload, **change}
         tensors = {name: contents.take(name, spec.dtype) for name, spec in contents.specs.items()}

@@ -14,7 +14,7 @@ from helpers import Break
 from test_checkpoint import fit, network, numbers
 
 import cnn
-from cnn import checkpoint, container, resume
+from cnn import container, position, resume
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_two_fits_that_write_to_one_folder(tmp_path) -> None:
     class Meanwhile(cnn.Callback):
         def on_epoch_begin(self, network_: cnn.Network, epoch: int) -> None:
             if epoch == 1:
-                for _, path in checkpoint.checkpoints(tmp_path):
+                for _, path in position.checkpoints(tmp_path):
                     path.unlink()
                 fit(network(seed=9), [cnn.Checkpoint(tmp_path, keep=None)])
 
@@ -80,7 +80,7 @@ def test_two_fits_that_write_to_one_folder(tmp_path) -> None:
 
 
 def test_what_is_no_checkpoint_is_passed_over(kept: Path, tmp_path) -> None:
-    for _, path in checkpoint.checkpoints(kept):
+    for _, path in position.checkpoints(kept):
         shutil.copy(path, tmp_path)
     (tmp_path / "step-000000000099.cnn").mkdir()
     (tmp_path / "step-000000000098.cnn").symlink_to(tmp_path / "nowhere")
@@ -121,7 +121,7 @@ STATES = {
 def test_forged_states_are_refused_before_anything_is_touched(name: str, tmp_path) -> None:
     """A state with names or values that a callback can't take."""
     fit(network(), [cnn.Checkpoint(tmp_path)], epochs=2)
-    path = checkpoint.checkpoints(tmp_path)[-1][1]
+    path = position.checkpoints(tmp_path)[-1][1]
     with container.read(path) as contents:
         payload = contents.payload
         tensors = {name: contents.take(name, spec.dtype) for name, spec in contents.specs.items()}
@@ -142,7 +142,7 @@ def test_forged_states_are_refused_before_anything_is_touched(name: str, tmp_pat
 ], ids=str)  # fmt: skip
 def test_a_place_that_the_fit_never_had_is_refused(change: dict[str, Any], tmp_path) -> None:
     fit(network(), [cnn.Checkpoint(tmp_path)], epochs=2)
-    path = checkpoint.checkpoints(tmp_path)[-1][1]
+    path = position.checkpoints(tmp_path)[-1][1]
     with container.read(path) as contents:
         payload = contents.payload
         tensors = {name: contents.take(name, spec.dtype) for name, spec in contents.specs.items()}
@@ -162,7 +162,7 @@ def test_a_place_that_the_fit_never_had_is_refused(change: dict[str, Any], tmp_p
 
 @pytest.mark.parametrize("training", ["", "x" * 16, 1, None, "0123456789abcdeF"])
 def test_a_training_is_sixteen_digits(training: Any, kept: Path, tmp_path) -> None:
-    path = checkpoint.checkpoints(kept)[-1][1]
+    path = position.checkpoints(kept)[-1][1]
     with container.read(path) as contents:
         payload = {**contents.payload, "position": {**contents.payload["position"], "training": training}}
         tensors = {name: contents.take(name, spec.dtype) for name, spec in contents.specs.items()}
@@ -200,7 +200,7 @@ def test_states_of_other_callbacks_are_looked_at_as_well() -> None:
 
 
 def test_a_tensor_that_nobody_named_is_refused_by_load_as_well(kept: Path, tmp_path) -> None:
-    path = checkpoint.checkpoints(kept)[-1][1]
+    path = position.checkpoints(kept)[-1][1]
     with container.read(path) as contents:
         payload = contents.payload
         tensors = {name: contents.take(name, spec.dtype) for name, spec in contents.specs.items()}

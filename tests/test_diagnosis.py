@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from helpers import reference_gradient
 
 import cnn
 import cnn_core
-from cnn import choice
+from cnn import choose_activation, passes
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(200, 5))
@@ -127,14 +129,15 @@ def test_a_right_gradient_passes_and_leaves_the_network_alone() -> None:
 
 
 def test_a_wrong_gradient_is_found(monkeypatch) -> None:
-    right = cnn.Network.loss_and_gradient
+    right = passes.loss_and_gradient
 
-    def wrong(self: cnn.Network, *args: object, **options: object):
-        loss, gradient = right(self, *args, **options)
-        gradient["layers.1.weights"] *= 1.01
+    def wrong(net: Any, *args: Any):
+        loss, gradient = right(net, *args)
+        at, shape = net.plan.names["layers.1.weights"]
+        gradient[at : at + math.prod(shape)] *= 1.01
         return loss, gradient
 
-    monkeypatch.setattr(cnn.Network, "loss_and_gradient", wrong)
+    monkeypatch.setattr(passes, "loss_and_gradient", wrong)
     found = cnn.gradient_check(network(cnn.Dense(6, "tanh"), cnn.Dense(1)), X, Y)
     assert found.errors["layers.1.weights"] == pytest.approx(0.005, rel=0.01)
     assert found.errors["layers.0.weights"] < 1e-7
@@ -156,10 +159,10 @@ def test_auto_chooses_says_so_and_is_deterministic(capsys) -> None:
         chosen.append((net.activation_choice, net.flat.tobytes()))
     assert chosen[0] == chosen[1]
     best = net.descriptions[0].activation
-    assert best in choice.CANDIDATES
+    assert best in choose_activation.CANDIDATES
     assert net.descriptions[1].activation == best
     assert net.activation_choice.startswith(f"activation='auto' became '{best}': its loss on held-out rows was")
-    assert all(name in net.activation_choice for name in choice.CANDIDATES)
+    assert all(name in net.activation_choice for name in choose_activation.CANDIDATES)
     assert capsys.readouterr() == ("", "")
     cnn.Network(AUTO, seed=0).fit(X, Y, epochs=1, verbose=2)
     assert "activation='auto' became" in capsys.readouterr().out
@@ -169,15 +172,15 @@ def test_auto_chooses_says_so_and_is_deterministic(capsys) -> None:
 def test_after_the_choice_it_is_a_network_of_that_activation() -> None:
     net = cnn.Network(AUTO, seed=0)
     net.fit(X, Y, epochs=3, verbose=0)
-    named = cnn.Network(choice.with_activation(tuple(AUTO), net.descriptions[0].activation), seed=0)
+    named = cnn.Network(choose_activation.with_activation(tuple(AUTO), net.descriptions[0].activation), seed=0)
     named.fit(X, Y, epochs=3, verbose=0)
     assert net.flat.tobytes() == named.flat.tobytes()
 
 
 def test_auto_finds_what_suits_the_data(monkeypatch) -> None:
     """Only one candidate can bend: the others stay lines, however long they train."""
-    monkeypatch.setattr(choice, "CANDIDATES", ("identity", "tanh", "relu"))
-    monkeypatch.setattr(choice, "_STEPS", 400)
+    monkeypatch.setattr(choose_activation, "CANDIDATES", ("identity", "tanh", "relu"))
+    monkeypatch.setattr(choose_activation, "_STEPS", 400)
     net = cnn.Network([cnn.Dense(8, "auto"), cnn.Dense(1)], optimizer=cnn.Adam(0.02), seed=0)
     x = np.random.default_rng(3).uniform(-2, 2, (300, 1))
     net.fit(x, x[:, 0] ** 2, epochs=1, verbose=0)
@@ -208,7 +211,7 @@ def test_auto_with_classes_and_probabilities() -> None:
 
 
 def test_a_candidate_that_diverges_loses(monkeypatch) -> None:
-    monkeypatch.setattr(choice, "CANDIDATES", ("relu", "tanh"))
+    monkeypatch.setattr(choose_activation, "CANDIDATES", ("relu", "tanh"))
     layers = [cnn.Dense(8, "auto"), cnn.Dense(8, "auto"), cnn.Dense(1)]
     net = cnn.Network(layers, optimizer=cnn.SGD(0.05), seed=0)
     net.fit(1000 * X, Y, epochs=1, verbose=0)

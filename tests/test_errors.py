@@ -292,8 +292,8 @@ def literal(node: ast.expr) -> str:
 def raised_texts() -> list[tuple[str, list[str]]]:
     """(place, fixed parts of the text) of every error raised in the files whose checks are tested here."""
     found = []
-    for name in ("_check", "_states", "data", "network", "training", "callbacks", "bound", "diagnosis", "plan",
-                 "checkpoint", "resume"):  # fmt: skip
+    for name in ("_check", "_states", "data", "state", "network", "training", "loop", "callbacks", "layer_view",
+                 "diagnosis", "gradient_check", "plan", "position", "checkpoint", "resume"):  # fmt: skip
         path = Path(cnn.__file__).parent / f"{name}.py"
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:

@@ -122,14 +122,14 @@ def test_parameters_come_back(tmp_path) -> None:
 
 def test_layers_and_estimators_of_networks(tmp_path) -> None:
     net = cnn.Network([cnn.Dense(3, "tanh"), cnn.Dense(2)], loss="cross_entropy", seed=0).build(4)
-    again = loaded(net.as_estimator(), tmp_path)
+    again = loaded(cnn.MLPClassifier.from_network(net), tmp_path)
     assert np.array_equal(again.predict_proba(X.astype(np.float32)), net.predict(X))
     assert again.classes_.tolist() == [0, 1]
     again.network_.save(tmp_path / "n.cnn")
     inner = cnn.load(tmp_path / "n.cnn")
     assert (inner.loss, inner.descriptions) == (again.network_.loss, again.network_.descriptions)
     assert np.array_equal(inner.predict(X), net.predict(X))
-    other = loaded(inner.as_estimator().partial_fit(X, [0, 1] * 40), tmp_path)
+    other = loaded(cnn.MLPClassifier.from_network(inner).partial_fit(X, [0, 1] * 40), tmp_path)
     assert other.predict_proba(X).tobytes() == again.partial_fit(X, [0, 1] * 40).predict_proba(X).tobytes()
 
 
@@ -191,7 +191,7 @@ def test_what_can_not_be_saved_leaves_the_old_file(tmp_path, monkeypatch) -> Non
     long = cnn.MLPClassifier(**SHORT).fit(X, ["a", "b" * 300] * 40)
     zeros = cnn.MLPClassifier(**SHORT).fit(X, ["a", "b"] * 40)
     zeros.classes_ = np.array(["a", "a\0"], object)
-    monkeypatch.setattr("cnn._mlp_file._MOST_LABELS", 2000)
+    monkeypatch.setattr("cnn._mlp_save._MOST_LABELS", 2000)
     many = cnn.MLPRegressor(**SHORT).fit(X, Y)
     many.loss_curve_ = [0.0] * (1 << 20)
     for other, kind, said in [

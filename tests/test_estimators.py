@@ -244,14 +244,20 @@ def test_fits_in_threads_at_once_give_the_same_bits() -> None:
     assert threading.active_count() >= 1
 
 
-def test_as_estimator() -> None:
+def test_an_estimator_of_a_network() -> None:
     net = cnn.Network([cnn.Dense(8, "tanh"), cnn.Dense(1)], optimizer=cnn.Adam(0.01), dtype="float64", seed=0)
-    fresh = net.as_estimator()
+    fresh = cnn.MLPRegressor.from_network(net)
     assert cross_val_score(fresh.set_params(max_iter=60), X, Y, cv=2).min() > 0.6
     net.fit(X, Y, epochs=3, verbose=0)
-    np.testing.assert_array_equal(net.as_estimator().predict(X), net.predict(X))
+    np.testing.assert_array_equal(cnn.MLPRegressor.from_network(net).predict(X), net.predict(X))
     wide = cnn.Network([cnn.Dense(3)], loss="cross_entropy", dtype="float64", seed=0).build(6)
-    np.testing.assert_array_equal(wide.as_estimator().predict(X), wide.predict_classes(X))
+    np.testing.assert_array_equal(cnn.MLPClassifier.from_network(wide).predict(X), wide.predict_classes(X))
+    with pytest.raises(TypeError, match=r"from_network takes a cnn\.Network, got str"):
+        cnn.MLPRegressor.from_network("net")
+    with pytest.raises(ValueError, match=r"a network with loss 'mse' makes a cnn\.MLPRegressor, not a MLPClassifier"):
+        cnn.MLPClassifier.from_network(net)
+    with pytest.raises(ValueError, match=r"a network with loss 'cross_entropy' makes a cnn\.MLPClassifier"):
+        cnn.MLPRegressor.from_network(wide)
 
 
 class Clock(cnn.Callback):
@@ -363,7 +369,7 @@ def test_import_works_without_scikit_learn(there: str) -> None:
         import sys
         sys.modules[{there}
         import cnn
-        for door in (lambda: cnn.MLPClassifier, lambda: cnn.Network([cnn.Dense(1)]).as_estimator()):
+        for door in (lambda: cnn.MLPClassifier, lambda: cnn.MLPRegressor.from_network(None)):
             try:
                 door()
             except ImportError as error:

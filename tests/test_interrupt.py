@@ -16,7 +16,7 @@ import pytest
 from helpers import preloaded, run, same_bits
 
 import cnn
-from cnn import threads, training
+from cnn import loop, threads
 
 INTERRUPTED = """
     import os, signal, threading, time
@@ -63,7 +63,7 @@ def test_a_long_step_is_given_up_whole_and_has_the_same_bits() -> None:
     plain.fit(X, y, epochs=3, batch_size=300, verbose=0, n_threads=2)
     watched = cnn.Network([cnn.Dense(64, "relu"), cnn.Dense(1)], optimizer="nadam", seed=0)
 
-    def slow(self: training.Loop, begin: int, end: int, order: np.ndarray | None) -> int:
+    def slow(self: loop.Loop, begin: int, end: int, order: np.ndarray | None) -> int:
         before = watched.flat.copy(), watched.state.copy(), watched.scalars.copy(), watched.step
         stopped = self._run(begin, end, order, np.ones(1, np.int32))
         assert stopped == 4
@@ -72,7 +72,7 @@ def test_a_long_step_is_given_up_whole_and_has_the_same_bits() -> None:
         return threads.interruptible(lambda stop: self._run(begin, end, order, stop))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.Loop, "_steps", slow)
+        patch.setattr(loop.Loop, "_steps", slow)
         watched.fit(X, y, epochs=3, batch_size=300, verbose=0, n_threads=2)
     assert same_bits(plain, watched)
 

@@ -8,6 +8,7 @@ import pickle
 
 import numpy as np
 import pytest
+import scipy.sparse
 from helpers import ACTIVATIONS, LOSSES, error, reference_gradient, same_bits, targets
 
 import cnn
@@ -341,3 +342,27 @@ def test_summary_and_repr(capsys) -> None:
     assert "Dense(8, 'relu', l2=0.1)" in text
     assert "Dropout(0.5)" in text
     assert "41 parameters, float32, 164 bytes" in text
+
+
+@pytest.mark.parametrize("n", [0, 1, 17, 300])
+@pytest.mark.parametrize("sparse_X", [False, True])
+def test_layer_outputs_are_those_of_numpy(n: int, sparse_X: bool) -> None:
+    """Dropout passes on what it gets, and X keeps its numbers."""
+    X = np.random.default_rng(0).normal(size=(n, 5))
+    X[X < 0] = 0
+    layers = [cnn.Dropout(0.5), cnn.Dense(7, "tanh"), cnn.Dropout(0.2), cnn.Dense(3, "softplus"), cnn.Dense(2)]
+    net = cnn.Network(layers, loss="cross_entropy", dtype="float64", seed=0).build(5)
+    w = net.get_weights()
+    first = np.tanh(X @ w["layers.1.weights"] + w["layers.1.biases"])
+    second = np.log1p(np.exp(first @ w["layers.3.weights"] + w["layers.3.biases"]))
+    expected = [X, first, first, second, second @ w["layers.4.weights"] + w["layers.4.biases"]]
+    found = net.layer_outputs(scipy.sparse.csr_array(X) if sparse_X else X)
+    assert len(found) == 5
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-13, atol=1e-13)
+    found[0][...] = 7
+    assert not (X == 7).any()
+    with pytest.raises(ValueError, match="X has 4 columns"):
+        net.layer_outputs(np.ones((2, 4)))
+    with pytest.raises(cnn.NotBuiltError):
+        cnn.Network([cnn.Dense(1)]).layer_outputs(X)

@@ -15,7 +15,7 @@ from scipy import sparse
 
 import cnn
 import cnn_core
-from cnn import data, training
+from cnn import data, loop
 from cnn.sparse import SparseRows, features
 
 ENGINES = cnn_core.engines()
@@ -298,7 +298,7 @@ def test_numbers_that_overflow_float32() -> None:
 
 @pytest.mark.parametrize("columns", [NARROW, WIDE])
 def test_a_fit_goes_on_to_the_same_bits(tmp_path: Path, monkeypatch, columns: int) -> None:
-    monkeypatch.setattr(training, "_PIECE_SECONDS", 1e-9)  # a step at a time
+    monkeypatch.setattr(loop, "_PIECE_SECONDS", 1e-9)  # a step at a time
     X, y = rows(300, columns), np.random.default_rng(1).integers(0, 3, 300)
 
     expected = fit(network(below=0.2), X, y, epochs=4, batch_size=30)

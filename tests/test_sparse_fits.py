@@ -14,7 +14,7 @@ from scipy import sparse as scipy_sparse
 
 import cnn
 import cnn_core
-from cnn import sparse, training
+from cnn import loop, sparse
 from cnn.sparse import SparseRows, largest_share, without_zeros
 
 ENGINES = cnn_core.engines()
@@ -172,7 +172,7 @@ def test_rows_are_those_of_scipy(engine: Any, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_fit_goes_on_to_the_same_bits(tmp_path: Path, monkeypatch, kept: list[bool], size: str) -> None:
-    monkeypatch.setattr(training, "_PIECE_SECONDS", 1e-9)  # a step at a time
+    monkeypatch.setattr(loop, "_PIECE_SECONDS", 1e-9)  # a step at a time
     columns, units = SIZES[size]
     X, y = table(300, columns), labels(300)
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import cnn
-from cnn import training
+from cnn import loop
 
 
 def killed_after(seconds: float, work: Callable[[], None]) -> bool:
@@ -87,7 +87,7 @@ def train(kills: int, rng: random.Random) -> str:
     numbers = np.random.default_rng(0)
     X = numbers.normal(size=(600, 6))
     y = (X[:, 0] * X[:, 1] > 0).astype(int)
-    training._PIECE_SECONDS = 5e-4  # so that a small fit, too, has moments between two of its pieces
+    loop._PIECE_SECONDS = 5e-4  # so that a small fit, too, has moments between two of its pieces
 
     def fit(callbacks: list[cnn.Callback], resume: Path | None = None) -> tuple[bytes, bytes, dict[str, list[float]]]:
         net = cnn.Network([cnn.Dense(32, "tanh"), cnn.Dropout(0.2), cnn.Dense(2)], loss="cross_entropy", seed=3,

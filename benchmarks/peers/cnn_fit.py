@@ -5,7 +5,7 @@ from __future__ import annotations
 from networks import Network, Parameters, Problem
 
 import cnn
-from cnn import checkpoint, data, training
+from cnn import data, loop, position
 from cnn.arena import aligned_zeros
 from cnn.plan import Cut
 
@@ -47,8 +47,8 @@ class Loop:
         net = built(problem, dtype)
         train = data.prepare(problem.X, problem.y, None, net.loss, net.dtype, net.n_inputs, net.n_outputs)
         network = problem.network
-        self.at = checkpoint.Position(0, 0, 0, 0)
-        self.loop = training.Loop(net, train, network.batch_size, False, False, self.at, 1, threads, 1)
+        self.at = position.Position(0, 0, 0, 0)
+        self.loop = loop.Loop(net, train, network.batch_size, False, False, self.at, 1, threads, 1)
         if cut is not None:
             self.loop.cut, self.loop.n_threads = cut, threads
             self.loop.gradients = aligned_zeros(cut.gradients * net.plan.size, net.dtype)

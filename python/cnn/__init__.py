@@ -21,11 +21,12 @@ from cnn.c_export import export_c
 from cnn.callbacks import Callback, CSVLogger, EarlyStopping, Progress, ReduceOnPlateau, SaveModel
 from cnn.checkpoint import Checkpoint
 from cnn.conversions import from_sklearn, from_torch_state_dict, to_sklearn, to_torch, to_torch_state_dict
-from cnn.diagnosis import Diagnosis, GradientCheck, diagnose, gradient_check
-from cnn.files import load
+from cnn.diagnosis import Diagnosis, diagnose
+from cnn.gradient_check import GradientCheck, gradient_check
 from cnn.history import History
 from cnn.initializers import Initializer
 from cnn.layers import Dense, Dropout
+from cnn.loading import load
 from cnn.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, Quantile
 from cnn.network import Network
 from cnn.onnx_export import export_onnx

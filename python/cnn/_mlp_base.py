@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import partial
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
 
 import cnn_core
-from cnn import _check, _mlp_build, _mlp_lbfgs, metrics, sparse
+from cnn import _check, _mlp_build, _mlp_lbfgs, _mlp_save, metrics, sparse
 from cnn._mlp_compat import CallbackSupportMixin, validate_data
 from cnn._mlp_training import Course
 from cnn.activations import Activation
@@ -102,6 +102,29 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _targets(self, rows: Data) -> Array:
         """y of some rows as users gave it."""
         raise NotImplementedError
+
+    # Made of a network ------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def _like(cls, network: Network, other: str, *, network_is_for_classes: bool) -> Self:
+        """The estimator with a network's descriptions, not fitted; ValueError where it is one for the `other` class."""
+        if not isinstance(network, Network):
+            raise TypeError(f"from_network takes a cnn.Network, got {type(network).__name__}")
+        if (network.loss.target in ("classes", "binary", "sign")) != network_is_for_classes:
+            raise ValueError(f"a network with loss {network.loss.name!r} makes a cnn.{other}, not a {cls.__name__}")
+        return cls(
+            layers=list(network.descriptions), loss=network.loss, solver=network.optimizer, dtype=network.dtype.name,
+            random_state=network.seed % 2**32,
+        )  # fmt: skip
+
+    def _with_weights_of(self, network: Network) -> Self:
+        self.n_features_in_ = network.n_inputs
+        self._partial = False
+        loss = _mlp_build.row_loss(network.loss, network.n_outputs)
+        own = Network(network.descriptions, loss, network.optimizer, network.dtype, network.seed)
+        own.build(network.n_inputs).set_weights(network.get_weights())
+        self._adopt(own)
+        return self
 
     # The parameters ---------------------------------------------------------------------------------------------------
 
@@ -370,9 +393,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         >>> bool((again.predict([[1.5]]) == est.predict([[1.5]])).all())
         True
         """
-        from cnn import _mlp_file
-
-        _mlp_file.save(self, path)
+        _mlp_save.save(self, path)
 
     def __getstate__(self) -> dict[str, Any]:
         """The weights once, and the optimizer's numbers only where a later fit goes on with them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
@@ -14,9 +14,7 @@ import cnn_core
 from cnn import _console, arena, callbacks, evaluation, threads
 from cnn._mlp_training import metrics_of, validate
 from cnn.data import Array, Data
-
-if TYPE_CHECKING:
-    from cnn.network import Network
+from cnn.network import Network
 
 
 class Objective:

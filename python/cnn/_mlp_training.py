@@ -6,23 +6,22 @@ import math
 import time
 import warnings
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.special import xlogy
 
 import cnn_core
-from cnn import _console, _mlp_build, callbacks, checkpoint, evaluation, passes, schedules, threads, training
+from cnn import _console, _mlp_build, callbacks, evaluation, loop, passes, schedules, threads, training
 from cnn.data import Array, Data
-
-if TYPE_CHECKING:
-    from cnn.network import Network
+from cnn.network import Network
+from cnn.position import Position
 
 _SMALLEST_RATE = 1e-6  # "adaptive" stops instead of going below
 _ADAPTIVE_DIVISOR = 5.0
 
 
-class Loop(training.Loop):
+class Loop(loop.Loop):
     """An epoch in the order and at the rates that scikit-learn would take."""
 
     def __init__(self, course: Course, train: Data, batch: int, keep_outputs: bool, epochs: int,
@@ -31,7 +30,7 @@ class Loop(training.Loop):
         first = len(est.loss_curve_)
         # `fit` runs the whole of a schedule, all calls of `partial_fit` after it one more.
         begun = est.__dict__.setdefault("_series", net.step) if incremental else net.step
-        at = checkpoint.Position(first, begun, len(net.history), first)
+        at = Position(first, begun, len(net.history), first)
         last = first + est.max_iter
         super().__init__(net, train, batch, est.shuffle, keep_outputs, at, last, est.n_threads, epochs)
         self.course = course

@@ -5,13 +5,9 @@ A variable of type `str` goes through `cnn.Activation(name)`, `cnn.Loss(name)`, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from cnn.callbacks import Callback
 
 ActivationName = Literal[
     "identity", "sigmoid", "tanh", "relu", "leaky_relu", "relu6", "elu", "selu", "celu", "gelu", "gelu_tanh",
@@ -43,4 +39,3 @@ MetricName = Literal[
 
 Mode = Literal["auto", "min", "max"]
 RealType: TypeAlias = Literal["float32", "float64"] | np.dtype[Any] | type[np.float32] | type[np.float64] | type[float]
-Hook: TypeAlias = Union["Callback", Callable[[Any, int, dict[str, float]], object]]  # what fits take as callbacks

@@ -9,14 +9,12 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO, TypeAlias
 
-from cnn import _check, _console, _json, _states, atomic
+from cnn import _check, _console, _json, _states, atomic, files
 from cnn._elsewhere import nearest, told
 from cnn._types import Mode
-
-if TYPE_CHECKING:
-    from cnn.network import Network
+from cnn.state import NetworkState
 
 Logs = dict[str, float]
 # Names that are better when larger; all others are losses and errors.
@@ -42,7 +40,9 @@ class Run:
 
 
 class Callback:
-    """Override what you need; `network.stop_training = True` ends the fit after the epoch.
+    """Override what you need; `network`, a `cnn.Network`, is the one that is trained.
+
+    `network.stop_training = True` ends the fit after the epoch.
 
     >>> class Printer(Callback):
     ...     def on_epoch_end(self, network, epoch, logs):
@@ -52,26 +52,26 @@ class Callback:
     def check(self, run: Run) -> None:
         """Raises ValueError where this fit can't serve the callback: before anything is touched."""
 
-    def on_fit_begin(self, network: Network, run: Run) -> None:
+    def on_fit_begin(self, network: Any, run: Run) -> None:
         """Before the first epoch."""
 
-    def on_epoch_begin(self, network: Network, epoch: int) -> None:
+    def on_epoch_begin(self, network: Any, epoch: int) -> None:
         """Before each epoch."""
 
-    def on_progress(self, network: Network, epoch: int, rows: int) -> None:
+    def on_progress(self, network: Any, epoch: int, rows: int) -> None:
         """Some times a second: so many more rows of this epoch are done."""
 
-    def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
+    def on_epoch_end(self, network: Any, epoch: int, logs: Logs) -> None:
         """After each epoch, with its numbers (also in `network.history`)."""
 
-    def on_fit_end(self, network: Network) -> None:
+    def on_fit_end(self, network: Any) -> None:
         """After the last epoch, or when the fit was broken off."""
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps: numbers, texts, None and arrays, by name (letters, digits, `_`, `.`, `-`)."""
         return {}
 
-    def check_state(self, state: dict[str, Any], network: Network) -> None:
+    def check_state(self, state: dict[str, Any], network: Any) -> None:
         """Raises ValueError where `restore` could not take this, for a network like that: before anything is touched.
 
         By default all that `state` gives must be there, numbers as numbers and texts as texts; None stands for any.
@@ -97,11 +97,14 @@ class Function(Callback):
     <cnn.callbacks.Function object at ...>
     """
 
-    def __init__(self, function: Callable[[Network, int, Logs], object]) -> None:
+    def __init__(self, function: Callable[[Any, int, Logs], object]) -> None:
         self.function = function
 
-    def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
+    def on_epoch_end(self, network: Any, epoch: int, logs: Logs) -> None:
         self.function(network, epoch, logs)
+
+
+Hook: TypeAlias = Callback | Callable[[Any, int, Logs], object]  # what fits take as callbacks
 
 
 class _Monitor(Callback):
@@ -130,7 +133,7 @@ class _Monitor(Callback):
                 f"it has {', '.join(run.names)}"
             )
 
-    def on_fit_begin(self, network: Network, run: Run) -> None:
+    def on_fit_begin(self, network: NetworkState, run: Run) -> None:
         self.best, self.best_epoch = math.inf, run.first_epoch - 1
 
     def improved(self, epoch: int, logs: Logs) -> bool:
@@ -144,13 +147,13 @@ class _Monitor(Callback):
     def state(self) -> dict[str, Any]:
         return {"best": self.best, "best_epoch": self.best_epoch}
 
-    def check_state(self, state: dict[str, Any], network: Network) -> None:
+    def check_state(self, state: dict[str, Any], network: NetworkState) -> None:
         _states.expect(state, "best", "a number, or infinity", lambda v: isinstance(v, float) and not math.isnan(v))
         _states.expect(state, "best_epoch", "an epoch, or -1", lambda v: _states.whole(v, -1))
         if unknown := set(state) - {"best", "best_epoch", *self._more(network)}:
             raise ValueError(f"{min(unknown)!r} is unknown")
 
-    def _more(self, network: Network) -> Iterable[str]:
+    def _more(self, network: NetworkState) -> Iterable[str]:
         """What else the state may hold."""
         return ()
 
@@ -187,11 +190,11 @@ class EarlyStopping(_Monitor):
         self.stopped_epoch: int | None = None
         self._weights: Any = None
 
-    def on_fit_begin(self, network: Network, run: Run) -> None:
+    def on_fit_begin(self, network: NetworkState, run: Run) -> None:
         super().on_fit_begin(network, run)
         self.stopped_epoch, self._weights = None, None
 
-    def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
+    def on_epoch_end(self, network: NetworkState, epoch: int, logs: Logs) -> None:
         if self.improved(epoch, logs):
             if self.restore_best:
                 self._weights = network.get_weights()
@@ -199,7 +202,7 @@ class EarlyStopping(_Monitor):
             self.stopped_epoch = epoch
             network.stop_training = True
 
-    def on_fit_end(self, network: Network) -> None:
+    def on_fit_end(self, network: NetworkState) -> None:
         if self._weights is not None:
             network.set_weights(self._weights)
             self._weights = None
@@ -208,10 +211,10 @@ class EarlyStopping(_Monitor):
         weights = {f"weights.{name}": array for name, array in (self._weights or {}).items()}
         return {**super().state(), "stopped_epoch": self.stopped_epoch, **weights}
 
-    def _more(self, network: Network) -> Iterable[str]:
+    def _more(self, network: NetworkState) -> Iterable[str]:
         return ("stopped_epoch", *(f"weights.{name}" for name in network.parameters))
 
-    def check_state(self, state: dict[str, Any], network: Network) -> None:
+    def check_state(self, state: dict[str, Any], network: NetworkState) -> None:
         super().check_state(state, network)
         _states.expect(state, "stopped_epoch", "an epoch, or null", lambda v: v is None or _states.whole(v, 0))
         if any(name.startswith("weights.") for name in state):
@@ -251,11 +254,11 @@ class ReduceOnPlateau(_Monitor):
         self.min_rate = _check.number("min_rate", min_rate, 0, 1)
         self._since = 0
 
-    def on_fit_begin(self, network: Network, run: Run) -> None:
+    def on_fit_begin(self, network: NetworkState, run: Run) -> None:
         super().on_fit_begin(network, run)
         self._since = 0
 
-    def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
+    def on_epoch_end(self, network: NetworkState, epoch: int, logs: Logs) -> None:
         self._since = 0 if self.improved(epoch, logs) else self._since + 1
         if self._since >= self.patience:
             network.rate_factor = max(network.rate_factor * self.factor, self.min_rate)
@@ -264,10 +267,10 @@ class ReduceOnPlateau(_Monitor):
     def state(self) -> dict[str, Any]:
         return {**super().state(), "since": self._since}
 
-    def _more(self, network: Network) -> Iterable[str]:
+    def _more(self, network: NetworkState) -> Iterable[str]:
         return ("since",)
 
-    def check_state(self, state: dict[str, Any], network: Network) -> None:
+    def check_state(self, state: dict[str, Any], network: NetworkState) -> None:
         super().check_state(state, network)
         _states.expect(state, "since", "a number of epochs", lambda v: _states.whole(v, 0))
 
@@ -304,10 +307,10 @@ class SaveModel(_Monitor):
             super().check(run)
         atomic.check_place(self._path(run.first_epoch), f"SaveModel can't write to {self.path}")
 
-    def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
+    def on_epoch_end(self, network: NetworkState, epoch: int, logs: Logs) -> None:
         wanted = self.improved(epoch, logs) if self.best_only else (epoch + 1) % self.every == 0
         if wanted:
-            network.save(self._path(epoch))
+            files.save(network, self._path(epoch))
 
     def _path(self, epoch: int) -> str:
         return self.path.replace("{epoch}", str(epoch))
@@ -352,7 +355,7 @@ class CSVLogger(Callback):
     def _begun(self) -> bool:
         return self.path.exists() and self.path.stat().st_size > 0
 
-    def on_fit_begin(self, network: Network, run: Run) -> None:
+    def on_fit_begin(self, network: NetworkState, run: Run) -> None:
         fresh = not self._begun()
         if run.resumed is not None and not fresh:
             self._drop_from(run.first_epoch)
@@ -366,12 +369,12 @@ class CSVLogger(Callback):
         kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) < epoch]
         atomic.write_whole(self.path, "".join([header, *kept]).encode())
 
-    def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
+    def on_epoch_end(self, network: NetworkState, epoch: int, logs: Logs) -> None:
         assert self._file is not None
         csv.writer(self._file).writerow([epoch, *logs.values()])
         self._file.flush()
 
-    def on_fit_end(self, network: Network) -> None:
+    def on_fit_end(self, network: NetworkState) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -387,7 +390,7 @@ class Progress(Callback):
         self._bar: Any = None
         self._epochs = 0
 
-    def on_fit_begin(self, network: Network, run: Run) -> None:
+    def on_fit_begin(self, network: NetworkState, run: Run) -> None:
         from tqdm.auto import tqdm
 
         self._epochs = run.epochs
@@ -396,20 +399,20 @@ class Progress(Callback):
         total = run.rows * (run.epochs - run.first_epoch)
         self._bar = tqdm(total=total, unit="row", unit_scale=True, dynamic_ncols=True, file=screen)
 
-    def on_epoch_begin(self, network: Network, epoch: int) -> None:
+    def on_epoch_begin(self, network: NetworkState, epoch: int) -> None:
         if self._bar is not None:
             self._bar.set_description(f"epoch {epoch + 1}/{self._epochs}", refresh=False)
 
-    def on_progress(self, network: Network, epoch: int, rows: int) -> None:
+    def on_progress(self, network: NetworkState, epoch: int, rows: int) -> None:
         if self._bar is not None:
             self._bar.update(rows)
 
-    def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
+    def on_epoch_end(self, network: NetworkState, epoch: int, logs: Logs) -> None:
         shown = {name: f"{value:.4g}" for name, value in logs.items() if name not in ("seconds", "learning_rate")}
         if self._bar is not None:
             self._bar.set_postfix(shown, refresh=False)
 
-    def on_fit_end(self, network: Network) -> None:
+    def on_fit_end(self, network: NetworkState) -> None:
         if self._bar is not None:
             self._bar.refresh()
             self._bar.close()
@@ -423,7 +426,7 @@ class EpochLines(Callback):
     epoch 1: loss 0.5
     """
 
-    def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
+    def on_epoch_end(self, network: NetworkState, epoch: int, logs: Logs) -> None:
         _console.say(f"epoch {epoch + 1}: " + ", ".join(f"{name} {value:.4g}" for name, value in logs.items()))
 
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import os
-import re
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,16 +15,10 @@ from cnn import _check, atomic, container, files
 from cnn._check import ModelFormatError
 from cnn._elsewhere import told
 from cnn.callbacks import Callback, Logs, Run
-from cnn.data import Array, Data
-from cnn.sparse import SparseRows
+from cnn.position import POSITION, FitIdentity, checkpoints, stateful
+from cnn.state import NetworkState
 
-if TYPE_CHECKING:
-    from cnn.network import Network
-
-_FILE = re.compile(r"step-(\d{12})\.cnn", re.ASCII)
-_CHUNK = 1 << 24  # bytes
 _UNITS = ("epochs", "steps", "seconds")
-POSITION = ("first_epoch", "first_step", "first_record", "epoch", "done", "stopped", "training")
 
 
 class Checkpoint(Callback):
@@ -98,7 +88,7 @@ class Checkpoint(Callback):
             own.folder = member_folder(self.folder, member, members)
         return own
 
-    def on_fit_begin(self, network: Network, run: Run) -> None:
+    def on_fit_begin(self, network: NetworkState, run: Run) -> None:
         self.folder.mkdir(exist_ok=True)
         atomic.sweep(self.folder, r"\.step-\d{12}\.cnn\.")
         training = run.job.position.training
@@ -106,25 +96,25 @@ class Checkpoint(Callback):
         self._prune()  # a fit that was killed may not have come to it
         self._run, self._saved_step, self._saved_time = run, network.step, time.monotonic()
 
-    def on_progress(self, network: Network, epoch: int, rows: int) -> None:
+    def on_progress(self, network: NetworkState, epoch: int, rows: int) -> None:
         if self.unit != "epochs" and self._due(network):
             self._save(network)
 
-    def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
+    def on_epoch_end(self, network: NetworkState, epoch: int, logs: Logs) -> None:
         assert self._run is not None
         last = network.stop_training or epoch + 1 >= self._run.epochs
         if last or ((epoch + 1) % self.every == 0 if self.unit == "epochs" else self._due(network)):
             self._save(network)
 
-    def on_fit_end(self, network: Network) -> None:
+    def on_fit_end(self, network: NetworkState) -> None:
         self._run = None
 
-    def _due(self, network: Network) -> bool:
+    def _due(self, network: NetworkState) -> bool:
         if self.unit == "steps":
             return network.step - self._saved_step >= self.every
         return time.monotonic() - self._saved_time >= self.every
 
-    def _save(self, network: Network) -> None:
+    def _save(self, network: NetworkState) -> None:
         assert self._run is not None
         position = self._run.job.position
         position.stopped = network.stop_training
@@ -149,13 +139,6 @@ def member_folder(folder: str | os.PathLike[str], member: int, members: int) -> 
     return Path(folder) / f"member-{member}" if members > 1 else Path(folder)
 
 
-def checkpoints(folder: str | os.PathLike[str]) -> list[tuple[int, Path]]:
-    """(step, path) of the checkpoints in a folder, the newest last."""
-    found = [(int(match[1]), path) for path in Path(folder).iterdir()
-             if (match := _FILE.fullmatch(path.name)) and path.is_file()]  # fmt: skip
-    return sorted(found)
-
-
 def training_of(path: Path) -> str | None:
     """The training that a checkpoint is of; None where it can't be read."""
     try:
@@ -164,84 +147,10 @@ def training_of(path: Path) -> str | None:
         return None
 
 
-# What a fit is, and where it stands -----------------------------------------------------------------------------------
-
-
-@dataclass
-class Position:
-    """Where a fit stands: `done` steps of `epoch` are made.
-
-    It began with `first_epoch`, at optimizer step `first_step`, with `first_record` epochs in the history. `training`
-    is the network's: its further fits and the resumed ones have the same.
-    """
-
-    first_epoch: int
-    first_step: int
-    first_record: int
-    epoch: int
-    done: int = 0
-    stopped: bool = False
-    training: str = ""
-    report: Array | None = None  # of the steps of this epoch
-    outputs: Array | None = None  # of the rows of this epoch
-
-    def restore(self, report: Array, outputs: Array) -> None:
-        """What the steps of this epoch have left so far, into a new loop's arrays."""
-        report[: self.done], outputs[...] = self.report, self.outputs
-
-
-@dataclass
-class Job:
-    """A fit as checkpoints see it: what must be the same to go on, and what changes."""
-
-    batch: int
-    shuffle: bool
-    names: tuple[str, ...]
-    train: Data
-    validation: Data | None
-    hooks: Sequence[Callback]
-    position: Position
-    fingerprints: dict[str, Any] | None = None
-
-    def data(self) -> dict[str, Any]:
-        """The data's fingerprints, taken once."""
-        if self.fingerprints is None:
-            self.fingerprints = {
-                "training": fingerprint(self.train),
-                "validation": None if self.validation is None else fingerprint(self.validation),
-            }
-        return self.fingerprints
-
-    def settings(self) -> dict[str, Any]:
-        return {"batch_size": self.batch, "shuffle": self.shuffle, "names": list(self.names)}
-
-
-def fingerprint(rows: Data) -> str:
-    """SHA-256 of rows: types, shapes and every byte. (`y` is what the targets or the classes are.)"""
-    digest = hashlib.sha256(str(rows.y.shape).encode())
-    X: tuple[Array, ...]
-    if isinstance(rows.X, SparseRows):
-        digest.update(f"sparse{rows.X.shape}".encode())
-        X = rows.X.parts()
-    else:
-        X = (rows.X,)
-    for array in (*X, rows.targets, rows.classes, rows.weights):
-        digest.update(b"none" if array is None else f"{array.dtype.str}{array.shape}".encode())
-        if array is not None:
-            content = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-            for begin in range(0, len(content), _CHUNK):  # Ctrl-C is seen between two
-                digest.update(content[begin : begin + _CHUNK])
-    return digest.hexdigest()
-
-
-def stateful(hooks: Sequence[Callback]) -> list[tuple[Callback, dict[str, Any]]]:
-    return [(hook, state) for hook in hooks if (state := hook.state())]
-
-
 # The file -------------------------------------------------------------------------------------------------------------
 
 
-def write(path: Path, net: Network, job: Job) -> None:
+def write(path: Path, net: NetworkState, job: FitIdentity) -> None:
     """The state of this fit as a file."""
     position = job.position
     tensors = files.network_tensors(net, "network.")

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 import cnn_core
-from cnn import _check, _html, arena, data, evaluation, reports, threads
+from cnn import _check, _html, data, evaluation, passes, reports
 from cnn.data import Array, Data
 from cnn.history import History
 from cnn.sparse import SparseRows
-
-if TYPE_CHECKING:
-    from cnn.network import Network
+from cnn.state import NetworkState
 
 # Functions that are flat on both sides: a unit out there hardly learns. The largest slope of each.
 _SATURATING = {"SIGMOID": 0.25, "TANH": 1.0, "SOFTSIGN": 1.0, "HARD_SIGMOID": 1 / 6, "HARD_TANH": 1.0}
@@ -66,7 +63,7 @@ class Diagnosis:
 
 @_check.quiet
 def diagnose(
-    net: Network, X: Any, y: Any, sample_weight: Any = None, *, validation_data: tuple[Any, ...] | None = None,
+    net: NetworkState, X: Any, y: Any, sample_weight: Any = None, *, validation_data: tuple[Any, ...] | None = None,
     max_rows: int = 2048,
 ) -> Diagnosis:  # fmt: skip
     """Looks at each layer on these rows and says what to change, if anything.
@@ -103,41 +100,25 @@ def diagnose(
     return Diagnosis(tuple(layers), tuple(advice) or (_NOTHING,))
 
 
-def _signals(net: Network, rows: Data) -> list[LayerSignals]:
+def _signals(net: NetworkState, rows: Data) -> list[LayerSignals]:
     """One forward pass in the engine, then the chain rule layer by layer, so that each one's share can be seen."""
-    plan, n = net.plan.taking(rows.X), len(rows)
+    plan, n = net.plan, len(rows)
     X = rows.X.to_scipy() if isinstance(rows.X, SparseRows) else rows.X
-    workspace = plan.workspace(n)
-    capacity = int(workspace["capacity"][0])
-    scratch = arena.aligned_zeros(plan.columns * capacity, net.dtype)
-    out = np.empty((n, net.n_outputs), net.dtype)
-    threads.without_blas_threads(partial(
-        cnn_core.engine.forward, plan.layers, workspace, net.flat, scratch, rows.X, out, 1, False, 0, net.seed, 1
-    ))  # fmt: skip
+    passed = [(i, of) for i, of in enumerate(passes.layer_passes(net, rows.X)) if of is not None]
+    out = np.ascontiguousarray(passed[-1][1].outputs)
     delta = np.empty_like(out)
     total = n if rows.weights is None else float(rows.weights.sum(dtype=np.float64))
     cnn_core.engine.loss_block(plan.loss, out, rows.targets, rows.classes, rows.weights, 1 / total, delta)
 
-    stride = cnn_core.engine.row_stride(n, net.flat)
-
-    def buffer(column: int, width: int) -> Array:
-        """(n, width) of a slab, which is stored by features."""
-        return scratch[column * capacity : column * capacity + width * stride].reshape(width, stride)[:, :n].T
-
     found = []
-    dense = [i for i, spec in enumerate(plan.layers) if spec["kind"] == cnn_core.LayerKind.DENSE]
-    for place in reversed(range(len(dense))):
-        i = dense[place]
-        spec, units = plan.layers[i], int(plan.layers["n_units"][i])
-        a = buffer(int(spec["output"]), units)
-        kept = a if spec["saved"] < 0 else buffer(int(spec["saved"]), units)
+    for place in reversed(range(len(passed))):
+        i, here = passed[place]
+        spec, units = plan.layers[i], here.outputs.shape[1]
         slope = np.ones(n * units, net.dtype)
-        kept = np.ascontiguousarray(kept).reshape(-1)
+        kept = np.ascontiguousarray(here.kept).reshape(-1)
         cnn_core.engine.activation_backward(int(spec["activation"]), kept, slope, float(spec["alpha"]))
         slope = slope.reshape(n, units)
-        below = X if place == 0 else buffer(
-            int(plan.layers["output"][dense[place - 1]]), int(plan.layers["n_units"][dense[place - 1]])
-        )  # fmt: skip
+        below = passed[place - 1][1].outputs if place else X
         dz = delta * slope
         kind = cnn_core.Activation(int(spec["activation"])).name
         flat = np.abs(slope) < _FLAT * _SATURATING.get(kind, 1.0)
@@ -145,7 +126,7 @@ def _signals(net: Network, rows: Data) -> list[LayerSignals]:
             flat = slope == 0
         found.append(LayerSignals(
             name=f"layers.{i}", activation=kind.lower(), saturated=float(flat.mean()) if kind in _SATURATING else 0.0,
-            dead=float(flat.all(axis=0).mean()), output=_rms(a), gradient=_rms(dz),
+            dead=float(flat.all(axis=0).mean()), output=_rms(here.outputs), gradient=_rms(dz),
             weight_gradient=float(np.linalg.norm(below.T.astype(np.float64) @ dz)),
         ))  # fmt: skip
         delta = dz @ net.parameters[f"layers.{i}.weights"].T
@@ -202,58 +183,3 @@ def _overfitting(history: History) -> str:
             f"and is {held_out[-1]:.4g} now, while the training loss went on falling to {loss[-1]:.4g}. {_CURES}"
         )
     return ""
-
-
-@dataclass(frozen=True)
-class GradientCheck:
-    """`errors` of each gradient, |analytic - numeric| / (|analytic| + |numeric|), and the largest of them, `error`."""
-
-    errors: dict[str, float]
-    error: float
-
-
-@_check.quiet
-def gradient_check(
-    net: Network, X: Any, y: Any, sample_weight: Any = None, *, step: float = 1e-5, n: int = 20, seed: int = 0
-) -> GradientCheck:
-    """Compares the compiled gradient with central differences, (L(w + h) - L(w - h)) / 2h, in float64.
-
-    Args:
-        step: h, relative to max(1, |w|).
-        n: elements of each parameter that are checked, drawn at random.
-
-    Returns:
-        The relative error of each parameter, by Euclidean norm; some 1e-9 where all is well, above 1e-4 something is
-        wrong, or a kink of relu and its kin lies within h.
-
-    >>> import cnn, numpy as np
-    >>> net = cnn.Network([cnn.Dense(3, "tanh"), cnn.Dense(1)], seed=0).build(2)
-    >>> gradient_check(net, np.eye(2), np.ones(2)).error < 1e-7
-    True
-    """
-    from cnn.network import Network
-
-    _check.number("step", step, 0, open_low=True)
-    _check.integer("n", n, 1)
-    twin = Network(net.descriptions, net.loss, net.optimizer, "float64", net.seed).build(net.n_inputs)
-    twin.set_weights(net.get_weights())
-    _, gradients = twin.loss_and_gradient(X, y, sample_weight)
-    rng = np.random.default_rng(seed)
-    errors = {}
-    for name, parameter in twin.parameters.items():
-        places = rng.permutation(parameter.size)[:n]
-        w, analytic = parameter.reshape(-1), gradients[name].reshape(-1)[places]
-        numeric = np.empty(len(places))
-        for k, place in enumerate(places):
-            kept = w[place]
-            h = step * max(1.0, abs(kept))
-            w[place] = kept + h
-            up = twin.loss_and_gradient(X, y, sample_weight)[0]
-            w[place] = kept - h
-            down = twin.loss_and_gradient(X, y, sample_weight)[0]
-            w[place] = kept
-            numeric[k] = (up - down) / (2 * h)
-        size = float(np.linalg.norm(analytic) + np.linalg.norm(numeric))
-        # Where both are rounding noise there is nothing to compare.
-        errors[name] = float(np.linalg.norm(analytic - numeric)) / size if size > 1e-10 else 0.0
-    return GradientCheck(errors, max(errors.values()))

@@ -21,8 +21,9 @@ from sklearn.utils.multiclass import (
 
 from cnn import _check, _console, _mlp_build, losses, threads
 from cnn._mlp_base import BaseMLP, has_partial_fit
-from cnn._types import ActivationName, Hook, LossName, MetricName, OptimizerName, RealType, ScheduleName
+from cnn._types import ActivationName, LossName, MetricName, OptimizerName, RealType, ScheduleName
 from cnn.activations import Activation
+from cnn.callbacks import Hook
 from cnn.data import Array, Data
 from cnn.layers import Layer
 from cnn.losses import Loss
@@ -81,6 +82,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     True
     """
 
+    _in_files = True
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseMLP._parameter_constraints, "class_weight": [dict, StrOptions({"balanced"}), None],
     }  # fmt: skip
@@ -137,6 +139,28 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.max_seconds = max_seconds
         self.dtype = dtype
         self.n_threads = n_threads
+
+    @classmethod
+    def from_network(cls, network: Network) -> Self:
+        """The classifier of a network's layers, loss, optimizer and, once built, weights; its classes are 0, 1, 2, ...
+
+        Raises:
+            TypeError: it is no `cnn.Network`.
+            ValueError: its loss is one for numbers.
+
+        >>> import cnn
+        >>> net = cnn.Network([cnn.Dense(3)], loss="cross_entropy", seed=0).build(2)
+        >>> MLPClassifier.from_network(net).predict([[0.0, 1.0]]).shape
+        (1,)
+        """
+        self = cls._like(network, "MLPRegressor", network_is_for_classes=True)
+        if network.known_inputs is None:
+            return self
+        n, single = network.n_outputs, network.loss.target == "classes"
+        self.classes_ = np.arange(n if n > 1 else 2)
+        self._task = "multilabel" if n > 1 and not single else "multiclass" if len(self.classes_) > 2 else "binary"
+        self._sparse_labels = False
+        return self._with_weights_of(network)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -299,6 +323,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     True
     """
 
+    _in_files = True
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseMLP._parameter_constraints, "quantile": [Interval(Real, 0, 1, closed="neither"), None],
     }  # fmt: skip
@@ -356,6 +381,25 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.n_threads = n_threads
         self.quantile = quantile
 
+    @classmethod
+    def from_network(cls, network: Network) -> Self:
+        """The regressor of a network's layers, loss, optimizer and, once built, weights.
+
+        Raises:
+            TypeError: it is no `cnn.Network`.
+            ValueError: its loss is one for classes.
+
+        >>> import cnn
+        >>> est = MLPRegressor.from_network(cnn.Network([cnn.Dense(1)]))
+        >>> est.set_params(solver="lbfgs").fit([[0.0], [1.0]], [0.0, 2.0]).n_outputs_
+        1
+        """
+        self = cls._like(network, "MLPClassifier", network_is_for_classes=False)
+        if network.known_inputs is None:
+            return self
+        self._n_targets = network.n_outputs
+        return self._with_weights_of(network)
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
@@ -393,28 +437,3 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """Values (n,) or (n, n_targets)."""
         out = self._outputs(X)
         return out[:, 0] if out.shape[1] == 1 else out
-
-
-def from_network(net: Network) -> MLPClassifier | MLPRegressor:
-    """See `Network.as_estimator`."""
-    classifier = net.loss.target in ("classes", "binary", "sign")
-    parameters: dict[str, Any] = {
-        "layers": list(net.descriptions), "loss": net.loss, "solver": net.optimizer, "dtype": net.dtype.name,
-        "random_state": net.seed % 2**32,
-    }  # fmt: skip
-    est: Any = MLPClassifier(**parameters) if classifier else MLPRegressor(**parameters)
-    if net.known_inputs is None:
-        return est
-    est.n_features_in_ = net.n_inputs
-    if classifier:
-        several = net.loss.target != "classes" and net.n_outputs > 1
-        est.classes_ = np.arange(net.n_outputs if net.n_outputs > 1 else 2)
-        est._task = "multilabel" if several else "multiclass" if len(est.classes_) > 2 else "binary"
-        est._sparse_labels = False
-    else:
-        est._n_targets = net.n_outputs
-    est._partial = False
-    own = Network(net.descriptions, _mlp_build.row_loss(net.loss, net.n_outputs), net.optimizer, net.dtype, net.seed)
-    own.build(net.n_inputs).set_weights(net.get_weights())
-    est._adopt(own)
-    return est

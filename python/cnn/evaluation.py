@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,9 +11,7 @@ from cnn import _check, _console, metrics, passes
 from cnn.data import Array, Data
 from cnn.losses import Loss
 from cnn.plan import check_range
-
-if TYPE_CHECKING:
-    from cnn.network import Network
+from cnn.state import NetworkState
 
 Metrics = dict[str, Callable[..., float]]
 _TRIED = 64  # rows that metrics are tried on
@@ -42,20 +39,20 @@ def check(loss: Loss, rows: Data | None, n_outputs: int, chosen: Metrics) -> Met
     return chosen
 
 
-def warn_of_range(net: Network, rows: Data) -> None:
+def warn_of_range(net: NetworkState, rows: Data) -> None:
     """A warning where the last layer can't give what the loss or the targets want."""
     if said := check_range(net.descriptions[-1], net.loss, rows.targets):
         _console.warn(said)
 
 
 @_check.quiet
-def evaluate(net: Network, rows: Data, chosen: Metrics, n_threads: int | None = None) -> dict[str, float]:
+def evaluate(net: NetworkState, rows: Data, chosen: Metrics, n_threads: int | None = None) -> dict[str, float]:
     """{"loss": mean loss plus penalties, metric: value, ...}, without dropout."""
     out = passes.outputs(net, rows.X, link=False, n_threads=n_threads)
     return {"loss": mean_loss(net, rows, out) + penalty(net), **measure(net, rows, out, chosen)}
 
 
-def mean_loss(net: Network, rows: Data, out: Array) -> float:
+def mean_loss(net: NetworkState, rows: Data, out: Array) -> float:
     """sum(w · loss) / sum(w) of raw outputs."""
     total, piece = 0.0, max(1, _PIECE // net.n_outputs)
     delta = np.empty((min(piece, len(rows)), net.n_outputs), net.dtype)
@@ -66,7 +63,7 @@ def mean_loss(net: Network, rows: Data, out: Array) -> float:
     return total / (len(rows) if rows.weights is None else float(rows.weights.sum(dtype=np.float64)))
 
 
-def measure(net: Network, rows: Data, out: Array, chosen: Metrics) -> dict[str, float]:
+def measure(net: NetworkState, rows: Data, out: Array, chosen: Metrics) -> dict[str, float]:
     """Metrics of raw outputs, seen through the loss's link."""
     if not chosen:
         return {}
@@ -80,7 +77,7 @@ def measure(net: Network, rows: Data, out: Array, chosen: Metrics) -> dict[str, 
     }
 
 
-def penalty(net: Network) -> float:
+def penalty(net: NetworkState) -> float:
     """l1 Σ|w| + l2 Σw² over all parameters that have one."""
     total = 0.0
     for s in net.plan.segments:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,15 +12,10 @@ from cnn import _json, activations, arena, container, initializers, layers, loss
 from cnn._check import ModelFormatError
 from cnn.container import Contents
 from cnn.history import History
-
-if TYPE_CHECKING:
-    from cnn.estimators import MLPClassifier, MLPRegressor
-    from cnn.network import Network
-    from cnn.table.model import TableModel
-
-    Model: TypeAlias = Network | TableModel | MLPClassifier | MLPRegressor
+from cnn.state import NetworkState
 
 T = TypeVar("T")
+N = TypeVar("N", bound=NetworkState)
 _CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
@@ -84,7 +78,7 @@ def revive(contents: Contents, value: Any, base: type[T]) -> T:
 # Networks -------------------------------------------------------------------------------------------------------------
 
 
-def describe_network(net: Network) -> dict[str, Any]:
+def describe_network(net: NetworkState) -> dict[str, Any]:
     """Everything about a network but its weights, as plain JSON values."""
     return {
         "layers": [describe(layer) for layer in net.descriptions],
@@ -97,15 +91,13 @@ def describe_network(net: Network) -> dict[str, Any]:
     }
 
 
-def network_tensors(net: Network, prefix: str = "") -> dict[str, Any]:
+def network_tensors(net: NetworkState, prefix: str = "") -> dict[str, Any]:
     """The weights by their names in a file."""
     return {prefix + name: value for name, value in net.parameters.items()}
 
 
-def revive_network(contents: Contents, description: Any, prefix: str = "") -> Network:
-    """The network of such a description, with the weights that the file has for it."""
-    from cnn.network import Network
-
+def revive_network(contents: Contents, description: Any, cls: type[N], prefix: str = "") -> N:
+    """The network of such a description, one of that class, with the weights that the file has for it."""
     stack, loss, optimizer, dtype, seed, n_inputs, one_dimensional = contents.fields(
         description, "layers", "loss", "optimizer", "dtype", "seed", "n_inputs", "one_dimensional"
     )
@@ -114,7 +106,7 @@ def revive_network(contents: Contents, description: Any, prefix: str = "") -> Ne
     if type(n_inputs) is not int or not 1 <= n_inputs < 2**31 or dtype not in ("float32", "float64"):
         raise contents.error(f"it describes a network of {_json.shown(n_inputs)} inputs in {_json.shown(dtype)}")
     try:
-        net = Network(
+        net = cls(
             [revive(contents, layer, layers.Layer) for layer in stack],
             loss=revive(contents, loss, losses.Loss),
             optimizer=revive(contents, optimizer, optimizers.Optimizer),
@@ -137,13 +129,13 @@ def revive_network(contents: Contents, description: Any, prefix: str = "") -> Ne
     return net
 
 
-def optimizer_tensors(net: Network) -> dict[str, Any]:
+def optimizer_tensors(net: NetworkState) -> dict[str, Any]:
     """The numbers that the optimizer keeps, slot by slot, by parameter; and its scalars."""
     tensors = {f"optimizer.{i}.{name}": view for i, slot in enumerate(_slots(net)) for name, view in slot.items()}
     return tensors | {"optimizer.scalars": net.scalars}
 
 
-def take_optimizer(contents: Contents, net: Network) -> None:
+def take_optimizer(contents: Contents, net: NetworkState) -> None:
     """The same from a file into a network."""
     for i, slot in enumerate(_slots(net)):
         for name, view in slot.items():
@@ -151,7 +143,7 @@ def take_optimizer(contents: Contents, net: Network) -> None:
     contents.take_into("optimizer.scalars", net.scalars)
 
 
-def _slots(net: Network) -> list[dict[str, Any]]:
+def _slots(net: NetworkState) -> list[dict[str, Any]]:
     rows = net.state.reshape(net.plan.slots, net.plan.size)
     return [arena.views(row, net.plan.names) for row in rows]
 
@@ -175,76 +167,6 @@ def take_history(contents: Contents, names: Any) -> History:
     return History.of(epochs.tolist(), {name: c.tolist() for name, c in zip(names, columns, strict=True)})
 
 
-def save(net: Network, path: str | os.PathLike[str]) -> None:
+def save(net: NetworkState, path: str | os.PathLike[str]) -> None:
     """Architecture and weights to one file, written whole or not at all."""
     container.write(path, "network", describe_network(net), network_tensors(net))
-
-
-def _load_network(contents: Contents) -> Network:
-    return revive_network(contents, contents.payload)
-
-
-def _load_checkpoint(contents: Contents) -> Network:
-    from cnn import resume
-
-    return resume.load_network(contents)
-
-
-def _load_table(contents: Contents) -> Any:
-    from cnn.table import file
-
-    return file.from_file(contents)
-
-
-def _load_estimator(contents: Contents) -> Any:
-    try:
-        from cnn import _mlp_file
-    except ImportError as error:
-        what = "scikit-learn 1.4 or newer (extra 'sklearn'): pip install -U scikit-learn"
-        text = f"holds an estimator, which needs {what}"
-        raise ImportError(f"{contents.path}: {text}") from error
-    return _mlp_file.from_file(contents)
-
-
-# Every kind of file there is: a file can't name code.
-_LOADERS: Mapping[str, Callable[[Contents], Any]] = {
-    "network": _load_network, "checkpoint": _load_checkpoint, "estimator": _load_estimator, "table": _load_table,
-}  # fmt: skip
-
-
-@overload
-def load(path: str | os.PathLike[str]) -> Model: ...
-
-
-@overload
-def load(path: str | os.PathLike[str], kind: type[T]) -> T: ...
-
-
-def load(path: str | os.PathLike[str], kind: type[Any] | None = None) -> Any:
-    """The model of a file, a `Network`, an estimator or a `TableModel`; no code of the file is run.
-
-    It predicts the same to the last bit, and can be trained on; a network begins with a fresh optimizer.
-
-    Args:
-        kind: the class that is expected, for you and for type checkers.
-
-    Raises:
-        TypeError: the model is of another class.
-        ModelFormatError: the file is not such a model, is damaged or cut short, or is of a later format.
-        ImportError: it is an estimator, and scikit-learn is not installed.
-
-    >>> import tempfile, cnn
-    >>> net = cnn.Network([cnn.Dense(2)], seed=0).build(3)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     net.save(f"{folder}/m.cnn")
-    ...     again = cnn.load(f"{folder}/m.cnn")
-    >>> bool((again.layers[0].weights == net.layers[0].weights).all())
-    True
-    """
-    with container.read(path) as contents:
-        if contents.kind not in _LOADERS:
-            raise contents.error(f"it holds a {contents.kind}, which this version of cnn does not know")
-        model = _LOADERS[contents.kind](contents)
-    if kind is not None and not isinstance(model, kind):
-        raise TypeError(f"{os.fspath(path)} holds a {type(model).__name__}, not a {kind.__name__}")
-    return model

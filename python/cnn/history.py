@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnn import _html
+from cnn import _html, plots
 from cnn._elsewhere import nearest
 
 if TYPE_CHECKING:
@@ -102,8 +102,6 @@ class History:
 
     def plot(self, path: str | Path | None = None) -> Figure:
         """Learning curves, training against validation: the loss, then each metric (needs the extra `plot`)."""
-        from cnn import plots
-
         figure = plots.curves(self)
         if path is not None:
             figure.savefig(path, dpi=120)

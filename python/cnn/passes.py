@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +13,7 @@ import cnn_core
 from cnn import _check, arena, schedules, sparse, threads
 from cnn.data import Array, Data
 from cnn.sparse import SparseRows
-
-if TYPE_CHECKING:
-    from cnn.network import Network
+from cnn.state import NetworkState
 
 # Arithmetic of one call into the core while predicting, if large networks don't want more rows at once: Ctrl-C is
 # looked at between two of them.
@@ -25,7 +23,7 @@ _MAX_GRADIENTS = 4
 
 
 @_check.quiet
-def predict(net: Network, X: Any, out: Array | None, n_threads: int | None) -> Array:
+def predict(net: NetworkState, X: Any, out: Array | None, n_threads: int | None) -> Array:
     """What `Network.predict` gives, for any X and `out` that it takes."""
     X = sparse.features("X", X, net.dtype, net.plan.n_inputs, look_for_nan=False)
     flat = net.one_dimensional
@@ -45,7 +43,7 @@ def predict(net: Network, X: Any, out: Array | None, n_threads: int | None) -> A
     return out
 
 
-def classes(net: Network, X: Any, n_threads: int | None) -> Array:
+def classes(net: NetworkState, X: Any, n_threads: int | None) -> Array:
     """What `Network.predict_classes` gives."""
     if net.loss.target not in ("classes", "binary", "sign"):
         raise ValueError(f"predict_classes needs a loss for classes; this network was made with {net.loss.name!r}")
@@ -56,7 +54,7 @@ def classes(net: Network, X: Any, n_threads: int | None) -> Array:
 
 
 def outputs(
-    net: Network, X: Array | SparseRows, *, link: bool, n_threads: int | None = None, out: Array | None = None
+    net: NetworkState, X: Array | SparseRows, *, link: bool, n_threads: int | None = None, out: Array | None = None
 ) -> Array:
     """(n, n_outputs), with the loss's output link or raw, in pieces of some ten milliseconds.
 
@@ -91,7 +89,7 @@ def outputs(
 
 
 @_check.quiet
-def loss_and_gradient(net: Network, rows: Data, training: bool, n_threads: int | None) -> tuple[float, Array]:
+def loss_and_gradient(net: NetworkState, rows: Data, training: bool, n_threads: int | None) -> tuple[float, Array]:
     """Mean loss with penalties over all rows, and its gradient in the layout of `net.flat`."""
     plan = net.plan.taking(rows.X)
     cut = plan.cut(len(rows))
@@ -134,7 +132,7 @@ class Buffers:
     scratch: Array
 
 
-def buffers(net: Network, rows: int) -> Buffers:
+def buffers(net: NetworkState, rows: int) -> Buffers:
     """Those of one thread, for up to `rows` rows."""
     plan, cut, slab = net.plan, net.plan.cut(rows), net.plan.workspace(rows)
     scratch = max(cut.shared + cut.own, plan.columns * int(slab["capacity"][0]))
@@ -161,7 +159,7 @@ class Tape:
 
 
 @_check.quiet
-def forward(net: Network, X: Any, training: bool, n_threads: int | None) -> tuple[Array, Tape]:
+def forward(net: NetworkState, X: Any, training: bool, n_threads: int | None) -> tuple[Array, Tape]:
     """Raw outputs (n, n_outputs), and the tape, for any X that `Network.forward` takes."""
     X = sparse.features("X", X, net.dtype, net.plan.n_inputs)
     plan = net.plan.taking(X)
@@ -181,7 +179,7 @@ def forward(net: Network, X: Any, training: bool, n_threads: int | None) -> tupl
 
 
 @_check.quiet
-def backward(net: Network, tape: Tape, dout: Array) -> tuple[Array | None, Array]:
+def backward(net: NetworkState, tape: Tape, dout: Array) -> tuple[Array | None, Array]:
     """dL/dX (n, n_inputs), None for sparse X, and the parameters' gradient in the layout of `net.flat`."""
     plan = net.plan.taking(tape.X)
     dX = None if isinstance(tape.X, SparseRows) else np.zeros((len(tape.X), net.n_inputs), net.dtype)
@@ -196,7 +194,7 @@ def backward(net: Network, tape: Tape, dout: Array) -> tuple[Array | None, Array
 
 
 @_check.quiet
-def update(net: Network, gradients: Mapping[str, Any], learning_rate: float | None) -> None:
+def update(net: NetworkState, gradients: Mapping[str, Any], learning_rate: float | None) -> None:
     """What `Network.update` does."""
     flat = arena.aligned_zeros(net.plan.size, net.dtype)
     for name, view in arena.views(flat, net.plan.names).items():
@@ -224,3 +222,55 @@ def update(net: Network, gradients: Mapping[str, Any], learning_rate: float | No
         net.plan.optimizer, net.plan.segments, net.flat, flat, net.state, net.scalars, net.step + 1, rate
     )
     net.counter += 1
+
+
+@dataclass(frozen=True)
+class LayerPass:
+    """What a forward pass leaves of one layer: its outputs (n, units), and what the slope of f is taken from."""
+
+    outputs: Array
+    kept: Array
+
+
+@_check.quiet
+def layer_passes(net: NetworkState, X: Array | SparseRows) -> list[LayerPass | None]:
+    """What each layer makes of checked rows, without dropout; None for a layer that only training has."""
+    plan = net.plan.taking(X)
+    workspace = plan.workspace(len(X))
+    capacity = int(workspace["capacity"][0])
+    scratch = arena.aligned_zeros(plan.columns * capacity, net.dtype)
+    out = np.empty((len(X), net.n_outputs), net.dtype)
+    pass_ = partial(
+        cnn_core.engine.forward, plan.layers, workspace, net.flat, scratch, X, out, 1, False, 0, net.seed, 1
+    )
+    if len(X):
+        threads.without_blas_threads(partial(threads.promptly, 2.0 * plan.size * len(X), pass_))
+    stride = cnn_core.engine.row_stride(len(X), net.flat)
+
+    def buffer(column: int, width: int) -> Array:
+        """(n, width) of a slab, which is stored by features."""
+        return scratch[column * capacity : column * capacity + width * stride].reshape(width, stride)[:, : len(X)].T
+
+    found: list[LayerPass | None] = []
+    for spec in plan.layers:
+        if spec["kind"] == cnn_core.LayerKind.DROPOUT:
+            found.append(None)
+            continue
+        units = int(spec["n_units"])
+        outputs = buffer(int(spec["output"]), units)
+        found.append(LayerPass(outputs, outputs if spec["saved"] < 0 else buffer(int(spec["saved"]), units)))
+    return found
+
+
+def layer_outputs(net: NetworkState, X: Any) -> list[Array]:
+    """What `Network.layer_outputs` gives: a layer that only training has passes on what it gets."""
+    X = sparse.features("X", X, net.dtype, net.plan.n_inputs)
+    outputs: list[Array] = []
+    for passed in layer_passes(net, X):
+        below = outputs[-1] if outputs else X
+        outputs.append(np.ascontiguousarray(passed.outputs) if passed else _dense_copy(below))
+    return outputs
+
+
+def _dense_copy(X: Array | SparseRows) -> Array:
+    return np.array(X.to_scipy().todense()) if isinstance(X, SparseRows) else X.copy()

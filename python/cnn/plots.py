@@ -6,24 +6,51 @@ No function shows a window or touches matplotlib's global state.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from cnn import _check
-from cnn.history import History
+from cnn.layers import Dense, Layer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from cnn.network import Network
 
 Array = np.ndarray[Any, Any]
 _TRAINING, _HELD_OUT, _ACCENT = "#4477aa", "#ee6677", "#222222"  # told apart by colour-blind eyes, too
 _MANY = 3000  # points; more are counted in cells
 _FEW = 10  # values, of which none is left out
 _MOST_UNITS = 12  # of a layer are drawn one by one
+
+
+@runtime_checkable
+class _Curves(Protocol):
+    """What `curves` draws, a `cnn.History` above all: epochs from 0, and a number for each of them by name."""
+
+    epoch: list[int]
+
+    @property
+    def names(self) -> list[str]: ...
+
+    def __getitem__(self, name: str) -> list[float]: ...
+
+    def __contains__(self, name: object) -> bool: ...
+
+
+class _Drawn(Protocol):
+    """What is drawn of a `cnn.Network`."""
+
+    descriptions: tuple[Layer, ...]
+
+    @property
+    def n_inputs(self) -> int: ...
+
+    @property
+    def parameters(self) -> Mapping[str, Array]: ...
+
+    def layer_outputs(self, X: Any) -> list[Array]: ...
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -51,7 +78,7 @@ def _bare(axes: Any) -> Any:
     return axes
 
 
-def curves(histories: History | Iterable[History]) -> Figure:
+def curves(histories: _Curves | Iterable[_Curves]) -> Figure:
     """Learning curves, a panel for the loss and one for each metric; several histories are drawn over one another.
 
     A dot marks the epoch with the best held-out loss, whose weights `EarlyStopping(restore_best=True)` keeps.
@@ -62,8 +89,8 @@ def curves(histories: History | Iterable[History]) -> Figure:
     >>> len(curves(history).axes)
     2
     """
-    all_of = [histories] if isinstance(histories, History) else list(histories)
-    if not all_of or not all(isinstance(history, History) for history in all_of):
+    all_of = [histories] if isinstance(histories, _Curves) else list(histories)
+    if not all_of or not all(isinstance(history, _Curves) for history in all_of):
         raise TypeError(f"curves takes a History or a list of them, got {histories!r}")
     names = [n for n in all_of[0].names if not n.startswith("val_") and n not in ("learning_rate", "seconds")]
     figure = _figure(5.5 * max(len(names), 1), 3.8)
@@ -224,7 +251,7 @@ def importance(table: Any, most: int = 20) -> Figure:
     return figure
 
 
-def weights(net: Network) -> Figure:
+def weights(net: _Drawn) -> Figure:
     """How the weights of each layer are spread.
 
     >>> import cnn
@@ -238,7 +265,7 @@ def weights(net: Network) -> Figure:
     return _spreads(spread, "weight")
 
 
-def activations(net: Network, X: Any) -> Figure:
+def activations(net: _Drawn, X: Any) -> Figure:
     """How the outputs of each layer are spread for the rows X (n, inputs).
 
     >>> import cnn, numpy as np
@@ -246,16 +273,12 @@ def activations(net: Network, X: Any) -> Figure:
     >>> len(activations(net, np.ones((5, 3))).axes)
     2
     """
-    from cnn.layers import Dense
-    from cnn.network import Network
 
-    spread = []
-    kept = net.get_weights()
-    for i, layer in enumerate(net.descriptions):
-        if isinstance(layer, Dense):  # the network up to here: its outputs are those of this layer
-            part = Network(net.descriptions[: i + 1], dtype=net.dtype, seed=0).build(net.n_inputs)
-            part.set_weights({name: kept[name] for name in part.parameters})
-            spread.append((f"layers.{i}\n{_activation(layer)}", part.forward(X)))
+    spread = [
+        (f"layers.{i}\n{_activation(layer)}", outputs)
+        for i, (layer, outputs) in enumerate(zip(net.descriptions, net.layer_outputs(X), strict=True))
+        if isinstance(layer, Dense)
+    ]
     return _spreads(spread, "output")
 
 
@@ -284,7 +307,7 @@ def _spreads(values: list[tuple[str, Array]], what: str) -> Figure:
     return figure
 
 
-def network(net: Network) -> Figure:
+def network(net: _Drawn) -> Figure:
     """The layers from left to right, a circle for each unit (of wide layers the first and the last), lines the weights.
 
     Blue lines are weights above 0, red ones below; the stronger, the darker.
@@ -294,8 +317,6 @@ def network(net: Network) -> Figure:
     1
     """
     from matplotlib.collections import LineCollection
-
-    from cnn.layers import Dense
 
     dense = [(i, layer) for i, layer in enumerate(net.descriptions) if isinstance(layer, Dense)]
     sizes = [net.n_inputs, *(layer.units for _, layer in dense)]

@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 import platform
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cnn_core
 from cnn import _console, _html, threads
 from cnn._version import __version__
-
-if TYPE_CHECKING:
-    from cnn.network import Network
+from cnn.state import NetworkState
 
 
 def table(rows: list[tuple[str, ...]], right: int) -> str:
@@ -36,13 +34,13 @@ def short(description: Any) -> str:
     return f"{type(description).__name__}({', '.join(shown)})"
 
 
-def summary(net: Network) -> str:
+def summary(net: NetworkState) -> str:
     """The table of `Network.summary`."""
     rows, last = _layers(net)
     return f"{table(rows, right=2)}\n{last}"
 
 
-def html(net: Network) -> str:
+def html(net: NetworkState) -> str:
     """The same for notebooks; of a network that is not built, what it was made of."""
     if net.known_inputs is None:
         return f"<code>{escape(repr(net))}</code>"
@@ -50,7 +48,7 @@ def html(net: Network) -> str:
     return _html.table(rows, last)
 
 
-def _layers(net: Network) -> tuple[list[tuple[str, ...]], str]:
+def _layers(net: NetworkState) -> tuple[list[tuple[str, ...]], str]:
     """The rows of the table, and what stands below it."""
     rows: list[tuple[str, ...]] = [("layer", "description", "units", "parameters")]
     for layer in net.layers:

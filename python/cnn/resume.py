@@ -9,28 +9,20 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 import cnn_core
-from cnn import _json, checkpoint, container, files
+from cnn import _json, container, files
 from cnn._check import ModelFormatError
 from cnn._version import __version__
 from cnn.callbacks import Callback
-from cnn.checkpoint import Job, Position, stateful
 from cnn.container import Contents
-
-if TYPE_CHECKING:
-    from cnn.network import Network
+from cnn.position import POSITION, FitIdentity, Position, checkpoints, stateful
+from cnn.state import NetworkState
 
 _TRAINING = re.compile(r"[0-9a-f]{16}", re.ASCII)
-
-
-def load_network(contents: Contents) -> Network:
-    """The network alone, as it was at that moment; all the rest is checked."""
-    _saved(Path(contents.path), contents)
-    return files.revive_network(contents, contents.payload["network"], "network.")
 
 
 @dataclass
@@ -38,26 +30,26 @@ class Saved:
     """A checkpoint that was read: the network as it was, and the rest."""
 
     path: Path
-    net: Network
+    net: NetworkState
     position: Position
     payload: dict[str, Any]
     states: list[dict[str, Any]]
     writer: str
 
-    def check(self, net: Network, job: Job) -> None:
+    def check(self, net: NetworkState, identity: FitIdentity) -> None:
         """Raises ValueError where the fit is another one; warns where the machine is, for then the bits may differ."""
-        _same_network(net, self.net, job.train.X.shape[1], self.path)
-        for name, here in job.settings().items():
+        _same_network(net, self.net, identity.train.X.shape[1], self.path)
+        for name, here in identity.settings().items():
             if here != (there := self.payload["settings"][name]):
                 raise ValueError(f"{self.path} was made with {name}={there!r}, this fit has {here!r}")
-        for what, here in job.data().items():
+        for what, here in identity.data().items():
             if here != self.payload["data"].get(what):
                 raise ValueError(f"{self.path} was made with other {what} data: they must be the same to the last bit")
-        hooks = [hook for hook, _ in stateful(job.hooks)]
+        hooks = [hook for hook, _ in stateful(identity.hooks)]
         here = [type(hook).__name__ for hook in hooks]
         if here != (there := [state["class"] for state in self.payload["callbacks"]]):
             raise ValueError(f"{self.path} was made with the callbacks {there}, this fit has {here}")
-        if not self._holds_its_epoch(net.n_outputs, job):
+        if not self._holds_its_epoch(net.n_outputs, identity):
             raise ModelFormatError(f"{self.path} does not hold the steps of its epoch")
         for hook, state in zip(hooks, self.states, strict=True):
             try:
@@ -70,16 +62,17 @@ class Saved:
                 f"{cnn_core.isa!r} and {__version__}: the fit goes on, but not to the same bits", stacklevel=2,
             )  # fmt: skip
 
-    def _holds_its_epoch(self, n_outputs: int, job: Job) -> bool:
-        at, rows = self.position, len(job.train)
-        if at.epoch < at.first_epoch or at.first_record > len(self.net.history) or (at.done - 1) * job.batch >= rows:
+    def _holds_its_epoch(self, n_outputs: int, identity: FitIdentity) -> bool:
+        at, rows = self.position, len(identity.train)
+        whole = at.epoch >= at.first_epoch and at.first_record <= len(self.net.history)
+        if not whole or (at.done - 1) * identity.batch >= rows:
             return False
         if at.report is None or at.outputs is None:
             return not at.done
-        measured = any(name.removeprefix("val_") != "loss" for name in job.names)
+        measured = any(name.removeprefix("val_") != "loss" for name in identity.names)
         return at.report.shape == (at.done, 3) and at.outputs.shape == ((rows, n_outputs) if measured else (0, 0))
 
-    def restore(self, net: Network) -> None:
+    def restore(self, net: NetworkState) -> None:
         """Makes the network what it was."""
         there = self.net
         net.descriptions, net.seed = there.descriptions, there.seed
@@ -97,7 +90,7 @@ class Saved:
             hook.restore(state)
 
 
-def _same_network(here: Network, there: Network, n_inputs: int, path: Path) -> None:
+def _same_network(here: NetworkState, there: NetworkState, n_inputs: int, path: Path) -> None:
     layers = there.descriptions
     if len(here.descriptions) == len(layers):  # "auto" was settled at the beginning of the fit
         auto = [getattr(layer, "activation", None) == "auto" for layer in here.descriptions]
@@ -122,20 +115,21 @@ def _but_activation(here: Any, there: Any) -> bool:
 def read(path: Path) -> Saved:
     """A checkpoint, every tensor of it verified."""
     with container.read(path) as contents:
-        return _saved(path, contents)
+        return from_contents(contents)
 
 
-def _saved(path: Path, contents: Contents) -> Saved:
+def from_contents(contents: Contents, cls: type[NetworkState] = NetworkState) -> Saved:
+    """The checkpoint of an open file, its network of that class."""
     network, position, settings, data, isa, step, factor, choice, names, callbacks = contents.fields(
         contents.payload, "network", "position", "settings", "data", "isa", "step", "rate_factor",
         "activation_choice", "history", "callbacks",
     )  # fmt: skip
-    net = files.revive_network(contents, network, "network.")
+    net = files.revive_network(contents, network, cls, "network.")
     files.take_optimizer(contents, net)
     net.history = files.take_history(contents, names)
-    where = Position(*contents.fields(position, *checkpoint.POSITION))
+    where = Position(*contents.fields(position, *POSITION))
     typed = isinstance(where.stopped, bool) and isinstance(isa, str) and isinstance(choice, str)
-    whole = [getattr(where, name) for name in checkpoint.POSITION if name not in ("stopped", "training")]
+    whole = [getattr(where, name) for name in POSITION if name not in ("stopped", "training")]
     if not typed or not all(type(n) is int and 0 <= n < 2**63 for n in whole):
         raise contents.error("it does not say where the fit stood")
     if not isinstance(where.training, str) or not _TRAINING.fullmatch(where.training):
@@ -153,7 +147,7 @@ def _saved(path: Path, contents: Contents) -> Saved:
     if not isinstance(callbacks, list):
         raise contents.error("it does not list callbacks")
     states = [_callback(contents, i, entry) for i, entry in enumerate(callbacks)]
-    return Saved(path, net, where, contents.payload, states, contents.writer)
+    return Saved(Path(contents.path), net, where, contents.payload, states, contents.writer)
 
 
 def _callback(contents: Contents, index: int, entry: Any) -> dict[str, Any]:
@@ -179,16 +173,16 @@ def _callback(contents: Contents, index: int, entry: Any) -> dict[str, Any]:
     return state
 
 
-def find(folder: str | os.PathLike[str], hooks: Sequence[Callback]) -> Saved | None:
+def find(folder: str | os.PathLike[str], folders: Sequence[Path]) -> Saved | None:
     """The newest whole checkpoint of a folder; None where this fit is the one that begins it.
 
     Raises:
-        FileNotFoundError: there is none, and no `Checkpoint` of this fit would write one there.
+        FileNotFoundError: there is none, and none of `folders`, to which this fit writes, is this one.
         ModelFormatError: there are some, but none is whole.
     """
     if not isinstance(folder, str | os.PathLike):
         raise TypeError(f"resume must be the folder of a cnn.Checkpoint, got {folder!r}")
-    found = checkpoint.checkpoints(folder) if os.path.isdir(folder) else []
+    found = checkpoints(folder) if os.path.isdir(folder) else []
     broken: Exception
     for _, path in reversed(found):
         try:
@@ -199,6 +193,6 @@ def find(folder: str | os.PathLike[str], hooks: Sequence[Callback]) -> Saved | N
     if found:
         raise broken
     here = os.path.realpath(folder)
-    if any(isinstance(hook, checkpoint.Checkpoint) and os.path.realpath(hook.folder) == here for hook in hooks):
+    if any(os.path.realpath(own) == here for own in folders):
         return None
     raise FileNotFoundError(f"there is no checkpoint in {os.fspath(folder)!r} to resume from")

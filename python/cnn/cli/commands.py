@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import cnn
-from cnn import files
+from cnn import loading
 from cnn.cli import read, write
 from cnn.cli.predict import rounded
 from cnn.cli.screen import Screen, counted, figure
@@ -114,7 +114,7 @@ def evaluate(screen: Screen, path: str, reading: Reading, importance: bool, thre
 
 
 def _table_model(path: str) -> TableModel:
-    model = files.load(path)
+    model = loading.load(path)
     if not isinstance(model, TableModel):
         what = "a network" if isinstance(model, Network) else "an estimator"
         raise TableError(
@@ -126,7 +126,7 @@ def _table_model(path: str) -> TableModel:
 
 def inspect(screen: Screen, path: str) -> None:
     """`cnn inspect`."""
-    model = files.load(path)
+    model = loading.load(path)
     if isinstance(model, Network):
         from cnn import reports
 
@@ -183,7 +183,7 @@ def export(screen: Screen, path: str, onnx: str | None, c: str | None) -> None:
         raise TableError("--onnx must be a file: a graph is not text")
     if c is not None:
         write.check_folder(c, "--c", "model.c", "model.h")
-    model = files.load(path)
+    model = loading.load(path)
     written = []
     if onnx is not None:
         cnn.export_onnx(model, onnx)
@@ -212,7 +212,7 @@ def demo(screen: Screen, out: str, epochs: int | None, seed: int, threads: int |
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in names]
     model.save(paths[0])
-    again = files.load(paths[0], TableModel).predict(test, n_threads=threads)
+    again = loading.load(paths[0], TableModel).predict(test, n_threads=threads)
     with write.table(str(paths[1])) as writer:
         writer.write(test[[target]], {f"predicted_{target}": rounded(again, model.goal.deviation)})
     from cnn import plots

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn import files
+from cnn import loading
 from cnn.cli import read, write
 from cnn.cli.read import Piece
 from cnn.cli.screen import Screen, counted
@@ -23,7 +23,7 @@ def predict(
 ) -> None:
     """`cnn predict`."""
     write.check_place(out, "--out")
-    model = files.load(path)
+    model = loading.load(path)
     if out == "-" and screen.as_json:
         raise TableError("--json needs --out: both would go to standard output")
     if reading.decimal is not None and isinstance(model, TableModel):

@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from cnn import _check, metrics
 from cnn.table import frames
-
-if TYPE_CHECKING:
-    from cnn.table.model import TableModel
+from cnn.table.encode import Encoder
+from cnn.table.frames import Array
+from cnn.table.target import Target
 
 
 def permutation(
-    model: TableModel, data: Any, repeats: int, most_rows: int, seed: int, n_threads: int | None
-) -> Any:
+    encoder: Encoder, goal: Target, outputs: Callable[[Array, int | None], Array], data: Any, repeats: int,
+    most_rows: int, seed: int, n_threads: int | None,
+) -> Any:  # fmt: skip
     """See `TableModel.feature_importance`."""
     _check.integer("repeats", repeats, 1)
     _check.integer("most_rows", most_rows, 2)
-    encoder, goal = model.encoder, model.goal
     frame = frames.to_pandas(data)
     rng = np.random.default_rng(_check.integer("seed", seed, 0))
-    rows = model.goal.known(frames.column(frame, model.target))
+    rows = goal.known(frames.column(frame, goal.name))
     if len(rows) < 2:
-        raise frames.TableError(f"importance needs two rows with a value of {model.target!r}, got {len(rows)}")
+        raise frames.TableError(f"importance needs two rows with a value of {goal.name!r}, got {len(rows)}")
     if len(rows) > most_rows:
         rows = np.sort(rng.choice(rows, most_rows, replace=False))
-    X, y = encoder.encode(frame, rows), goal.numbers(frames.column(frame, model.target).iloc[rows])
-    if model.task == "classification":
+    X, y = encoder.encode(frame, rows), goal.numbers(frames.column(frame, goal.name).iloc[rows])
+    if goal.task == "classification":
         y = y.astype(np.int64)
-    measure = metrics.rmse if model.task == "regression" else metrics.log_loss
+    measure = metrics.rmse if goal.task == "regression" else metrics.log_loss
 
-    before = measure(y, model.outputs(X, n_threads), None)
+    before = measure(y, outputs(X, n_threads), None)
     rises = {}
     for name, place in encoder.slices.items():
         kept, rise = X[:, place].copy(), []
         for _ in range(repeats):
             X[:, place] = kept[rng.permutation(len(rows))]
-            rise.append(measure(y, model.outputs(X, n_threads), None) - before)
+            rise.append(measure(y, outputs(X, n_threads), None) - before)
         X[:, place] = kept
         rises[name] = (float(np.mean(rise)), float(np.std(rise)))
     names = sorted(rises, key=lambda name: -rises[name][0])

@@ -13,11 +13,12 @@ import numpy as np
 
 from cnn import _check, _console, _html, callbacks, checkpoint, metrics
 from cnn._elsewhere import told
-from cnn._types import ActivationName, Hook
+from cnn._types import ActivationName
+from cnn.callbacks import Hook
 from cnn.callbacks import all_of as hooks_of
 from cnn.history import History
 from cnn.network import Network
-from cnn.table import columns, frames, importance, target, writings
+from cnn.table import columns, frames, importance, save, target, writings
 from cnn.table.encode import Encoder
 from cnn.table.frames import Array, TableError
 from cnn.table.kinds import Kind
@@ -302,7 +303,7 @@ class TableModel:
         target) or of the log loss, and "deviation" over the shuffles; on at most `most_rows` rows, drawn by the seed.
         Columns that tell the same share their importance: each seems to matter less than it does.
         """
-        return importance.permutation(self, data, repeats, most_rows, seed, n_threads)
+        return importance.permutation(self.encoder, self.goal, self.outputs, data, repeats, most_rows, seed, n_threads)
 
     def _outputs_of(
         self, data: Any, n_threads: int | None, rows: Array | None = None, goal: Target | None = None
@@ -345,9 +346,7 @@ class TableModel:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes all of it to one file (read by `cnn.load`), whole or not at all."""
-        from cnn.table import file
-
-        file.save(self, path)
+        save.save(self, path)
 
     def _repr_html_(self) -> str:
         if self._encoder is None:

@@ -1,26 +1,22 @@
-"""Table models as files (docs/files.md): enumerated names and numbers in the payload, all texts in one tensor."""
+"""Table models from files: every field is checked as the classes check it."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cnn import _check, _json, container, files
 from cnn._check import ModelFormatError
 from cnn.container import Contents
-from cnn.table import columns, labels, writings
+from cnn.network import Network
+from cnn.table import columns, writings
 from cnn.table.encode import Encoder
-from cnn.table.frames import Array
 from cnn.table.labels import TYPES
+from cnn.table.model import TableModel
 from cnn.table.target import MOST_CLASSES, TASKS, Target
-
-if TYPE_CHECKING:
-    from cnn.table.model import TableModel
 
 _NUMBER = ("center", "scale", "gaps", "marks")
 _FIELDS = {
@@ -31,62 +27,8 @@ _FIELDS = {
 _OLDER = {"number": {"writing": ""}, "date": {"order": writings.DATES[0]}}
 
 
-def save(model: TableModel, path: str | os.PathLike[str]) -> None:
-    """Everything but the histories, to one file."""
-    goal = model.goal
-    texts = [model.target, goal.reason]
-    numbers: list[tuple[Array, Array]] = []
-    described = [_describe(column, texts, numbers) for column in model.encoder.columns]
-    for name, reason in model.dropped.items():
-        texts += [name, reason]
-    texts += model.notes
-    kind = "text" if not goal.classes else next(k for k, cls in TYPES.items() if type(goal.classes[0]) is cls)
-    texts += [label for label in goal.classes if isinstance(label, str)]
-    plain = labels.array(goal.classes) if kind != "text" else np.zeros(0, np.int64)
-    empty = np.zeros(0)
-    payload = {
-        "task": goal.task, "mean": goal.mean, "deviation": goal.deviation, "writing": goal.writing,
-        "labels": kind,
-        "classes": len(goal.classes), "columns": described, "dropped": len(model.dropped), "notes": len(model.notes),
-        "settings": {**dataclasses.asdict(model.settings), "hidden": list(model.settings.hidden)}, "seed": model.seed,
-        "seconds": model.seconds, "scores": _finite(model.scores),
-        "networks": [files.describe_network(net) for net in model.networks],
-    }  # fmt: skip
-    tensors = {
-        "texts": container.pack_text(texts),
-        "labels": plain.astype(np.int64) if kind == "bool" else plain,
-        "nodes": np.concatenate([empty, *(nodes for nodes, _ in numbers)]),
-        "heights": np.concatenate([empty, *(heights for _, heights in numbers)]),
-    }
-    for i, net in enumerate(model.networks):
-        tensors.update(files.network_tensors(net, f"networks.{i}."))
-    container.write(path, "table", payload, tensors)
-
-
-def _finite(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Scores that JSON can hold: R² of a single row is none."""
-    return {part: {k: v for k, v in found.items() if math.isfinite(v)} for part, found in scores.items()}
-
-
-def _describe(column: columns.Column, texts: list[str], numbers: list[tuple[Array, Array]]) -> dict[str, Any]:
-    """The column without its texts and arrays, which are appended to those of all columns; their counts stay."""
-    plain, arrays = column.describe()
-    texts.append(column.name)
-    for part in (plain, plain.get("days")):
-        for name in ("marks", "values"):
-            if part is not None and name in part:
-                texts += part[name]
-                part[name] = len(part[name])
-    if arrays:
-        numbers.append((arrays["nodes"], arrays["heights"]))
-        plain["nodes"] = len(arrays["nodes"])
-    return {"kind": column.kind, **plain}
-
-
 def from_file(contents: Contents) -> TableModel:
     """The model of an open file; ModelFormatError where anything is not as `save` writes it."""
-    from cnn.table.model import TableModel
-
     fields = contents.fields(
         contents.payload, "task", "mean", "deviation", "writing", "labels", "classes", "columns", "dropped", "notes",
         "settings", "seed", "seconds", "scores", "networks", older=_OLDER["number"],
@@ -130,7 +72,7 @@ def from_file(contents: Contents) -> TableModel:
         goal = Target(name, task, reason, classes, mean, deviation, writing)
         if not isinstance(nets, list):
             raise TypeError(f"networks {_json.shown(nets)}")
-        networks = tuple(files.revive_network(contents, net, f"networks.{i}.") for i, net in enumerate(nets))
+        networks = tuple(files.revive_network(contents, net, Network, f"networks.{i}.") for i, net in enumerate(nets))
         n_inputs = len(encoder.inputs)
         for net in networks:
             if net.n_inputs != n_inputs or net.n_outputs != goal.outputs:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnn import _console, training
+from cnn import _console, evaluation, training
 from cnn._check import NonFiniteError
 from cnn.activations import Activation
 from cnn.data import Data
 from cnn.layers import Dense, Layer
-
-if TYPE_CHECKING:
-    from cnn.network import Network
+from cnn.state import NetworkState
 
 CANDIDATES = ("relu", "leaky_relu", "elu", "gelu", "silu", "mish", "tanh", "sigmoid")
 _AUTO = "auto"
@@ -33,10 +30,8 @@ def with_activation(layers: tuple[Layer, ...], name: str) -> tuple[Layer, ...]:
     )
 
 
-def choose_activation(net: Network, rows: Data, verbose: int) -> None:
+def choose(net: NetworkState, rows: Data, verbose: int) -> None:
     """Settles the network's "auto" layers, and says on what grounds in `net.activation_choice`."""
-    from cnn.network import Network
-
     # A row without weight would have no say, and a part of nothing but such rows no loss.
     counted = np.arange(len(rows)) if rows.weights is None else np.flatnonzero(rows.weights)
     order = np.random.default_rng((net.seed, 2)).permutation(counted)[:_MAX_ROWS]
@@ -48,7 +43,7 @@ def choose_activation(net: Network, rows: Data, verbose: int) -> None:
     epochs = -(-_STEPS * batch // len(train))
 
     alive = {
-        name: Network(with_activation(net.descriptions, name), net.loss, net.optimizer, net.dtype, net.seed)
+        name: NetworkState(with_activation(net.descriptions, name), net.loss, net.optimizer, net.dtype, net.seed)
         for name in CANDIDATES
     }
     losses: dict[str, float] = {}
@@ -74,19 +69,11 @@ def choose_activation(net: Network, rows: Data, verbose: int) -> None:
         _console.say(net.activation_choice)
 
 
-def _loss_after(net: Network, train: Data, validation: Data, epochs: int, batch: int) -> float:
+def _loss_after(net: NetworkState, train: Data, validation: Data, epochs: int, batch: int) -> float:
     """The held-out loss after some more epochs; infinite for a candidate that diverges."""
-    def parts(rows: Data) -> tuple[object, object, object]:
-        return rows.X, rows.classes if rows.classes is not None else rows.targets, rows.weights
-
-    X, y, weight = parts(train)
-    settings = training.Settings(
-        epochs=epochs, batch_size=batch, validation_split=0.0, validation_data=None, sample_weight=weight,
-        class_weight=None, shuffle=True, initial_epoch=None, metrics=(), callbacks=(), verbose=0, n_threads=None,
-    )  # fmt: skip
     try:
-        training.fit(net, X, y, settings)
+        training.of_rows(net, train, epochs, batch).run()
     except NonFiniteError:
         return float("inf")
-    loss = net.evaluate(*parts(validation), metrics=())["loss"]
+    loss = evaluation.evaluate(net, validation, {})["loss"]
     return loss if np.isfinite(loss) else float("inf")

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
 from cnn.layers import Layer
-
-if TYPE_CHECKING:
-    from cnn.network import Network
+from cnn.plan import Plan
 
 Array = np.ndarray[Any, Any]
 
 
-class BoundLayer:
+class _Owner(Protocol):
+    """What a view needs of its network."""
+
+    descriptions: tuple[Layer, ...]
+
+    @property
+    def plan(self) -> Plan: ...
+
+    @property
+    def parameters(self) -> Mapping[str, Array]: ...
+
+    def set_weights(self, weights: Mapping[str, Any], *, partial: bool = False) -> None: ...
+
+
+class LayerView:
     """Layer `index` of a network: its description's fields, and `weights` (inputs, units) and `biases` (units,).
 
     Both are views of the network's parameters: writing to them (`weights[...] = W`) changes the network.
@@ -26,7 +39,7 @@ class BoundLayer:
     ((3, 2), 2)
     """
 
-    def __init__(self, network: Network, index: int) -> None:
+    def __init__(self, network: _Owner, index: int) -> None:
         self._network = network
         self._index = index
 

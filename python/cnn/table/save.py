@@ -1,0 +1,67 @@
+"""Table models into files (docs/files.md): enumerated names and numbers in the payload, all texts in one tensor."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from typing import Any
+
+import numpy as np
+
+from cnn import container, files
+from cnn.table import columns, labels
+from cnn.table.frames import Array
+from cnn.table.labels import TYPES
+
+
+def save(model: Any, path: str | os.PathLike[str]) -> None:
+    """Everything but the histories, to one file."""
+    goal = model.goal
+    texts = [model.target, goal.reason]
+    numbers: list[tuple[Array, Array]] = []
+    described = [_describe(column, texts, numbers) for column in model.encoder.columns]
+    for name, reason in model.dropped.items():
+        texts += [name, reason]
+    texts += model.notes
+    kind = "text" if not goal.classes else next(k for k, cls in TYPES.items() if type(goal.classes[0]) is cls)
+    texts += [label for label in goal.classes if isinstance(label, str)]
+    plain = labels.array(goal.classes) if kind != "text" else np.zeros(0, np.int64)
+    empty = np.zeros(0)
+    payload = {
+        "task": goal.task, "mean": goal.mean, "deviation": goal.deviation, "writing": goal.writing,
+        "labels": kind,
+        "classes": len(goal.classes), "columns": described, "dropped": len(model.dropped), "notes": len(model.notes),
+        "settings": {**dataclasses.asdict(model.settings), "hidden": list(model.settings.hidden)}, "seed": model.seed,
+        "seconds": model.seconds, "scores": _finite(model.scores),
+        "networks": [files.describe_network(net) for net in model.networks],
+    }  # fmt: skip
+    tensors = {
+        "texts": container.pack_text(texts),
+        "labels": plain.astype(np.int64) if kind == "bool" else plain,
+        "nodes": np.concatenate([empty, *(nodes for nodes, _ in numbers)]),
+        "heights": np.concatenate([empty, *(heights for _, heights in numbers)]),
+    }
+    for i, net in enumerate(model.networks):
+        tensors.update(files.network_tensors(net, f"networks.{i}."))
+    container.write(path, "table", payload, tensors)
+
+
+def _finite(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Scores that JSON can hold: R² of a single row is none."""
+    return {part: {k: v for k, v in found.items() if math.isfinite(v)} for part, found in scores.items()}
+
+
+def _describe(column: columns.Column, texts: list[str], numbers: list[tuple[Array, Array]]) -> dict[str, Any]:
+    """The column without its texts and arrays, which are appended to those of all columns; their counts stay."""
+    plain, arrays = column.describe()
+    texts.append(column.name)
+    for part in (plain, plain.get("days")):
+        for name in ("marks", "values"):
+            if part is not None and name in part:
+                texts += part[name]
+                part[name] = len(part[name])
+    if arrays:
+        numbers.append((arrays["nodes"], arrays["heights"]))
+        plain["nodes"] = len(arrays["nodes"])
+    return {"kind": column.kind, **plain}
