@@ -28,7 +28,7 @@ from kernels import peaks
 from networks import NETWORKS
 from peers import MODULES
 
-from cnn.threads import one_blas_thread
+from cnn._common.threads import one_blas_thread
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDE = ["64-100-10", "54-256-128-7", "784-512-256-10", "1024-2048-2048-1000"]  # whose products are measured

@@ -27,8 +27,8 @@ import machine
 from networks import NETWORKS, Network, problem
 from peers import cnn_fit
 
-from cnn.plan import Cut, Plan
-from cnn.threads import one_blas_thread
+from cnn._common.threads import one_blas_thread
+from cnn.runtime.plan import Cut, Plan
 
 Line = dict[str, Any]
 WIDTHS = (8, 32, 128, 512)

@@ -3,8 +3,8 @@
     python benchmarks/zeros.py [--rounds 3] [--threads 1] [--dtype float32] [--json out.jsonl]
 
 For each size of the first layer and batch, and several shares of non-zeros: how many times as fast a fit is without
-zeros, the search for them included. "-" stands where `cnn.sparse.largest_share` keeps the array; elsewhere the ratio
-should be 1 or more.
+zeros, the search for them included. "-" stands where `cnn.runtime.sparse.largest_share` keeps the array; elsewhere the
+ratio should be 1 or more.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import machine
 import numpy as np
 
 import cnn
-from cnn import sparse
+from cnn.runtime import sparse
 
 INPUTS, UNITS = (32, 64, 96, 128, 512, 1024), (16, 32, 64, 100, 128, 512)
 SHARES, BATCHES = (0.02, 0.05, 0.1, 0.2, 0.3), (32, 256)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -31,60 +33,26 @@ CORE_ORDER = [
     ["_engine_v3", "_engine_v4"],
     ["__init__"],
 ]
-API_ORDER = [
-    ["_elsewhere", "_html", "_version"],
-    ["_names", "_console", "_figure", "_types", "_frames"],
-    ["_check", "_json", "arena", "atomic"],
-    ["_states", "threads"],
-    ["activations", "initializers", "schedules", "losses", "sparse", "container"],
+# The floors of the API, from the bottom up: modules and folders. Nobody imports from the same floor or a higher one;
+# within a folder there are no circles.
+FLOORS = [
+    ["_version", "_common"],
+    ["activations", "initializers", "losses", "schedules"],
     ["layers", "metrics", "optimizers"],
-    ["plots"],
-    ["plan", "data", "history"],
-    ["layer_view"],
-    ["state"],
-    ["passes", "files"],
-    ["evaluation", "reports", "callbacks"],
-    ["position", "diagnosis", "gradient_check"],
-    ["checkpoint", "resume", "loop"],
+    ["plots"],  # draws data, and knows no network
+    ["runtime"],
+    ["files", "inspect"],
+    ["callbacks"],
     ["training"],
-    ["choose_activation"],
     ["network"],
-    ["onnx_export", "c_export", "conversions"],
-    ["_mlp_build", "_mlp_compat"],
-    ["_mlp_training", "_mlp_save"],
-    ["_mlp_lbfgs"],
-    ["_mlp_base"],
-    ["estimators"],
-    ["_mlp_load", "_mlp_export"],
-    ["table.writings"],
-    ["table.frames"],
-    ["table.blocks", "table.labels", "table.kinds"],
-    ["table.columns"],
-    ["table.encode", "table.target"],
-    ["table.settings", "table.importance", "table.save"],
-    ["table.model"],
-    ["table.load", "table.onnx_export", "table.c_export"],
-    ["table.__init__"],
+    ["conversions"],
+    ["sklearn", "table", "onnx_export", "c_export", "_mlp_export"],
     ["loading"],
     ["__init__"],
-    ["cli.memory", "cli.shown", "cli.source"],
-    ["cli.read_arrow", "cli.read_csv", "cli.write"],
-    ["cli.read", "cli.screen"],
-    ["cli.bench", "cli.predict", "cli.report"],
-    ["cli.commands"],
-    ["cli.app"],
-    ["cli.__init__"],
-    ["cli.__main__", "__main__"],
+    ["cli"],
+    ["__main__"],
 ]
-# Methods that are only a door to a function above them import it when they are called. Nobody may add to these unseen.
-DOORS = {
-    ("onnx_export", "_mlp_export"),  # export_onnx of an estimator
-    ("onnx_export", "table.__init__"),  # export_onnx of a table model
-    ("onnx_export", "table.onnx_export"),
-    ("c_export", "_mlp_export"),  # export_c of an estimator
-    ("c_export", "table.__init__"),  # export_c of a table model
-    ("c_export", "table.c_export"),
-}
+EXPORTS = {"onnx_export", "c_export", "_mlp_export", "table", "sklearn"}  # know one another until they register
 CORE_FILES = sorted(path for kind in ("py", "pxd", "pyx", "pxi", "h") for path in CORE.glob(f"*.{kind}"))
 API_FILES = sorted(API.rglob("*.py"))
 
@@ -99,10 +67,9 @@ def cython_imports(path: Path, package: str) -> set[str]:
     return found | set(re.findall(r'^include "(\w+)\.p', text, re.M))
 
 
-def python_imports(path: Path, package: str) -> tuple[set[str], set[str]]:
-    """Modules of `package` imported when `path` is imported, and those imported later, inside functions."""
-    at_once: set[str] = set()
-    later: set[str] = set()
+def python_imports(path: Path, package: str) -> set[str]:
+    """Modules of `package` that `path` imports: at its top, within functions, or for a type alone."""
+    found: set[str] = set()
     root = CORE if package == "cnn_core" else API
 
     def member(dotted: str) -> str:
@@ -112,9 +79,7 @@ def python_imports(path: Path, package: str) -> tuple[set[str], set[str]]:
             return dotted
         return f"{dotted}.__init__" if (place / "__init__.py").exists() else ""
 
-    def visit(node: ast.AST, found: set[str]) -> None:
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            return
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
             raise AssertionError(f"{path.name}:{node.lineno} imports relatively")
         if isinstance(node, ast.ImportFrom) and node.module == package:
@@ -123,19 +88,19 @@ def python_imports(path: Path, package: str) -> tuple[set[str], set[str]]:
             of = str(node.module).removeprefix(f"{package}.")
             found |= {member(f"{of}.{alias.name}") or member(of) or of for alias in node.names}
         elif isinstance(node, ast.Import):
-            names = [alias.name.split(".") for alias in node.names]
-            found |= {(*name, "__init__")[1] for name in names if name[0] == package}
-        inside = later if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) else found
-        for child in ast.iter_child_nodes(node):
-            visit(child, inside)
-
-    visit(ast.parse(path.read_text()), at_once)
-    return at_once, later - at_once
+            dotted = [alias.name for alias in node.names if alias.name.split(".")[0] == package]
+            found |= {member(name.partition(".")[2] or "__init__") for name in dotted}
+    return found
 
 
 def name_of(path: Path) -> str:
     """The module's name within its package: "network", "table.model", "table.__init__"."""
     return ".".join(path.relative_to(API).with_suffix("").parts)
+
+
+def room(module: str) -> str:
+    """The folder of a module, or the module itself where it lies flat."""
+    return module.split(".")[0]
 
 
 def rank(order: list[list[str]], module: str) -> int:
@@ -146,23 +111,28 @@ def rank(order: list[list[str]], module: str) -> int:
 
 @pytest.mark.parametrize("path", CORE_FILES, ids=lambda path: path.name)
 def test_core_imports_point_downward(path: Path) -> None:
-    imported = cython_imports(path, "cnn_core") if path.suffix != ".py" else python_imports(path, "cnn_core")[0]
+    imported = cython_imports(path, "cnn_core") if path.suffix != ".py" else python_imports(path, "cnn_core")
     for module in imported - {path.stem}:
         assert rank(CORE_ORDER, module) < rank(CORE_ORDER, path.stem), f"{path.name} imports {module}"
 
 
 @pytest.mark.parametrize("path", API_FILES, ids=name_of)
 def test_api_imports_point_downward(path: Path) -> None:
-    at_once, later = python_imports(path, "cnn")
-    for module in at_once:
-        assert rank(API_ORDER, module) < rank(API_ORDER, name_of(path)), f"{path.name} imports {module}"
-    upward = {(name_of(path), m) for m in later if rank(API_ORDER, m) >= rank(API_ORDER, name_of(path))}
-    assert upward <= DOORS, f"{path.name} calls upward"
+    here = room(name_of(path))
+    for other in {room(module) for module in python_imports(path, "cnn")} - {here} - EXPORTS:
+        assert rank(FLOORS, other) < rank(FLOORS, here), f"{name_of(path)} imports {other}"
 
 
-def test_every_door_is_in_use() -> None:
-    used = {(name_of(path), module) for path in API_FILES for module in python_imports(path, "cnn")[1]}
-    assert used >= DOORS
+def test_no_module_is_imported_by_what_it_imports() -> None:
+    """Not by way of others, either; an import within a function or for a type counts."""
+    imports = {name_of(path): python_imports(path, "cnn") - {name_of(path)} - EXPORTS for path in API_FILES}
+    assert list(graphlib.TopologicalSorter(imports).static_order())
+
+
+def test_every_folder_is_in_the_wheel() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    folders = {f"cnn.{path.parent.name}" for path in API.glob("*/__init__.py")}
+    assert folders <= set(project["tool"]["setuptools"]["packages"])
 
 
 @pytest.mark.parametrize("path", CORE_FILES, ids=lambda path: path.name)

@@ -15,7 +15,7 @@ import pytest
 from helpers import run
 
 import cnn
-from cnn import atomic
+from cnn.files import atomic
 
 
 def fails(monkeypatch: pytest.MonkeyPatch, where: str, code: int) -> None:
@@ -191,8 +191,8 @@ def test_names_as_long_as_the_system_takes(letter: str, temporary: str, tmp_path
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_process_that_is_ended_leaves_nothing(number: int, tmp_path) -> None:
     program = textwrap.dedent(f"""
-        import os, cnn.atomic
-        with cnn.atomic.replacing({str(tmp_path / "m.cnn")!r}) as file:
+        import os, cnn.files.atomic
+        with cnn.files.atomic.replacing({str(tmp_path / "m.cnn")!r}) as file:
             file.write(bytes(1 << 20))
             file.flush()
             os.kill(os.getpid(), {int(number)})

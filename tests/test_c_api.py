@@ -136,7 +136,7 @@ def test_passes_are_those_of_python(online: ModuleType, n: int, training: bool, 
     assert np.allclose(out, net.forward(X, training=training), rtol=1e-12, atol=1e-14)
     assert np.allclose(dx, net.backward(dout), rtol=1e-12, atol=1e-14)
     expected = net.gradients
-    for name, view in cnn.arena.views(gradient, net.plan.names).items():
+    for name, view in cnn.runtime.arena.views(gradient, net.plan.names).items():
         assert np.allclose(view, expected[name], rtol=1e-12, atol=1e-13), name
     assert np.allclose(linked, net.predict(X), rtol=1e-12, atol=1e-14)
     assert np.array_equal(net.flat, before)

@@ -11,7 +11,8 @@ import pytest
 from helpers import OPTIMIZERS, Break, run
 
 import cnn
-from cnn import container, loop, position, resume
+from cnn.files import container
+from cnn.training import loop, position, resume
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 5))

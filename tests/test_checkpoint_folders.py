@@ -14,7 +14,8 @@ from helpers import Break
 from test_checkpoint import fit, network, numbers
 
 import cnn
-from cnn import container, position, resume
+from cnn.files import container
+from cnn.training import position, resume
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from helpers import reference_gradient
 
 import cnn
 import cnn_core
-from cnn import choose_activation, passes
+from cnn.runtime import passes
+from cnn.training import choose_activation
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(200, 5))
@@ -220,7 +221,7 @@ def test_a_candidate_that_diverges_loses(monkeypatch) -> None:
 
 
 def test_the_slopes_of_saturating_functions_are_those_that_diagnose_assumes() -> None:
-    from cnn import diagnosis
+    from cnn.inspect import diagnosis
 
     for name, largest in diagnosis._SATURATING.items():
         kind = cnn_core.Activation[name]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import cnn
-from cnn import _elsewhere
+from cnn._common import elsewhere
 
 X = np.random.default_rng(0).normal(size=(30, 2))
 
@@ -85,7 +85,7 @@ def test_names_that_nothing_is_near_to(name: str) -> None:
 
 def test_methods_of_other_libraries() -> None:
     net = network()
-    for name, text in _elsewhere.METHODS.items():
+    for name, text in elsewhere.METHODS.items():
         with pytest.raises(AttributeError, match=f"'Network' object has no attribute '{name}': "):
             getattr(net, name)
         assert text
@@ -103,11 +103,11 @@ def test_what_is_suggested_is_there() -> None:
     made_of = (cnn.Network, cnn.Network.fit, cnn.TableModel, cnn.Dense, cnn.Dropout, cnn.Adam, cnn.EarlyStopping)
     for made in (*made_of, cnn.SaveModel):
         known |= set(inspect.signature(made).parameters)
-    assert set(_elsewhere.ELSEWHERE.values()) <= known
+    assert set(elsewhere.ELSEWHERE.values()) <= known
 
 
 def test_names_of_other_packages() -> None:
-    for name, text in _elsewhere.PACKAGE.items():
+    for name, text in elsewhere.PACKAGE.items():
         with pytest.raises(AttributeError, match=f"module 'cnn' has no attribute '{name}': here it is "):
             getattr(cnn, name)
         for here in re.findall(r"cnn\.(\w+)", text):

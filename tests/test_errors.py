@@ -12,7 +12,7 @@ import pytest
 from scipy import sparse
 
 import cnn
-from cnn import _check, threads
+from cnn._common import checks, threads
 
 X = np.random.default_rng(0).normal(size=(20, 3))
 Y = X[:, 0]
@@ -242,8 +242,8 @@ OTHERS: list[tuple[Any, type[Exception], str]] = [
     (lambda: cnn.gradient_check(network().build(3), X, Y, step=0), ValueError, r"step must be in \(0, inf\), got 0"),
     (lambda: cnn.gradient_check(network().build(3), X, Y, n=0), ValueError, "n must be an integer >= 1, got 0"),
     (lambda: cnn.History().loss, AttributeError, "this history has no 'loss'; it has no epochs yet"),
-    (lambda: _check.flag("use_bias", 1), TypeError, "use_bias must be True or False, got 1 of type int"),
-    (lambda: _check.number("x", float("nan")), ValueError, r"x must be in \(-inf, inf\), got nan"),
+    (lambda: checks.flag("use_bias", 1), TypeError, "use_bias must be True or False, got 1 of type int"),
+    (lambda: checks.number("x", float("nan")), ValueError, r"x must be in \(-inf, inf\), got nan"),
 ]  # fmt: skip
 
 
@@ -273,7 +273,7 @@ def test_weights_are_set_all_or_none() -> None:
 def test_missing_extras_say_what_to_install(monkeypatch) -> None:
     history = network().fit(X, Y, epochs=1, verbose=0)
     monkeypatch.setitem(__import__("sys").modules, "pandas", None)
-    monkeypatch.setitem(__import__("sys").modules, "cnn._figure", None)
+    monkeypatch.setitem(__import__("sys").modules, "cnn._common.figure", None)
     with pytest.raises(ImportError, match=re.escape("(extra 'pandas'): pip install pandas")):
         history.to_frame()
     with pytest.raises(ImportError, match=re.escape("(extra 'plot'): pip install matplotlib")):
@@ -292,8 +292,9 @@ def literal(node: ast.expr) -> str:
 def raised_texts() -> list[tuple[str, list[str]]]:
     """(place, fixed parts of the text) of every error raised in the files whose checks are tested here."""
     found = []
-    for name in ("_check", "_states", "data", "state", "network", "training", "loop", "callbacks", "layer_view",
-                 "diagnosis", "gradient_check", "plan", "position", "checkpoint", "resume"):  # fmt: skip
+    for name in ("_common/checks", "files/states", "runtime/data", "runtime/state", "runtime/layer_view", "runtime/plan",
+                 "network", "callbacks", "training/fit", "training/loop", "training/position", "training/checkpoint",
+                 "training/resume", "inspect/diagnosis", "inspect/gradient_check"):  # fmt: skip
         path = Path(cnn.__file__).parent / f"{name}.py"
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:

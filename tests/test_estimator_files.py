@@ -191,7 +191,7 @@ def test_what_can_not_be_saved_leaves_the_old_file(tmp_path, monkeypatch) -> Non
     long = cnn.MLPClassifier(**SHORT).fit(X, ["a", "b" * 300] * 40)
     zeros = cnn.MLPClassifier(**SHORT).fit(X, ["a", "b"] * 40)
     zeros.classes_ = np.array(["a", "a\0"], object)
-    monkeypatch.setattr("cnn._mlp_save._MOST_LABELS", 2000)
+    monkeypatch.setattr("cnn.sklearn.save._MOST_LABELS", 2000)
     many = cnn.MLPRegressor(**SHORT).fit(X, Y)
     many.loss_curve_ = [0.0] * (1 << 20)
     for other, kind, said in [

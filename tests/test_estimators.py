@@ -275,7 +275,7 @@ class Clock(cnn.Callback):
 
 def with_a_budget(monkeypatch: pytest.MonkeyPatch, seconds: list[float], budget: float | None, **options: Any) -> Any:
     clock = Clock(seconds)
-    monkeypatch.setattr("cnn._mlp_training.time", clock)
+    monkeypatch.setattr("cnn.sklearn.epochs.time", clock)
     settings = {"max_iter": 40, "tol": 0, "learning_rate_init": 0.01, **options}
     est = cnn.MLPRegressor(hidden_layer_sizes=5, random_state=0, callbacks=[clock], max_seconds=budget, **settings)
     return est.fit(X, Y)

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from models import parts, refusal, signed
 
 import cnn
-from cnn import _json, container, files
+from cnn.files import container, strict_json
+from cnn.files.descriptions import describe
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = {
@@ -242,7 +243,7 @@ def test_what_can_not_be_written(tmp_path) -> None:
         pass
 
     with pytest.raises(TypeError, match="what cnn itself describes, not a Mine"):
-        files.describe(Mine())
+        describe(Mine())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -260,13 +261,13 @@ def test_bools_hold_nothing_else(tmp_path) -> None:
                     | st.integers(-(10**18), 10**18), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
                     max_leaves=20))  # fmt: skip
 def test_json_comes_back_to_the_bit(value: Any) -> None:
-    assert json.dumps(_json.loads(_json.dumps(value).encode())) == json.dumps(value)
+    assert json.dumps(strict_json.loads(strict_json.dumps(value).encode())) == json.dumps(value)
 
 
 def test_json_of_many_quotes_is_read_in_linear_time() -> None:
     for text in (b'"' + b'\\"' * 400_000, b'["' * 200_000, b'{"a":1,' * 100_000):
-        with pytest.raises(_json.Refused):
-            _json.loads(text)
+        with pytest.raises(strict_json.Refused):
+            strict_json.loads(text)
 
 
 # The long runs, in short ----------------------------------------------------------------------------------------------

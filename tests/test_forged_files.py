@@ -15,7 +15,7 @@ import pytest
 from models import parts, refusal, signed
 
 import cnn
-from cnn import container
+from cnn.files import container
 
 pytest.importorskip("sklearn", minversion="1.9")
 pytest.importorskip("pandas")

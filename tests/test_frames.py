@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 import cnn
-from cnn import _check
+from cnn._common import checks
 
 RNG = np.random.default_rng(0)
 BASE = pd.DataFrame({"a": RNG.normal(size=60), "n": RNG.integers(0, 9, 60), "b": RNG.random(60) < 0.5})
@@ -94,7 +94,7 @@ def test_a_gap_among_objects_is_named() -> None:
 
 def test_a_frame_without_columns() -> None:
     with pytest.raises(ValueError, match="X has no columns"):
-        _check.array("X", pd.DataFrame(index=range(3)))
+        checks.array("X", pd.DataFrame(index=range(3)))
 
 
 # Streams that are not there -------------------------------------------------------------------------------------------

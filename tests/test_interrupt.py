@@ -16,7 +16,8 @@ import pytest
 from helpers import preloaded, run, same_bits
 
 import cnn
-from cnn import loop, threads
+from cnn._common import threads
+from cnn.training import loop
 
 INTERRUPTED = """
     import os, signal, threading, time
@@ -193,7 +194,7 @@ def test_an_ignored_ctrl_c_stays_ignored() -> None:
         X, y = np.ones((9, 2)), np.ones(9)
         net = cnn.Network([cnn.Dense(1)], seed=0)
         net.fit(X, y, epochs=3, callbacks=[lambda *_: os.kill(os.getpid(), signal.SIGINT)], verbose=0)
-        cnn.threads.interruptible(lambda stop: os.kill(os.getpid(), signal.SIGINT))
+        cnn._common.threads.interruptible(lambda stop: os.kill(os.getpid(), signal.SIGINT))
         print(net.epoch, signal.getsignal(signal.SIGINT) == signal.SIG_IGN)
     """)
     assert out == "3 True"
@@ -255,7 +256,7 @@ def test_a_fork_after_a_fit_can_fit_and_predict() -> None:
             return net.flat.tobytes()
 
         def child(queue):
-            queue.put((fitted(), cnn.threads.available()))
+            queue.put((fitted(), cnn._common.threads.available()))
 
         context = multiprocessing.get_context("fork")
         parent = fitted()
@@ -299,7 +300,8 @@ int posix_memalign(void** p, size_t a, size_t n) { SEEN; *p = __libc_memalign(a,
 COUNTED = """
     import ctypes
     import cnn, cnn_core, numpy as np
-    from cnn import arena, threads
+    from cnn.runtime import arena
+    from cnn._common import threads
     shim = ctypes.CDLL(None)
     rng = np.random.default_rng(0)
     batch, batches = 64, 1000

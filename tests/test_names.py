@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 import cnn_core
-from cnn import _names, _types, activations, initializers, losses, metrics, optimizers, plan, schedules
+from cnn import activations, initializers, losses, metrics, optimizers, schedules
+from cnn._common import naming, types
 from cnn.activations import Activation
 from cnn.initializers import Initializer
 from cnn.layers import Dense, Dropout
 from cnn.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, Quantile
+from cnn.runtime import plan
 
 ACTIVATIONS = [kind.name.lower() for kind in cnn_core.Activation]
 LOSSES = [kind.name.lower() for kind in cnn_core.Loss]
@@ -231,16 +233,16 @@ def test_every_name_and_every_typo_of_it_is_told():
 
 def test_type_checkers_know_the_names_that_are_taken():
     pairs = [
-        (_types.ActivationName, {*activations.NAMES, *activations._ALIASES}),
-        (_types.LossName, {*losses.NAMES, *losses._ALIASES}),
-        (_types.InitializerName, {*initializers.NAMES, *initializers._ALIASES}),
-        (_types.OptimizerName, {*optimizers.BY_NAME}),
-        (_types.ScheduleName, {*schedules.BY_NAME}),
-        (_types.MetricName, {*metrics.BY_NAME, *metrics._ALIASES}),
+        (types.ActivationName, {*activations.NAMES, *activations._ALIASES}),
+        (types.LossName, {*losses.NAMES, *losses._ALIASES}),
+        (types.InitializerName, {*initializers.NAMES, *initializers._ALIASES}),
+        (types.OptimizerName, {*optimizers.BY_NAME}),
+        (types.ScheduleName, {*schedules.BY_NAME}),
+        (types.MetricName, {*metrics.BY_NAME, *metrics._ALIASES}),
     ]
     for literal, names in pairs:
         assert set(typing.get_args(literal)) == names
 
 
 def test_unknown_without_a_near_name():
-    assert str(_names.unknown("thing", "xyz", ["alpha", "beta"])) == "unknown thing 'xyz'. Known: alpha, beta."
+    assert str(naming.unknown("thing", "xyz", ["alpha", "beta"])) == "unknown thing 'xyz'. Known: alpha, beta."

@@ -22,7 +22,7 @@ from test_interrupt import SHIM
 
 import cnn
 import cnn_core
-from cnn import passes
+from cnn.runtime import passes
 
 ENGINES = cnn_core.engines()
 Array = np.ndarray[Any, Any]

@@ -7,8 +7,9 @@ import pytest
 import reference
 
 import cnn_core
-from cnn import losses, optimizers, plan
+from cnn import losses, optimizers
 from cnn.layers import Dense, Dropout
+from cnn.runtime import plan
 
 ACTIVATIONS = [kind.name.lower() for kind in cnn_core.Activation]
 LOSSES = [kind.name.lower() for kind in cnn_core.Loss]

@@ -15,8 +15,9 @@ from scipy import sparse
 
 import cnn
 import cnn_core
-from cnn import data, loop
-from cnn.sparse import SparseRows, features
+from cnn.runtime import data
+from cnn.runtime.sparse import SparseRows, features
+from cnn.training import loop
 
 ENGINES = cnn_core.engines()
 FORMATS = ("csr", "csc", "coo", "lil", "dok", "bsr", "dia")

@@ -14,8 +14,9 @@ from scipy import sparse as scipy_sparse
 
 import cnn
 import cnn_core
-from cnn import loop, sparse
-from cnn.sparse import SparseRows, largest_share, without_zeros
+from cnn.runtime import sparse
+from cnn.runtime.sparse import SparseRows, largest_share, without_zeros
+from cnn.training import loop
 
 ENGINES = cnn_core.engines()
 # Inputs and units of the first layer: rows are shared out, or units are, with dW summed by rows or by columns. Sparse

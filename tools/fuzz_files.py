@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 import cnn
-from cnn import container
+from cnn.files import container
 
 try:
     import resource

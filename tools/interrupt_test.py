@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import cnn
-from cnn import threads
+from cnn._common import threads
 
 # A signal every 0.2 to 4 ms, as long as the process that it is sent to lives.
 SENDER = """

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import cnn
-from cnn import loop
+from cnn.training import loop
 
 
 def killed_after(seconds: float, work: Callable[[], None]) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import cnn
-from cnn import container
+from cnn.files import container
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path.insert(0, str(TESTS))

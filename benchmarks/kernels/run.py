@@ -23,7 +23,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import cnn_core
-from cnn.arena import aligned_zeros
+from cnn.runtime.arena import aligned_zeros
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

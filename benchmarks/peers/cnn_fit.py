@@ -5,9 +5,10 @@ from __future__ import annotations
 from networks import Network, Parameters, Problem
 
 import cnn
-from cnn import data, loop, position
-from cnn.arena import aligned_zeros
-from cnn.plan import Cut
+from cnn.runtime import data
+from cnn.runtime.arena import aligned_zeros
+from cnn.runtime.plan import Cut
+from cnn.training import loop, position
 
 VARIANTS = ("fit",)
 

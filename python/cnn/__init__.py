@@ -13,32 +13,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnn import activations, callbacks, initializers, losses, metrics, optimizers, plots, schedules
-from cnn._check import DivergenceError, ModelFormatError, NonFiniteError, NotBuiltError
-from cnn._elsewhere import missing
+from cnn._common.elsewhere import missing
+from cnn._common.errors import DivergenceError, ModelFormatError, NonFiniteError, NotBuiltError
 from cnn._version import __version__ as __version__
 from cnn.activations import Activation
 from cnn.c_export import export_c
 from cnn.callbacks import Callback, CSVLogger, EarlyStopping, Progress, ReduceOnPlateau, SaveModel
-from cnn.checkpoint import Checkpoint
 from cnn.conversions import from_sklearn, from_torch_state_dict, to_sklearn, to_torch, to_torch_state_dict
-from cnn.diagnosis import Diagnosis, diagnose
-from cnn.gradient_check import GradientCheck, gradient_check
-from cnn.history import History
 from cnn.initializers import Initializer
+from cnn.inspect.diagnosis import Diagnosis, diagnose
+from cnn.inspect.gradient_check import GradientCheck, gradient_check
+from cnn.inspect.reports import show_config
 from cnn.layers import Dense, Dropout
 from cnn.loading import load
 from cnn.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, Quantile
 from cnn.network import Network
 from cnn.onnx_export import export_onnx
 from cnn.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, Nadam, RMSprop
-from cnn.reports import show_config
+from cnn.runtime.history import History
 from cnn.table import TableModel
 from cnn.table.frames import TableError
+from cnn.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     # Not in __all__: `from cnn import *` works without scikit-learn, too.
-    from cnn.estimators import MLPClassifier as MLPClassifier
-    from cnn.estimators import MLPRegressor as MLPRegressor
+    from cnn.sklearn.estimators import MLPClassifier as MLPClassifier
+    from cnn.sklearn.estimators import MLPRegressor as MLPRegressor
 else:
     _ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 
@@ -47,7 +47,7 @@ else:
         if name not in _ESTIMATORS:
             raise AttributeError(missing(name, [*__all__, *_ESTIMATORS]))
         try:
-            from cnn import estimators
+            from cnn.sklearn import estimators
         except ImportError as error:  # not there, or one that lacks what later ones have
             text = "needs scikit-learn 1.4 or newer (extra 'sklearn'): pip install -U scikit-learn"
             raise ImportError(f"cnn.{name} {text}") from error

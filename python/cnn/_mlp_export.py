@@ -9,12 +9,12 @@ import numpy as np
 
 from cnn import c_export, onnx_export
 from cnn.c_export import fill
-from cnn.estimators import MLPClassifier
 from cnn.onnx_export import Graph, Value
+from cnn.sklearn.estimators import MLPClassifier
 
 if TYPE_CHECKING:
-    from cnn._mlp_base import BaseMLP
-    from cnn.data import Array
+    from cnn.runtime.data import Array
+    from cnn.sklearn.base import BaseMLP
 
 _HEADER = """/* A classifier made by cnn {version}: {inputs} inputs, {kind}. All texts are in UTF-8. */
 #ifndef {N}_H

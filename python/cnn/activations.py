@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import cnn_core
-from cnn import _check, _elsewhere, _names
+from cnn._common import checks, elsewhere, naming
 
 _ALIASES = {
     "linear": "identity",
@@ -53,17 +53,17 @@ class Activation:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise TypeError(f"the name of an activation must be a string, got {self.name!r}")
-        name = _names.normalise(self.name)
+        name = naming.normalise(self.name)
         name = _ALIASES.get(name, name)
         if name not in NAMES:
-            raise _names.unknown("activation", self.name, NAMES)
+            raise naming.unknown("activation", self.name, NAMES)
         object.__setattr__(self, "name", name)
         default = cnn_core.engine.activation_default_alpha(self.kind)
         if self.alpha is None:
             return
         if default == 0:
             raise ValueError(f"activation {name!r} takes no alpha, got {self.alpha!r}")
-        alpha = _check.number(f"alpha of {name}", self.alpha, 0, open_low=name != "leaky_relu")
+        alpha = checks.number(f"alpha of {name}", self.alpha, 0, open_low=name != "leaky_relu")
         object.__setattr__(self, "alpha", alpha)
 
     @property
@@ -93,7 +93,7 @@ def get(activation: str | Activation) -> Activation:
     if isinstance(activation, Activation):
         return activation
     if not isinstance(activation, str):
-        near = _elsewhere.nearest(type(activation).__name__, (*NAMES, *_ALIASES))  # torch.nn.ReLU()
+        near = elsewhere.nearest(type(activation).__name__, (*NAMES, *_ALIASES))  # torch.nn.ReLU()
         hint = f"; {near!r} is one" if near else ""
         raise TypeError(f"activation must be a name or a cnn.Activation, got {activation!r}{hint}")
     return Activation(activation)

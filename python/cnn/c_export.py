@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn import _check, atomic
+from cnn._common import checks
 from cnn._version import __version__
 from cnn.activations import Activation
+from cnn.files import atomic
 from cnn.layers import Dense
 from cnn.network import Network
-from cnn.plan import layer_activation
+from cnn.runtime.plan import layer_activation
 
 if TYPE_CHECKING:
-    from cnn._mlp_base import BaseMLP
+    from cnn.sklearn.base import BaseMLP
     from cnn.table import TableModel
 
 _LONGEST = 4095  # characters of a text that every compiler of C99 takes
@@ -203,7 +204,7 @@ def export_c(
         source, header = c_export.source_and_header(model, name)
     elif isinstance(model, Network):
         source, header = source_and_header(model, name)
-    elif _check.is_estimator(model):
+    elif checks.is_estimator(model):
         from cnn import _mlp_export
 
         source, header = _mlp_export.source_and_header(model, name)

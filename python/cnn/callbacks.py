@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias
 
-from cnn import _check, _console, _json, _states, atomic, files
-from cnn._elsewhere import nearest, told
-from cnn._types import Mode
-from cnn.state import NetworkState
+from cnn._common import checks, console
+from cnn._common.elsewhere import nearest, told
+from cnn._common.types import Mode
+from cnn.files import atomic, states
+from cnn.files.network import save_network
+from cnn.files.strict_json import shown
+from cnn.runtime.state import NetworkState
 
 Logs = dict[str, float]
 # Names that are better when larger; all others are losses and errors.
@@ -79,8 +82,8 @@ class Callback:
         for name, own in self.state().items():
             if name not in state:
                 raise ValueError(f"{name!r} is missing")
-            if own is not None and state[name] is not None and (kind := _states.kind(own)) != _states.kind(state[name]):
-                raise ValueError(f"{name!r} must be a {kind}, got {_json.shown(state[name])}")
+            if own is not None and state[name] is not None and (kind := states.kind(own)) != states.kind(state[name]):
+                raise ValueError(f"{name!r} must be a {kind}, got {shown(state[name])}")
 
     def restore(self, state: dict[str, Any]) -> None:
         """Takes back what `state` gave: after `on_fit_begin`, in a fit that is resumed."""
@@ -117,7 +120,7 @@ class _Monitor(Callback):
             raise ValueError(f"mode must be 'auto', 'min' or 'max', got {mode!r}")
         larger = monitor.removeprefix("val_") in _LARGER if mode == "auto" else mode == "max"
         self.monitor = monitor
-        self.min_delta = _check.number("min_delta", min_delta, 0)
+        self.min_delta = checks.number("min_delta", min_delta, 0)
         self.best = math.inf
         self.best_epoch = -1
         self._sign = -1 if larger else 1
@@ -148,8 +151,8 @@ class _Monitor(Callback):
         return {"best": self.best, "best_epoch": self.best_epoch}
 
     def check_state(self, state: dict[str, Any], network: NetworkState) -> None:
-        _states.expect(state, "best", "a number, or infinity", lambda v: isinstance(v, float) and not math.isnan(v))
-        _states.expect(state, "best_epoch", "an epoch, or -1", lambda v: _states.whole(v, -1))
+        states.expect(state, "best", "a number, or infinity", lambda v: isinstance(v, float) and not math.isnan(v))
+        states.expect(state, "best_epoch", "an epoch, or -1", lambda v: states.whole(v, -1))
         if unknown := set(state) - {"best", "best_epoch", *self._more(network)}:
             raise ValueError(f"{min(unknown)!r} is unknown")
 
@@ -185,7 +188,7 @@ class EarlyStopping(_Monitor):
         restore_best: bool = True,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
-        self.patience = _check.integer("patience", patience, 1)
+        self.patience = checks.integer("patience", patience, 1)
         self.restore_best = bool(restore_best)
         self.stopped_epoch: int | None = None
         self._weights: Any = None
@@ -216,11 +219,11 @@ class EarlyStopping(_Monitor):
 
     def check_state(self, state: dict[str, Any], network: NetworkState) -> None:
         super().check_state(state, network)
-        _states.expect(state, "stopped_epoch", "an epoch, or null", lambda v: v is None or _states.whole(v, 0))
+        states.expect(state, "stopped_epoch", "an epoch, or null", lambda v: v is None or states.whole(v, 0))
         if any(name.startswith("weights.") for name in state):
             for name, array in network.parameters.items():
                 what = f"a tensor of {array.dtype} and shape {array.shape}"
-                _states.expect(state, f"weights.{name}", what, _states.alike(array))
+                states.expect(state, f"weights.{name}", what, states.alike(array))
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
@@ -249,9 +252,9 @@ class ReduceOnPlateau(_Monitor):
         min_rate: float = 1e-4,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
-        self.factor = _check.number("factor", factor, 0, 1, open_low=True, open_high=True)
-        self.patience = _check.integer("patience", patience, 1)
-        self.min_rate = _check.number("min_rate", min_rate, 0, 1)
+        self.factor = checks.number("factor", factor, 0, 1, open_low=True, open_high=True)
+        self.patience = checks.integer("patience", patience, 1)
+        self.min_rate = checks.number("min_rate", min_rate, 0, 1)
         self._since = 0
 
     def on_fit_begin(self, network: NetworkState, run: Run) -> None:
@@ -272,7 +275,7 @@ class ReduceOnPlateau(_Monitor):
 
     def check_state(self, state: dict[str, Any], network: NetworkState) -> None:
         super().check_state(state, network)
-        _states.expect(state, "since", "a number of epochs", lambda v: _states.whole(v, 0))
+        states.expect(state, "since", "a number of epochs", lambda v: states.whole(v, 0))
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
@@ -300,7 +303,7 @@ class SaveModel(_Monitor):
         super().__init__(monitor or "loss", mode, 0.0)
         self.path = os.fspath(path)
         self.best_only = monitor is not None
-        self.every = _check.integer("every", every, 1)
+        self.every = checks.integer("every", every, 1)
 
     def check(self, run: Run) -> None:
         if self.best_only:
@@ -310,7 +313,7 @@ class SaveModel(_Monitor):
     def on_epoch_end(self, network: NetworkState, epoch: int, logs: Logs) -> None:
         wanted = self.improved(epoch, logs) if self.best_only else (epoch + 1) % self.every == 0
         if wanted:
-            files.save(network, self._path(epoch))
+            save_network(network, self._path(epoch))
 
     def _path(self, epoch: int) -> str:
         return self.path.replace("{epoch}", str(epoch))
@@ -394,7 +397,7 @@ class Progress(Callback):
         from tqdm.auto import tqdm
 
         self._epochs = run.epochs
-        if (screen := _console.errors()) is None:  # nobody to look on
+        if (screen := console.errors()) is None:  # nobody to look on
             return
         total = run.rows * (run.epochs - run.first_epoch)
         self._bar = tqdm(total=total, unit="row", unit_scale=True, dynamic_ncols=True, file=screen)
@@ -427,7 +430,7 @@ class EpochLines(Callback):
     """
 
     def on_epoch_end(self, network: NetworkState, epoch: int, logs: Logs) -> None:
-        _console.say(f"epoch {epoch + 1}: " + ", ".join(f"{name} {value:.4g}" for name, value in logs.items()))
+        console.say(f"epoch {epoch + 1}: " + ", ".join(f"{name} {value:.4g}" for name, value in logs.items()))
 
 
 def all_of(given: Any) -> list[Callback]:
@@ -438,11 +441,7 @@ def all_of(given: Any) -> list[Callback]:
 
 
 def get(callback: Any) -> Callback:
-    """The callback, or one that calls the function given.
-
-    >>> get(EpochLines()).__class__.__name__
-    'EpochLines'
-    """
+    """The callback, or one that calls the function given."""
     if isinstance(callback, Callback):
         return callback
     if callable(callback) and not isinstance(callback, type):

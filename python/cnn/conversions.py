@@ -14,7 +14,7 @@ from cnn.layers import Dense, Dropout
 from cnn.losses import Loss
 from cnn.network import Network
 from cnn.optimizers import SGD, Adam, Optimizer
-from cnn.plan import layer_activation
+from cnn.runtime.plan import layer_activation
 from cnn.schedules import Constant, InverseScaling, Schedule
 
 if TYPE_CHECKING:

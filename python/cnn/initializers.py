@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn import _check, _names
+from cnn._common import checks, naming
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -52,15 +52,15 @@ class Initializer:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise TypeError(f"the name of an initializer must be a string, got {self.name!r}")
-        name = _names.normalise(self.name)
+        name = naming.normalise(self.name)
         name = _ALIASES.get(name, name)
         if name not in NAMES:
-            raise _names.unknown("initializer", self.name, NAMES)
+            raise naming.unknown("initializer", self.name, NAMES)
         object.__setattr__(self, "name", name)
         if self.scale is not None:
             if name not in ("uniform", "normal", "orthogonal", "constant"):
                 raise ValueError(f"initializer {name!r} takes no scale, got {self.scale!r}")
-            scale = _check.number(f"scale of {name}", self.scale, -np.inf if name == "constant" else 0)
+            scale = checks.number(f"scale of {name}", self.scale, -np.inf if name == "constant" else 0)
             object.__setattr__(self, "scale", scale)
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator, activation: str = "identity") -> Array:

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from cnn import _check, _names, activations, initializers
-from cnn._elsewhere import told
-from cnn._types import ActivationName, InitializerName
+from cnn import activations, initializers
+from cnn._common import checks, naming
+from cnn._common.elsewhere import told
+from cnn._common.types import ActivationName, InitializerName
 from cnn.activations import Activation
 from cnn.initializers import Initializer
 
@@ -53,11 +54,11 @@ class Dense(Layer):
     bias_l2: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "units", _check.integer("units", self.units, 1))
-        object.__setattr__(self, "use_bias", _check.flag("use_bias", self.use_bias))
+        object.__setattr__(self, "units", checks.integer("units", self.units, 1))
+        object.__setattr__(self, "use_bias", checks.flag("use_bias", self.use_bias))
         # Names are kept in their usual form: whoever reads the field need not know the aliases.
-        if isinstance(self.activation, str) and _names.normalise(self.activation) in _FOR_NETWORKS:
-            object.__setattr__(self, "activation", _names.normalise(self.activation))
+        if isinstance(self.activation, str) and naming.normalise(self.activation) in _FOR_NETWORKS:
+            object.__setattr__(self, "activation", naming.normalise(self.activation))
         else:
             activation = activations.get(self.activation)
             object.__setattr__(self, "activation", activation.name if activation.alpha is None else activation)
@@ -68,7 +69,7 @@ class Dense(Layer):
                 raise ValueError(f"bias_initializer must be one of {known}, got {initializer.name!r}")
             object.__setattr__(self, name, initializer.name if initializer.scale is None else initializer)
         for name in ("l1", "l2", "bias_l1", "bias_l2"):
-            object.__setattr__(self, name, _check.number(name, getattr(self, name), 0))
+            object.__setattr__(self, name, checks.number(name, getattr(self, name), 0))
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Dropout(Layer):
     rate: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rate", _check.number("rate of Dropout", self.rate, 0, 1, open_high=True))
+        object.__setattr__(self, "rate", checks.number("rate of Dropout", self.rate, 0, 1, open_high=True))
 
 
 def checked(layers: Iterable[Layer]) -> tuple[Layer, ...]:

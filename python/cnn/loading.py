@@ -6,14 +6,16 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
-from cnn import container, files, resume
-from cnn.container import Contents
+from cnn.files import container
+from cnn.files.container import Contents
+from cnn.files.network import revive_network
 from cnn.network import Network
 from cnn.table import TableModel
 from cnn.table import load as table_load
+from cnn.training import resume
 
 if TYPE_CHECKING:  # they need scikit-learn
-    from cnn.estimators import MLPClassifier, MLPRegressor
+    from cnn.sklearn.estimators import MLPClassifier, MLPRegressor
 
     Model: TypeAlias = Network | TableModel | MLPClassifier | MLPRegressor
 
@@ -21,7 +23,7 @@ T = TypeVar("T")
 
 
 def _load_network(contents: Contents) -> Network:
-    return files.revive_network(contents, contents.payload, Network)
+    return revive_network(contents, contents.payload, Network)
 
 
 def _load_checkpoint(contents: Contents) -> Network:
@@ -33,12 +35,12 @@ def _load_checkpoint(contents: Contents) -> Network:
 
 def _load_estimator(contents: Contents) -> Any:
     try:
-        from cnn import _mlp_load
+        from cnn.sklearn import load
     except ImportError as error:
         what = "scikit-learn 1.4 or newer (extra 'sklearn'): pip install -U scikit-learn"
         text = f"holds an estimator, which needs {what}"
         raise ImportError(f"{contents.path}: {text}") from error
-    return _mlp_load.from_file(contents)
+    return load.from_file(contents)
 
 
 # Every kind of file there is: a file can't name code.

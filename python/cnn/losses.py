@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import cnn_core
-from cnn import _check, _names
+from cnn._common import checks, naming
 
 NAMES = tuple(kind.name.lower() for kind in cnn_core.Loss)
 _ALIASES = {
@@ -53,10 +53,10 @@ class Loss:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise TypeError(f"the name of a loss must be a string, got {self.name!r}")
-        name = _names.normalise(self.name)
+        name = naming.normalise(self.name)
         name = _ALIASES.get(name, name)
         if name not in NAMES:
-            raise _names.unknown("loss", self.name, NAMES)
+            raise naming.unknown("loss", self.name, NAMES)
         object.__setattr__(self, "name", name)
 
     @property
@@ -99,7 +99,7 @@ class Huber(Loss):
     delta: float = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "delta", _check.number("delta of Huber", self.delta, 0, open_low=True))
+        object.__setattr__(self, "delta", checks.number("delta of Huber", self.delta, 0, open_low=True))
 
     def parameters(self) -> dict[str, float]:
         return {"parameter": self.delta}
@@ -117,14 +117,14 @@ class Quantile(Loss):
     q: float = 0.5
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "q", _check.number("q of Quantile", self.q, 0, 1, open_low=True, open_high=True))
+        object.__setattr__(self, "q", checks.number("q of Quantile", self.q, 0, 1, open_low=True, open_high=True))
 
     def parameters(self) -> dict[str, float]:
         return {"parameter": self.q}
 
 
 def _smoothing(value: float) -> float:
-    return _check.number("label_smoothing", value, 0, 1, open_high=True)
+    return checks.number("label_smoothing", value, 0, 1, open_high=True)
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class RowLoss(Loss):
         if not isinstance(self.of, Loss) or isinstance(self.of, RowLoss):
             raise TypeError(f"`of` of RowLoss must be another cnn.Loss, got {self.of!r}")
         object.__setattr__(self, "name", self.of.name)
-        object.__setattr__(self, "scale", _check.number("scale of RowLoss", self.scale, 0, open_low=True))
+        object.__setattr__(self, "scale", checks.number("scale of RowLoss", self.scale, 0, open_low=True))
 
     def parameters(self) -> dict[str, float]:
         return {**self.of.parameters(), "scale": self.scale, "shared_penalty": 1.0}

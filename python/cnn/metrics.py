@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn import _check, _names, threads
+from cnn._common import checks, naming, threads
 from cnn.losses import Loss
 
 Array = np.ndarray[Any, Any]
@@ -44,7 +44,7 @@ def _difference(y: Array, p: Array) -> Array:
     return (p.astype(np.float64) - y.astype(np.float64)).reshape(len(y), -1)
 
 
-@_check.quiet
+@checks.quiet
 def mae(y: Array, p: Array, weights: Array | None = None) -> float:
     """Mean absolute error.
 
@@ -54,7 +54,7 @@ def mae(y: Array, p: Array, weights: Array | None = None) -> float:
     return _mean(np.abs(_difference(y, p)), weights)
 
 
-@_check.quiet
+@checks.quiet
 def rmse(y: Array, p: Array, weights: Array | None = None) -> float:
     """Root of the mean squared error, for each output; their mean.
 
@@ -64,7 +64,7 @@ def rmse(y: Array, p: Array, weights: Array | None = None) -> float:
     return float(np.mean(np.sqrt(np.average(_difference(y, p) ** 2, axis=0, weights=weights))))
 
 
-@_check.quiet
+@checks.quiet
 def r2(y: Array, p: Array, weights: Array | None = None) -> float:
     """1 - squared error / variance, for each output; their mean. A constant target scores 1 when met, else 0.
 
@@ -115,7 +115,7 @@ def _yes_or_no(y: Array, signs: bool = False) -> Array:
     return y
 
 
-@_check.quiet
+@checks.quiet
 def accuracy(y: Array, p: Array, weights: Array | None = None) -> float:
     """Share of rows whose label (or whole set of labels) is met.
 
@@ -127,7 +127,7 @@ def accuracy(y: Array, p: Array, weights: Array | None = None) -> float:
     return _mean(hit.all(axis=1) if hit.ndim == 2 else hit, weights)
 
 
-@_check.quiet
+@checks.quiet
 def top_k_accuracy(y: Array, p: Array, weights: Array | None = None, k: int = 5) -> float:
     """Share of rows whose class is among the k most probable (ties: the higher index first, as scikit-learn).
 
@@ -163,7 +163,7 @@ def _ratio(a: Array, b: Array) -> float:
     return float(np.mean(np.divide(a, b, out=np.zeros(len(a)), where=b > 0)))
 
 
-@_check.quiet
+@checks.quiet
 def precision(y: Array, p: Array, weights: Array | None = None) -> float:
     """True positives / predicted positives.
 
@@ -174,7 +174,7 @@ def precision(y: Array, p: Array, weights: Array | None = None) -> float:
     return _ratio(hit, said)
 
 
-@_check.quiet
+@checks.quiet
 def recall(y: Array, p: Array, weights: Array | None = None) -> float:
     """True positives / actual positives.
 
@@ -185,7 +185,7 @@ def recall(y: Array, p: Array, weights: Array | None = None) -> float:
     return _ratio(hit, there)
 
 
-@_check.quiet
+@checks.quiet
 def f1(y: Array, p: Array, weights: Array | None = None) -> float:
     """Harmonic mean of precision and recall.
 
@@ -210,7 +210,7 @@ def _binary_auc(true: Array, score: Array, weights: Array | None) -> float:
     return float(np.sum(pos_here * (neg_before + neg_here / 2)) / (pos[-1] * neg[-1]))
 
 
-@_check.quiet
+@checks.quiet
 def roc_auc(y: Array, p: Array, weights: Array | None = None) -> float:
     """Area under the ROC curve; several classes or labels: one against the rest, mean. NaN with one class only.
 
@@ -228,7 +228,7 @@ def roc_auc(y: Array, p: Array, weights: Array | None = None) -> float:
     return float(np.mean([_binary_auc(y[:, j] > 0.5, p[:, j], weights) for j in range(p.shape[1])]))
 
 
-@_check.quiet
+@checks.quiet
 def log_loss(y: Array, p: Array, weights: Array | None = None) -> float:
     """Mean of -log of the probability given to what was true, held at the type's epsilon.
 
@@ -330,10 +330,10 @@ def get(metric: str | Metric) -> tuple[str, Metric]:
         return getattr(metric, "__name__", type(metric).__name__), metric
     if not isinstance(metric, str):
         raise TypeError(f"a metric must be a name or a function, got {metric!r}")
-    name = _names.normalise(metric)
+    name = naming.normalise(metric)
     name = _ALIASES.get(name, name)
     if name not in BY_NAME:
-        raise _names.unknown("metric", metric, BY_NAME)
+        raise naming.unknown("metric", metric, BY_NAME)
     return name, BY_NAME[name]
 
 

@@ -6,29 +6,22 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from cnn import (
-    _check,
-    _console,
-    arena,
-    choose_activation,
-    data,
-    evaluation,
-    files,
-    metrics,
-    passes,
-    reports,
-    threads,
-    training,
-)
-from cnn._elsewhere import Told, told
-from cnn._types import LossName, MetricName, OptimizerName, RealType
+from cnn import metrics
+from cnn._common import checks, console, threads
+from cnn._common.elsewhere import Told, told
+from cnn._common.types import LossName, MetricName, OptimizerName, RealType
 from cnn.callbacks import Hook
-from cnn.data import Array
-from cnn.history import History
+from cnn.files.network import save_network
+from cnn.inspect import reports
 from cnn.layers import Layer
 from cnn.losses import Loss
 from cnn.optimizers import Optimizer
-from cnn.state import NetworkState
+from cnn.runtime import arena, data, evaluation, passes
+from cnn.runtime.data import Array
+from cnn.runtime.history import History
+from cnn.runtime.state import NetworkState
+from cnn.training import choose_activation
+from cnn.training.fit import FitOptions, prepare
 
 
 class Network(Told, NetworkState):
@@ -68,7 +61,7 @@ class Network(Told, NetworkState):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes architecture and weights to one file (read by `cnn.load`), whole or not at all."""
-        files.save(self, path)
+        save_network(self, path)
 
     @told
     def fit(
@@ -115,14 +108,14 @@ class Network(Told, NetworkState):
             NonFiniteError: the loss stopped being finite; the weights of the last finite step are kept.
             KeyboardInterrupt: Ctrl-C, within 200 ms; the network stays usable.
         """
-        options = training.FitOptions(
+        options = FitOptions(
             epochs=epochs, batch_size=batch_size, validation_split=validation_split, validation_data=validation_data,
             sample_weight=sample_weight, class_weight=class_weight, shuffle=shuffle, initial_epoch=initial_epoch,
             metrics=metrics, callbacks=callbacks, verbose=verbose, n_threads=n_threads, resume=resume,
         )  # fmt: skip
 
         def fitted() -> History:
-            fit = training.prepare(self, X, y, options)
+            fit = prepare(self, X, y, options)
             if self.chooses_activation and fit.saved is None:
                 choose_activation.choose(self, fit.train, fit.verbose)
             return fit.run()
@@ -177,7 +170,7 @@ class Network(Told, NetworkState):
         """
         if self._tape is None:
             raise RuntimeError("backward needs the forward pass before it: call forward(X) first")
-        dout = _check.numeric("dout", dout, self.dtype)
+        dout = checks.numeric("dout", dout, self.dtype)
         if dout.shape != (expected := (len(self._tape.X), self.n_outputs)):
             raise ValueError(f"dout must have the shape of the outputs, {expected}, got {dout.shape}")
         dX, self._gradients = passes.backward(self, self._tape, dout)
@@ -192,7 +185,7 @@ class Network(Told, NetworkState):
 
     def buffers(self, rows: int) -> passes.Buffers:
         """What the C API (docs/c-api.md) needs to work on this network with up to `rows` rows; one for each thread."""
-        return passes.buffers(self, _check.integer("rows", rows, 1))
+        return passes.buffers(self, checks.integer("rows", rows, 1))
 
     def predict(self, X: Any, *, out: Array | None = None, n_threads: int | None = None) -> Array:
         """Values or, by the loss's link, probabilities: (n, n_outputs), or (n,) after a fit to 1-d targets.
@@ -257,7 +250,7 @@ class Network(Told, NetworkState):
         layers.1  Dense(1, 'identity')      1           9
         41 parameters, float32, 164 bytes; loss mse, optimizer Adam
         """
-        _console.say(reports.summary(self))
+        console.say(reports.summary(self))
 
     def _repr_html_(self) -> str:
         return reports.html(self)

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn import _check, atomic
+from cnn._common import checks
 from cnn._version import __version__
+from cnn.files import atomic
 from cnn.layers import Dense
 from cnn.network import Network
-from cnn.plan import layer_activation
+from cnn.runtime.plan import layer_activation
 
 if TYPE_CHECKING:
-    from cnn._mlp_base import BaseMLP
+    from cnn.sklearn.base import BaseMLP
     from cnn.table import TableModel
 
 Value = tuple[Any, list[str | int]]  # type and shape
@@ -174,7 +175,7 @@ def export_onnx(model: Network | TableModel | BaseMLP, path: str | os.PathLike[s
 
         onnx_export.write(model, path)
         return
-    if _check.is_estimator(model):
+    if checks.is_estimator(model):
         from cnn import _mlp_export
 
         _mlp_export.write_onnx(model, path)

@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 import cnn_core
-from cnn import _check, _names
-from cnn._elsewhere import told
+from cnn._common import checks, naming
+from cnn._common.elsewhere import told
 from cnn.schedules import Schedule
 from cnn.schedules import get as get_schedule
 
@@ -53,11 +53,11 @@ class Optimizer:
             self._number("epsilon", 0, open_low=True)
         for name in ("decay_biases", "nesterov", "amsgrad", "epsilon_hat"):
             if hasattr(self, name):
-                object.__setattr__(self, name, _check.flag(name, getattr(self, name)))
+                object.__setattr__(self, name, checks.flag(name, getattr(self, name)))
 
     def _number(self, name: str, low: float, high: float = math.inf, **ends: bool) -> None:
         """Checks a field and makes it a plain float, so that the repr can be read back."""
-        object.__setattr__(self, name, _check.number(name, getattr(self, name), low, high, **ends))
+        object.__setattr__(self, name, checks.number(name, getattr(self, name), low, high, **ends))
 
     def spec(self) -> np.ndarray[Any, Any]:
         """The optimizer as the core takes it."""
@@ -210,7 +210,7 @@ def get(optimizer: str | Optimizer) -> Optimizer:
         return optimizer
     if not isinstance(optimizer, str):
         raise TypeError(f"optimizer must be a name or a cnn.Optimizer, got {optimizer!r}")
-    name = _names.normalise(optimizer)
+    name = naming.normalise(optimizer)
     if name not in BY_NAME:
-        raise _names.unknown("optimizer", optimizer, BY_NAME)
+        raise naming.unknown("optimizer", optimizer, BY_NAME)
     return BY_NAME[name]()

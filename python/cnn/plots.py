@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from cnn import _check
+from cnn._common import checks
 from cnn.layers import Dense, Layer
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class _Drawn(Protocol):
 
 def _figure(width: float, height: float) -> Figure:
     try:
-        from cnn._figure import Figure
+        from cnn._common.figure import Figure
     except ImportError as error:
         raise ImportError("plots need matplotlib (extra 'plot'): pip install matplotlib") from error
     return Figure(figsize=(width, height), layout="constrained")
@@ -67,7 +67,7 @@ def _plain(text: object) -> str:
 
 
 def _bare(axes: Any) -> Any:
-    from cnn._figure import Separated
+    from cnn._common.figure import Separated
 
     axes.spines[["top", "right"]].set_visible(False)
     for axis in (axes.xaxis, axes.yaxis):
@@ -110,7 +110,7 @@ def curves(histories: _Curves | Iterable[_Curves]) -> Figure:
         axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
         axes.xaxis.get_major_locator().set_params(integer=True)
         if name == "loss" and all(min(history[name], default=0) > 0 for history in all_of):
-            from cnn._figure import PlainLog
+            from cnn._common.figure import PlainLog
 
             axes.set_yscale("log")
             for pick in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
@@ -124,8 +124,8 @@ def _pair(true: Any, predicted: Any) -> tuple[Array, Array]:
     a, b = np.asarray(true, np.float64).ravel(), np.asarray(predicted, np.float64).ravel()
     if len(a) != len(b) or not len(a):
         raise ValueError(f"as many true as predicted values are needed, at least one; got {len(a)} and {len(b)}")
-    _check.finite("true", a)
-    _check.finite("predicted", b)
+    checks.finite("true", a)
+    checks.finite("predicted", b)
     return a, b
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cnn import _check, _names
-from cnn._elsewhere import told
+from cnn._common import checks, naming
+from cnn._common.elsewhere import told
 
 Rates = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -33,12 +33,12 @@ class Schedule:
         return True
 
     def _number(self, name: str, low: float, high: float = math.inf, **ends: bool) -> None:
-        object.__setattr__(self, name, _check.number(name, getattr(self, name), low, high, **ends))
+        object.__setattr__(self, name, checks.number(name, getattr(self, name), low, high, **ends))
 
     def _integer(self, name: str, low: int) -> None:
-        object.__setattr__(self, name, _check.integer(name, getattr(self, name), low))
+        object.__setattr__(self, name, checks.integer(name, getattr(self, name), low))
 
-    @_check.quiet
+    @checks.quiet
     def rates(self, first: int, n: int, per_epoch: int, total: int) -> Rates:
         return self.at(np.arange(first, first + n, dtype=np.float64), per_epoch, max(total, 1))
 
@@ -220,8 +220,8 @@ def get(schedule: str | float | Schedule) -> Schedule:
     if isinstance(schedule, Schedule):
         return schedule
     if isinstance(schedule, str):
-        name = _names.normalise(schedule)
+        name = naming.normalise(schedule)
         if name not in BY_NAME:
-            raise _names.unknown("schedule", schedule, BY_NAME)
+            raise naming.unknown("schedule", schedule, BY_NAME)
         return BY_NAME[name]()
-    return Constant(_check.number("learning_rate", schedule, 0))
+    return Constant(checks.number("learning_rate", schedule, 0))

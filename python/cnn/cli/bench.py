@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from cnn import layers, network, optimizers, reports, threads
+from cnn import layers, network, optimizers
+from cnn._common import threads
 from cnn.cli.screen import Screen, figure
+from cnn.inspect import reports
 
 # inputs, hidden widths, outputs, rows of a step
 _CASES: tuple[tuple[int, tuple[int, ...], int, int], ...] = (

@@ -128,7 +128,7 @@ def inspect(screen: Screen, path: str) -> None:
     """`cnn inspect`."""
     model = loading.load(path)
     if isinstance(model, Network):
-        from cnn import reports
+        from cnn.inspect import reports
 
         screen.say(*reports.summary(model).splitlines())
         screen.result({"kind": "network", "inputs": model.n_inputs, "outputs": model.n_outputs,
@@ -153,7 +153,7 @@ def inspect(screen: Screen, path: str) -> None:
 
 
 def _inspect_estimator(screen: Screen, model: Any) -> None:
-    from cnn import reports
+    from cnn.inspect import reports
 
     defaults = type(model)().get_params()
     changed = {name: value for name, value in model.get_params().items() if value != defaults[name]}

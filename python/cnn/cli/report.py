@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from cnn import atomic, plots, reports
+from cnn import plots
 from cnn.cli.screen import counted, figure
 from cnn.cli.shown import visible
+from cnn.files import atomic
+from cnn.inspect import reports
 from cnn.table import TableModel, frames
 
 _STYLE = """

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from cnn.atomic import replacing
 from cnn.cli.shown import safe, visible
+from cnn.files.atomic import replacing
 from cnn.table.frames import TableError
 
 

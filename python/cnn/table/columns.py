@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cnn import _check
+from cnn._common import checks
 from cnn.table import blocks, frames, writings
 from cnn.table.blocks import Curves
 from cnn.table.frames import Array, TableError
@@ -328,7 +328,7 @@ def _revive_number(name: str, plain: Mapping[str, Any], arrays: Mapping[str, Arr
     nodes, heights = arrays["nodes"], arrays["heights"]
     if nodes.shape != heights.shape or nodes.ndim != 1 or not len(nodes) or not (nodes[1:] > nodes[:-1]).all():
         raise ValueError("the nodes of a number must rise, with a height for each")
-    center, scale = _check.number("center", plain["center"]), _check.number("scale", plain["scale"], 0, open_low=True)
+    center, scale = checks.number("center", plain["center"]), checks.number("scale", plain["scale"], 0, open_low=True)
     marks = tuple(plain["marks"])
     if not (np.isfinite(nodes).all() and np.isfinite(heights).all()):
         raise ValueError("nodes and heights of a number must be finite")

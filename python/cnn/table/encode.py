@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn import _check
+from cnn._common import checks
 from cnn.table import blocks, columns, frames
 from cnn.table.blocks import Curves
 from cnn.table.columns import Boolean, Column, Number
@@ -66,7 +66,7 @@ class Encoder:
             begin += len(column.inputs)
         return found
 
-    @_check.quiet
+    @checks.quiet
     def encode(self, frame: Any, rows: Array | None = None) -> Array:
         """(n, inputs) float32, of all rows or of these, which must ascend."""
         there = frames.places(frame)
@@ -92,7 +92,7 @@ class Encoder:
             column.write(cells, X[some, self.slices[column.name]])
             del cells
 
-    @_check.quiet
+    @checks.quiet
     def infinite(self, frame: Any) -> dict[str, int]:
         """The columns of a frame with infinite numbers, which count as missing, and how many there are."""
         dtypes, there, found = frame.dtypes.tolist(), frames.places(frame), dict[str, int]()

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from cnn import _check, metrics
+from cnn import metrics
+from cnn._common import checks
 from cnn.table import frames
 from cnn.table.encode import Encoder
 from cnn.table.frames import Array
@@ -19,10 +20,10 @@ def permutation(
     most_rows: int, seed: int, n_threads: int | None,
 ) -> Any:  # fmt: skip
     """See `TableModel.feature_importance`."""
-    _check.integer("repeats", repeats, 1)
-    _check.integer("most_rows", most_rows, 2)
+    checks.integer("repeats", repeats, 1)
+    checks.integer("most_rows", most_rows, 2)
     frame = frames.to_pandas(data)
-    rng = np.random.default_rng(_check.integer("seed", seed, 0))
+    rng = np.random.default_rng(checks.integer("seed", seed, 0))
     rows = goal.known(frames.column(frame, goal.name))
     if len(rows) < 2:
         raise frames.TableError(f"importance needs two rows with a value of {goal.name!r}, got {len(rows)}")

@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from cnn import _check, _json, container, files
-from cnn._check import ModelFormatError
-from cnn.container import Contents
+from cnn._common import checks
+from cnn._common.errors import ModelFormatError
+from cnn.files import container
+from cnn.files.container import Contents
+from cnn.files.network import revive_network
+from cnn.files.strict_json import shown
 from cnn.network import Network
 from cnn.table import columns, writings
 from cnn.table.encode import Encoder
@@ -55,24 +58,24 @@ def from_file(contents: Contents) -> TableModel:
             raise ValueError(f"numbers {found}")
         classes = tuple(TYPES[kind](label) for label in found)
         if task not in TASKS or (task == "classification") != bool(classes) or len(classes) == 1:
-            raise ValueError(f"{n_classes} classes for {_json.shown(task)}")
+            raise ValueError(f"{n_classes} classes for {shown(task)}")
         different = {label.strip() if isinstance(label, str) else label for label in classes}
         if len(different) < n_classes or list(classes) != sorted(classes):
             raise ValueError("its classes are not different ones in ascending order")
         if not isinstance(settings, dict):
-            raise TypeError(f"settings {_json.shown(settings)}")
-        model = TableModel(name, **settings, seed=_check.integer("seed", seed, 0))
+            raise TypeError(f"settings {shown(settings)}")
+        model = TableModel(name, **settings, seed=checks.integer("seed", seed, 0))
         model.scores = _revive_scores(scores)
-        model.seconds = _check.number("seconds", seconds, 0)
-        mean, deviation = _check.number("mean", mean), _check.number("deviation", deviation, 0, open_low=True)
+        model.seconds = checks.number("seconds", seconds, 0)
+        mean, deviation = checks.number("mean", mean), checks.number("deviation", deviation, 0, open_low=True)
         if classes and (mean, deviation) != (0, 1):
             raise ValueError(f"classes with the mean {mean} and the deviation {deviation}")
         if writing not in writings.NUMBERS or (classes and writing):
-            raise ValueError(f"a target written as {_json.shown(writing)}")
+            raise ValueError(f"a target written as {shown(writing)}")
         goal = Target(name, task, reason, classes, mean, deviation, writing)
         if not isinstance(nets, list):
-            raise TypeError(f"networks {_json.shown(nets)}")
-        networks = tuple(files.revive_network(contents, net, Network, f"networks.{i}.") for i, net in enumerate(nets))
+            raise TypeError(f"networks {shown(nets)}")
+        networks = tuple(revive_network(contents, net, Network, f"networks.{i}.") for i, net in enumerate(nets))
         n_inputs = len(encoder.inputs)
         for net in networks:
             if net.n_inputs != n_inputs or net.n_outputs != goal.outputs:
@@ -91,8 +94,8 @@ def from_file(contents: Contents) -> TableModel:
 
 def _revive_scores(scores: Any) -> dict[str, dict[str, float]]:
     if not isinstance(scores, dict) or not all(isinstance(found, dict) for found in scores.values()):
-        raise TypeError(f"scores {_json.shown(scores)}")
-    return {part: {k: _check.number(k, v) for k, v in found.items()} for part, found in scores.items()}
+        raise TypeError(f"scores {shown(scores)}")
+    return {part: {k: checks.number(k, v) for k, v in found.items()} for part, found in scores.items()}
 
 
 class _Texts:
@@ -126,11 +129,11 @@ def _columns(contents: Contents, described: Any, texts: _Texts) -> Iterator[colu
     nodes, heights = contents.take("nodes", np.float64), contents.take("heights", np.float64)
     at, names = 0, set()
     if not isinstance(described, list):
-        raise TypeError(f"columns {_json.shown(described)}")
+        raise TypeError(f"columns {shown(described)}")
     for one in described:
         kind = one.get("kind") if isinstance(one, dict) else None
         if not isinstance(kind, str) or kind not in _FIELDS:
-            raise ValueError(f"there are no columns of kind {_json.shown(kind)}")
+            raise ValueError(f"there are no columns of kind {shown(kind)}")
         found = contents.fields(one, "kind", *_FIELDS[kind], older=_OLDER.get(kind))
         plain = dict(zip(_FIELDS[kind], found[1:], strict=True))
         if kind == "date":

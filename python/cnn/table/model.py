@@ -11,19 +11,22 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cnn import _check, _console, _html, callbacks, checkpoint, metrics
-from cnn._elsewhere import told
-from cnn._types import ActivationName
+from cnn import callbacks, metrics
+from cnn._common import checks, console, html_tables
+from cnn._common.elsewhere import told
+from cnn._common.errors import NotBuiltError
+from cnn._common.types import ActivationName
 from cnn.callbacks import Hook
 from cnn.callbacks import all_of as hooks_of
-from cnn.history import History
 from cnn.network import Network
+from cnn.runtime.history import History
 from cnn.table import columns, frames, importance, save, target, writings
 from cnn.table.encode import Encoder
 from cnn.table.frames import Array, TableError
 from cnn.table.kinds import Kind
 from cnn.table.settings import Settings
 from cnn.table.target import Target
+from cnn.training import checkpoint
 
 _PIECE = 1 << 16  # rows predicted at a time
 _FEWEST = 10  # rows with a target
@@ -88,7 +91,7 @@ class TableModel:
         )  # fmt: skip
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1)[0])
-        self.seed = _check.integer("seed", seed, 0, 2**63)
+        self.seed = checks.integer("seed", seed, 0, 2**63)
         self.networks: tuple[Network, ...] = ()
         self.histories: tuple[History, ...] = ()
         self.notes: tuple[str, ...] = ()
@@ -105,7 +108,7 @@ class TableModel:
     def encoder(self) -> Encoder:
         """The columns in use and how they become inputs."""
         if self._encoder is None:
-            raise _check.NotBuiltError("the table model knows no table yet: call fit(table) first")
+            raise NotBuiltError("the table model knows no table yet: call fit(table) first")
         return self._encoder
 
     @property
@@ -180,14 +183,14 @@ class TableModel:
             hooks_of_members = [[hook.for_member(member, members) for hook in given] for member in range(members)]
             infinite = self._infinite(encoder, frame, goal)
             if infinite:
-                _console.warn(infinite)
+                console.warn(infinite)
             notes = _notes(goal, encoder, len(frame) - len(known)) + ((infinite,) if infinite else ())
             if validation is None:
                 X_valid, y_valid = encoder.encode(frame, held_out), self._numbers(goal, frame, held_out)
             else:
                 held_out, X_valid, y_valid = self._given(validation, encoder, goal)
             if verbose:
-                _console.say("\n".join(notes))
+                console.say("\n".join(notes))
 
             y, X = self._numbers(goal, frame, train), encoder.encode(frame, train)
             del data, frame  # a table that the caller does not keep takes no memory while the networks train
@@ -213,7 +216,7 @@ class TableModel:
             vars(self).update(vars(made))  # all at once: no Ctrl-C leaves a part of it
             return self
 
-        return _check.quiet(learnt)()
+        return checks.quiet(learnt)()
 
     def adopt(self, encoder: Encoder, goal: Target, networks: tuple[Network, ...], notes: tuple[str, ...]) -> None:
         """Takes what a fit has learnt, or a file holds."""
@@ -311,12 +314,12 @@ class TableModel:
         encoder = self.encoder
         frame = frames.to_pandas(data)
         if infinite := self._infinite(encoder, frame, goal):
-            _console.warn(infinite)
+            console.warn(infinite)
         rows = np.arange(len(frame)) if rows is None else rows
         pieces = [rows[i : i + _PIECE] for i in range(0, max(len(rows), 1), _PIECE)]
         return np.concatenate([self.outputs(encoder.encode(frame, piece), n_threads) for piece in pieces])
 
-    @_check.quiet
+    @checks.quiet
     def outputs(self, X: Array, n_threads: int | None) -> Array:
         """Numbers in units of the target (n,), the probability of the second of two classes (n,), or all (n, k)."""
         mean: Array = self.networks[0].predict(X, n_threads=n_threads).astype(np.float64)
@@ -353,8 +356,8 @@ class TableModel:
             return f"<code>{escape(repr(self))}</code>"
         scores = [[part, *(f"{value:.4g}" for value in found.values())] for part, found in self.scores.items() if found]
         names = list(next(iter(self.scores.values()), {}))
-        table = _html.table([["", *names], *scores]) if scores else ""
-        return f"<code>{escape(repr(self))}</code>{table}{_html.listed(self.notes)}"
+        table = html_tables.table([["", *names], *scores]) if scores else ""
+        return f"<code>{escape(repr(self))}</code>{table}{html_tables.listed(self.notes)}"
 
     def __repr__(self) -> str:
         if self._encoder is None:

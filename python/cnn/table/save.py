@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from cnn import container, files
+from cnn.files import container
+from cnn.files.network import describe_network, network_tensors
 from cnn.table import columns, labels
 from cnn.table.frames import Array
 from cnn.table.labels import TYPES
@@ -34,7 +35,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         "classes": len(goal.classes), "columns": described, "dropped": len(model.dropped), "notes": len(model.notes),
         "settings": {**dataclasses.asdict(model.settings), "hidden": list(model.settings.hidden)}, "seed": model.seed,
         "seconds": model.seconds, "scores": _finite(model.scores),
-        "networks": [files.describe_network(net) for net in model.networks],
+        "networks": [describe_network(net) for net in model.networks],
     }  # fmt: skip
     tensors = {
         "texts": container.pack_text(texts),
@@ -43,7 +44,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         "heights": np.concatenate([empty, *(heights for _, heights in numbers)]),
     }
     for i, net in enumerate(model.networks):
-        tensors.update(files.network_tensors(net, f"networks.{i}."))
+        tensors.update(network_tensors(net, f"networks.{i}."))
     container.write(path, "table", payload, tensors)
 
 

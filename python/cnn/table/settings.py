@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cnn import _check, activations, layers, losses, network, optimizers, schedules
-from cnn._types import ActivationName
+from cnn import activations, layers, losses, network, optimizers, schedules
+from cnn._common import checks
+from cnn._common.types import ActivationName
 from cnn.table import writings
 from cnn.table.target import TASKS, Target
 
@@ -38,19 +39,19 @@ class Settings:
             raise ValueError(f"task must be 'auto', 'regression' or 'classification', got {self.task!r}")
         if isinstance(self.hidden, (str, int)) or not isinstance(self.hidden, Sequence):
             raise TypeError(f"hidden must be a list of widths such as (128, 64), got {self.hidden!r}")
-        hidden = tuple(_check.integer("a width of hidden", units, 1, 1 << 16) for units in self.hidden)
+        hidden = tuple(checks.integer("a width of hidden", units, 1, 1 << 16) for units in self.hidden)
         object.__setattr__(self, "hidden", hidden)
         activations.get(self.activation)
-        _check.number("dropout", self.dropout, 0, 1, open_high=True)
-        _check.number("learning_rate", self.learning_rate, 0, open_low=True)
-        _check.number("weight_decay", self.weight_decay, 0)
-        _check.integer("patience", self.patience, 1)
+        checks.number("dropout", self.dropout, 0, 1, open_high=True)
+        checks.number("learning_rate", self.learning_rate, 0, open_low=True)
+        checks.number("weight_decay", self.weight_decay, 0)
+        checks.integer("patience", self.patience, 1)
         for name in ("batch_size", "epochs", "members"):
             if (value := getattr(self, name)) is not None:
-                _check.integer(name, value, 1)
+                checks.integer(name, value, 1)
         if self.decimal not in (None, *writings.DECIMALS):
             raise ValueError(f"decimal must be '.' or ',' or None, got {self.decimal!r}")
-        _check.number("valid", self.valid, 0, 1, open_low=True, open_high=True)
+        checks.number("valid", self.valid, 0, 1, open_low=True, open_high=True)
 
     def for_rows(self, n: int) -> Settings:
         """With a number in the place of each None."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn import _check
+from cnn._common import checks
 from cnn.table import frames, labels, writings
 from cnn.table.frames import Array, TableError
 from cnn.table.kinds import Kind, kind_of
@@ -46,7 +46,7 @@ class Target:
     def because(self, reason: str) -> Target:
         return dataclasses.replace(self, reason=reason)
 
-    @_check.quiet
+    @checks.quiet
     def numbers(self, series: Any) -> Array:
         """Cells as the numbers that metrics take: values, or 0 .. k - 1; TableError for what is missing or unknown."""
         if self.task == "regression":
@@ -61,7 +61,7 @@ class Target:
             raise TableError(f"the target {self.name!r} must hold {expected} in every row, got {cell} at row {row}")
         return values
 
-    @_check.quiet
+    @checks.quiet
     def known(self, series: Any) -> Array:
         """The rows whose target is not missing, whatever other rows hold: a word for that is none if it is a class."""
         if self.task == "regression":

@@ -1,0 +1,24 @@
+"""The errors that only this package raises."""
+
+from __future__ import annotations
+
+
+class NonFiniteError(FloatingPointError):
+    """The loss, its gradient or an update stopped being finite; the network keeps its last finite weights."""
+
+
+class DivergenceError(NonFiniteError, ValueError):
+    """The same in the fit of an estimator, where users of scikit-learn expect a ValueError."""
+
+
+class ModelFormatError(ValueError):
+    """The file is not a whole model of a format that this version reads."""
+
+
+class NotBuiltError(ValueError, AttributeError):
+    """The network does not know its number of inputs yet: fit it, or call `build(n_inputs)`."""
+
+    def __init__(
+        self, message: str = "the network does not know its number of inputs: fit it, or call build(n_inputs)"
+    ) -> None:
+        super().__init__(message)

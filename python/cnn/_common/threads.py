@@ -1,0 +1,276 @@
+"""How many threads: the only reader of affinity, control groups and thread limits; keeps BLAS at one while we run."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+import cnn_core
+from cnn._common import checks
+
+T = TypeVar("T")
+Array = np.ndarray[Any, Any]
+
+# From this much arithmetic on, some 50 ms of a core, a call must be given up in its middle for a Ctrl-C to be prompt.
+LONG_FLOPS = 3e9
+# To sort so many numbers takes some 50 ms.
+_MANY_NUMBERS = 1 << 20
+# Below this much arithmetic a second thread costs more than it brings (waking it takes some 10 us).
+_PREDICT_FLOPS = 4e6
+
+_forked = False
+_quota = 0.0, float("inf")  # until when it holds, cores
+
+
+def _after_fork() -> None:
+    # libgomp's threads do not survive a fork, and a parallel region would wait for them for ever.
+    global _forked
+    _forked = True
+    # Nor does any other thread: what it fitted or limited is not being fitted or limited here.
+    _running.clear()
+    _blas_limit.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _cgroup_cores() -> float:
+    """The cores that the control group grants. Its files are read once a second at most: that takes some 50 us."""
+    global _quota
+    now = time.monotonic()
+    if now >= _quota[0]:
+        _quota = now + 1, _read_cgroup()
+    return _quota[1]
+
+
+def _read_cgroup() -> float:
+    """The cores that a control group grants (version 2, then 1), or infinity."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()[:2]
+    except (OSError, ValueError):
+        try:
+            quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text()
+            period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text()
+        except OSError:
+            return float("inf")
+    try:
+        return max(1.0, float(quota) / float(period)) if float(quota) > 0 else float("inf")
+    except ValueError:  # "max"
+        return float("inf")
+
+
+def available() -> int:
+    """Cores that this process may use: the least of affinity, control group and OpenMP's limit.
+
+    >>> available() >= 1
+    True
+    """
+    if _forked:
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min(cores, _cgroup_cores(), cnn_core.engine.max_threads())))
+
+
+def _most() -> int:
+    """More threads than that are of no use to anybody: each has its scratch memory, and waits for the others."""
+    return max(64, 4 * available())
+
+
+def for_training(n_threads: int | None, n_chunks: int) -> int:
+    """Threads for a fit: as many as are asked for, or are there, and the chunks of a minibatch can feed."""
+    if n_threads is not None:
+        # A team larger than the work only waits for itself.
+        return 1 if _forked else min(checks.integer("n_threads", n_threads, 1), n_chunks, _most())
+    return min(available(), n_chunks) if n_chunks > 1 else 1
+
+
+def for_prediction(n_threads: int | None, flops: float, tiles: int) -> int:
+    """Threads for one call, a prediction or a gradient, of so much arithmetic in so many parts."""
+    if n_threads is not None:
+        n_threads = checks.integer("n_threads", n_threads, 1)
+        return 1 if _forked else max(min(n_threads, tiles, _most()), 1)
+    return min(available(), tiles) if flops > _PREDICT_FLOPS and tiles > 1 else 1
+
+
+class _BlasLimit:
+    """BLAS at one thread from the first call that enters to the last that leaves, whichever threads they are in."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users: set[object] = set()
+        self._libraries: list[Any] | None = None
+        self._before: list[int] = []  # their threads, while they are limited
+
+    def around(self, work: Callable[[], T]) -> T:
+        """work() within the limit."""
+        user = object()
+
+        def entered() -> T:
+            self.enter(user)
+            return work()
+
+        return cnn_core.finishing(entered, [partial(self.leave, user)])
+
+    def enter(self, user: object) -> None:
+        cnn_core.locked(self._lock, partial(self._enter, user))
+
+    def leave(self, user: object) -> None:
+        cnn_core.locked(self._lock, partial(self._leave, user))
+
+    def _enter(self, user: object) -> None:
+        self._users.add(user)
+        if self._before:
+            return
+        if self._libraries is None:
+            from threadpoolctl import ThreadpoolController
+
+            # Found once: looking through the loaded libraries takes longer than a small fit.
+            self._libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+        self._before = [library.get_num_threads() for library in self._libraries]
+        for library in self._libraries:
+            library.set_num_threads(1)
+
+    def _leave(self, user: object) -> None:
+        self._users.discard(user)
+        if self._users:
+            return
+        for library, n in zip(self._libraries or (), self._before, strict=False):
+            library.set_num_threads(n)
+        self._before = []
+
+    def forget(self) -> None:
+        """In the child of a fork nobody is within the limit."""
+        self._lock, self._users = threading.Lock(), set()
+
+    @property
+    def users(self) -> int:
+        """How many run now."""
+        return len(self._users)
+
+
+def interruptible(call: Callable[[Array], T], *, waits: bool = True) -> T:
+    """call(stop) in a thread of its own, while this one listens for Ctrl-C; stop (1,) int32 is then set to 1.
+
+    For single calls that last too long to wait for their end. Signals reach the main thread alone: in others the call
+    is made as it is. After a Ctrl-C the thread is waited for, unless it writes to nothing that anybody else has.
+    """
+    stop = np.zeros(1, np.int32)
+    if threading.current_thread() is not threading.main_thread():
+        return call(stop)
+    found: list[T] = []
+    failed: list[BaseException] = []
+    finished = threading.Event()  # join() takes a thread for ended when Ctrl-C comes in it (CPython 3.11)
+
+    def work() -> None:
+        try:
+            if not stop[0]:  # set already when Ctrl-C came while this thread was being started
+                found.append(call(stop))
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            finished.set()
+
+    worker = threading.Thread(target=work, daemon=True)
+    try:
+        try:
+            worker.start()
+        except RuntimeError:  # the system gives no further thread: Ctrl-C waits for the end of the call
+            return call(stop)
+        while not finished.wait(0.05):  # without a limit, Windows would not see the signal
+            pass
+    except BaseException:
+        cnn_core.engine.raise_flag(stop)
+        while waits and worker.is_alive() and not finished.is_set():  # it writes to what the caller is about to use
+            with suppress(KeyboardInterrupt):
+                finished.wait(0.05)
+        raise
+    worker.join()
+    if failed:
+        raise failed[0]
+    return found[0]
+
+
+def apart(numbers: int, call: Callable[[], T]) -> T:
+    """call(), a function of NumPy's or SciPy's of so many numbers; a long one is left to itself after a Ctrl-C."""
+    return interruptible(lambda stop: call(), waits=False) if numbers > _MANY_NUMBERS else call()
+
+
+def promptly(flops: float, call: Callable[[Array | None], T]) -> T:
+    """call(stop) of so much arithmetic in the core, by `interruptible` where it may last long; else call(None)."""
+    return interruptible(call) if flops > LONG_FLOPS else call(None)
+
+
+_blas_limit = _BlasLimit()
+
+
+def without_blas_threads(work: Callable[[], T]) -> T:
+    """work(), which calls into the core: BLAS at one thread, in builds that call it at all. (That costs some 0.2 ms.)
+
+    Our threads call BLAS side by side: it must not start its own. (And one-thread calls repeat bit for bit.)
+    """
+    return _blas_limit.around(work) if cnn_core.engine.uses_blas else work()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """The same around a block, for those who call the core themselves."""
+    user = object()
+    _blas_limit.enter(user)
+    try:
+        yield
+    finally:
+        _blas_limit.leave(user)
+
+
+# The fits that run: what is fitted, and in which thread. Whoever is not in here does not run.
+_running: dict[object, tuple[object, int]] = {}
+
+
+def a_fit(what: object, work: Callable[[], T]) -> T:
+    """work(), a fit of `what`: alone on it, counted for `share`, BLAS at one thread where the core calls it.
+
+    Raises:
+        RuntimeError: another fit of the same runs.
+    """
+    token = object()
+
+    def counted() -> T:
+        _running[token] = what, threading.get_ident()
+        if token is not next(key for key, (other, _) in list(_running.items()) if other is what):
+            raise RuntimeError("this network is being fitted in another thread; make a copy for each (copy.deepcopy)")
+        return without_blas_threads(work)
+
+    return cnn_core.finishing(counted, [partial(_running.pop, token, None)])
+
+
+def share(n: int) -> int:
+    """A fit's part of its n threads while others run in this process (no bit depends on the number of threads).
+
+    >>> share(4)
+    4
+    """
+    return max(1, n // max(fits(), 1))
+
+
+def fits() -> int:
+    """How many threads fit now; one that trains further networks within its fit counts once.
+
+    >>> fits()
+    0
+    """
+    return len({thread for _, thread in list(_running.values())})
+
+
+def __getattr__(name: str) -> int:
+    if name == "_fits":
+        return fits()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Looking inside: diagnosis, the gradient check, what is printed."""

@@ -1,0 +1,101 @@
+"""What is printed about a network and about this installation."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from html import escape
+from typing import Any
+
+import cnn_core
+from cnn._common import console, html_tables, threads
+from cnn._version import __version__
+from cnn.runtime.state import NetworkState
+
+
+def table(rows: list[tuple[str, ...]], right: int) -> str:
+    """Columns of equal width, the last `right` of them aligned to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    left = len(widths) - right
+    lines = (
+        "  ".join(c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def short(description: Any) -> str:
+    """A description without the fields that have their defaults."""
+    shown = [
+        repr(value) if f.name in ("units", "rate", "activation") else f"{f.name}={value!r}"
+        for f in dataclasses.fields(description)
+        if (value := getattr(description, f.name)) != f.default or f.name == "activation"
+    ]
+    return f"{type(description).__name__}({', '.join(shown)})"
+
+
+def summary(net: NetworkState) -> str:
+    """The table of `Network.summary`."""
+    rows, last = _layers(net)
+    return f"{table(rows, right=2)}\n{last}"
+
+
+def html(net: NetworkState) -> str:
+    """The same for notebooks; of a network that is not built, what it was made of."""
+    if net.known_inputs is None:
+        return f"<code>{escape(repr(net))}</code>"
+    rows, last = _layers(net)
+    return html_tables.table(rows, last)
+
+
+def _layers(net: NetworkState) -> tuple[list[tuple[str, ...]], str]:
+    """The rows of the table, and what stands below it."""
+    rows: list[tuple[str, ...]] = [("layer", "description", "units", "parameters")]
+    for layer in net.layers:
+        size = sum(p.size for name, p in net.parameters.items() if name.startswith(f"{layer.name}."))
+        rows.append((layer.name, short(layer.description), f"{layer.n_units:,}", f"{size:,}"))
+    size = sum(p.size for p in net.parameters.values())
+    return rows, (
+        f"{size:,} parameters, {net.dtype.name}, {size * net.dtype.itemsize:,} bytes; "
+        f"loss {net.loss.name}, optimizer {type(net.optimizer).__name__}"
+    )
+
+
+def _threads() -> str:
+    """How many a fit takes, and how many of them the system gives now."""
+    wanted = threads.available()
+    given = cnn_core.engine.threads_granted(wanted)
+    return str(wanted) if given == wanted else f"{given}: the system gives no more of the {wanted} that there are cores"
+
+
+def config() -> dict[str, Any]:
+    """What runs here: versions, instruction set, OpenMP, threads, BLAS."""
+    import numpy as np
+    import scipy
+    from threadpoolctl import threadpool_info
+
+    blas = {
+        f"{p['internal_api']} {p['version']}, {p['num_threads']} threads"
+        for p in threadpool_info() if p["user_api"] == "blas"
+    }  # fmt: skip
+    return {
+        "cnn": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "machine": f"{platform.system()} {platform.machine()}",
+        "instruction set": cnn_core.isa,
+        "instruction sets here": ", ".join(cnn_core.engines()),
+        "OpenMP": "yes" if cnn_core.engine.openmp else "no: training runs on one thread",
+        "threads": _threads(),
+        "BLAS": "; ".join(sorted(blas)),
+    }
+
+
+def show_config() -> None:
+    """Prints versions, the instruction set in use, OpenMP, the number of threads and the BLAS.
+
+    >>> show_config()  # doctest: +ELLIPSIS
+    cnn ...
+    """
+    console.say("\n".join(f"{name:<22} {value}" for name, value in config().items()))

@@ -1,0 +1,137 @@
+"""What a fit works on: checked arrays of the network's own type, from whatever the user gave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cnn._common import checks, console
+from cnn.losses import Loss
+from cnn.runtime import sparse
+from cnn.runtime.sparse import SparseRows
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows ready for the engine: X (n, n_inputs); targets (n, k) or classes (n,), the other None; weights (n,) or None.
+
+    `y` is what metrics compare with: the classes, or the targets in the shape they were given.
+    """
+
+    X: Array | SparseRows
+    targets: Array | None
+    classes: Array | None
+    weights: Array | None
+    y: Array
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def rows(self, begin: int, end: int) -> Data:
+        """Some of the rows, without copying."""
+        cut = slice(begin, end)
+        return Data(
+            self.X[cut],
+            None if self.targets is None else self.targets[cut],
+            None if self.classes is None else self.classes[cut],
+            None if self.weights is None else self.weights[cut],
+            self.y[cut],
+        )
+
+    def take(self, index: Array) -> Data:
+        """The rows of that index, copied."""
+        return Data(
+            self.X[index],
+            None if self.targets is None else self.targets[index],
+            None if self.classes is None else self.classes[index],
+            None if self.weights is None else self.weights[index],
+            self.y[index],
+        )
+
+
+def targets(
+    name: str, y: Any, loss: Loss, dtype: np.dtype[Any], n_rows: int, n_outputs: int
+) -> tuple[Array | None, Array | None, Array]:
+    """(targets, classes, y for the metrics) as the loss wants them."""
+    if y is None:
+        raise TypeError(f"{name} is None; a fit needs a target for every row")
+    y = checks.array(name, y)
+    shape = y.shape
+    checks.same_rows(name, shape[0] if shape else 0, n_rows)
+    if loss.target == "classes" and (len(shape) == 1 or shape[1:] == (1,)):
+        classes = checks.classes(name, y.reshape(-1), n_outputs)
+        return None, classes, classes
+    values = checks.real_targets(name, y, dtype, n_outputs)
+    checks.value_range(name, values, loss.target)
+    return values, None, values.reshape(-1) if len(shape) == 1 else values
+
+
+def prepare(
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    loss: Loss,
+    dtype: np.dtype[Any],
+    n_inputs: int | None,
+    n_outputs: int,
+    prefix: str = "",
+) -> Data:
+    """Checks and converts all of it; `prefix` names the set in errors."""
+    X = sparse.features(f"{prefix}X", X, dtype, n_inputs)
+    if len(X) == 0:
+        raise ValueError(f"{prefix}X has no rows: shape {X.shape}")
+    real, classes, original = targets(f"{prefix}y", y, loss, dtype, len(X), n_outputs)
+    weights = None
+    if sample_weight is not None:
+        weights = checks.weights(f"{prefix}sample_weight", sample_weight, dtype, len(X))
+    return Data(X, real, classes, weights, original)
+
+
+def with_class_weights(data: Data, class_weight: Mapping[int, float] | str | None, loss: Loss, n_outputs: int) -> Data:
+    """The data with its weights multiplied by those of each row's class ("balanced": rows / (classes · count))."""
+    if class_weight is None:
+        return data
+    labels = data.classes
+    if labels is None and loss.target in ("binary", "sign") and n_outputs == 1 and data.targets is not None:
+        labels = (data.targets[:, 0] > 0.5).astype(np.int32)
+    if labels is None:
+        raise ValueError(f"class_weight needs integer classes and a loss for them, got loss {loss.name!r}")
+    n_classes = max(n_outputs, 2)
+    factors, without = np.ones(n_classes), list[int]()
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ValueError(f"class_weight must be a dict of class: weight or 'balanced', got {class_weight!r}")
+        counts = np.bincount(labels, minlength=n_classes)
+        factors = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    elif isinstance(class_weight, Mapping):
+        for label, weight in class_weight.items():
+            if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or not 0 <= label < n_classes:
+                raise ValueError(f"class_weight names class {label!r}; the classes are 0 .. {n_classes - 1}")
+            factors[label] = checks.number(f"class_weight[{label}]", weight, 0)
+        without = [int(label) for label in np.unique(labels) if label not in class_weight]
+    else:
+        raise TypeError(f"class_weight must be a dict of class: weight or 'balanced', got {class_weight!r}")
+    weights = factors[labels] if data.weights is None else factors[labels] * data.weights
+    if not weights.any():
+        raise ValueError("class_weight and sample_weight together are zero for every row")
+    checks.normal_weights("class_weight times sample_weight", weights, data.X.dtype)
+    with np.errstate(all="ignore"):
+        weights = weights.astype(data.X.dtype)
+    checks.finite("class_weight times sample_weight", weights)
+    if without:
+        console.warn(f"class_weight has no weight for class {without[0]}, which counts as 1")
+    return Data(data.X, data.targets, data.classes, weights, data.y)
+
+
+def validation_sets(given: Any) -> tuple[Any, Any, Any]:
+    """(X, y, sample_weight or None) of what was given as validation data."""
+    if not isinstance(given, (tuple, list)):
+        raise TypeError(f"validation_data must be (X, y) or (X, y, sample_weight), got {type(given).__name__}")
+    if len(given) not in (2, 3):
+        raise ValueError(f"validation_data must be (X, y) or (X, y, sample_weight), got {len(given)} items")
+    return given[0], given[1], given[2] if len(given) == 3 else None

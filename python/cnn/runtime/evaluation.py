@@ -1,0 +1,89 @@
+"""Mean loss, penalties and metrics of a network's raw outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+import cnn_core
+from cnn import metrics
+from cnn._common import checks, console
+from cnn.losses import Loss
+from cnn.runtime import passes
+from cnn.runtime.data import Array, Data
+from cnn.runtime.plan import check_range
+from cnn.runtime.state import NetworkState
+
+Metrics = dict[str, Callable[..., float]]
+_TRIED = 64  # rows that metrics are tried on
+_PIECE = 1 << 18  # elements whose loss is taken at a time
+
+
+def resolve(chosen: str | Iterable[str | metrics.Metric], loss: Loss) -> Metrics:
+    """Functions by name; "auto" takes what suits the loss."""
+    if isinstance(chosen, str):
+        chosen = metrics.default_for(loss) if chosen == "auto" else (chosen,)
+    return metrics.named(chosen)
+
+
+def check(loss: Loss, rows: Data | None, n_outputs: int, chosen: Metrics) -> Metrics:
+    """The metrics; ValueError where one does not suit the targets: our own are tried on a few rows, before a fit."""
+    if rows is None:
+        return chosen
+    few, m = rows.rows(0, _TRIED), min(len(rows), _TRIED)
+    flat = rows.y.ndim == 1 and n_outputs == 1
+    predicted = np.full(m if flat else (m, n_outputs), 1 / n_outputs if loss.link == "softmax" else 0.5)
+    for name, metric in chosen.items():
+        metrics.check_target(name, metric, loss, rows.y)
+        if metrics.is_own(metric) and name not in metrics.default_for(loss):
+            metric(*metrics.seen(metric, loss, few.y, predicted), None)
+    return chosen
+
+
+def warn_of_range(net: NetworkState, rows: Data) -> None:
+    """A warning where the last layer can't give what the loss or the targets want."""
+    if said := check_range(net.descriptions[-1], net.loss, rows.targets):
+        console.warn(said)
+
+
+@checks.quiet
+def evaluate(net: NetworkState, rows: Data, chosen: Metrics, n_threads: int | None = None) -> dict[str, float]:
+    """{"loss": mean loss plus penalties, metric: value, ...}, without dropout."""
+    out = passes.outputs(net, rows.X, link=False, n_threads=n_threads)
+    return {"loss": mean_loss(net, rows, out) + penalty(net), **measure(net, rows, out, chosen)}
+
+
+def mean_loss(net: NetworkState, rows: Data, out: Array) -> float:
+    """sum(w · loss) / sum(w) of raw outputs."""
+    total, piece = 0.0, max(1, _PIECE // net.n_outputs)
+    delta = np.empty((min(piece, len(rows)), net.n_outputs), net.dtype)
+    for begin in range(0, len(rows), piece):
+        part = rows.rows(begin, begin + piece)
+        total += cnn_core.engine.loss_block(net.plan.loss, out[begin : begin + piece], part.targets, part.classes,
+                                            part.weights, 1.0, delta)  # fmt: skip
+    return total / (len(rows) if rows.weights is None else float(rows.weights.sum(dtype=np.float64)))
+
+
+def measure(net: NetworkState, rows: Data, out: Array, chosen: Metrics) -> dict[str, float]:
+    """Metrics of raw outputs, seen through the loss's link."""
+    if not chosen:
+        return {}
+    predicted = np.empty_like(out)
+    cnn_core.engine.link(net.loss.kind, out, predicted)
+    if rows.y.ndim == 1 and net.n_outputs == 1:
+        predicted = predicted[:, 0]
+    return {
+        name: float(metric(*metrics.seen(metric, net.loss, rows.y, predicted), rows.weights))
+        for name, metric in chosen.items()
+    }
+
+
+def penalty(net: NetworkState) -> float:
+    """l1 Σ|w| + l2 Σw² over all parameters that have one."""
+    total = 0.0
+    for s in net.plan.segments:
+        if s["l1"] or s["l2"]:
+            w = net.flat[s["begin"] : s["end"]].astype(np.float64)
+            total += float(s["l1"] * np.abs(w).sum() + s["l2"] * (w * w).sum())
+    return total

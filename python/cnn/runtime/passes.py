@@ -1,0 +1,278 @@
+"""Passes of checked rows through a network, one at a time: outputs, loss and gradient, forward and backward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import cnn_core
+from cnn import schedules
+from cnn._common import checks, threads
+from cnn.runtime import arena, sparse
+from cnn.runtime.data import Array, Data
+from cnn.runtime.sparse import SparseRows
+from cnn.runtime.state import NetworkState
+
+# Arithmetic of one call into the core while predicting, if large networks don't want more rows at once: Ctrl-C is
+# looked at between two of them.
+_PIECE_FLOPS = 1e9
+# `backward` keeps a gradient of wide layers for at most so many parts of the rows.
+_MAX_GRADIENTS = 4
+
+
+@checks.quiet
+def predict(net: NetworkState, X: Any, out: Array | None, n_threads: int | None) -> Array:
+    """What `Network.predict` gives, for any X and `out` that it takes."""
+    X = sparse.features("X", X, net.dtype, net.plan.n_inputs, look_for_nan=False)
+    flat = net.one_dimensional
+    if n_threads is not None:
+        checks.integer("n_threads", n_threads, 1)
+    if (few := net.predictor.few(X, out, flat)) is not None:  # it had another type or order before the check
+        return few
+    if out is None:
+        y = outputs(net, X, link=True, n_threads=n_threads)
+        return y[:, 0] if flat else y
+    checks.output("out", out, net.dtype, (len(X),) if flat else (len(X), net.n_outputs))
+    if not isinstance(X, SparseRows):
+        checks.finite("X", X)  # before anything is written
+    if np.may_share_memory(X.values if isinstance(X, SparseRows) else X, out):
+        X = X[np.arange(len(X))]  # a copy, of the numbers or of the non-zeros
+    outputs(net, X, link=True, n_threads=n_threads, out=out)
+    return out
+
+
+def classes(net: NetworkState, X: Any, n_threads: int | None) -> Array:
+    """What `Network.predict_classes` gives."""
+    if net.loss.target not in ("classes", "binary", "sign"):
+        raise ValueError(f"predict_classes needs a loss for classes; this network was made with {net.loss.name!r}")
+    p = predict(net, X, None, n_threads)
+    if net.loss.target == "classes":
+        return p.argmax(axis=1)
+    return (p > 0.5).astype(np.int64) if net.loss.target == "binary" else np.where(p > 0, 1, -1)
+
+
+def outputs(
+    net: NetworkState, X: Array | SparseRows, *, link: bool, n_threads: int | None = None, out: Array | None = None
+) -> Array:
+    """(n, n_outputs), with the loss's output link or raw, in pieces of some ten milliseconds.
+
+    An X that is not finite is an error.
+    """
+    plan, predictor, rows = net.plan.taking(X), net.predictor, len(X)
+    flops = plan.tiles.flops
+    if isinstance(X, SparseRows):
+        predictor = cnn_core.engine.Predictor(plan.tiles.layers, plan.tiles.workspace, net.flat, net.loss.kind)
+        flops = plan.flops_of_a_row(X)
+    if out is None:
+        out = np.empty((rows, plan.n_outputs), net.dtype)
+    n = threads.for_prediction(n_threads, flops * rows, -(-rows // plan.tiles.rows))
+    share = plan.tiles.rows * n
+    piece = max(int(_PIECE_FLOPS / flops) // share, predictor.at_once) * share
+
+    long = flops * min(piece, rows) > threads.LONG_FLOPS
+
+    def fill() -> None:
+        for begin in range(0, rows, piece):
+            end = begin + piece
+            if long:
+                good = threads.interruptible(partial(predictor.many, X[begin:end], out[begin:end], link, n))
+            else:
+                good = predictor.many(X[begin:end], out[begin:end], link, n)
+            if not good:
+                assert not isinstance(X, SparseRows)  # they have been looked at
+                checks.finite("X", X)
+
+    threads.without_blas_threads(fill)
+    return out
+
+
+@checks.quiet
+def loss_and_gradient(net: NetworkState, rows: Data, training: bool, n_threads: int | None) -> tuple[float, Array]:
+    """Mean loss with penalties over all rows, and its gradient in the layout of `net.flat`."""
+    plan = net.plan.taking(rows.X)
+    cut = plan.cut(len(rows))
+    n = threads.for_prediction(n_threads, 6.0 * plan.size * len(rows), cut.feeds)
+    gradients = arena.aligned_zeros(cut.gradients * plan.size, net.dtype)
+    scratch = arena.aligned_zeros(cut.shared + n * cut.own, net.dtype)
+    found = partial(
+        cnn_core.engine.loss_and_gradient,
+        plan.layers, cut.workspace, cut.wide, cut.parts, plan.segments, plan.loss, net.flat, gradients, scratch,
+        rows.X, rows.targets, rows.classes, rows.weights, training, net.step, net.seed, n,
+    )  # fmt: skip
+    flops = 6.0 * plan.size * len(rows)
+    loss, penalty = threads.without_blas_threads(partial(threads.promptly, flops, found))
+    return loss + penalty, gradients[: plan.size].copy()
+
+
+@dataclass(frozen=True)
+class Buffers:
+    """The arrays that the C API works on (`describe` in cnn_core/model.pxd): the network's own, and memory to work in.
+
+    Minibatches are cut by `workspace`, as in a fit; `slab` holds all rows at once, for forward and backward.
+    """
+
+    rows: int
+    wide: bool
+    n_chunks: int
+    seed: int
+    layers: Array
+    workspace: Array
+    slab: Array
+    segments: Array
+    loss: Array
+    optimizer: Array
+    parameters: Array
+    gradients: Array
+    state: Array
+    scalars: Array
+    counter: Array
+    sums: Array
+    scratch: Array
+
+
+def buffers(net: NetworkState, rows: int) -> Buffers:
+    """Those of one thread, for up to `rows` rows."""
+    plan, cut, slab = net.plan, net.plan.cut(rows), net.plan.workspace(rows)
+    scratch = max(cut.shared + cut.own, plan.columns * int(slab["capacity"][0]))
+    return Buffers(
+        rows=rows, wide=cut.wide, n_chunks=cut.parts, seed=net.seed, layers=plan.layers, workspace=cut.workspace,
+        slab=slab, segments=plan.segments, loss=plan.loss, optimizer=plan.optimizer, parameters=net.flat,
+        gradients=arena.aligned_zeros(plan.size * cut.gradients, net.dtype), state=net.state, scalars=net.scalars,
+        counter=net.counter, sums=np.zeros(cnn_core.engine.sums_of_a_step(plan.segments, cut.parts)),
+        scratch=arena.aligned_zeros(scratch, net.dtype),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tape:
+    """What a forward pass leaves for the way back."""
+
+    X: Array | SparseRows
+    scratch: Array
+    workspace: Any
+    parts: int
+    training: bool
+    step: int
+    n_threads: int
+
+
+@checks.quiet
+def forward(net: NetworkState, X: Any, training: bool, n_threads: int | None) -> tuple[Array, Tape]:
+    """Raw outputs (n, n_outputs), and the tape, for any X that `Network.forward` takes."""
+    X = sparse.features("X", X, net.dtype, net.plan.n_inputs)
+    plan = net.plan.taking(X)
+    cut = plan.cut(max(len(X), 1))
+    parts = min(cut.parts, _MAX_GRADIENTS) if cut.wide else cut.parts
+    workspace = plan.workspace(-(-len(X) // parts))
+    scratch = arena.aligned_zeros(parts * plan.columns * int(workspace["capacity"][0]), net.dtype)
+    n = threads.for_prediction(n_threads, 2.0 * plan.size * len(X), parts)
+    out = np.empty((len(X), net.n_outputs), net.dtype)
+    if len(X):
+        pass_ = partial(
+            cnn_core.engine.forward, plan.layers, workspace, net.flat, scratch, X, out, parts, training, net.step + 1,
+            net.seed, n,
+        )  # fmt: skip
+        threads.without_blas_threads(partial(threads.promptly, 2.0 * plan.size * len(X), pass_))
+    return out, Tape(X, scratch, workspace, parts, training, net.step + 1, n)
+
+
+@checks.quiet
+def backward(net: NetworkState, tape: Tape, dout: Array) -> tuple[Array | None, Array]:
+    """dL/dX (n, n_inputs), None for sparse X, and the parameters' gradient in the layout of `net.flat`."""
+    plan = net.plan.taking(tape.X)
+    dX = None if isinstance(tape.X, SparseRows) else np.zeros((len(tape.X), net.n_inputs), net.dtype)
+    gradients = arena.aligned_zeros(tape.parts * plan.size, net.dtype)
+    if len(tape.X):
+        pass_ = partial(
+            cnn_core.engine.backward, plan.layers, tape.workspace, net.flat, gradients, tape.scratch, tape.X, dout, dX,
+            tape.training, tape.step, net.seed, tape.n_threads,
+        )  # fmt: skip
+        threads.without_blas_threads(partial(threads.promptly, 4.0 * plan.size * len(tape.X), pass_))
+    return dX, gradients[: plan.size].copy()
+
+
+@checks.quiet
+def update(net: NetworkState, gradients: Mapping[str, Any], learning_rate: float | None) -> None:
+    """What `Network.update` does."""
+    flat = arena.aligned_zeros(net.plan.size, net.dtype)
+    for name, view in arena.views(flat, net.plan.names).items():
+        if name not in gradients:
+            raise ValueError(f"no gradient for {name}; there must be one for {', '.join(net.plan.names)}")
+        value = checks.numeric(name, gradients[name], net.dtype)
+        if value.shape != view.shape:
+            raise ValueError(f"the gradient for {name} must have shape {view.shape}, got {value.shape}")
+        checks.finite(f"the gradient for {name}", value)
+        view[...] = value
+    clip = net.optimizer
+    if clip.clip_value is not None:
+        np.clip(flat, -clip.clip_value, clip.clip_value, out=flat)
+    norm = float(np.sqrt(np.sum(flat.astype(np.float64) ** 2)))
+    if clip.clip_norm is not None and norm > clip.clip_norm:
+        flat *= net.dtype.type(clip.clip_norm / norm)
+    if learning_rate is None:
+        schedule = schedules.get(net.optimizer.learning_rate)
+        if schedule.of_a_fit:
+            raise ValueError(f"{schedule!r} is known within a fit alone: give update(gradients, learning_rate)")
+        rate = float(schedule.rates(net.step, 1, 1, net.step + 1)[0]) * net.rate_factor
+    else:
+        rate = checks.number("learning_rate", learning_rate, 0)
+    cnn_core.engine.optimizer_update(
+        net.plan.optimizer, net.plan.segments, net.flat, flat, net.state, net.scalars, net.step + 1, rate
+    )
+    net.counter += 1
+
+
+@dataclass(frozen=True)
+class LayerPass:
+    """What a forward pass leaves of one layer: its outputs (n, units), and what the slope of f is taken from."""
+
+    outputs: Array
+    kept: Array
+
+
+@checks.quiet
+def layer_passes(net: NetworkState, X: Array | SparseRows) -> list[LayerPass | None]:
+    """What each layer makes of checked rows, without dropout; None for a layer that only training has."""
+    plan = net.plan.taking(X)
+    workspace = plan.workspace(len(X))
+    capacity = int(workspace["capacity"][0])
+    scratch = arena.aligned_zeros(plan.columns * capacity, net.dtype)
+    out = np.empty((len(X), net.n_outputs), net.dtype)
+    pass_ = partial(
+        cnn_core.engine.forward, plan.layers, workspace, net.flat, scratch, X, out, 1, False, 0, net.seed, 1
+    )
+    if len(X):
+        threads.without_blas_threads(partial(threads.promptly, 2.0 * plan.size * len(X), pass_))
+    stride = cnn_core.engine.row_stride(len(X), net.flat)
+
+    def buffer(column: int, width: int) -> Array:
+        """(n, width) of a slab, which is stored by features."""
+        return scratch[column * capacity : column * capacity + width * stride].reshape(width, stride)[:, : len(X)].T
+
+    found: list[LayerPass | None] = []
+    for spec in plan.layers:
+        if spec["kind"] == cnn_core.LayerKind.DROPOUT:
+            found.append(None)
+            continue
+        units = int(spec["n_units"])
+        outputs = buffer(int(spec["output"]), units)
+        found.append(LayerPass(outputs, outputs if spec["saved"] < 0 else buffer(int(spec["saved"]), units)))
+    return found
+
+
+def layer_outputs(net: NetworkState, X: Any) -> list[Array]:
+    """What `Network.layer_outputs` gives: a layer that only training has passes on what it gets."""
+    X = sparse.features("X", X, net.dtype, net.plan.n_inputs)
+    outputs: list[Array] = []
+    for passed in layer_passes(net, X):
+        below = outputs[-1] if outputs else X
+        outputs.append(np.ascontiguousarray(passed.outputs) if passed else _dense_copy(below))
+    return outputs
+
+
+def _dense_copy(X: Array | SparseRows) -> Array:
+    return np.array(X.to_scipy().todense()) if isinstance(X, SparseRows) else X.copy()

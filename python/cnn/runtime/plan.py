@@ -1,0 +1,262 @@
+"""The plan: a network's layers as the structured arrays that the engine walks, and the sizes of its buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+import cnn_core
+from cnn import activations
+from cnn._common import checks
+from cnn.layers import Dense, Dropout, Layer
+from cnn.losses import Loss
+from cnn.optimizers import Optimizer
+from cnn.runtime import sparse
+
+Spec = np.ndarray[Any, Any]
+_WIDE_FLOPS = 2e6  # of a step in wide layers, for each thread: some 20 us, between barriers of 1 us
+_LINE = 16  # elements: every tensor and every buffer begins on a cache line, in float32 and in float64
+
+# A tile of rows while predicting: its two buffers should stay in L1 cache, and every weight is read once for a tile.
+_TILE_ELEMENTS, _TILE_ROWS = 6144, 64
+_NUMBER_FLOPS = 20.0  # what gathering an input or an activation may take, in the time of so much arithmetic
+
+
+def _round_up(n: int) -> int:
+    return (n + _LINE - 1) // _LINE * _LINE
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything the engine needs to know of a network, from descriptions and sizes alone.
+
+    `layers`, `segments`, `loss`, `optimizer` are the core's structs; `names` gives (offset, shape) of each parameter in
+    an arena of `size` elements; `columns` is the width of a workspace, whose buffers hold that many numbers a row.
+    """
+
+    layers: Spec
+    segments: Spec
+    loss: Spec
+    optimizer: Spec
+    names: dict[str, tuple[int, tuple[int, ...]]]
+    size: int
+    n_inputs: int
+    n_outputs: int
+    template: Spec
+
+    @cached_property
+    def without_input(self) -> Plan:
+        """The same for sparse rows, which are read where they are: nothing below the first dense layer has a buffer."""
+        first = int(np.flatnonzero(self.layers["kind"] == cnn_core.LayerKind.DENSE)[0])
+        layers, below = self.layers.copy(), int(self.layers["output"][first])
+        layers["output"] -= below
+        layers["saved"][layers["saved"] >= 0] -= below
+        for name, value in (("n_units", 0), ("output", 0), ("saved", -1)):
+            layers[name][:first] = value
+        column = int(self.template["delta"][0]) - below
+        widest = int(layers["n_units"].max())
+        template = _workspace(column, self.n_inputs, self.n_outputs, widest)
+        template["input"] = -1
+        return replace(self, layers=layers, template=template)
+
+    def taking(self, X: Any) -> Plan:
+        """The plan for such rows, dense or sparse."""
+        return self.without_input if sparse.is_sparse(X) else self
+
+    def without_zeros(self, X: Spec | sparse.SparseRows) -> Spec | sparse.SparseRows:
+        """X as a fit reads it: dense X with few numbers but zeros as sparse rows, which changes no bit."""
+        first = self.layers[0]
+        if first["kind"] != cnn_core.LayerKind.DENSE:
+            return X
+        return sparse.without_zeros(X, int(first["n_units"]))
+
+    def flops_of_a_row(self, X: sparse.SparseRows) -> float:
+        """Arithmetic of predicting a row of sparse X: of the first layer what the non-zeros take."""
+        dense = self.layers[self.layers["kind"] == cnn_core.LayerKind.DENSE][0]
+        numbers = self.n_inputs - len(X.parts()[1]) / max(len(X), 1)
+        return self.tiles.flops - 2.0 * float(dense["n_units"]) * numbers
+
+    @property
+    def columns(self) -> int:
+        return int(self.template["columns"][0])
+
+    @property
+    def slots(self) -> int:
+        """Numbers of optimizer state for each parameter."""
+        return cnn_core.engine.optimizer_slots(self.optimizer)
+
+    def cut(self, rows: int) -> Cut:
+        """How a minibatch of that many rows is shared out, from sizes alone."""
+        wide, parts, capacity, shared, own = cnn_core.engine.cut(self.layers, self.template, rows)
+        feeds = max(1, int(6.0 * self.size * rows / _WIDE_FLOPS)) if wide else parts
+        return Cut(wide, parts, self.workspace(capacity), shared, own, feeds)
+
+    def cut_like(self, other: Plan, rows: int) -> Cut:
+        """How `other` cuts a minibatch, in workspaces of this plan: sums over a slab's rows have the same bits."""
+        cut = other.cut(rows)
+        return replace(cut, workspace=self.workspace(cut.capacity))
+
+    @cached_property
+    def tiles(self) -> Tiles:
+        """How many rows are predicted together: two buffers take turns, for nothing is kept for a way back."""
+        layers = self.layers.copy()
+        layers["saved"] = -1
+        dense = np.flatnonzero(layers["kind"] == cnn_core.LayerKind.DENSE)
+        first = self.n_inputs if self.template["input"] >= 0 else int(layers["n_units"][dense[0]])
+        widths, turn = [first, 1], 1
+        for i in dense:
+            widths[turn] = max(widths[turn], int(layers["n_units"][i]))
+            turn = 1 - turn
+        layers["output"][dense] = np.resize([widths[0], 0], len(dense))
+        workspace = np.zeros(1, cnn_core.workspace_dtype)
+        columns = workspace["columns"] = sum(widths)
+        rows = max(_TILE_ROWS, min(_TILE_ELEMENTS // columns // _TILE_ROWS * _TILE_ROWS, 4 * _TILE_ROWS))
+        workspace["capacity"] = rows
+        numbers = first + int(layers["n_units"][dense].sum())
+        return Tiles(layers, workspace, rows, 2.0 * self.size + _NUMBER_FLOPS * numbers)
+
+    def workspace(self, capacity: int) -> Spec:
+        """The layout of a workspace for slabs of up to `capacity` rows."""
+        spec = self.template.copy()
+        spec["capacity"] = _round_up(max(capacity, 1))
+        return spec
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Layers and workspace of a tile of so many rows; the arithmetic of one row, functions included."""
+
+    layers: Spec
+    workspace: Spec
+    rows: int
+    flops: float
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The parts of a minibatch: chunks of rows, each with a gradient of its own, or for `wide` layers the slabs.
+
+    The engine needs scratch memory of `shared` elements and `own` for each thread; more threads than `feeds` idle.
+    """
+
+    wide: bool
+    parts: int
+    workspace: Spec
+    shared: int
+    own: int
+    feeds: int
+
+    @property
+    def gradients(self) -> int:
+        """How many gradients are kept at once."""
+        return 1 if self.wide else self.parts
+
+    @property
+    def capacity(self) -> int:
+        return int(self.workspace["capacity"][0])
+
+
+def build(descriptions: Sequence[Layer], n_inputs: int, loss: Loss, optimizer: Optimizer) -> Plan:
+    """The plan of a network with that many inputs."""
+    layers = np.zeros(len(descriptions), cnn_core.layer_dtype)
+    names: dict[str, tuple[int, tuple[int, ...]]] = {}
+    segments: list[tuple[int, int, float, float, float, float]] = []
+    size, column, width = 0, _round_up(n_inputs), n_inputs
+    for i, (spec, layer) in enumerate(zip(layers, descriptions, strict=True)):
+        spec["n_inputs"], spec["biases"], spec["saved"] = width, -1, -1
+        if isinstance(layer, Dense):
+            checks.matrix_sizes(width, layer.units)
+            activation = layer_activation(layer, loss, last=i == len(descriptions) - 1)
+            spec["kind"] = cnn_core.LayerKind.DENSE
+            spec["activation"], spec["alpha"] = activation.kind, activation.value
+            spec["weights"] = size
+            names[f"layers.{i}.weights"] = (size, (width, layer.units))
+            segments.append((size, size + _round_up(width * layer.units), 1.0, 1.0, layer.l1, layer.l2))
+            size = segments[-1][1]
+            width = layer.units
+            if layer.use_bias:
+                spec["biases"] = size
+                names[f"layers.{i}.biases"] = (size, (width,))
+                decay = float(optimizer.decay_biases)
+                segments.append((size, size + _round_up(width), 1.0, decay, layer.bias_l1, layer.bias_l2))
+                size = segments[-1][1]
+            keeps = cnn_core.engine.activation_keeps_input(activation.kind)
+        elif isinstance(layer, Dropout):
+            spec["kind"], spec["rate"], keeps = cnn_core.LayerKind.DROPOUT, layer.rate, True
+        spec["n_units"], spec["output"] = width, column
+        column += width
+        if keeps:
+            spec["saved"] = column
+            column += width
+    return Plan(
+        layers=layers,
+        segments=_merged(segments, optimizer),
+        loss=loss.spec(width),
+        optimizer=optimizer.spec(),
+        names=names,
+        size=size,
+        n_inputs=n_inputs,
+        n_outputs=width,
+        template=_workspace(column, n_inputs, width, max(n_inputs, int(layers["n_units"].max()))),
+    )
+
+
+def check_range(layer: Layer, loss: Loss, targets: Any) -> str:
+    """What is wrong with the activation of the last layer: its values can't be what the loss or the targets want."""
+    assert isinstance(layer, Dense)
+    activation = layer_activation(layer, loss, last=True)
+    low, high = activation.range
+    if low == -np.inf or (loss.target == "sign" and low <= -1 and high >= 1):
+        return ""
+    if loss.target != "real":
+        return (
+            f"{loss.name} takes raw outputs, and {activation.name} of the last layer holds them within "
+            f"[{low:g}, {high:g}]: leave the activation out"
+        )
+    if targets is not None and targets.size and (targets.min() < low or targets.max() > high):
+        return (
+            f"targets reach from {targets.min():g} to {targets.max():g}, and {activation.name} of the last layer gives "
+            f"numbers within [{low:g}, {high:g}] alone"
+        )
+    return ""
+
+
+def layer_activation(layer: Dense, loss: Loss, last: bool) -> activations.Activation:
+    """The function that the engine applies: a last layer that names its loss's own link leaves it to the loss."""
+    name = layer.activation if isinstance(layer.activation, str) else layer.activation.name
+    if last and name == loss.link:
+        return activations.Activation("identity")
+    if name == "softmax":
+        raise ValueError(
+            "softmax belongs on the last layer with loss='cross_entropy', which applies it; "
+            f"here it stands {'with loss=' + repr(loss.name) if last else 'before the last layer'}"
+        )
+    return activations.get(layer.activation)
+
+
+def _workspace(column: int, n_inputs: int, n_outputs: int, widest: int) -> Spec:
+    spec = np.zeros(1, cnn_core.workspace_dtype)
+    widest = _round_up(widest)  # the deltas are also turned into rows there, and rows are whole vectors
+    widths = {"delta": widest, "delta_next": widest, "target": n_outputs, "value": n_outputs, "weight": 1}
+    for name, width in widths.items():
+        spec[name] = column
+        column += width
+    spec["columns"] = column
+    return spec
+
+
+def _merged(segments: list[tuple[int, int, float, float, float, float]], optimizer: Optimizer) -> Spec:
+    """Neighbours that are updated alike become one segment: small networks are then one block."""
+    decays = optimizer.weight_decay > 0
+    merged: list[list[Any]] = []
+    for begin, end, rate, decay, l1, l2 in segments:
+        alike = [rate, decay if decays else 1.0, l1, l2]
+        if merged and merged[-1][2:] == alike:
+            merged[-1][1] = end
+        else:
+            merged.append([begin, end, *alike])
+    return np.array([tuple(m) for m in merged], cnn_core.segment_dtype)

@@ -1,0 +1,226 @@
+"""`NetworkState`: what the engine needs of a network and what a fit leaves in it; the verbs are in network.py."""
+
+from __future__ import annotations
+
+import copy
+import secrets
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+
+import cnn_core
+from cnn import initializers, losses, optimizers
+from cnn._common import checks, naming, threads
+from cnn._common.errors import NotBuiltError
+from cnn.layers import Dense, Layer, checked
+from cnn.losses import Loss
+from cnn.optimizers import Optimizer
+from cnn.runtime import arena
+from cnn.runtime.data import Array
+from cnn.runtime.history import History
+from cnn.runtime.layer_view import LayerView
+from cnn.runtime.plan import Plan, layer_activation
+from cnn.runtime.plan import build as build_plan
+
+
+class NetworkState:
+    """Descriptions, parameters, the optimizer's state, counters and history of a network.
+
+    Args: as of `cnn.Network`.
+
+    >>> state = NetworkState([Dense(2)], seed=0).build(3)
+    >>> sorted(state.parameters), state.step
+    (['layers.0.biases', 'layers.0.weights'], 0)
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        loss: str | Loss = "mse",
+        optimizer: str | Optimizer = "adam",
+        dtype: Any = "float32",
+        seed: int | None = None,
+    ) -> None:
+        self.descriptions = checked(layers)
+        self.loss = losses.get(loss)
+        self.optimizer = optimizers.get(optimizer)
+        self.dtype = checks.real_dtype(dtype)
+        self.seed_given = seed is not None
+        seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+        self.seed = checks.integer("seed", seed, 0, 2**64 - 1)
+        self.history = History()
+        self.one_dimensional = False  # predict gives (n,): so were the targets of the fit
+        self.training_id = secrets.token_hex(8)  # by which checkpoints know what is of one training
+        self.rate_factor = 1.0  # what `ReduceOnPlateau` has made of the learning rate
+        self.stop_training = False
+        self.activation_choice = ""  # what the fit chose for activation="auto", and why
+        self._plan: Plan | None = None
+        self.predictor: Any = None
+        last = self.descriptions[-1]
+        assert isinstance(last, Dense)
+        if self.loss.target == "classes" and last.units < 2:
+            raise ValueError(
+                "cross_entropy needs an output for each class, got 1; for two classes and one output use "
+                "loss='binary_cross_entropy'"
+            )
+        for i, layer in enumerate(self.descriptions):
+            if isinstance(layer, Dense) and layer.activation != "auto":
+                layer_activation(layer, self.loss, last=i == len(self.descriptions) - 1)
+
+    def build(self, n_inputs: int) -> Self:
+        """Makes the parameters for that many inputs; the first fit does it by itself. Returns the network."""
+        n_inputs = checks.integer("n_inputs", n_inputs, 1)
+        if self._plan is not None:
+            if n_inputs != self._plan.n_inputs:
+                raise ValueError(f"the network takes {self._plan.n_inputs} inputs already, got n_inputs={n_inputs}")
+            return self
+        if self.chooses_activation:
+            raise ValueError("activation='auto' is chosen by the first fit, on its data: fit first, or name one")
+        made = build_plan(self.descriptions, n_inputs, self.loss, self.optimizer)
+        self._allocate(made)
+        for i, layer in enumerate(self.descriptions):
+            if isinstance(layer, Dense):
+                self._draw(i, layer)
+        self.take(made)  # last: a network whose building was broken off is not built
+        return self
+
+    def _allocate(self, made: Plan) -> None:
+        self.flat = arena.aligned_zeros(made.size, self.dtype)
+        self._parameters = arena.views(self.flat, made.names)
+        self.state = arena.aligned_zeros(made.slots * made.size, self.dtype)
+        self.scalars = np.zeros(4)
+        self.counter = np.zeros(1, np.int64)
+
+    def adopt(self, made: Plan) -> None:
+        """Builds the network by a plan of it, with zeros: for those who have its parameters already."""
+        self._allocate(made)
+        self.take(made)
+
+    def take(
+        self, made: Plan, layers: tuple[Layer, ...] | None = None, optimizer: Optimizer | None = None, *,
+        fresh: bool = False,
+    ) -> None:  # fmt: skip
+        """Makes that plan the network's; its parameters must have the places that `flat` has.
+
+        With the layers and the optimizer that the plan is of, if they are others; `fresh` begins the optimizer's state.
+        """
+        found: dict[str, Any] = {
+            "predictor": cnn_core.engine.Predictor(made.tiles.layers, made.tiles.workspace, self.flat, self.loss.kind),
+            "_plan": made, "descriptions": layers or self.descriptions, "optimizer": optimizer or self.optimizer,
+        }  # fmt: skip
+        if fresh:
+            state = arena.aligned_zeros(made.slots * made.size, self.dtype)
+            found |= {"state": state, "counter": np.zeros(1, np.int64)}
+        vars(self).update(found)  # all at once: no Ctrl-C leaves a part of it
+
+    def _draw(self, index: int, layer: Dense) -> None:
+        """Initial values that depend on the seed and the layer's place alone."""
+        for j, (what, how) in enumerate((("weights", layer.initializer), ("biases", layer.bias_initializer))):
+            view = self._parameters.get(f"layers.{index}.{what}")
+            if view is not None and how != "zeros":  # which they are
+                kind = layer_activation(layer, self.loss, last=index == len(self.descriptions) - 1).name
+                rng = np.random.default_rng((self.seed, index, j))
+                view[...] = threads.apart(view.size, partial(initializers.get(how).draw, view.shape, rng, kind))
+
+    @property
+    def plan(self) -> Plan:
+        """The plan the engine walks."""
+        if self._plan is None:
+            raise NotBuiltError()
+        return self._plan
+
+    @property
+    def parameters(self) -> Mapping[str, Array]:
+        """Views of the parameters by name ("layers.0.weights", ...)."""
+        self.plan  # noqa: B018 (raises when not built)
+        return self._parameters
+
+    @property
+    def n_inputs(self) -> int:
+        return self.plan.n_inputs
+
+    @property
+    def n_outputs(self) -> int:
+        last = self.descriptions[-1]
+        assert isinstance(last, Dense)
+        return last.units
+
+    @property
+    def layers(self) -> tuple[LayerView, ...]:
+        """The layers, bound to this network's parameters."""
+        return tuple(LayerView(self, i) for i in range(len(self.descriptions)))
+
+    @property
+    def known_inputs(self) -> int | None:
+        """The number of inputs, or None before it is known."""
+        return None if self._plan is None else self._plan.n_inputs
+
+    @property
+    def chooses_activation(self) -> bool:
+        """Whether a layer's activation is still "auto"."""
+        return any(getattr(layer, "activation", None) == "auto" for layer in self.descriptions)
+
+    @property
+    def epoch(self) -> int:
+        """The number of the next epoch, from 0."""
+        return self.history.epoch[-1] + 1 if self.history.epoch else 0
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return 0 if self._plan is None else int(self.counter[0])
+
+    def get_weights(self) -> dict[str, Array]:
+        """Copies of the parameters by name ("layers.0.weights", ...)."""
+        return {name: view.copy() for name, view in self.parameters.items()}
+
+    def set_weights(self, weights: Mapping[str, Any], *, partial: bool = False) -> None:
+        """Sets the parameters by name, all of them unless `partial`; nothing is changed when one does not fit."""
+        parameters = self.parameters
+        if not isinstance(weights, Mapping):
+            raise TypeError(f"weights must be a mapping of names to arrays, got {type(weights).__name__}")
+        ready = {}
+        for name, value in weights.items():
+            if name not in parameters:
+                raise naming.unknown("parameter", name, parameters)
+            array = checks.numeric(name, value, self.dtype)
+            if array.shape != parameters[name].shape:
+                raise ValueError(f"{name} must have shape {parameters[name].shape}, got {array.shape}")
+            ready[name] = array
+        missing = sorted(set(parameters) - set(ready))
+        if missing and not partial:
+            raise ValueError(f"no value for {', '.join(missing)}")
+        flat = self.flat.copy()
+        for name, view in arena.views(flat, self.plan.names).items():
+            if name in ready:
+                view[...] = ready[name]
+        self.flat[...] = flat  # all at once: a Ctrl-C leaves the old ones or the new ones
+
+    def __repr__(self) -> str:
+        inside = ", ".join(map(repr, self.descriptions))
+        return (
+            f"Network([{inside}], loss={self.loss!r}, optimizer={self.optimizer!r}, dtype={self.dtype.name!r}, "
+            f"seed={self.seed})"
+        )
+
+    def __copy__(self) -> Self:
+        """A whole copy: networks that shared half of their state would train each other."""
+        return copy.deepcopy(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what is made again: the plan, the views and the predictor."""
+        state = {k: v for k, v in vars(self).items() if k not in ("_parameters", "_plan", "predictor")}
+        state["n_inputs"] = self.known_inputs
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        n_inputs = state.pop("n_inputs")
+        vars(self).update(state)
+        self._plan, self.predictor = None, None
+        self.training_id = secrets.token_hex(8)  # a copy is another training
+        if n_inputs is not None:  # unpickled arrays are not aligned
+            self.adopt(build_plan(self.descriptions, n_inputs, self.loss, self.optimizer))
+            for name in ("flat", "state", "scalars", "counter"):
+                getattr(self, name)[...] = state[name]

@@ -1,0 +1,1 @@
+"""`MLPClassifier` and `MLPRegressor` in place of scikit-learn's (extra `sklearn`)."""

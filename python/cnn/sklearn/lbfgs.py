@@ -1,0 +1,119 @@
+"""L-BFGS (SciPy's) on the compiled loss and gradient of all rows."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import xlogy
+
+import cnn_core
+from cnn import callbacks
+from cnn._common import console, threads
+from cnn.network import Network
+from cnn.runtime import arena, evaluation
+from cnn.runtime.data import Array, Data
+from cnn.sklearn.epochs import metrics_of, validate
+
+
+class Objective:
+    """Mean loss with penalties of a network, and its gradient, of all parameters as one float64 vector."""
+
+    def __init__(self, net: Network, rows: Data, n_threads: int | None) -> None:
+        self.net, self.rows = net, rows
+        self.X = net.plan.without_zeros(rows.X)
+        self.plan = net.plan.taking(self.X)
+        self.cut = self.plan.cut_like(net.plan.taking(rows.X), len(rows))
+        self.n = threads.for_prediction(n_threads, 6.0 * net.plan.size * len(rows), self.cut.feeds)
+        self.gradients = arena.aligned_zeros(self.cut.gradients * net.plan.size, net.dtype)
+        self.scratch = arena.aligned_zeros(self.cut.shared + self.n * self.cut.own, net.dtype)
+        self.parts = (0.0, 0.0)
+        self.constant = 0.0
+        if net.loss.name == "poisson" and rows.targets is not None:
+            t = rows.targets.astype(np.float64)
+            self.constant = float(np.average((xlogy(t, t) - t).sum(axis=1), weights=rows.weights))
+
+    def __call__(self, x: Array) -> tuple[float, Array]:
+        self.net.flat[...] = x
+        loss, gradient = threads.interruptible(self._evaluate)
+        return loss, gradient
+
+    def _evaluate(self, stop: Array) -> tuple[float, Array]:
+        plan, rows = self.plan, self.rows
+        self.parts = cnn_core.engine.loss_and_gradient(
+            plan.layers, self.cut.workspace, self.cut.wide, self.cut.parts, plan.segments, plan.loss, self.net.flat,
+            self.gradients, self.scratch, self.X, rows.targets, rows.classes, rows.weights, False, self.net.step,
+            self.net.seed, self.n, stop,
+        )  # fmt: skip
+        return sum(self.parts), self.gradients[: plan.size].astype(np.float64)
+
+    def reported(self, x: Array) -> float:
+        """The loss at x as scikit-learn means it: of squares the mean over outputs, with Poisson's constant."""
+        self(x)
+        data, penalty = self.parts
+        return (data / self.net.n_outputs if self.net.loss.name == "mse" else data) + penalty + self.constant
+
+
+def fit(est: Any, train: Data, held_out: Data | None, root: Any) -> None:
+    """Minimises the objective from the network's weights; sets the fitted attributes."""
+    net = est._network
+    if any(int(layer["kind"]) == int(cnn_core.LayerKind.DROPOUT) for layer in net.plan.layers):
+        raise ValueError("solver='lbfgs' needs the same loss at every call: there can be no dropout")
+    objective = Objective(net, train, est.n_threads)
+    metrics = metrics_of(est, train, held_out)
+    evaluation.warn_of_range(net, train)
+    hooks = callbacks.all_of([] if est.callbacks is None else est.callbacks)
+    best: Array | None = None
+    start = begin = time.perf_counter()
+    net.stop_training = False
+
+    def after_iteration(intermediate_result: Any) -> None:
+        nonlocal best, begin
+        x = intermediate_result.x
+        loss = objective.reported(x) if net.n_outputs > 1 or objective.constant else intermediate_result.fun
+        est.loss_curve_.append(float(loss))
+        logs = {"loss": float(loss)}
+        if held_out is not None:
+            net.flat[...] = x
+            found, score = validate(est, net, held_out, metrics)
+            logs.update(found)
+            est.validation_scores_.append(score)
+            if score > est.best_validation_score_:
+                est.best_validation_score_ = score
+                best = x.copy()
+        now = time.perf_counter()
+        logs["seconds"], begin = now - begin, now
+        est.history_.append(len(est.loss_curve_) - 1, logs)
+        if est.verbose:
+            console.say(f"Iteration {len(est.loss_curve_)}, loss = {loss:.8f}")
+        net.flat[...] = x
+        for hook in hooks:
+            hook.on_epoch_end(net, len(est.loss_curve_) - 1, logs)
+        stop = est._end_task(est._begin_task(root))
+        if stop or net.stop_training or (est.max_seconds is not None and now - start > est.max_seconds):
+            raise StopIteration
+
+    def minimised() -> Any:
+        found = minimize(
+            objective, net.flat.astype(np.float64), method="L-BFGS-B", jac=True, callback=after_iteration,
+            options={"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol},
+        )  # fmt: skip
+        est.n_iter_ = min(int(found.nit), est.max_iter)
+        est.loss_ = objective.reported(found.x)
+        return found
+
+    found = threads.a_fit(net, lambda: cnn_core.finishing(minimised, [est.history_.trim]))
+    if best is not None and est.restore_best is not False:
+        net.flat[...] = best
+    est.best_loss_ = min(est.loss_curve_, default=est.loss_)
+    est.t_ += len(train) * est.n_iter_
+    if found.status == 1:
+        from sklearn.exceptions import ConvergenceWarning
+
+        warnings.warn(
+            f"lbfgs failed to converge after {found.nit} iteration(s) (status={found.status}): {found.message}. "
+            "Increase max_iter or max_fun, or scale the data", ConvergenceWarning, stacklevel=6,
+        )  # fmt: skip

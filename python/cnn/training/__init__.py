@@ -1,0 +1,1 @@
+"""A fit: prepared, run, kept in checkpoints and gone on from."""

@@ -1,0 +1,198 @@
+"""A fit in two halves: `prepare` checks everything and touches nothing, `Fit.run` trains."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import cnn_core
+from cnn import callbacks
+from cnn._common import checks
+from cnn.runtime import data, evaluation
+from cnn.runtime.data import Data
+from cnn.runtime.history import History
+from cnn.runtime.state import NetworkState
+from cnn.training import checkpoint, resume
+from cnn.training.loop import Loop
+from cnn.training.position import FitIdentity, Position
+
+T = TypeVar("T")
+
+
+@dataclass
+class FitOptions:
+    """The arguments of `Network.fit`."""
+
+    epochs: int
+    batch_size: int | None
+    validation_split: float = 0.0
+    validation_data: Sequence[Any] | None = None
+    sample_weight: Any = None
+    class_weight: Mapping[int, float] | str | None = None
+    shuffle: bool = True
+    initial_epoch: int | None = None
+    metrics: str | Iterable[Any] = "auto"
+    callbacks: Any = ()
+    verbose: int = 0
+    n_threads: int | None = None
+    resume: Any = None
+
+
+def prepare(net: NetworkState, X: Any, y: Any, options: FitOptions) -> Fit:
+    """The fit of these arguments, all of them checked (see `Network.fit` for the errors); nothing is touched."""
+    epochs = checks.integer("epochs", options.epochs, 0)
+    given = options.initial_epoch
+    first = net.epoch if given is None else checks.integer("initial_epoch", given, 0)
+    verbose = options.verbose
+    verbose = int(verbose) if isinstance(verbose, bool) else checks.integer("verbose", verbose, 0)
+    checks.flag("shuffle", options.shuffle)
+    measured = evaluation.resolve(options.metrics, net.loss)
+    hooks = _with_output(callbacks.all_of(options.callbacks), verbose)
+    if options.n_threads is not None:
+        checks.integer("n_threads", options.n_threads, 1)
+    train, validation = _split(net, X, y, options)
+    for rows in (train, validation):
+        evaluation.check(net.loss, rows, net.n_outputs, measured)
+    batch = options.batch_size
+    batch = len(train) if batch is None else min(checks.integer("batch_size", batch, 1), len(train))
+
+    names = ["loss", *measured]
+    names += [f"val_{name}" for name in names] if validation is not None else []
+    at = Position(first, net.step, len(net.history), first, training=net.training_id)
+    identity = FitIdentity(batch, options.shuffle, tuple(names), train, validation, hooks, at)
+    folders = [hook.folder for hook in hooks if isinstance(hook, checkpoint.Checkpoint)]
+    saved = None if options.resume is None else resume.find(options.resume, folders)
+    if saved is not None:
+        saved.check(net, identity)
+        at = identity.position = saved.position
+    last = at.first_epoch + epochs if given is None else max(epochs, at.first_epoch)
+    step, resumed = (net.step, None) if saved is None else (saved.net.step, saved.path.parent)
+    shown = (*names, "learning_rate", "seconds")
+    run = callbacks.Run(at.epoch, last, len(train), -(-len(train) // batch), shown, step, resumed, identity)
+    for hook in hooks:
+        hook.check(run)
+    return Fit(net, train, validation, measured, hooks, identity, run, saved, verbose, options.n_threads, given)
+
+
+def of_rows(net: NetworkState, train: Data, epochs: int, batch: int) -> Fit:
+    """The silent fit of a network on rows that are checked already."""
+    at = Position(net.epoch, net.step, len(net.history), net.epoch, training=net.training_id)
+    identity = FitIdentity(batch, True, ("loss",), train, None, [], at)
+    names = ("loss", "learning_rate", "seconds")
+    last, steps = at.epoch + epochs, -(-len(train) // batch)
+    run = callbacks.Run(at.epoch, last, len(train), steps, names, net.step, None, identity)
+    return Fit(net, train, None, {}, [], identity, run, None, 0, None, None)
+
+
+def _with_output(hooks: list[callbacks.Callback], verbose: int) -> list[callbacks.Callback]:
+    """With what `verbose` shows; checkpoints come last, for they keep what the others made of an epoch."""
+    if verbose:
+        hooks.append(callbacks.Progress() if verbose == 1 else callbacks.EpochLines())
+    return sorted(hooks, key=lambda hook: isinstance(hook, checkpoint.Checkpoint))
+
+
+def _split(net: NetworkState, X: Any, y: Any, options: FitOptions) -> tuple[Data, Data | None]:
+    """Training and validation rows, all checked."""
+    share = checks.number("validation_split", options.validation_split, 0, 1, open_high=True)
+    if options.validation_data is not None and share > 0:
+        raise ValueError("give validation_split or validation_data, not both")
+    everything = data.prepare(X, y, options.sample_weight, net.loss, net.dtype, net.known_inputs, net.n_outputs)
+    train, validation = everything, None
+    if share > 0:
+        held_out = round(len(everything) * share)
+        if held_out in (0, len(everything)):
+            raise ValueError(
+                f"validation_split={share:g} of {len(everything)} rows leaves {len(everything) - held_out} to train on "
+                f"and {held_out} to validate on"
+            )
+        train = everything.rows(0, len(everything) - held_out)
+        validation = everything.rows(len(everything) - held_out, len(everything))
+    if options.validation_data is not None:
+        given = data.validation_sets(options.validation_data)
+        validation = data.prepare(*given, net.loss, net.dtype, train.X.shape[1], net.n_outputs, "validation ")
+    for part, what in ((train, "training"), (validation, "validation")):
+        if part is not None and part.weights is not None and not part.weights.any():
+            raise ValueError(f"sample_weight is zero for every {what} row")
+    return data.with_class_weights(train, options.class_weight, net.loss, net.n_outputs), validation
+
+
+@dataclass
+class Fit:
+    """A fit that is ready to run: rows, metrics and callbacks, and the checkpoint that it goes on from, if any."""
+
+    net: NetworkState
+    train: Data
+    validation: Data | None
+    metrics: evaluation.Metrics
+    hooks: list[callbacks.Callback]
+    identity: FitIdentity
+    about: callbacks.Run
+    saved: resume.Saved | None
+    verbose: int
+    n_threads: int | None
+    initial_epoch: int | None
+
+    @checks.quiet
+    def run(self) -> History:
+        """Trains, and gives the history of this call. The activations are chosen by now, or the checkpoint's."""
+        net, at = self.net, self.identity.position
+        if self.saved is not None:
+            self.saved.restore(net)
+        net.build(self.train.X.shape[1])
+        evaluation.warn_of_range(net, self.train)
+        net.one_dimensional = net.n_outputs == 1 and self.train.y.ndim == 1
+        net.stop_training = at.stopped
+        # A Ctrl-C may come between two of an epoch's numbers.
+        cnn_core.finishing(lambda: hooked(self.hooks, net, self.about, self._epochs), [net.history.trim])
+        return net.history.since(at.first_record, self.about.names)
+
+    def _epochs(self) -> None:
+        at, last = self.identity.position, self.about.epochs
+        if self.saved is not None:
+            self.saved.restore_callbacks(self.hooks)
+        begun = None if self.initial_epoch is None else 0  # then the whole is that of `epochs` epochs, as in Keras
+        loop = Loop(
+            self.net, self.train, self.identity.batch, self.identity.shuffle, bool(self.metrics), at, last,
+            self.n_threads, last - at.epoch, begun,
+        )  # fmt: skip
+        for epoch in range(at.epoch, at.epoch if at.stopped else last):
+            self._epoch(loop, epoch)
+            if self.net.stop_training:
+                break
+
+    def _epoch(self, loop: Loop, epoch: int) -> None:
+        net, at = self.net, loop.at
+        for hook in self.hooks:
+            hook.on_epoch_begin(net, epoch)
+        start = time.perf_counter()
+        loss = loop.epoch(epoch, self.hooks)
+        logs = {"loss": loss, **evaluation.measure(net, loop.train, loop.outputs, self.metrics)}
+        if self.validation is not None:
+            scores = evaluation.evaluate(net, self.validation, self.metrics, loop.asked)
+            logs.update({f"val_{name}": value for name, value in scores.items()})
+        logs["learning_rate"] = float(loop.rates[-1])
+        logs["seconds"] = time.perf_counter() - start
+        net.history.append(epoch, logs)
+        at.epoch, at.done = epoch + 1, 0
+        for hook in self.hooks:
+            hook.on_epoch_end(net, epoch, logs)
+
+
+def hooked(hooks: list[callbacks.Callback], net: NetworkState, run: callbacks.Run, work: Callable[[], T]) -> T:
+    """work() between beginning and end of the callbacks; those that have begun are ended whatever happens."""
+    ends: list[Callable[[], None]] = []
+
+    def begun() -> T:
+        for hook in hooks:
+            ends.append(partial(hook.on_fit_end, net))  # first: Ctrl-C may come as soon as it has begun
+            try:
+                hook.on_fit_begin(net, run)
+            except Exception:
+                ends.pop()
+                raise
+        return work()
+
+    return cnn_core.finishing(begun, ends)

@@ -1,0 +1,99 @@
+"""What both halves of a checkpoint share: where a fit stands, and what must be the same to go on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnn.callbacks import Callback
+from cnn.runtime.data import Array, Data
+from cnn.runtime.sparse import SparseRows
+
+_FILE = re.compile(r"step-(\d{12})\.cnn", re.ASCII)
+_CHUNK = 1 << 24  # bytes
+POSITION = ("first_epoch", "first_step", "first_record", "epoch", "done", "stopped", "training")
+
+
+def checkpoints(folder: str | os.PathLike[str]) -> list[tuple[int, Path]]:
+    """(step, path) of the checkpoints in a folder, the newest last."""
+    found = [(int(match[1]), path) for path in Path(folder).iterdir()
+             if (match := _FILE.fullmatch(path.name)) and path.is_file()]  # fmt: skip
+    return sorted(found)
+
+
+@dataclass
+class Position:
+    """Where a fit stands: `done` steps of `epoch` are made.
+
+    It began with `first_epoch`, at optimizer step `first_step`, with `first_record` epochs in the history. `training`
+    is the network's: its further fits and the resumed ones have the same.
+    """
+
+    first_epoch: int
+    first_step: int
+    first_record: int
+    epoch: int
+    done: int = 0
+    stopped: bool = False
+    training: str = ""
+    report: Array | None = None  # of the steps of this epoch
+    outputs: Array | None = None  # of the rows of this epoch
+
+    def restore(self, report: Array, outputs: Array) -> None:
+        """What the steps of this epoch have left so far, into a new loop's arrays."""
+        report[: self.done], outputs[...] = self.report, self.outputs
+
+
+@dataclass
+class FitIdentity:
+    """A fit as checkpoints see it: what must be the same to go on, and what changes."""
+
+    batch: int
+    shuffle: bool
+    names: tuple[str, ...]
+    train: Data
+    validation: Data | None
+    hooks: Sequence[Callback]
+    position: Position
+    fingerprints: dict[str, Any] | None = None
+
+    def data(self) -> dict[str, Any]:
+        """The data's fingerprints, taken once."""
+        if self.fingerprints is None:
+            self.fingerprints = {
+                "training": fingerprint(self.train),
+                "validation": None if self.validation is None else fingerprint(self.validation),
+            }
+        return self.fingerprints
+
+    def settings(self) -> dict[str, Any]:
+        return {"batch_size": self.batch, "shuffle": self.shuffle, "names": list(self.names)}
+
+
+def fingerprint(rows: Data) -> str:
+    """SHA-256 of rows: types, shapes and every byte. (`y` is what the targets or the classes are.)"""
+    digest = hashlib.sha256(str(rows.y.shape).encode())
+    X: tuple[Array, ...]
+    if isinstance(rows.X, SparseRows):
+        digest.update(f"sparse{rows.X.shape}".encode())
+        X = rows.X.parts()
+    else:
+        X = (rows.X,)
+    for array in (*X, rows.targets, rows.classes, rows.weights):
+        digest.update(b"none" if array is None else f"{array.dtype.str}{array.shape}".encode())
+        if array is not None:
+            content = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+            for begin in range(0, len(content), _CHUNK):  # Ctrl-C is seen between two
+                digest.update(content[begin : begin + _CHUNK])
+    return digest.hexdigest()
+
+
+def stateful(hooks: Sequence[Callback]) -> list[tuple[Callback, dict[str, Any]]]:
+    return [(hook, state) for hook in hooks if (state := hook.state())]
