@@ -21,7 +21,7 @@ from cnn_core.step cimport run
 from cnn_core.team cimport Barrier, granted, note, stopped, team_size
 from cnn_core.tile cimport CNN_VECTORS, gather, padded, scatter
 from cnn_core.types cimport GROUP, LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
-from cnn_core.update cimport count_blocks
+from cnn_core.update cimport clip_values, count_blocks, norm_factor, penalty_of, penalty_share, shrink_by
 from cnn_core.wide cimport PANEL, weights_of
 
 cdef extern from *:

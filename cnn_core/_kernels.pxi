@@ -94,7 +94,7 @@ def optimizer_update(const OptimizerSpec[::1] spec, const SegmentSpec[::1] segme
                      real[::1] gradient, real[::1] state, double[::1] scalars, int64_t step, double rate):
     """One step on theta (p,) from its gradient, which becomes the old theta; step counts from 1.
 
-    Penalty and clipping are the loop's.
+    Penalty and clipping are the loop's; outside it, `penalty` and `clip` are the same.
     """
     cdef _optimizers.OptimizerStep now = _optimizers.optimizer_begin(&spec[0], step, rate, &scalars[0])
     cdef int64_t begin
@@ -103,6 +103,24 @@ def optimizer_update(const OptimizerSpec[::1] spec, const SegmentSpec[::1] segme
         _optimizers.optimizer_update(&spec[0], &now, segments[i].rate, segments[i].decay, &theta[begin],
                                      &gradient[begin], <real*>NULL if state.shape[0] == 0 else &state[begin],
                                      theta.shape[0], segments[i].end - begin)
+
+
+def clip(const OptimizerSpec[::1] spec, const SegmentSpec[::1] segments, real[::1] gradient):
+    """Clips the gradient (p,) by value and by norm, as a step does."""
+    cdef double squares = 0, factor
+    for i in range(segments.shape[0]):
+        squares += clip_values(&spec[0], &gradient[segments[i].begin], segments[i].end - segments[i].begin)
+    factor = norm_factor(&spec[0], squares)
+    for i in range(segments.shape[0]):
+        shrink_by(factor, &gradient[segments[i].begin], segments[i].end - segments[i].begin)
+
+
+def penalty(const SegmentSpec[::1] segments, const LossSpec[::1] loss, const real[::1] theta, double weight):
+    """The penalties that a step on theta (p,) adds to the mean loss of rows whose weights have that sum."""
+    cdef double total = 0
+    for i in range(segments.shape[0]):
+        total += penalty_of(&segments[i], &theta[segments[i].begin], segments[i].end - segments[i].begin)
+    return penalty_share(&loss[0], weight) * total
 
 
 def dropout_mask(uint64_t seed, uint64_t step, uint32_t stream, uint64_t first, double rate, real[::1] out):

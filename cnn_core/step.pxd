@@ -3,7 +3,7 @@
 A minibatch is cut into chunks by sizes alone. Each chunk has a partial gradient of its own, partial gradients are added
 in the order of the chunks, and sums over parameters go by fixed blocks: so no bit depends on the number of threads.
 """
-from libc.math cimport isfinite, sqrt
+from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -17,7 +17,8 @@ from cnn_core.sparse_wide cimport wide_sparse_forward, wide_sparse_weights, wide
 from cnn_core.team cimport barrier, flush, note, peek, stopped, unflush
 from cnn_core.tile cimport gather, padded, scatter
 from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
-from cnn_core.update cimport BAD_GRADIENT, BOTH, REDUCE, UNDO, UPDATE, findings, sweep, total
+from cnn_core.update cimport (BAD_GRADIENT, BOTH, REDUCE, UNDO, UPDATE, findings, norm_factor, penalty_share, sweep,
+                              total)
 from cnn_core.wide cimport (PANEL, Slabs, make_slabs, rows_of, turn_panel, wide_delta, wide_dropouts, wide_forward,
                             wide_inputs, wide_weights)
 
@@ -214,8 +215,7 @@ cdef inline int judge(double loss, int found) noexcept nogil:
 cdef inline int settle(Job* job, real* parameters, Py_ssize_t done, double weight, double* scalars, int thread,
                        int n_threads) noexcept nogil:
     """From the chunks' gradients to the new parameters; the step's status. Every thread draws the same conclusions."""
-    cdef double loss = total(job.chunk_loss, job.n_chunks), penalty, norm, shrink = 1
-    cdef double share = 1 / weight if job.loss.shared_penalty and weight > 0 else 1.0
+    cdef double loss = total(job.chunk_loss, job.n_chunks), share = penalty_share(job.loss, weight), penalty, shrink = 1
     cdef bint updates = job.optimizer != NULL, by_norm = updates and job.optimizer.clip_norm > 0
     cdef double scalars_before[4]
     cdef OptimizerStep now
@@ -232,8 +232,7 @@ cdef inline int settle(Job* job, real* parameters, Py_ssize_t done, double weigh
     if thread == 0:
         job.report[3 * done], job.report[3 * done + 1], job.report[3 * done + 2] = loss, weight, penalty
     if updates and by_norm and status == DONE:
-        norm = sqrt(total(job.block_norm, job.n_blocks))
-        shrink = job.optimizer.clip_norm / norm if norm > job.optimizer.clip_norm else 1.0
+        shrink = norm_factor(job.optimizer, total(job.block_norm, job.n_blocks))
         barrier(job.barrier, n_threads)  # all have read block_bad, which the update writes to
         sweep(job, parameters, &now, share, shrink, UPDATE, thread, n_threads)
         barrier(job.barrier, n_threads)

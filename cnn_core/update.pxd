@@ -2,12 +2,13 @@
 
 Sums over parameters go by blocks of fixed size, in float64, so that no bit depends on who adds what.
 """
+from libc.math cimport sqrt
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from cnn_core.job cimport Job
 from cnn_core.optimizers cimport ADADELTA, ADAGRAD, ADAM, NADAM, RMSPROP, OptimizerStep, optimizer_update
-from cnn_core.types cimport OptimizerSpec, SegmentSpec, real
+from cnn_core.types cimport LossSpec, OptimizerSpec, SegmentSpec, real
 from cnn_core.vecmath cimport loop, v_abs
 
 # Elements of the arena that one thread sums and updates at a time: a few buffers of this size stay in L1.
@@ -89,36 +90,56 @@ cdef inline loop add_decay(real* g, const real* theta, real l1, real l2, Py_ssiz
         g[i] += l2 * theta[i] + ((l1 if theta[i] > zero else zero) - (l1 if theta[i] < zero else zero))
 
 
-cdef inline double penalty_block(const SegmentSpec* segment, double share, const real* theta, real* g,
-                                 Py_ssize_t n) noexcept nogil:
-    """Adds the gradient of share * (l1 sum |w| + l2 sum w^2) to g and returns the penalty."""
+cdef inline double penalty_of(const SegmentSpec* segment, const real* theta, Py_ssize_t n) noexcept nogil:
+    """l1 sum |w| + l2 sum w^2 of some parameters of a segment."""
     cdef double penalty = 0
-    if segment.l1 == 0 and segment.l2 == 0:
-        return 0
-    add_decay(g, theta, <real>(share * segment.l1), <real>(2 * share * segment.l2), n)
     if segment.l1 != 0:
         penalty += segment.l1 * float64_sum(theta, n, False)
     if segment.l2 != 0:
         penalty += segment.l2 * float64_sum(theta, n, True)
-    return share * penalty
+    return penalty
+
+
+cdef inline double penalty_share(const LossSpec* loss, double weight) noexcept nogil:
+    """The factor on the penalties of rows whose weights have that sum."""
+    return 1 / weight if loss.shared_penalty and weight > 0 else 1.0
+
+
+cdef inline double clip_values(const OptimizerSpec* spec, real* g, Py_ssize_t n) noexcept nogil:
+    """Clipping by value; the sum of squares that the clipping by norm needs, 0 where there is none."""
+    cdef real bound = <real>spec.clip_value
+    cdef Py_ssize_t i
+    if bound > 0:
+        for i in range(n):
+            g[i] = bound if g[i] > bound else (-bound if g[i] < -bound else g[i])
+    return float64_sum(<const real*>g, n, True) if spec.clip_norm > 0 else 0.0
+
+
+cdef inline double norm_factor(const OptimizerSpec* spec, double squares) noexcept nogil:
+    """What the clipping by norm multiplies a gradient by, from its sum of squares."""
+    cdef double norm = sqrt(squares)
+    return spec.clip_norm / norm if 0 < spec.clip_norm < norm else 1.0
+
+
+cdef inline void shrink_by(double factor, real* g, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    if factor < 1:
+        for i in range(n):
+            g[i] *= <real>factor
 
 
 cdef inline void reduce_block(const Job* job, const real* parameters, const SegmentSpec* segment, int64_t begin,
                               Py_ssize_t n, Py_ssize_t block, double share) noexcept nogil:
     """Adds the chunks' gradients, the penalty's and the clipping by value; notes norm, penalty and finiteness."""
     cdef real* g = <real*>job.gradients + begin
-    cdef real bound
-    cdef Py_ssize_t i
     if not job.wide:
         add_partials(g, job.size, job.n_chunks, n)
-    job.block_penalty[block] = penalty_block(segment, share, parameters + begin, g, n)
+    if segment.l1 != 0 or segment.l2 != 0:
+        add_decay(g, parameters + begin, <real>(share * segment.l1), <real>(2 * share * segment.l2), n)
+    job.block_penalty[block] = share * penalty_of(segment, parameters + begin, n)
     job.block_bad[block] = BAD_GRADIENT if not_finite(<const real*>g, n) else 0
-    if job.optimizer != NULL and job.optimizer.clip_value > 0:
-        bound = <real>job.optimizer.clip_value
-        for i in range(n):
-            g[i] = bound if g[i] > bound else (-bound if g[i] < -bound else g[i])
-    if job.optimizer != NULL and job.optimizer.clip_norm > 0:
-        job.block_norm[block] = float64_sum(<const real*>g, n, True)
+    if job.optimizer != NULL:
+        job.block_norm[block] = clip_values(job.optimizer, g, n)
 
 
 cdef inline void update_block(const Job* job, real* parameters, const OptimizerStep* scalars,
@@ -127,10 +148,7 @@ cdef inline void update_block(const Job* job, real* parameters, const OptimizerS
     """Clipping by norm, then the optimizer, which leaves the parameters from before in g, for `UNDO`."""
     cdef real* theta = parameters + begin
     cdef real* g = <real*>job.gradients + begin
-    cdef Py_ssize_t i
-    if shrink < 1:
-        for i in range(n):
-            g[i] *= <real>shrink
+    shrink_by(shrink, g, n)
     optimizer_update(job.optimizer, scalars, segment.rate, segment.decay, theta, g, <real*>job.state + begin,
                      job.slots_stride, n)
     if not_finite(<const real*>theta, n) or squares_overflow(job.optimizer, <const real*>job.state + begin,

@@ -111,6 +111,23 @@ def test_lbfgs_reaches_the_same_optimum(target: str) -> None:
     assert len(ours.loss_curve_) == ours.n_iter_
 
 
+@pytest.mark.parametrize("weights", [None, W], ids=["", "weighted"])
+@pytest.mark.parametrize("target", ["regression", "several"])
+def test_the_networks_loss_is_one_number(target: str, weights: Any) -> None:
+    """The penalty too is divided by the sum of the weights, wherever it is asked for."""
+    est = kinds(target)[0](**{**FIXED, "alpha": 20.0, "l1": 3.0}).fit(X, TARGETS[target])
+    y = Y if target == "regression" else np.searchsorted(est.classes_, TARGETS[target])
+    rows = np.ones(len(X)) if weights is None else weights
+    if target == "regression":
+        losses = 0.5 * (est.predict(X) - Y) ** 2
+    else:
+        losses = -np.log(est.predict_proba(X)[np.arange(len(X)), y])
+    penalty = sum(10 * (w**2).sum() + 3 * np.abs(w).sum() for w in est.coefs_)
+    expected = (rows @ losses + penalty) / rows.sum()
+    assert est.network_.evaluate(X, y, weights)["loss"] == pytest.approx(expected, rel=1e-12)
+    assert est.network_.loss_and_gradient(X, y, weights)[0] == pytest.approx(expected, rel=1e-12)
+
+
 def test_float32_stays_float32() -> None:
     est = cnn.MLPRegressor(**FIXED).fit(X.astype(np.float32), Y)
     assert {a.dtype for a in est.coefs_} == {np.dtype(np.float32)}

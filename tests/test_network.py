@@ -326,13 +326,22 @@ def test_save_and_load(tmp_path, dtype: str, loss) -> None:
 def test_update_is_a_step_of_the_optimizer() -> None:
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(64, 4)), rng.normal(size=(64, 3))
-    for optimizer in (cnn.Adam(0.01, clip_value=0.02), cnn.SGD(0.1, momentum=0.9, clip_norm=0.1), cnn.Nadam()):
+    clipped = cnn.SGD(0.1, clip_value=0.05, clip_norm=0.1)
+    for optimizer in (cnn.Adam(0.01, clip_value=0.02), cnn.SGD(0.1, momentum=0.9, clip_norm=0.1), clipped, cnn.Nadam()):
         a, b = network(optimizer=optimizer), network(optimizer=optimizer)
         for _ in range(3):
             a.update(a.loss_and_gradient(X, y)[1])
         b.fit(X, y, epochs=3, batch_size=None, shuffle=False, verbose=0)
         assert a.step == b.step == 3
         np.testing.assert_allclose(a.flat, b.flat, rtol=1e-12)
+    a, before = network(optimizer=clipped), network(optimizer=clipped).flat
+    gradients = {name: np.clip(g, -0.05, 0.05) for name, g in a.loss_and_gradient(X, y)[1].items()}
+    norm = np.sqrt(sum((g**2).sum() for g in gradients.values()))
+    assert norm > 0.1
+    a.update(a.loss_and_gradient(X, y)[1])
+    for name, g in gradients.items():
+        old = cnn.arena.views(before, a.plan.names)[name]
+        np.testing.assert_allclose(a.parameters[name], old - 0.1 * g * 0.1 / norm, rtol=1e-12)
 
 
 def test_summary_and_repr(capsys) -> None:

@@ -32,6 +32,11 @@ class Data:
     def __len__(self) -> int:
         return len(self.X)
 
+    @property
+    def weight(self) -> float:
+        """The sum of the rows' weights."""
+        return float(len(self) if self.weights is None else self.weights.sum(dtype=np.float64))
+
     def rows(self, begin: int, end: int) -> Data:
         """Some of the rows, without copying."""
         cut = slice(begin, end)

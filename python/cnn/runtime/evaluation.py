@@ -51,7 +51,8 @@ def warn_of_range(net: NetworkState, rows: Data) -> None:
 def evaluate(net: NetworkState, rows: Data, chosen: Metrics, n_threads: int | None = None) -> dict[str, float]:
     """{"loss": mean loss plus penalties, metric: value, ...}, without dropout."""
     out = passes.outputs(net, rows.X, link=False, n_threads=n_threads)
-    return {"loss": mean_loss(net, rows, out) + penalty(net), **measure(net, rows, out, chosen)}
+    penalty = cnn_core.engine.penalty(net.plan.segments, net.plan.loss, net.flat, rows.weight)
+    return {"loss": mean_loss(net, rows, out) + penalty, **measure(net, rows, out, chosen)}
 
 
 def mean_loss(net: NetworkState, rows: Data, out: Array) -> float:
@@ -62,7 +63,7 @@ def mean_loss(net: NetworkState, rows: Data, out: Array) -> float:
         part = rows.rows(begin, begin + piece)
         total += cnn_core.engine.loss_block(net.plan.loss, out[begin : begin + piece], part.targets, part.classes,
                                             part.weights, 1.0, delta)  # fmt: skip
-    return total / (len(rows) if rows.weights is None else float(rows.weights.sum(dtype=np.float64)))
+    return total / rows.weight
 
 
 def measure(net: NetworkState, rows: Data, out: Array, chosen: Metrics) -> dict[str, float]:
@@ -77,13 +78,3 @@ def measure(net: NetworkState, rows: Data, out: Array, chosen: Metrics) -> dict[
         name: float(metric(*metrics.seen(metric, net.loss, rows.y, predicted), rows.weights))
         for name, metric in chosen.items()
     }
-
-
-def penalty(net: NetworkState) -> float:
-    """l1 Σ|w| + l2 Σw² over all parameters that have one."""
-    total = 0.0
-    for s in net.plan.segments:
-        if s["l1"] or s["l2"]:
-            w = net.flat[s["begin"] : s["end"]].astype(np.float64)
-            total += float(s["l1"] * np.abs(w).sum() + s["l2"] * (w * w).sum())
-    return total

@@ -207,12 +207,6 @@ def update(net: NetworkState, gradients: Mapping[str, Any], learning_rate: float
             raise ValueError(f"the gradient for {name} must have shape {view.shape}, got {value.shape}")
         checks.finite(f"the gradient for {name}", value)
         view[...] = value
-    clip = net.optimizer
-    if clip.clip_value is not None:
-        np.clip(flat, -clip.clip_value, clip.clip_value, out=flat)
-    norm = float(np.sqrt(np.sum(flat.astype(np.float64) ** 2)))
-    if clip.clip_norm is not None and norm > clip.clip_norm:
-        flat *= net.dtype.type(clip.clip_norm / norm)
     if learning_rate is None:
         schedule = schedules.get(net.optimizer.learning_rate)
         if schedule.of_a_fit:
@@ -220,6 +214,7 @@ def update(net: NetworkState, gradients: Mapping[str, Any], learning_rate: float
         rate = float(schedule.rates(net.step, 1, 1, net.step + 1)[0]) * net.rate_factor
     else:
         rate = checks.number("learning_rate", learning_rate, 0)
+    cnn_core.engine.clip(net.plan.optimizer, net.plan.segments, flat)
     cnn_core.engine.optimizer_update(
         net.plan.optimizer, net.plan.segments, net.flat, flat, net.state, net.scalars, net.step + 1, rate
     )
