@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from cnn.network import Network
 from cnn.runtime import arena, evaluation
 from cnn.runtime.data import Array, Data
 from cnn.sklearn.epochs import metrics_of, validate
+from cnn.training.fit import hooked
 
 
 class Objective:
@@ -62,52 +64,10 @@ def fit(est: Any, train: Data, held_out: Data | None, root: Any) -> None:
     net = est._network
     if any(int(layer["kind"]) == int(cnn_core.LayerKind.DROPOUT) for layer in net.plan.layers):
         raise ValueError("solver='lbfgs' needs the same loss at every call: there can be no dropout")
-    objective = Objective(net, train, est.n_threads)
-    metrics = metrics_of(est, train, held_out)
-    evaluation.warn_of_range(net, train)
-    hooks = callbacks.all_of([] if est.callbacks is None else est.callbacks)
-    best: Array | None = None
-    start = begin = time.perf_counter()
-    net.stop_training = False
-
-    def after_iteration(intermediate_result: Any) -> None:
-        nonlocal best, begin
-        x = intermediate_result.x
-        loss = objective.reported(x) if net.n_outputs > 1 or objective.constant else intermediate_result.fun
-        est.loss_curve_.append(float(loss))
-        logs = {"loss": float(loss)}
-        if held_out is not None:
-            net.flat[...] = x
-            found, score = validate(est, net, held_out, metrics)
-            logs.update(found)
-            est.validation_scores_.append(score)
-            if score > est.best_validation_score_:
-                est.best_validation_score_ = score
-                best = x.copy()
-        now = time.perf_counter()
-        logs["seconds"], begin = now - begin, now
-        est.history_.append(len(est.loss_curve_) - 1, logs)
-        if est.verbose:
-            console.say(f"Iteration {len(est.loss_curve_)}, loss = {loss:.8f}")
-        net.flat[...] = x
-        for hook in hooks:
-            hook.on_epoch_end(net, len(est.loss_curve_) - 1, logs)
-        stop = est._end_task(est._begin_task(root))
-        if stop or net.stop_training or (est.max_seconds is not None and now - start > est.max_seconds):
-            raise StopIteration
-
-    def minimised() -> Any:
-        found = minimize(
-            objective, net.flat.astype(np.float64), method="L-BFGS-B", jac=True, callback=after_iteration,
-            options={"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol},
-        )  # fmt: skip
-        est.n_iter_ = min(int(found.nit), est.max_iter)
-        est.loss_ = objective.reported(found.x)
-        return found
-
-    found = threads.a_fit(net, lambda: cnn_core.finishing(minimised, [est.history_.trim]))
-    if best is not None and est.restore_best is not False:
-        net.flat[...] = best
+    minimisation = Minimisation(est, train, held_out, root)
+    found = threads.a_fit(net, minimisation.run)
+    if minimisation.best is not None and est.restore_best is not False:
+        net.flat[...] = minimisation.best
     est.best_loss_ = min(est.loss_curve_, default=est.loss_)
     est.t_ += len(train) * est.n_iter_
     if found.status == 1:
@@ -117,3 +77,76 @@ def fit(est: Any, train: Data, held_out: Data | None, root: Any) -> None:
             f"lbfgs failed to converge after {found.nit} iteration(s) (status={found.status}): {found.message}. "
             "Increase max_iter or max_fun, or scale the data", ConvergenceWarning, stacklevel=6,
         )  # fmt: skip
+
+
+class Minimisation:
+    """A fit by L-BFGS; to callbacks an iteration is an epoch, which begins with the first loss that it asks for."""
+
+    def __init__(self, est: Any, train: Data, held_out: Data | None, root: Any) -> None:
+        net = est._network
+        self.est, self.net, self.train, self.held_out, self.root = est, net, train, held_out, root
+        self.objective = Objective(net, train, est.n_threads)
+        self.metrics = metrics_of(est, train, held_out)
+        self.hooks = callbacks.all_of([] if est.callbacks is None else est.callbacks)
+        self.best: Array | None = None
+        names = ["loss"]
+        names += ["val_loss", *(f"val_{name}" for name in self.metrics), "val_score"] if held_out is not None else []
+        first = len(est.loss_curve_)
+        self.fit = callbacks.Run(first, first + est.max_iter, len(train), 1, (*names, "seconds"))
+        for hook in self.hooks:
+            hook.check(self.fit)
+        evaluation.warn_of_range(net, train)
+        net.stop_training = False
+        self.start = self.begin = time.perf_counter()
+        self.begun = -1  # the last epoch that has
+
+    def run(self) -> Any:
+        """What SciPy found."""
+        hooked = partial(hooked, self.hooks, self.net, self.fit, self._minimise)
+        return cnn_core.finishing(hooked, [self.est.history_.trim])
+
+    def _minimise(self) -> Any:
+        est = self.est
+        found = minimize(
+            self._loss_and_gradient, self.net.flat.astype(np.float64), method="L-BFGS-B", jac=True,
+            callback=self._iteration_done, options={"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol},
+        )  # fmt: skip
+        est.n_iter_ = min(int(found.nit), est.max_iter)
+        est.loss_ = self.objective.reported(found.x)
+        return found
+
+    def _loss_and_gradient(self, x: Array) -> tuple[float, Array]:
+        epoch = len(self.est.loss_curve_)
+        if self.begun < epoch:
+            self.begun = epoch
+            for hook in self.hooks:
+                hook.on_epoch_begin(self.net, epoch)
+        return self.objective(x)
+
+    def _iteration_done(self, intermediate_result: Any) -> None:
+        """The numbers of an iteration, and the callbacks; StopIteration where the fit is to end."""
+        est, net, epoch = self.est, self.net, len(self.est.loss_curve_)
+        x, loss = intermediate_result.x, intermediate_result.fun
+        if net.n_outputs > 1 or self.objective.constant:
+            loss = self.objective.reported(x)
+        est.loss_curve_.append(float(loss))
+        logs = {"loss": float(loss)}
+        net.flat[...] = x
+        if self.held_out is not None:
+            found, score = validate(est, net, self.held_out, self.metrics)
+            logs.update(found)
+            est.validation_scores_.append(score)
+            if score > est.best_validation_score_:
+                est.best_validation_score_ = score
+                self.best = x.copy()
+        now = time.perf_counter()
+        logs["seconds"], self.begin = now - self.begin, now
+        est.history_.append(epoch, logs)
+        if est.verbose:
+            console.say(f"Iteration {epoch + 1}, loss = {loss:.8f}")
+        for hook in self.hooks:
+            hook.on_progress(net, epoch, len(self.train))
+            hook.on_epoch_end(net, epoch, logs)
+        stop = est._end_task(est._begin_task(self.root))
+        if stop or net.stop_training or (est.max_seconds is not None and now - self.start > est.max_seconds):
+            raise StopIteration
