@@ -21,7 +21,8 @@ from cnn_core.step cimport run
 from cnn_core.team cimport Barrier, granted, note, stopped, team_size
 from cnn_core.tile cimport CNN_VECTORS, gather, padded, scatter
 from cnn_core.types cimport GROUP, LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
-from cnn_core.update cimport clip_values, count_blocks, norm_factor, penalty_of, penalty_share, shrink_by
+from cnn_core.update cimport (add_all_partials, clip_values, count_blocks, norm_factor, penalty_of, penalty_share,
+                              shrink_by)
 from cnn_core.wide cimport PANEL, weights_of
 
 cdef extern from *:
@@ -313,8 +314,6 @@ cdef void backward_team(const LayerSpec* layers, int n_layers, const WorkspaceSp
                         real* gradients, int64_t size, const SparseRows* sparse, real* scratch, const real* dout,
                         real* dx, Py_ssize_t n, Py_ssize_t n_chunks, Noise noise, int n_threads,
                         const int32_t* stop) noexcept nogil:
-    cdef Py_ssize_t chunk
-    cdef int64_t i
     n_threads = granted(n_threads)
     if n_threads == 1:
         backward_chunks(layers, n_layers, workspace, parameters, gradients, size, sparse, scratch, dout, dx, n,
@@ -323,9 +322,7 @@ cdef void backward_team(const LayerSpec* layers, int n_layers, const WorkspaceSp
         with parallel(num_threads=n_threads):
             backward_chunks(layers, n_layers, workspace, parameters, gradients, size, sparse, scratch, dout, dx, n,
                             n_chunks, noise, threadid(), team_size(), stop)
-    for chunk in range(1, n_chunks):
-        for i in range(size):
-            gradients[i] += gradients[chunk * size + i]
+    add_all_partials(gradients, size, n_chunks)
 
 
 def backward(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, const real[::1] parameters,

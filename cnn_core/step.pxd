@@ -1,7 +1,7 @@
 """One training step, seen by one thread of a team: chunks of the minibatch, the sum of their gradients, the update.
 
 A minibatch is cut into chunks by sizes alone. Each chunk has a partial gradient of its own, partial gradients are added
-in the order of the chunks, and sums over parameters go by fixed blocks: so no bit depends on the number of threads.
+as a fixed binary tree, and sums over parameters go by fixed blocks: so no bit depends on the number of threads.
 """
 from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t, uint64_t

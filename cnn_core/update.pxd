@@ -36,26 +36,39 @@ cdef inline Py_ssize_t count_blocks(const SegmentSpec* segments, int n_segments)
     return blocks
 
 
-cdef inline loop add_1(real* g, const real* a, Py_ssize_t n) noexcept nogil:
+cdef inline loop add_2(real* g, const real* a, Py_ssize_t n) noexcept nogil:
     for i in range(n):
         g[i] += a[i]
 
 
-cdef inline loop add_3(real* g, const real* a, const real* b, const real* c, Py_ssize_t n) noexcept nogil:
+cdef inline loop add_4(real* g, const real* a, const real* b, const real* c, Py_ssize_t n) noexcept nogil:
     for i in range(n):
-        g[i] = ((g[i] + a[i]) + b[i]) + c[i]
+        g[i] = (g[i] + a[i]) + (b[i] + c[i])
 
 
 cdef inline void add_partials(real* g, int64_t stride, Py_ssize_t n_parts, Py_ssize_t n) noexcept nogil:
-    """g (n,) += the same range of the other parts, in their order."""
-    cdef Py_ssize_t part = 1
-    while part + 3 <= n_parts:
-        add_3(g, <const real*>(g + part * stride), <const real*>(g + (part + 1) * stride),
-              <const real*>(g + (part + 2) * stride), n)
-        part += 3
-    while part < n_parts:
-        add_1(g, <const real*>(g + part * stride), n)
-        part += 1
+    """g (n,) = the sum of this range of all parts, a power of two, as a binary tree: each half alone, then the two.
+
+    Two levels at a time; the sum of a subtree stands in the first of its parts.
+    """
+    cdef Py_ssize_t part
+    cdef real* a
+    while n_parts >= 4:
+        for part in range(0, n_parts, 4):
+            a = g + part * stride
+            add_4(a, <const real*>(a + stride), <const real*>(a + 2 * stride), <const real*>(a + 3 * stride), n)
+        stride *= 4
+        n_parts //= 4
+    if n_parts == 2:
+        add_2(g, <const real*>(g + stride), n)
+
+
+cdef inline void add_all_partials(real* gradients, int64_t size, Py_ssize_t n_parts) noexcept nogil:
+    """The same for whole gradients (size,), one after the other in memory."""
+    cdef int64_t begin = 0
+    while begin < size:
+        add_partials(gradients + begin, size, n_parts, min(size - begin, <int64_t>BLOCK))
+        begin += BLOCK
 
 
 cdef inline int not_finite(const real* a, Py_ssize_t n) noexcept nogil:
@@ -185,10 +198,13 @@ cdef inline void sweep(const Job* job, real* parameters, const OptimizerStep* sc
 
 
 cdef inline double total(const double* parts, Py_ssize_t n) noexcept nogil:
-    cdef double s = 0
-    for i in range(n):
-        s += parts[i]
-    return s
+    """Of chunks or blocks, as a binary tree too: the first half, the largest power of two, and the rest."""
+    cdef Py_ssize_t half = 1
+    if n < 2:
+        return parts[0] if n == 1 else 0.0
+    while 2 * half < n:
+        half *= 2
+    return total(parts, half) + total(parts + half, n - half)
 
 
 cdef inline int findings(const Job* job) noexcept nogil:

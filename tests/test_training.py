@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -124,6 +125,28 @@ def test_the_plans_have_several_chunks() -> None:
         batch = settings["batch_size"] or len(X)
         several += net.build(X.shape[1]).plan.cut(batch).feeds > 1
     assert several == 8
+
+
+@pytest.mark.parametrize(("rows", "parts"), [(128, 2), (256, 4), (500, 8), (1024, 16), (2048, 32)])
+def test_gradients_of_chunks_are_added_as_a_binary_tree(rows: int, parts: int) -> None:
+    """A half of the chunks has a sum of its own: so may a process that has only their rows."""
+    rng = np.random.default_rng(0)
+    X, dout = rng.normal(size=(rows, 40)).astype("f4"), rng.normal(size=(rows, 3)).astype("f4")
+    net = cnn.Network([cnn.Dense(40, "tanh"), cnn.Dense(3)], seed=0).build(40)
+    assert net.plan.cut(rows).parts == parts
+
+    def gradient(chosen: slice) -> np.ndarray:
+        net.forward(X[chosen])
+        net.backward(dout[chosen])
+        return np.concatenate([g.ravel() for g in net.gradients.values()])
+
+    def tree(sums: list[np.ndarray]) -> np.ndarray:
+        half = len(sums) // 2
+        return sums[0] if half == 0 else tree(sums[:half]) + tree(sums[half:])
+
+    ends = [-(-rows // 16) * i // parts * 16 for i in range(parts)] + [rows]
+    chunks = [gradient(slice(begin, end)) for begin, end in pairwise(ends)]
+    np.testing.assert_array_equal(gradient(slice(None)), tree(chunks))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -31,7 +31,7 @@ LOOPS = [
     *(("predict", name) for name in ("add_8_rows", "add_4_rows", "add_1_row", "softmax_exponentials",
                                      "softmax_quotients")),
     *(("optimizers", optimizer.name.lower()) for optimizer in Optimizer),
-    ("update", "add_decay"),
+    *(("update", name) for name in ("add_2", "add_4", "add_decay")),
 ]
 
 

@@ -166,7 +166,7 @@ def forward(net: NetworkState, X: Any, training: bool, n_threads: int | None) ->
     X = sparse.features("X", X, net.dtype, net.plan.n_inputs)
     plan = net.plan.taking(X)
     cut = plan.cut(max(len(X), 1))
-    parts = min(cut.parts, _MAX_GRADIENTS) if cut.wide else cut.parts
+    parts = min(1 << cut.parts.bit_length() - 1, _MAX_GRADIENTS) if cut.wide else cut.parts  # a power of two
     workspace = plan.workspace(-(-len(X) // parts))
     scratch = arena.aligned_zeros(parts * plan.columns * int(workspace["capacity"][0]), net.dtype)
     n = threads.for_prediction(n_threads, 2.0 * plan.size * len(X), parts)
