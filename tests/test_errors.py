@@ -292,9 +292,11 @@ def literal(node: ast.expr) -> str:
 def raised_texts() -> list[tuple[str, list[str]]]:
     """(place, fixed parts of the text) of every error raised in the files whose checks are tested here."""
     found = []
-    for name in ("_common/checks", "files/states", "runtime/data", "runtime/state", "runtime/layer_view", "runtime/plan",
-                 "network", "callbacks", "training/fit", "training/loop", "training/position", "training/checkpoint",
-                 "training/resume", "inspect/diagnosis", "inspect/gradient_check"):  # fmt: skip
+    for name in (
+        "_common/checks", "files/states", "runtime/data", "runtime/state", "runtime/layer_view", "runtime/plan",
+        "network", "callbacks", "training/fit", "training/loop", "training/position", "training/checkpoint",
+        "training/resume", "inspect/diagnosis", "inspect/gradient_check",
+    ):  # fmt: skip
         path = Path(cnn.__file__).parent / f"{name}.py"
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:

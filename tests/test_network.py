@@ -340,7 +340,7 @@ def test_update_is_a_step_of_the_optimizer() -> None:
     assert norm > 0.1
     a.update(a.loss_and_gradient(X, y)[1])
     for name, g in gradients.items():
-        old = cnn.arena.views(before, a.plan.names)[name]
+        old = cnn.runtime.arena.views(before, a.plan.names)[name]
         np.testing.assert_allclose(a.parameters[name], old - 0.1 * g * 0.1 / norm, rtol=1e-12)
 
 

@@ -102,8 +102,8 @@ class Minimisation:
 
     def run(self) -> Any:
         """What SciPy found."""
-        hooked = partial(hooked, self.hooks, self.net, self.fit, self._minimise)
-        return cnn_core.finishing(hooked, [self.est.history_.trim])
+        work = partial(hooked, self.hooks, self.net, self.fit, self._minimise)
+        return cnn_core.finishing(work, [self.est.history_.trim])
 
     def _minimise(self) -> Any:
         est = self.est
