@@ -123,9 +123,11 @@ def reference_layers(net: cnn.Network) -> list[dict[str, Any]]:
         if b is not None:
             penalty["b"] = (layer.bias_l1, layer.bias_l2)
         name = Activation(int(spec["activation"])).name.lower()
+        rates, decays = np.broadcast_to(layer.learning_rate_factor, 2), np.broadcast_to(layer.decay_factor, 2)
         layers.append({
             "W": weights[f"layers.{i}.weights"].astype(np.float64), "b": None if b is None else b.astype(np.float64),
             "activation": name, "p": float(spec["alpha"]), "penalty": penalty,
+            "factors": {"W": (rates[0], decays[0]), "b": (rates[1], decays[1])},
         })  # fmt: skip
     return layers
 

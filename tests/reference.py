@@ -158,7 +158,8 @@ def dropout_mask(seed, step, stream, first, rate, n):
     return np.array([words[j // 4][j % 4] >= int(rate * 2**32) for j in range(first, first + n)]) / (1 - rate)
 
 # The whole step. ------------------------------------------------------------------------------------------------------
-# A dense layer is {"W", "b" or None, "activation", "p", "penalty": {"W": (l1, l2), "b": (l1, l2)}}, a dropout {"rate"}.
+# A dense layer is {"W", "b" or None, "activation", "p", "penalty": {"W": (l1, l2), "b": (l1, l2)}}, a dropout {"rate"};
+# "factors": {"W": (on the learning rate, on the decay), "b": the same} may be left out.
 def loss_and_gradient(layers, loss, x, t, p=0.0, weights=None, seed=0, i=1):
     """Mean loss sum(w l) / sum(w), penalty sum(l1 |w| + l2 w^2), and the gradient of both by (layer, "W" or "b")."""
     a, kept, penalty, gradient = x, [], 0.0, {}
@@ -195,7 +196,8 @@ def train_step(layers, loss, optimizer, h, i, rate, state, x, t, decay_biases=Fa
     norm = np.sqrt(sum((g**2).sum() for g in gradient.values()))
     shrink = min(1.0, h["clip_norm"] / norm) if h["clip_norm"] else 1.0
     for (index, name), g in gradient.items():
-        factor = 1.0 if name == "W" or decay_biases else 0.0
         layer = layers[index]
-        layer[name] = update(optimizer, h, i, rate, layer[name], g * shrink, state[index, name], factor)
+        faster, decay = layer.get("factors", {}).get(name, (1.0, 1.0))
+        decay = decay if name == "W" or decay_biases else 0.0
+        layer[name] = update(optimizer, h, i, rate * faster, layer[name], g * shrink, state[index, name], decay)
     return value, penalty

@@ -28,6 +28,7 @@ DESCRIPTIONS = [
     *(Dense(3, name) for name in (*ACTIVATIONS, "auto", "softmax")),
     Dense(8, Activation("elu", alpha=0.5), initializer=Initializer("normal", 0.1), bias_initializer="ones"),
     Dense(1, use_bias=False, l1=0.1, l2=0.2, bias_l1=0.3, bias_l2=0.4),
+    Dense(2, learning_rate_factor=(0.5, 2), decay_factor=0),
     Dropout(0.0),
     Dropout(0.25),
 ]
@@ -48,6 +49,8 @@ def test_repr_reads_back(description):
 def test_numbers_of_numpy_are_plain_inside():
     given = Dense(np.int64(4), l2=np.float32(0.5), use_bias=np.bool_(False))
     assert repr(given) == repr(Dense(4, l2=0.5, use_bias=False))
+    assert Dense(4, decay_factor=[2, 2]) == Dense(4, decay_factor=2.0)  # one number where both are alike
+    assert repr(Dense(4, decay_factor=(np.int64(1), 0))).endswith("bias_l2=0.0, decay_factor=(1.0, 0.0))")
     assert repr(Dropout(np.float32(0.5))) == "Dropout(rate=0.5)"
     assert repr(Activation("elu", np.float32(0.5))) == "Activation(name='elu', alpha=0.5)"
 
@@ -203,6 +206,12 @@ def test_a_last_layer_that_names_the_link_leaves_it_to_the_loss(activation, loss
         (lambda: Dense(2, use_bias=1), TypeError, "use_bias must be True or False, got 1 of type int"),
         (lambda: Dense(2, l1=-1), ValueError, r"l1 must be in \[0, inf\), got -1"),
         (lambda: Dense(2, bias_l2="a"), TypeError, "bias_l2 must be a number, got 'a' of type str"),
+        (lambda: Dense(2, decay_factor=-1), ValueError, r"decay_factor must be in \[0, inf\), got -1"),
+        (lambda: Dense(2, decay_factor=(1, -1)), ValueError, r"decay_factor of the biases must be in \[0, inf\)"),
+        (lambda: Dense(2, learning_rate_factor=(1, 2, 3)), ValueError,
+         r"learning_rate_factor must be a number or a pair of them \(weights, biases\), got \(1, 2, 3\)"),
+        (lambda: Dense(2, learning_rate_factor="a"), TypeError, "learning_rate_factor must be a number, got 'a'"),
+        (lambda: Dense(2, learning_rate_factor=("a", 1)), TypeError, "learning_rate_factor of the weights must be"),
         (lambda: Dropout(1), ValueError, r"rate of Dropout must be in \[0, 1\), got 1"),
         (lambda: Dropout(np.nan), ValueError, r"rate of Dropout must be in \[0, 1\), got nan"),
     ],

@@ -311,8 +311,8 @@ def test_repr_reads_back() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("loss", [cnn.Huber(0.3), cnn.CrossEntropy(0.1), "binary_cross_entropy"])
 def test_save_and_load(tmp_path, dtype: str, loss) -> None:
-    layers = [cnn.Dense(6, Activation("elu", 0.7), l1=0.1), cnn.Dropout(0.2), cnn.Dense(4, "selu", use_bias=False),
-              cnn.Dense(3)]  # fmt: skip
+    layers = [cnn.Dense(6, Activation("elu", 0.7), l1=0.1, decay_factor=(0.5, 2.0)), cnn.Dropout(0.2),
+              cnn.Dense(4, "selu", use_bias=False, learning_rate_factor=0.1), cnn.Dense(3)]  # fmt: skip
     schedule = cnn.schedules.WarmUp(cnn.schedules.Cosine(0.01), steps=5)
     net = cnn.Network(layers, loss=loss, optimizer=cnn.AdamW(schedule, clip_norm=1.0), dtype=dtype, seed=9).build(5)
     net.save(tmp_path / "model.cnn")

@@ -8,6 +8,7 @@ import pickle
 import numpy as np
 import pytest
 import reference
+from helpers import OPTIMIZERS, ReferenceTraining
 
 import cnn
 import cnn_core
@@ -159,6 +160,25 @@ def test_zero_gradients_move_nothing(engine):
         g, whole = np.zeros(5, np.float32), segment((0, 5, 1.0, 1.0))
         engine.optimizer_update(spec, whole, theta, g, state, np.zeros(4), 1, 0.1)
         np.testing.assert_array_equal(theta, 1)
+
+
+@pytest.mark.parametrize("name", [*(name for name in OPTIMIZERS if not name.startswith("clip")), "clip_both"])
+def test_layers_have_their_own_rates_and_decays(name: str) -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 4)), rng.normal(size=(60, 3))
+    layers = [cnn.Dense(9, "tanh", learning_rate_factor=(0.5, 2.0), decay_factor=(3.0, 0.5)),
+              cnn.Dense(5, "sigmoid", learning_rate_factor=0), cnn.Dense(3, decay_factor=0.25)]  # fmt: skip
+    optimizer = OPTIMIZERS[name]
+    decays = {"weight_decay": 0.2, "decay_biases": True} if hasattr(optimizer, "weight_decay") else {}
+    net = cnn.Network(layers, optimizer=dataclasses.replace(optimizer, **decays), dtype="float64", seed=7).build(4)
+    before, course = net.get_weights(), ReferenceTraining(net)
+    net.fit(X, y, epochs=10, batch_size=None, shuffle=False, verbose=0)
+    for _ in range(10):
+        course.step(optimizer.learning_rate, X, y)
+    for parameter, expected in course.weights().items():
+        np.testing.assert_allclose(net.parameters[parameter], expected, rtol=1e-10, atol=1e-13, err_msg=parameter)
+        frozen = parameter.startswith("layers.1.")
+        assert np.array_equal(net.parameters[parameter], before[parameter]) == frozen
 
 
 # Descriptions ---------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from cnn import activations, initializers
@@ -15,6 +15,8 @@ from cnn.initializers import Initializer
 
 # Not activations of the core: the network settles what they stand for.
 _FOR_NETWORKS = ("auto", "softmax")
+# What may differ between W and b.
+_FACTORS = ("learning_rate_factor", "decay_factor")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,9 @@ class Dense(Layer):
         use_bias: whether there is a b.
         l1, l2: penalty l1 Σ|w| + l2 Σw² on W, part of the loss.
         bias_l1, bias_l2: the same on b.
+        learning_rate_factor: what the learning rate is multiplied by for this layer, >= 0: a number, or a pair of them
+            for W and for b. A layer of factor 0 stays as it is.
+        decay_factor: the same for the optimizer's weight decay (of b only where it has `decay_biases`).
 
     Raises:
         TypeError, ValueError: an argument of the wrong type or out of range.
@@ -52,6 +57,8 @@ class Dense(Layer):
     l2: float = 0.0
     bias_l1: float = 0.0
     bias_l2: float = 0.0
+    learning_rate_factor: float | tuple[float, float] = 1.0
+    decay_factor: float | tuple[float, float] = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", checks.integer("units", self.units, 1))
@@ -70,6 +77,33 @@ class Dense(Layer):
             object.__setattr__(self, name, initializer.name if initializer.scale is None else initializer)
         for name in ("l1", "l2", "bias_l1", "bias_l2"):
             object.__setattr__(self, name, checks.number(name, getattr(self, name), 0))
+        for name in _FACTORS:
+            object.__setattr__(self, name, _factor(name, getattr(self, name)))
+
+    def __repr__(self) -> str:
+        """All fields, but for factors of 1."""
+        shown = {field.name: getattr(self, field.name) for field in fields(self)}
+        return f"Dense({', '.join(f'{n}={v!r}' for n, v in shown.items() if n not in _FACTORS or v != 1)})"
+
+
+def _factor(name: str, given: object) -> float | tuple[float, float]:
+    """A number >= 0, or a pair of different ones for W and b."""
+    if not isinstance(given, (tuple, list)):
+        return checks.number(name, given, 0)
+    if len(given) != 2:
+        raise ValueError(f"{name} must be a number or a pair of them (weights, biases), got {given!r}")
+    of_weights = checks.number(f"{name} of the weights", given[0], 0)
+    of_biases = checks.number(f"{name} of the biases", given[1], 0)
+    return of_weights if of_weights == of_biases else (of_weights, of_biases)
+
+
+def pair(factor: float | tuple[float, float]) -> tuple[float, float]:
+    """A factor as one for W and one for b.
+
+    >>> pair(0.5)
+    (0.5, 0.5)
+    """
+    return factor if isinstance(factor, tuple) else (factor, factor)
 
 
 @dataclass(frozen=True)

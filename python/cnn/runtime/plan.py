@@ -12,7 +12,7 @@ import numpy as np
 import cnn_core
 from cnn import activations
 from cnn._common import checks
-from cnn.layers import Dense, Dropout, Layer
+from cnn.layers import Dense, Dropout, Layer, pair
 from cnn.losses import Loss
 from cnn.optimizers import Optimizer
 from cnn.runtime import sparse
@@ -175,14 +175,15 @@ def build(descriptions: Sequence[Layer], n_inputs: int, loss: Loss, optimizer: O
             spec["activation"], spec["alpha"] = activation.kind, activation.value
             spec["weights"] = size
             names[f"layers.{i}.weights"] = (size, (width, layer.units))
-            segments.append((size, size + _round_up(width * layer.units), 1.0, 1.0, layer.l1, layer.l2))
+            rates, decays = pair(layer.learning_rate_factor), pair(layer.decay_factor)
+            segments.append((size, size + _round_up(width * layer.units), rates[0], decays[0], layer.l1, layer.l2))
             size = segments[-1][1]
             width = layer.units
             if layer.use_bias:
                 spec["biases"] = size
                 names[f"layers.{i}.biases"] = (size, (width,))
-                decay = float(optimizer.decay_biases)
-                segments.append((size, size + _round_up(width), 1.0, decay, layer.bias_l1, layer.bias_l2))
+                decay = decays[1] * optimizer.decay_biases
+                segments.append((size, size + _round_up(width), rates[1], decay, layer.bias_l1, layer.bias_l2))
                 size = segments[-1][1]
             keeps = cnn_core.engine.activation_keeps_input(activation.kind)
         elif isinstance(layer, Dropout):
