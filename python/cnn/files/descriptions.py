@@ -13,8 +13,7 @@ T = TypeVar("T")
 _CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
-        layers.Dense,
-        layers.Dropout,
+        *layers.KINDS,
         activations.Activation,
         initializers.Initializer,
         losses.Loss,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,8 +12,7 @@ import numpy as np
 
 import cnn_core
 from cnn import activations
-from cnn._common import checks
-from cnn.layers import Dense, Dropout, Layer, pair
+from cnn.layers import Layer
 from cnn.losses import Loss
 from cnn.optimizers import Optimizer
 from cnn.runtime import sparse
@@ -166,31 +166,21 @@ def build(descriptions: Sequence[Layer], n_inputs: int, loss: Loss, optimizer: O
     names: dict[str, tuple[int, tuple[int, ...]]] = {}
     segments: list[tuple[int, int, float, float, float, float]] = []
     size, column, width = 0, _round_up(n_inputs), n_inputs
-    for i, (spec, layer) in enumerate(zip(layers, descriptions, strict=True)):
-        spec["n_inputs"], spec["biases"], spec["saved"] = width, -1, -1
-        if isinstance(layer, Dense):
-            checks.matrix_sizes(width, layer.units)
-            activation = layer_activation(layer, loss, last=i == len(descriptions) - 1)
-            spec["kind"] = cnn_core.LayerKind.DENSE
-            spec["activation"], spec["alpha"] = activation.kind, activation.value
-            spec["weights"] = size
-            names[f"layers.{i}.weights"] = (size, (width, layer.units))
-            rates, decays = pair(layer.learning_rate_factor), pair(layer.decay_factor)
-            segments.append((size, size + _round_up(width * layer.units), rates[0], decays[0], layer.l1, layer.l2))
-            size = segments[-1][1]
-            width = layer.units
-            if layer.use_bias:
-                spec["biases"] = size
-                names[f"layers.{i}.biases"] = (size, (width,))
-                decay = decays[1] * optimizer.decay_biases
-                segments.append((size, size + _round_up(width), rates[1], decay, layer.bias_l1, layer.bias_l2))
-                size = segments[-1][1]
-            keeps = cnn_core.engine.activation_keeps_input(activation.kind)
-        elif isinstance(layer, Dropout):
-            spec["kind"], spec["rate"], keeps = cnn_core.LayerKind.DROPOUT, layer.rate, True
+    for i, (spec, layer) in enumerate(zip(layers, placed(descriptions, loss), strict=True)):
+        spec["n_inputs"], spec["weights"], spec["biases"], spec["saved"] = width, -1, -1, -1
+        layer.fill(spec)
+        for parameter in layer.parameters(width):
+            spec[parameter.name] = size
+            names[f"layers.{i}.{parameter.name}"] = (size, parameter.shape)
+            decay = parameter.decay_factor * (optimizer.decay_biases if parameter.is_bias else 1.0)
+            end = size + _round_up(math.prod(parameter.shape))
+            rate = parameter.learning_rate_factor
+            segments.append((size, end, rate, decay, parameter.l1, parameter.l2))
+            size = end
+        width = layer.width(width)
         spec["n_units"], spec["output"] = width, column
         column += width
-        if keeps:
+        if layer.keeps_more:
             spec["saved"] = column
             column += width
     return Plan(
@@ -206,10 +196,15 @@ def build(descriptions: Sequence[Layer], n_inputs: int, loss: Loss, optimizer: O
     )
 
 
+def placed(descriptions: Sequence[Layer], loss: Loss) -> list[Layer]:
+    """The layers as the engine sees them in a network with that loss; ValueError where one can't stand in its place."""
+    last = len(descriptions) - 1
+    return [layer if layer.is_open else layer.placed(loss, last=i == last) for i, layer in enumerate(descriptions)]
+
+
 def check_range(layer: Layer, loss: Loss, targets: Any) -> str:
     """What is wrong with the activation of the last layer: its values can't be what the loss or the targets want."""
-    assert isinstance(layer, Dense)
-    activation = layer_activation(layer, loss, last=True)
+    activation = layer.placed(loss, last=True).function
     low, high = activation.range
     if low == -np.inf or (loss.target == "sign" and low <= -1 and high >= 1):
         return ""
@@ -226,17 +221,9 @@ def check_range(layer: Layer, loss: Loss, targets: Any) -> str:
     return ""
 
 
-def layer_activation(layer: Dense, loss: Loss, last: bool) -> activations.Activation:
+def layer_activation(layer: Layer, loss: Loss, last: bool) -> activations.Activation:
     """The function that the engine applies: a last layer that names its loss's own link leaves it to the loss."""
-    name = layer.activation if isinstance(layer.activation, str) else layer.activation.name
-    if last and name == loss.link:
-        return activations.Activation("identity")
-    if name == "softmax":
-        raise ValueError(
-            "softmax belongs on the last layer with loss='cross_entropy', which applies it; "
-            f"here it stands {'with loss=' + repr(loss.name) if last else 'before the last layer'}"
-        )
-    return activations.get(layer.activation)
+    return layer.placed(loss, last=last).function
 
 
 def _workspace(column: int, n_inputs: int, n_outputs: int, widest: int) -> Spec:

@@ -11,17 +11,17 @@ from typing import Any, Self
 import numpy as np
 
 import cnn_core
-from cnn import initializers, losses, optimizers
+from cnn import losses, optimizers
 from cnn._common import checks, naming, threads
 from cnn._common.errors import NotBuiltError
-from cnn.layers import Dense, Layer, checked
+from cnn.layers import Layer, Parameter, checked
 from cnn.losses import Loss
 from cnn.optimizers import Optimizer
 from cnn.runtime import arena
 from cnn.runtime.data import Array
 from cnn.runtime.history import History
 from cnn.runtime.layer_view import LayerView
-from cnn.runtime.plan import Plan, layer_activation
+from cnn.runtime.plan import Plan, placed
 from cnn.runtime.plan import build as build_plan
 
 
@@ -30,6 +30,7 @@ class NetworkState:
 
     Args: as of `cnn.Network`.
 
+    >>> from cnn.layers import Dense
     >>> state = NetworkState([Dense(2)], seed=0).build(3)
     >>> sorted(state.parameters), state.step
     (['layers.0.biases', 'layers.0.weights'], 0)
@@ -58,16 +59,12 @@ class NetworkState:
         self.activation_choice = ""  # what the fit chose for activation="auto", and why
         self._plan: Plan | None = None
         self.predictor: Any = None
-        last = self.descriptions[-1]
-        assert isinstance(last, Dense)
-        if self.loss.target == "classes" and last.units < 2:
+        if self.loss.target == "classes" and self.n_outputs < 2:
             raise ValueError(
                 "cross_entropy needs an output for each class, got 1; for two classes and one output use "
                 "loss='binary_cross_entropy'"
             )
-        for i, layer in enumerate(self.descriptions):
-            if isinstance(layer, Dense) and layer.activation != "auto":
-                layer_activation(layer, self.loss, last=i == len(self.descriptions) - 1)
+        placed(self.descriptions, self.loss)
 
     def build(self, n_inputs: int) -> Self:
         """Makes the parameters for that many inputs; the first fit does it by itself. Returns the network."""
@@ -80,9 +77,9 @@ class NetworkState:
             raise ValueError("activation='auto' is chosen by the first fit, on its data: fit first, or name one")
         made = build_plan(self.descriptions, n_inputs, self.loss, self.optimizer)
         self._allocate(made)
-        for i, layer in enumerate(self.descriptions):
-            if isinstance(layer, Dense):
-                self._draw(i, layer)
+        for i, (layer, spec) in enumerate(zip(placed(self.descriptions, self.loss), made.layers, strict=True)):
+            for j, parameter in enumerate(layer.parameters(int(spec["n_inputs"]))):
+                self._draw(i, j, parameter)
         self.take(made)  # last: a network whose building was broken off is not built
         return self
 
@@ -115,14 +112,13 @@ class NetworkState:
             found |= {"state": state, "counter": np.zeros(1, np.int64)}
         vars(self).update(found)  # all at once: no Ctrl-C leaves a part of it
 
-    def _draw(self, index: int, layer: Dense) -> None:
-        """Initial values that depend on the seed and the layer's place alone."""
-        for j, (what, how) in enumerate((("weights", layer.initializer), ("biases", layer.bias_initializer))):
-            view = self._parameters.get(f"layers.{index}.{what}")
-            if view is not None and how != "zeros":  # which they are
-                kind = layer_activation(layer, self.loss, last=index == len(self.descriptions) - 1).name
-                rng = np.random.default_rng((self.seed, index, j))
-                view[...] = threads.apart(view.size, partial(initializers.get(how).draw, view.shape, rng, kind))
+    def _draw(self, index: int, place: int, parameter: Parameter) -> None:
+        """Initial values that depend on the seed and the parameter's place alone."""
+        if parameter.initializer.name != "zeros":  # which they are
+            view = self._parameters[f"layers.{index}.{parameter.name}"]
+            rng = np.random.default_rng((self.seed, index, place))
+            draw = partial(parameter.initializer.draw, view.shape, rng, parameter.activation)
+            view[...] = threads.apart(view.size, draw)
 
     @property
     def plan(self) -> Plan:
@@ -143,9 +139,7 @@ class NetworkState:
 
     @property
     def n_outputs(self) -> int:
-        last = self.descriptions[-1]
-        assert isinstance(last, Dense)
-        return last.units
+        return self.descriptions[-1].width(0)
 
     @property
     def layers(self) -> tuple[LayerView, ...]:
@@ -160,7 +154,7 @@ class NetworkState:
     @property
     def chooses_activation(self) -> bool:
         """Whether a layer's activation is still "auto"."""
-        return any(getattr(layer, "activation", None) == "auto" for layer in self.descriptions)
+        return any(layer.is_open for layer in self.descriptions)
 
     @property
     def epoch(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnn import activations, losses, optimizers, schedules
-from cnn._common import checks, naming
+from cnn._common import naming
 from cnn.activations import Activation
 from cnn.layers import Dense, Dropout, Layer
 from cnn.losses import BinaryCrossEntropy, CrossEntropy, Loss, Quantile, RowLoss
@@ -177,8 +177,3 @@ def weights_and_biases(net: Network) -> list[tuple[Array, Array]]:
             found.append((net.parameters[f"layers.{i}.weights"],
                           np.zeros(layer.units, net.dtype) if biases is None else biases))  # fmt: skip
     return found
-
-
-def real_type(est: Any, X: Array) -> np.dtype[Any]:
-    """The network's type: what is asked for, or that of X."""
-    return X.dtype if isinstance(est.dtype, str) and est.dtype == "auto" else checks.real_dtype(est.dtype)

@@ -89,7 +89,6 @@ class Course:
         self.random = random
         self.metrics = metrics_of(est, train, held_out)
         self.hooks = callbacks.all_of([] if est.callbacks is None else est.callbacks)
-        self.own_rate = not isinstance(schedules.get(self.net.optimizer.learning_rate), schedules.Constant)
         self.is_sgd = isinstance(est.solver, str) and est.solver == "sgd" and est.learning_rate in build.RATE_MODES
         if not hasattr(est, "_rate"):
             rate = self.net.optimizer.learning_rate

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from cnn._common import console
 from cnn._common.errors import NonFiniteError
 from cnn.activations import Activation
-from cnn.layers import Dense, Layer
+from cnn.layers import Layer
 from cnn.runtime import evaluation
 from cnn.runtime.data import Data
 from cnn.runtime.state import NetworkState
 from cnn.training.fit import of_rows
 
 CANDIDATES = ("relu", "leaky_relu", "elu", "gelu", "silu", "mish", "tanh", "sigmoid")
-_AUTO = "auto"
 _MAX_ROWS = 5000  # of the part that the candidates see
 _HELD_OUT = 0.25
 _STEPS = 60  # of the first round; each round has twice the last one's
@@ -25,11 +22,7 @@ _STEPS = 60  # of the first round; each round has twice the last one's
 def with_activation(layers: tuple[Layer, ...], name: str) -> tuple[Layer, ...]:
     """The layers with every "auto" replaced."""
     chosen = Activation(name)
-    return tuple(
-        dataclasses.replace(layer, activation=chosen) if isinstance(layer, Dense) and layer.activation == _AUTO
-        else layer
-        for layer in layers
-    )
+    return tuple(layer.settled(chosen) for layer in layers)
 
 
 def choose(net: NetworkState, rows: Data, verbose: int) -> None:

@@ -7,7 +7,7 @@ import os
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +95,8 @@ class Saved:
 def _same_network(here: NetworkState, there: NetworkState, n_inputs: int, path: Path) -> None:
     layers = there.descriptions
     if len(here.descriptions) == len(layers):  # "auto" was settled at the beginning of the fit
-        auto = [getattr(layer, "activation", None) == "auto" for layer in here.descriptions]
-        layers = tuple(h if a and _but_activation(h, t) else t
-                       for h, t, a in zip(here.descriptions, layers, auto, strict=True))  # fmt: skip
+        layers = tuple(h if h.is_open and h.settled(t.function) == t else t
+                       for h, t in zip(here.descriptions, layers, strict=True))  # fmt: skip
     pairs: dict[str, tuple[Any, Any]] = {
         "layers": (list(here.descriptions), list(layers)), "loss": (here.loss, there.loss),
         "optimizer": (here.optimizer, there.optimizer), "dtype": (here.dtype.name, there.dtype.name),
@@ -108,10 +107,6 @@ def _same_network(here: NetworkState, there: NetworkState, n_inputs: int, path: 
     for name, (h, t) in pairs.items():
         if h != t:
             raise ValueError(f"{path} is of another network: {name} is {t!r} there, {h!r} here")
-
-
-def _but_activation(here: Any, there: Any) -> bool:
-    return hasattr(there, "activation") and bool(replace(there, activation="auto") == here)
 
 
 def read(path: Path) -> Saved:

@@ -1,27 +1,23 @@
-"""Descriptions of layers: frozen, so that many networks may share one. A network binds them to its own parameters."""
+"""The dense layer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal
 
+import cnn_core
 from cnn import activations, initializers
 from cnn._common import checks, naming
-from cnn._common.elsewhere import told
 from cnn._common.types import ActivationName, InitializerName
 from cnn.activations import Activation
 from cnn.initializers import Initializer
+from cnn.layers.layer import Layer, Parameter
+from cnn.losses import Loss
 
+AUTO = "auto"
 # Not activations of the core: the network settles what they stand for.
-_FOR_NETWORKS = ("auto", "softmax")
-# What may differ between W and b.
+_FOR_NETWORKS = (AUTO, "softmax")
 _FACTORS = ("learning_rate_factor", "decay_factor")
-
-
-@dataclass(frozen=True)
-class Layer:
-    """What all layers share: nothing but their kind."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +43,8 @@ class Dense(Layer):
     >>> Dense(8, activation="tanh").units
     8
     """
+
+    may_be_last: ClassVar[bool] = True
 
     units: int
     activation: ActivationName | Literal["auto", "softmax"] | Activation = "identity"
@@ -80,6 +78,53 @@ class Dense(Layer):
         for name in _FACTORS:
             object.__setattr__(self, name, _factor(name, getattr(self, name)))
 
+    @property
+    def is_open(self) -> bool:
+        return self.activation == AUTO
+
+    @property
+    def function(self) -> Activation:
+        return activations.get(self.activation)
+
+    @property
+    def keeps_more(self) -> bool:
+        return bool(cnn_core.engine.activation_keeps_input(self.function.kind))
+
+    def width(self, n_inputs: int) -> int:
+        return self.units
+
+    def parameters(self, n_inputs: int) -> tuple[Parameter, ...]:
+        checks.matrix_sizes(n_inputs, self.units)
+        (rate, bias_rate), (decay, bias_decay) = pair(self.learning_rate_factor), pair(self.decay_factor)
+        weights = Parameter(
+            "weights", (n_inputs, self.units), initializers.get(self.initializer), self.function.name, rate, decay,
+            self.l1, self.l2,
+        )  # fmt: skip
+        biases = Parameter(
+            "biases", (self.units,), initializers.get(self.bias_initializer), self.function.name, bias_rate, bias_decay,
+            self.bias_l1, self.bias_l2, is_bias=True,
+        )  # fmt: skip
+        return (weights, biases) if self.use_bias else (weights,)
+
+    def placed(self, loss: Loss, *, last: bool) -> Dense:
+        """A last layer that names its loss's own link leaves it to the loss."""
+        name = self.activation if isinstance(self.activation, str) else self.activation.name
+        if last and name == loss.link:
+            return replace(self, activation="identity")
+        if name == "softmax":
+            raise ValueError(
+                "softmax belongs on the last layer with loss='cross_entropy', which applies it; "
+                f"here it stands {'with loss=' + repr(loss.name) if last else 'before the last layer'}"
+            )
+        return self
+
+    def settled(self, activation: Activation) -> Dense:
+        return replace(self, activation=activation) if self.is_open else self
+
+    def fill(self, spec: Any) -> None:
+        spec["kind"] = cnn_core.LayerKind.DENSE
+        spec["activation"], spec["alpha"] = self.function.kind, self.function.value
+
     def __repr__(self) -> str:
         """All fields, but for factors of 1."""
         shown = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -104,39 +149,3 @@ def pair(factor: float | tuple[float, float]) -> tuple[float, float]:
     (0.5, 0.5)
     """
     return factor if isinstance(factor, tuple) else (factor, factor)
-
-
-@dataclass(frozen=True)
-class Dropout(Layer):
-    """Sets a share of its inputs to 0 while training and scales the others by 1 / (1 - rate); nothing in prediction.
-
-    The mask is a function of the network's seed, the step and the position alone (Srivastava et al. 2014).
-
-    Args:
-        rate: the share, in [0, 1).
-
-    >>> Dropout(0.1)
-    Dropout(rate=0.1)
-    """
-
-    rate: float
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "rate", checks.number("rate of Dropout", self.rate, 0, 1, open_high=True))
-
-
-def checked(layers: Iterable[Layer]) -> tuple[Layer, ...]:
-    """The layers of a network, the last one dense."""
-    if isinstance(layers, Layer) or not isinstance(layers, Iterable):
-        raise TypeError(f"layers must be a list of layers such as cnn.Dense(8), got {layers!r}")
-    layers = tuple(layers)
-    for layer in layers:
-        if not isinstance(layer, Layer):
-            raise TypeError(f"layers must be cnn.Dense or cnn.Dropout, got {layer!r}")
-    if not layers or not isinstance(layers[-1], Dense):
-        raise ValueError(f"the last layer must be a cnn.Dense, got {layers[-1] if layers else 'no layers'!r}")
-    return layers
-
-
-for _class in (Dense, Dropout):
-    _class.__init__ = told(_class.__init__)  # type: ignore[method-assign]

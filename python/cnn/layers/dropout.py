@@ -1,0 +1,36 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cnn_core
+from cnn._common import checks
+from cnn.layers.layer import Layer
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """Sets a share of its inputs to 0 while training and scales the others by 1 / (1 - rate); nothing in prediction.
+
+    The mask is a function of the network's seed, the step and the position alone (Srivastava et al. 2014).
+
+    Args:
+        rate: the share, in [0, 1).
+
+    >>> Dropout(0.1)
+    Dropout(rate=0.1)
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate", checks.number("rate of Dropout", self.rate, 0, 1, open_high=True))
+
+    @property
+    def keeps_more(self) -> bool:
+        return True  # the mask
+
+    def fill(self, spec: Any) -> None:
+        spec["kind"], spec["rate"] = cnn_core.LayerKind.DROPOUT, self.rate

@@ -1,0 +1,80 @@
+"""What a layer must say of itself; who adds one writes a class like those beside this file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from cnn.activations import Activation
+from cnn.initializers import Initializer
+from cnn.losses import Loss
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a layer: its initial values, and how the optimizer treats it.
+
+    Args:
+        name: of the parameter, and of the field of the core's `LayerSpec` that says where it begins.
+        shape: of the array.
+        initializer: of its values; "auto" suits them to `activation`.
+        learning_rate_factor, decay_factor: what learning rate and weight decay are multiplied by.
+        l1, l2: penalty l1 Σ|w| + l2 Σw², part of the loss.
+        is_bias: whether it decays only where the optimizer has `decay_biases`.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    initializer: Initializer
+    activation: str = "identity"
+    learning_rate_factor: float = 1.0
+    decay_factor: float = 1.0
+    l1: float = 0.0
+    l2: float = 0.0
+    is_bias: bool = False
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A description of a layer: frozen, so that many networks may share one, which bind it to their own parameters.
+
+    By itself it passes on what it gets. The plan, initial weights, files and reports of a network ask a layer for what
+    stands here, and name no class.
+    """
+
+    may_be_last: ClassVar[bool] = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is left for the first fit to choose (`settled`)."""
+        return False
+
+    @property
+    def function(self) -> Activation:
+        """The activation function that the engine applies to its outputs."""
+        return Activation("identity")
+
+    @property
+    def keeps_more(self) -> bool:
+        """Whether the way back needs more numbers than the outputs, one for each: z, or a mask."""
+        return False
+
+    def width(self, n_inputs: int) -> int:
+        """How many outputs a row has; of a layer that may be the last one the same for any `n_inputs`."""
+        return n_inputs
+
+    def parameters(self, n_inputs: int) -> tuple[Parameter, ...]:
+        """Its parameters, in the order in which they lie in memory and their values are drawn."""
+        return ()
+
+    def placed(self, loss: Loss, *, last: bool) -> Layer:
+        """The layer as the engine sees it in a network with that loss; ValueError where it can't stand there."""
+        return self
+
+    def settled(self, activation: Activation) -> Self:
+        """The layer with what was open chosen."""
+        return self
+
+    def fill(self, spec: Any) -> None:
+        """Writes its kind and its own fields into the core's `LayerSpec`; widths and places are the plan's."""
+        raise NotImplementedError
