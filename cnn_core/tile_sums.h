@@ -1,0 +1,90 @@
+/* Part of tile_body.h: sums along the rows of a slab, and the products of narrow layers, which are such sums. */
+
+/* out[g] = the sum of the elements of v[g], for n vectors (n <= 16); v has room for a multiple of the vector length. */
+CNN_INLINE void CNN_(totals)(V *v, const int n, T *out)
+{
+    int g, l;
+#if CNN_SHUFFLES
+    V zero = {0};
+    int step;
+    CNN_UNROLL for (l = n; l % CNN_L; l++) v[l] = zero;
+    /* Each round adds neighbouring elements, or lanes, of two vectors and lays the sums side by side. */
+    CNN_UNROLL for (g = 0; g < n; g += CNN_L) {
+        CNN_UNROLL for (step = 1; step < CNN_L; step *= 2)
+            CNN_UNROLL for (l = g; l < g + CNN_L; l += 2 * step)
+                v[l] = PICK(v[l], v[l + step], step, 0) + PICK(v[l], v[l + step], step, 1);
+        STORE(out + g, v[g]);
+    }
+#else
+    for (g = 0; g < n; g++) {
+        T t[CNN_BYTES_MAX / sizeof(T)];
+        STORE(t, v[g]);
+        out[g] = 0;
+        for (l = 0; l < CNN_L; l++) out[g] += t[l];
+    }
+#endif
+}
+
+/* I x J sums, which stand side by side in c; `valid` of the I rows of a exist. */
+CNN_INLINE void CNN_(dot_tile)(const int I, const int J, ptrdiff_t nk, const T *a, ptrdiff_t lda, ptrdiff_t valid,
+                               const T *b, ptrdiff_t ldb, T *c, int add)
+{
+    V sum[CNN_SUMS], spare[CNN_SUMS], zero = {0};
+    T t[CNN_SUMS + CNN_BYTES_MAX / sizeof(T)];
+    const T *row[CNN_SUMS];
+    ptrdiff_t k, n = (valid < I ? valid : I) * J;
+    int i, j;
+    CNN_UNROLL for (i = 0; i < I; i++) row[i] = a + (i < valid ? i : valid - 1) * lda;
+    CNN_UNROLL for (i = 0; i < I * J; i++) sum[i] = zero;
+    for (k = 0; k < nk; k += CNN_L) {
+        V x[8];
+        CNN_UNROLL for (j = 0; j < J; j++) x[j] = LOAD(b + j * ldb + k);
+        CNN_UNROLL for (i = 0; i < I; i++) {
+            V y = LOAD(row[i] + k);
+            CNN_UNROLL for (j = 0; j < J; j++) sum[i * J + j] += x[j] * y;
+        }
+    }
+    CNN_UNROLL for (i = 0; i < CNN_SUMS; i++) spare[i] = i < I * J ? sum[i] : zero;
+    CNN_(totals)(spare, CNN_SUMS, t);
+    for (k = 0; k < n; k += CNN_L) {
+        V v = LOAD(t + k);
+        if (n - k >= CNN_L) {
+            if (add) v += LOAD(c + k);
+            STORE(c + k, v);
+        } else {
+            if (add) v += CNN_(load_part)(c + k, n - k);
+            CNN_(store_part)(c + k, v, n - k);
+        }
+    }
+}
+
+/* c (ni, nj) = a b' [+ c if add], a (ni, nk), b (nj, nk), nj <= 8, nk a multiple of the vector length: narrow layers. */
+CNN_UNUSED void CNN_(dots)(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const T *a, ptrdiff_t lda, const T *b,
+                           ptrdiff_t ldb, T *c, int add)
+{
+    ptrdiff_t i;
+#define DOTS(J) \
+    case J: \
+        for (i = 0; i < ni; i += CNN_SUMS / J) \
+            CNN_(dot_tile)(CNN_SUMS / J, J, nk, a + i * lda, lda, ni - i, b, ldb, c + i * J, add); \
+        break;
+    switch (nj) { DOTS(1) DOTS(2) DOTS(3) DOTS(4) DOTS(5) DOTS(6) DOTS(7) DOTS(8) }
+#undef DOTS
+}
+
+/* out (n,) = sums of the rows of d (n, nk) [+ out if add], nk a multiple of the vector length. */
+CNN_UNUSED void CNN_(row_sums)(ptrdiff_t n, ptrdiff_t nk, const T *d, ptrdiff_t ld, T *out, int add)
+{
+    ptrdiff_t i, k, l;
+    for (i = 0; i < n; i += 16) {
+        V sum[16], zero = {0};
+        T t[16];
+        ptrdiff_t here = n - i < 16 ? n - i : 16;
+        for (l = 0; l < 16; l++) {
+            sum[l] = zero;
+            if (l < here) for (k = 0; k < nk; k += CNN_L) sum[l] += LOAD(d + (i + l) * ld + k);
+        }
+        CNN_(totals)(sum, 16, t);
+        for (l = 0; l < here; l++) out[i + l] = add ? out[i + l] + t[l] : t[l];
+    }
+}
