@@ -11,7 +11,7 @@ import pytest
 from helpers import ACTIVATIONS, LOSSES, run_tool
 
 import cnn
-from cnn import c_export, onnx_export
+from cnn.export import c_source, graph
 
 X = np.random.default_rng(0).normal(size=(20, 5)) * 2
 
@@ -28,9 +28,9 @@ def test_random_networks_agree_in_onnx_and_c() -> None:
 
 def test_every_activation_and_link_is_known() -> None:
     links = {cnn.Loss(name).link for name in LOSSES}
-    assert set(onnx_export._ACTIVATIONS) == set(ACTIVATIONS)
-    assert set(c_export._BODIES) == set(ACTIVATIONS) - {"identity"}
-    assert set(onnx_export._LINKS) == set(c_export.LINKS) == links
+    assert set(graph._ACTIVATIONS) == set(ACTIVATIONS)
+    assert set(c_source._BODIES) == set(ACTIVATIONS) - {"identity"}
+    assert set(graph._LINKS) == set(c_source.LINKS) == links
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -17,9 +17,10 @@ from cnn._common.elsewhere import missing
 from cnn._common.errors import DivergenceError, ModelFormatError, NonFiniteError, NotBuiltError
 from cnn._version import __version__ as __version__
 from cnn.activations import Activation
-from cnn.c_export import export_c
 from cnn.callbacks import Callback, CSVLogger, EarlyStopping, Progress, ReduceOnPlateau, SaveModel
-from cnn.conversions import from_sklearn, from_torch_state_dict, to_sklearn, to_torch, to_torch_state_dict
+from cnn.export.c_source import export_c
+from cnn.export.graph import export_onnx
+from cnn.export.weights import from_sklearn, from_torch_state_dict, to_sklearn, to_torch, to_torch_state_dict
 from cnn.initializers import Initializer
 from cnn.inspect.diagnosis import Diagnosis, diagnose
 from cnn.inspect.gradient_check import GradientCheck, gradient_check
@@ -28,7 +29,6 @@ from cnn.layers import Dense, Dropout
 from cnn.loading import load
 from cnn.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, Quantile
 from cnn.network import Network
-from cnn.onnx_export import export_onnx
 from cnn.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, Nadam, RMSprop
 from cnn.runtime.history import History
 from cnn.table import TableModel

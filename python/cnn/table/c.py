@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn import c_export
-from cnn.c_export import fill, table
+from cnn.export import c_source
+from cnn.export.c_source import fill, table
 from cnn.table import blocks, columns
 from cnn.table.columns import Boolean, Category, Date, Number
 from cnn.table.frames import TableError
@@ -48,7 +48,7 @@ _SOURCE = (
 #include "{n}.h"
 
 """
-    + c_export.MACROS
+    + c_source.MACROS
     + """
 {names}
 {tables}
@@ -143,9 +143,9 @@ def source_and_header(model: TableModel, name: str) -> tuple[str, str]:
     encoder, goal, networks = model.encoder, model.goal, model.networks
     if len({net.dtype for net in networks}) > 1:
         raise ValueError("C takes networks of one type, and this model has float32 and float64")
-    shared = {**c_export.of_all(networks, name), "squash": repr(blocks.SQUASH), "turn": _double(2 * np.pi)}
+    shared = {**c_source.of_all(networks, name), "squash": repr(blocks.SQUASH), "turn": _double(2 * np.pi)}
     written = _Columns(encoder.columns)
-    codes = [c_export.layer_code(net, f"n{i}_") for i, net in enumerate(networks)]
+    codes = [c_source.layer_code(net, f"n{i}_") for i, net in enumerate(networks)]
     classes = [str(label) for label in goal.classes]
     tables = {"number_names": written.numbers, "text_names": written.texts, "classes": classes}
     inputs, outputs = len(encoder.inputs), len(classes) or 1
@@ -158,11 +158,11 @@ def source_and_header(model: TableModel, name: str) -> tuple[str, str]:
         "columns": fill("\n".join(written.functions), shared), "calls": "".join(written.calls),
         "unused": "".join(f"    (void){part};\n" for part in ("numbers", "texts") if not getattr(written, part)),
         "tables": "\n\n".join([*written.tables, *(code["tables"] for code in codes)]),
-        "networks": "".join(map(c_export.function_of, networks, range(len(networks)), codes)),
+        "networks": "".join(map(c_source.function_of, networks, range(len(networks)), codes)),
         "sums": "".join(_sum(i, goal.outputs) for i in range(len(networks))),
         "scaled": f" * {_double(goal.deviation)} + {_double(goal.mean)}" if not classes else "",
         "both": "    y[1] = y[0];\n    y[0] = 1.0 - y[1];\n" if classes and goal.outputs == 1 else "",
-        "class": fill(c_export.CLASS_OF, {**shared, "real": "double"}) if classes else "",
+        "class": fill(c_source.CLASS_OF, {**shared, "real": "double"}) if classes else "",
     }  # fmt: skip
     header = {
         **names, "what": "the probabilities of the classes" if classes else "the number",
@@ -239,7 +239,7 @@ def _sum(i: int, outputs: int) -> str:
 
 def _texts(name: str, texts: Any, where: str = "", kind: str = "") -> str:
     try:
-        return c_export.texts(name, texts, where, kind)
+        return c_source.texts(name, texts, where, kind)
     except ValueError as error:
         raise TableError(str(error)) from None
 

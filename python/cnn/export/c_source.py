@@ -199,15 +199,15 @@ def export_c(
     if not isinstance(name, str) or not _NAME.fullmatch(name) or _KEYWORDS.fullmatch(name):
         raise ValueError(f"name must be a C identifier of lower-case letters, digits and '_', got {name!r}")
     if isinstance(model, TableModel):
-        from cnn.table import c_export
+        from cnn.table import c
 
-        source, header = c_export.source_and_header(model, name)
+        source, header = c.source_and_header(model, name)
     elif isinstance(model, Network):
         source, header = source_and_header(model, name)
     elif checks.is_estimator(model):
-        from cnn import _mlp_export
+        from cnn.sklearn import export
 
-        source, header = _mlp_export.source_and_header(model, name)
+        source, header = export.source_and_header(model, name)
     else:
         raise TypeError(f"export_c takes a Network, an estimator or a TableModel, got {type(model).__name__}")
     made = Path(folder)

@@ -171,14 +171,14 @@ def export_onnx(model: Network | TableModel | BaseMLP, path: str | os.PathLike[s
     from cnn.table import TableModel
 
     if isinstance(model, TableModel):
-        from cnn.table import onnx_export
+        from cnn.table import onnx as table_onnx
 
-        onnx_export.write(model, path)
+        table_onnx.write(model, path)
         return
     if checks.is_estimator(model):
-        from cnn import _mlp_export
+        from cnn.sklearn import export
 
-        _mlp_export.write_onnx(model, path)
+        export.write_onnx(model, path)
         return
     if not isinstance(model, Network):
         raise TypeError(f"export_onnx takes a Network, an estimator or a TableModel, got {type(model).__name__}")

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn import onnx_export
-from cnn.onnx_export import Graph, Value
+from cnn.export.graph import Graph, Value, check_size, network_nodes, write_graph
 from cnn.table import blocks, columns, labels
 from cnn.table.columns import Boolean, Category, Date, Number
 
@@ -22,7 +21,7 @@ _LARGEST = float(np.finfo(np.float64).max)
 def write(model: TableModel, path: str | os.PathLike[str]) -> None:
     """See `cnn.export_onnx`."""
     encoder, goal = model.encoder, model.goal
-    onnx_export.check_size(model.networks)
+    check_size(model.networks)
     names = [column.name for column in encoder.columns]
     prefix = "cnn."
     while any(name.startswith(prefix) for name in names):
@@ -47,7 +46,7 @@ def write(model: TableModel, path: str | os.PathLike[str]) -> None:
     for name, (value, _) in found.items():
         graph.op("Identity", value)
         graph.nodes[-1].output[0] = rename[name]
-    onnx_export.write_graph(graph, inputs, {rename[name]: value for name, (_, value) in found.items()}, path)
+    write_graph(graph, inputs, {rename[name]: value for name, (_, value) in found.items()}, path)
 
 
 def _free(name: str, taken: list[str]) -> str:
@@ -61,7 +60,7 @@ def _mean(g: Graph, model: TableModel, X: str) -> str:
     found = []
     for i, net in enumerate(model.networks):
         g.dtype = net.dtype
-        found.append(g.cast(onnx_export.network_nodes(g, net, g.cast(X, net.dtype), f"networks.{i}."), np.float64))
+        found.append(g.cast(network_nodes(g, net, g.cast(X, net.dtype), f"networks.{i}."), np.float64))
     g.dtype = np.dtype(np.float64)
     total = found[0]
     for value in found[1:]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn import c_export, onnx_export
-from cnn.c_export import fill
-from cnn.onnx_export import Graph, Value
+from cnn.export import c_source
+from cnn.export.c_source import fill
+from cnn.export.graph import Graph, Value, check_size, network_nodes, write_graph
 from cnn.sklearn.estimators import MLPClassifier
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _SOURCE = (
 #include "{n}.h"
 
 """
-    + c_export.MACROS
+    + c_source.MACROS
     + """
 {names}{tables}
 
@@ -125,15 +125,15 @@ def _one_against_rest(est: Any) -> bool:
 def write_onnx(est: Any, path: str | os.PathLike[str]) -> None:
     """See `cnn.export_onnx`."""
     net = est.network_
-    onnx_export.check_size([net])
+    check_size([net])
     graph = Graph(net.dtype)
-    out = onnx_export.network_nodes(graph, net, "X")
+    out = network_nodes(graph, net, "X")
     found = _values(graph, est, out) if _is_plain(est) else _labels(graph, est, out)
     for name, (value, _) in found.items():
         graph.op("Identity", value)
         graph.nodes[-1].output[0] = name
     inputs: dict[str, Value] = {"X": (net.dtype, ["n", net.n_inputs])}
-    onnx_export.write_graph(graph, inputs, {name: value for name, (_, value) in found.items()}, path)
+    write_graph(graph, inputs, {name: value for name, (_, value) in found.items()}, path)
 
 
 def _values(g: Graph, est: BaseMLP, out: str) -> dict[str, tuple[str, Value]]:
@@ -179,21 +179,21 @@ def source_and_header(est: Any, name: str) -> tuple[str, str]:
     """The two files; see `cnn.export_c`."""
     net = est.network_
     if _is_plain(est):
-        return c_export.source_and_header(net, name)
+        return c_source.source_and_header(net, name)
     several, margins = est._task == "multilabel", _margins(est)
     classes = [] if several else [str(label) for label in _classes(est).tolist()]
     one_output = net.n_outputs == 1 and len(classes) == 2  # of two classes
-    code = c_export.layer_code(net)
+    code = c_source.layer_code(net)
     names = {
-        **c_export.of_all([net], name), **code, "inputs": str(net.n_inputs), "kind": net.dtype.name,
+        **c_source.of_all([net], name), **code, "inputs": str(net.n_inputs), "kind": net.dtype.name,
         "outputs": str(2 if one_output and not margins else net.n_outputs), "count": str(len(classes)),
         "threshold": "0.0" if margins else "0.5", "sum": _SUM if _one_against_rest(est) else "",
-        "names": c_export.texts(f"{name}_classes", classes, "class ") if classes else "",
-        "network": c_export.function_of(net, 0, code),
+        "names": c_source.texts(f"{name}_classes", classes, "class ") if classes else "",
+        "network": c_source.function_of(net, 0, code),
     }  # fmt: skip
     source, header = dict(names), dict(names)
     source["made"] = fill(_probabilities(est, len(classes)), names)
-    source["choice"] = fill(_LABELS if several else _SIGN if one_output and margins else c_export.CLASS_OF, names)
+    source["choice"] = fill(_LABELS if several else _SIGN if one_output and margins else c_source.CLASS_OF, names)
     header["classes"] = fill(_CLASSES, names) if classes else ""
     header["choice"] = fill(_LABELS_SAID if several else _CLASS_SAID, names)
     header["what"] = _what(several, one_output, margins)

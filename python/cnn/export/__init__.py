@@ -1,0 +1,1 @@
+"""Networks elsewhere: ONNX, C, PyTorch and scikit-learn."""
