@@ -52,7 +52,6 @@ FLOORS = [
     ["cli"],
     ["__main__"],
 ]
-EXPORTS = {"export", "table", "sklearn"}  # know one another until they register
 CORE_FILES = sorted(path for kind in ("py", "pxd", "pyx", "pxi", "h") for path in CORE.glob(f"*.{kind}"))
 API_FILES = sorted(API.rglob("*.py"))
 
@@ -119,16 +118,13 @@ def test_core_imports_point_downward(path: Path) -> None:
 @pytest.mark.parametrize("path", API_FILES, ids=name_of)
 def test_api_imports_point_downward(path: Path) -> None:
     here = room(name_of(path))
-    for other in {room(module) for module in python_imports(path, "cnn")} - {here} - EXPORTS:
+    for other in {room(module) for module in python_imports(path, "cnn")} - {here}:
         assert rank(FLOORS, other) < rank(FLOORS, here), f"{name_of(path)} imports {other}"
 
 
 def test_no_module_is_imported_by_what_it_imports() -> None:
     """Not by way of others, either; an import within a function or for a type counts."""
-    imports = {
-        name_of(path): {m for m in python_imports(path, "cnn") - {name_of(path)} if room(m) not in EXPORTS}
-        for path in API_FILES
-    }
+    imports = {name_of(path): python_imports(path, "cnn") - {name_of(path)} for path in API_FILES}
     assert list(graphlib.TopologicalSorter(imports).static_order())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 from helpers import ACTIVATIONS, LOSSES, run_tool
 
 import cnn
-from cnn.export import c_source, graph
+from cnn.export.functions import ACTIVATIONS as FUNCTIONS
+from cnn.export.functions import LINKS
 
 X = np.random.default_rng(0).normal(size=(20, 5)) * 2
 
@@ -28,9 +30,41 @@ def test_random_networks_agree_in_onnx_and_c() -> None:
 
 def test_every_activation_and_link_is_known() -> None:
     links = {cnn.Loss(name).link for name in LOSSES}
-    assert set(graph._ACTIVATIONS) == set(ACTIVATIONS)
-    assert set(c_source._BODIES) == set(ACTIVATIONS) - {"identity"}
-    assert set(graph._LINKS) == set(c_source.LINKS) == links
+    assert set(FUNCTIONS) == set(ACTIVATIONS)
+    assert set(LINKS) == links
+
+
+@dataclass(frozen=True)
+class Twice(cnn.layers.Layer):
+    """A layer that no export knows."""
+
+
+@pytest.mark.parametrize(("export", "text"), [
+    (lambda net, path: cnn.export_onnx(net, path / "m.onnx"), "is not known to export_onnx"),
+    (lambda net, path: cnn.export_c(net, path), "is not known to export_c"),
+    (lambda net, path: cnn.to_torch_state_dict(net), "is not known as a module of PyTorch"),
+    (lambda net, path: cnn.to_torch(net), "is not known as a module of PyTorch"),
+    (lambda net, path: cnn.from_torch_state_dict(net, {"0.weight": np.ones((1, 5))}), "is not known as a module"),
+    (lambda net, path: cnn.to_sklearn(net), "scikit-learn has no network with such a layer"),
+])  # fmt: skip
+def test_an_unknown_layer_is_named_and_never_left_out(export: Any, text: str, tmp_path, monkeypatch) -> None:
+    for package in ("onnx", "sklearn"):
+        pytest.importorskip(package)
+    if torch is None:
+        monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(from_numpy=lambda array: array, nn=Recorded()))
+    net = network()
+    net.descriptions = (net.descriptions[0], Twice(), net.descriptions[2])
+    with pytest.raises(ValueError, match=text) as caught:
+        export(net, tmp_path)
+    assert "layer 1, Twice()" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("export", [cnn.export_onnx, cnn.export_c])
+def test_what_is_no_model_is_refused(export: Any, tmp_path) -> None:
+    with pytest.raises(TypeError, match="takes a Network, an estimator or a TableModel, got Dense"):
+        export(cnn.Dense(1), tmp_path / "m")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

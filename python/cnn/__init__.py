@@ -18,8 +18,8 @@ from cnn._common.errors import DivergenceError, ModelFormatError, NonFiniteError
 from cnn._version import __version__ as __version__
 from cnn.activations import Activation
 from cnn.callbacks import Callback, CSVLogger, EarlyStopping, Progress, ReduceOnPlateau, SaveModel
-from cnn.export.c_source import export_c
-from cnn.export.graph import export_onnx
+from cnn.export.c import export_c
+from cnn.export.onnx import export_onnx
 from cnn.export.weights import from_sklearn, from_torch_state_dict, to_sklearn, to_torch, to_torch_state_dict
 from cnn.initializers import Initializer
 from cnn.inspect.diagnosis import Diagnosis, diagnose

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import numbers
-import sys
 from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
@@ -79,12 +78,6 @@ def flag(name: str, value: object) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {value!r} of type {type(value).__name__}")
     return bool(value)
-
-
-def is_estimator(value: object) -> bool:
-    """Whether it is an `MLPClassifier` or `MLPRegressor`: only where their module is there already can one be."""
-    base = sys.modules.get("cnn.sklearn.base")
-    return base is not None and isinstance(value, base.BaseMLP)
 
 
 def real_dtype(dtype: object) -> np.dtype[Any]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cnn.activations import Activation
-from cnn.layers import Dense, Dropout
+from cnn.export import layers
+from cnn.layers import Dense, Dropout, Layer
 from cnn.losses import Loss
 from cnn.network import Network
 from cnn.optimizers import SGD, Adam, Optimizer
-from cnn.runtime.plan import layer_activation
 from cnn.schedules import Constant, InverseScaling, Schedule
 
 if TYPE_CHECKING:
@@ -37,32 +39,47 @@ _TORCH = {
 }  # fmt: skip
 
 
-def _torch_modules(net: Network) -> list[Dense | Dropout | Activation]:
+@dataclass(frozen=True)
+class _Module:
+    """A module of PyTorch: what its parameters are called there and here; made from torch.nn and their values."""
+
+    names: dict[str, str]
+    make: Callable[[Any, Mapping[str, Any]], Any]
+
+
+@singledispatch
+def _modules(layer: Layer, net: Network, i: int) -> list[_Module]:
+    """What stands in the same nn.Sequential for the layer at place i."""
+    raise ValueError(f"layer {i}, {layer!r}, is not known as a module of PyTorch")
+
+
+@_modules.register
+def _(layer: Dense, net: Network, i: int) -> list[_Module]:
+    names = {"weight": f"layers.{i}.weights"} | ({"bias": f"layers.{i}.biases"} if layer.use_bias else {})
+
+    def linear(nn: Any, values: Mapping[str, Any]) -> Any:
+        n_units, n_inputs = values["weight"].shape
+        return nn.Linear(n_inputs, n_units, bias=layer.use_bias, dtype=values["weight"].dtype)
+
+    function = layers.activation(net, i)
+    return [_Module(names, linear)] + ([] if function.name == "identity" else [_function(function)])
+
+
+@_modules.register
+def _(layer: Dropout, net: Network, i: int) -> list[_Module]:
+    return [_Module({}, lambda nn, values: nn.Dropout(layer.rate))]
+
+
+def _function(activation: Activation) -> _Module:
+    name, parameter = _TORCH[activation.name]
+    how: dict[str, Any] = {} if parameter is None else {parameter: activation.value}
+    how |= {"approximate": "tanh"} if activation.name == "gelu_tanh" else {}
+    return _Module({}, lambda nn, values: getattr(nn, name)(**how))
+
+
+def _sequential(net: Network) -> list[_Module]:
     """The modules of the same nn.Sequential: a Linear or a Dropout for each layer, and activations."""
-    modules: list[Dense | Dropout | Activation] = []
-    for i, layer in enumerate(net.descriptions):
-        if isinstance(layer, Dense):
-            activation = layer_activation(layer, net.loss, last=i == len(net.descriptions) - 1)
-            modules += [layer] if activation.name == "identity" else [layer, activation]
-        elif isinstance(layer, Dropout):
-            modules.append(layer)
-        else:
-            raise ValueError(f"layer {i}, {layer!r}, is not known as a module of PyTorch")
-    return modules
-
-
-def _torch_names(net: Network) -> dict[str, dict[str, str]]:
-    """{name of a Linear in that nn.Sequential: {"weight": our name, "bias": our name if there is one}}."""
-    modules = _torch_modules(net)
-    places = [str(place) for place, module in enumerate(modules) if isinstance(module, Dense)]
-    names = {}
-    for place, (i, layer) in zip(places, _dense(net), strict=True):
-        names[place] = {"weight": f"layers.{i}.weights"} | ({"bias": f"layers.{i}.biases"} if layer.use_bias else {})
-    return names
-
-
-def _dense(net: Network) -> list[tuple[int, Dense]]:
-    return [(i, layer) for i, layer in enumerate(net.descriptions) if isinstance(layer, Dense)]
+    return [module for i, layer in enumerate(net.descriptions) for module in _modules(layer, net, i)]
 
 
 def to_torch_state_dict(net: Network) -> dict[str, Tensor]:
@@ -74,11 +91,12 @@ def to_torch_state_dict(net: Network) -> dict[str, Tensor]:
     Raises:
         ImportError: torch is not installed.
         NotBuiltError: the network has no weights yet.
+        ValueError: PyTorch has no such layer.
     """
     torch = _torch("to_torch_state_dict")
     return {
-        f"{module}.{theirs}": torch.from_numpy(np.array(net.parameters[ours].T, order="C"))
-        for module, names in _torch_names(net).items() for theirs, ours in names.items()
+        f"{place}.{theirs}": torch.from_numpy(np.array(net.parameters[ours].T, order="C"))
+        for place, module in enumerate(_sequential(net)) for theirs, ours in module.names.items()
     }  # fmt: skip
 
 
@@ -91,22 +109,14 @@ def to_torch(net: Network) -> Any:
     Raises:
         ImportError: torch is not installed.
         NotBuiltError: the network has no weights yet.
+        ValueError: PyTorch has no such layer.
     """
     nn = _torch("to_torch").nn
     weights = to_torch_state_dict(net)
-    modules = []
-    for module in _torch_modules(net):
-        if isinstance(module, Activation):
-            name, parameter = _TORCH[module.name]
-            how: dict[str, Any] = {} if parameter is None else {parameter: module.value}
-            modules.append(getattr(nn, name)(**how | ({"approximate": "tanh"} if module.name == "gelu_tanh" else {})))
-        elif isinstance(module, Dense):
-            weight = weights[f"{len(modules)}.weight"]
-            n_units, n_inputs = weight.shape
-            modules.append(nn.Linear(n_inputs, n_units, bias=module.use_bias, dtype=weight.dtype))
-        else:
-            modules.append(nn.Dropout(module.rate))
-    made = nn.Sequential(*modules)
+    made = nn.Sequential(*(
+        module.make(nn, {theirs: weights[f"{place}.{theirs}"] for theirs in module.names})
+        for place, module in enumerate(_sequential(net))
+    ))  # fmt: skip
     made.load_state_dict(weights)
     return made.eval()
 
@@ -141,7 +151,7 @@ def from_torch_state_dict(net: Network, state: Any) -> Network:
         state = state.state_dict()
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
         raise TypeError(f"state must be a mapping of names to tensors or a torch.nn.Module, got {type(state).__name__}")
-    expected = _torch_names(net)
+    expected = {place: module.names for place, module in enumerate(_sequential(net)) if module.names}
     heads = _in_order(dict.fromkeys(name.rpartition(".")[0] for name in state))
     names = {
         f"{head}.{theirs}" if head else theirs: ours
@@ -219,10 +229,10 @@ def from_sklearn(estimator: Any) -> Network:
     hidden = Activation({theirs: ours for ours, theirs in _SKLEARN.items()}[estimator.activation])
     batch = estimator.batch_size if isinstance(estimator.batch_size, int) else 200
     coefs, last = estimator.coefs_, len(estimator.coefs_) - 1
-    layers = [Dense(W.shape[1], "identity" if i == last else hidden, l2=estimator.alpha / (2 * batch))
-              for i, W in enumerate(coefs)]  # fmt: skip
+    dense = [Dense(W.shape[1], "identity" if i == last else hidden, l2=estimator.alpha / (2 * batch))
+             for i, W in enumerate(coefs)]  # fmt: skip
     seed = estimator.random_state if isinstance(estimator.random_state, int) else None
-    net = Network(layers, loss=loss, optimizer=_optimizer(estimator), dtype=coefs[0].dtype, seed=seed)
+    net = Network(dense, loss=loss, optimizer=_optimizer(estimator), dtype=coefs[0].dtype, seed=seed)
     net = _with_weights(net, {
         **{f"layers.{i}.weights": W for i, W in enumerate(coefs)},
         **{f"layers.{i}.biases": b for i, b in enumerate(estimator.intercepts_)},
@@ -246,6 +256,17 @@ def _optimizer(estimator: Any) -> Optimizer:
     return Adam()
 
 
+def _dense(net: Network) -> list[tuple[int, Dense]]:
+    """The layers that scikit-learn has; it predicts without Dropout, too."""
+    found = []
+    for i, layer in enumerate(net.descriptions):
+        if isinstance(layer, Dense):
+            found.append((i, layer))
+        elif not isinstance(layer, Dropout):
+            raise ValueError(f"scikit-learn has no network with such a layer: layer {i}, {layer!r}")
+    return found
+
+
 def to_sklearn(net: Network, classes: Sequence[Any] | None = None) -> Any:
     """A fitted MLPClassifier (for cross_entropy and binary_cross_entropy) or MLPRegressor with the same predictions.
 
@@ -262,7 +283,7 @@ def to_sklearn(net: Network, classes: Sequence[Any] | None = None) -> Any:
     except ImportError as error:
         raise ImportError("to_sklearn needs scikit-learn: pip install scikit-learn") from error
     dense = _dense(net)
-    kinds = [layer_activation(layer, net.loss, i == len(net.descriptions) - 1).name for i, layer in dense]
+    kinds = [layers.activation(net, i).name for i, _ in dense]
     hidden = set(kinds[:-1]) or {"identity"}
     if len(hidden) > 1 or not hidden <= set(_SKLEARN) or kinds[-1] != "identity":
         raise ValueError(f"scikit-learn has no network with the activations {', '.join(kinds)}: one of "

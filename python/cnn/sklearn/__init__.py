@@ -1,1 +1,5 @@
 """`MLPClassifier` and `MLPRegressor` in place of scikit-learn's (extra `sklearn`)."""
+
+from cnn.sklearn import export  # it registers with cnn.export_c and cnn.export_onnx
+
+__all__ = ["export"]

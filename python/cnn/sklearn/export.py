@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cnn.export import c_source
+from cnn.export.c import function_of, layer_code, of_all, source_and_header
 from cnn.export.c_source import fill
-from cnn.export.graph import Graph, Value, check_size, network_nodes, write_graph
+from cnn.export.graph import Graph, Value
+from cnn.export.onnx import check_size, graph_of, network_nodes
+from cnn.runtime.data import Array
+from cnn.sklearn.base import BaseMLP
 from cnn.sklearn.estimators import MLPClassifier
-
-if TYPE_CHECKING:
-    from cnn.runtime.data import Array
-    from cnn.sklearn.base import BaseMLP
 
 _HEADER = """/* A classifier made by cnn {version}: {inputs} inputs, {kind}. All texts are in UTF-8. */
 #ifndef {N}_H
@@ -95,11 +94,6 @@ int {n}_class(const {real} *y);
 """
 
 
-def _is_plain(est: BaseMLP) -> bool:
-    """Whether it has no labels."""
-    return not isinstance(est, MLPClassifier)
-
-
 def _classes(est: Any) -> Array:
     """The labels, text as objects."""
     classes: Array = est.classes_
@@ -122,23 +116,32 @@ def _one_against_rest(est: Any) -> bool:
 # ONNX -----------------------------------------------------------------------------------------------------------------
 
 
-def write_onnx(est: Any, path: str | os.PathLike[str]) -> None:
-    """See `cnn.export_onnx`."""
+def _started(est: BaseMLP) -> tuple[Graph, str]:
+    """A graph with the network of the estimator; its output."""
     net = est.network_
     check_size([net])
     graph = Graph(net.dtype)
-    out = network_nodes(graph, net, "X")
-    found = _values(graph, est, out) if _is_plain(est) else _labels(graph, est, out)
-    for name, (value, _) in found.items():
-        graph.op("Identity", value)
-        graph.nodes[-1].output[0] = name
-    inputs: dict[str, Value] = {"X": (net.dtype, ["n", net.n_inputs])}
-    write_graph(graph, inputs, {name: value for name, (_, value) in found.items()}, path)
+    graph.inputs["X"] = (net.dtype, ["n", net.n_inputs])
+    return graph, network_nodes(graph, net, "X")
 
 
-def _values(g: Graph, est: BaseMLP, out: str) -> dict[str, tuple[str, Value]]:
+@graph_of.register
+def _(est: BaseMLP) -> Graph:
+    graph, out = _started(est)
     k = est.network_.n_outputs
-    return {"prediction": (_vector(g, out), (g.dtype, ["n"])) if k == 1 else (out, (g.dtype, ["n", k]))}
+    if k == 1:
+        graph.give("prediction", _vector(graph, out), (graph.dtype, ["n"]))
+    else:
+        graph.give("prediction", out, (graph.dtype, ["n", k]))
+    return graph
+
+
+@graph_of.register
+def _(est: MLPClassifier) -> Graph:
+    graph, out = _started(est)
+    for name, (value, kind) in _labels(graph, est, out).items():
+        graph.give(name, value, kind)
+    return graph
 
 
 def _labels(g: Graph, est: Any, out: str) -> dict[str, tuple[str, Value]]:
@@ -175,21 +178,25 @@ def _vector(g: Graph, column: str) -> str:
 # C --------------------------------------------------------------------------------------------------------------------
 
 
-def source_and_header(est: Any, name: str) -> tuple[str, str]:
-    """The two files; see `cnn.export_c`."""
+@source_and_header.register
+def _(est: BaseMLP, name: str) -> tuple[str, str]:
+    return source_and_header(est.network_, name)
+
+
+@source_and_header.register
+def _(est: MLPClassifier, name: str) -> tuple[str, str]:
     net = est.network_
-    if _is_plain(est):
-        return c_source.source_and_header(net, name)
     several, margins = est._task == "multilabel", _margins(est)
     classes = [] if several else [str(label) for label in _classes(est).tolist()]
     one_output = net.n_outputs == 1 and len(classes) == 2  # of two classes
-    code = c_source.layer_code(net)
+    code = layer_code(net)
     names = {
-        **c_source.of_all([net], name), **code, "inputs": str(net.n_inputs), "kind": net.dtype.name,
+        **of_all([code], name), **code.texts, "stack": f"{code.stack:,}",
+        "inputs": str(net.n_inputs), "kind": net.dtype.name,
         "outputs": str(2 if one_output and not margins else net.n_outputs), "count": str(len(classes)),
         "threshold": "0.0" if margins else "0.5", "sum": _SUM if _one_against_rest(est) else "",
         "names": c_source.texts(f"{name}_classes", classes, "class ") if classes else "",
-        "network": c_source.function_of(net, 0, code),
+        "network": function_of(code, 0),
     }  # fmt: skip
     source, header = dict(names), dict(names)
     source["made"] = fill(_probabilities(est, len(classes)), names)

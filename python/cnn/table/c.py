@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cnn.export import c_source
+from cnn.export.c import function_of, layer_code, of_all, source_and_header
 from cnn.export.c_source import fill, table
 from cnn.table import blocks, columns
 from cnn.table.columns import Boolean, Category, Date, Number
 from cnn.table.frames import TableError
-
-if TYPE_CHECKING:
-    from cnn.table.model import TableModel
+from cnn.table.model import TableModel
 
 _HEADER = """/* A table model made by cnn {version}: {task}. All texts are in UTF-8, without blanks around them. */
 #ifndef {N}_H
@@ -138,27 +137,26 @@ _PUT_WAVE = """static void put_wave(double days, double period, real *out)
 """
 
 
-def source_and_header(model: TableModel, name: str) -> tuple[str, str]:
-    """The two files; see `cnn.export_c`."""
+@source_and_header.register
+def _(model: TableModel, name: str) -> tuple[str, str]:
     encoder, goal, networks = model.encoder, model.goal, model.networks
     if len({net.dtype for net in networks}) > 1:
         raise ValueError("C takes networks of one type, and this model has float32 and float64")
-    shared = {**c_source.of_all(networks, name), "squash": repr(blocks.SQUASH), "turn": _double(2 * np.pi)}
+    codes = [layer_code(net, f"n{i}_") for i, net in enumerate(networks)]
+    shared = {**of_all(codes, name), "squash": repr(blocks.SQUASH), "turn": _double(2 * np.pi)}
     written = _Columns(encoder.columns)
-    codes = [c_source.layer_code(net, f"n{i}_") for i, net in enumerate(networks)]
     classes = [str(label) for label in goal.classes]
     tables = {"number_names": written.numbers, "text_names": written.texts, "classes": classes}
     inputs, outputs = len(encoder.inputs), len(classes) or 1
-    stack = max(int(code["stack"].replace(",", "")) for code in codes)
-    stack += networks[0].dtype.itemsize * (inputs + goal.outputs)
+    stack = max(code.stack for code in codes) + networks[0].dtype.itemsize * (inputs + goal.outputs)
     names = {
         **shared, "task": model.task, "numbers": str(len(written.numbers)), "texts": str(len(written.texts)),
         "outputs": str(outputs), "raw": str(goal.outputs), "inputs": str(inputs), "members": f"{len(networks)}.0",
         "stack": f"{stack:,}",
         "columns": fill("\n".join(written.functions), shared), "calls": "".join(written.calls),
         "unused": "".join(f"    (void){part};\n" for part in ("numbers", "texts") if not getattr(written, part)),
-        "tables": "\n\n".join([*written.tables, *(code["tables"] for code in codes)]),
-        "networks": "".join(map(c_source.function_of, networks, range(len(networks)), codes)),
+        "tables": "\n\n".join([*written.tables, *(code.texts["tables"] for code in codes)]),
+        "networks": "".join(map(function_of, codes, range(len(codes)))),
         "sums": "".join(_sum(i, goal.outputs) for i in range(len(networks))),
         "scaled": f" * {_double(goal.deviation)} + {_double(goal.mean)}" if not classes else "",
         "both": "    y[1] = y[0];\n    y[0] = 1.0 - y[1];\n" if classes and goal.outputs == 1 else "",

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from cnn.export.graph import Graph, Value, check_size, network_nodes, write_graph
+from cnn.export.graph import Graph
+from cnn.export.onnx import check_size, graph_of, network_nodes
 from cnn.table import blocks, columns, labels
 from cnn.table.columns import Boolean, Category, Date, Number
-
-if TYPE_CHECKING:
-    from cnn.table.model import TableModel
+from cnn.table.model import TableModel
 
 _LARGEST = float(np.finfo(np.float64).max)
 
 
-def write(model: TableModel, path: str | os.PathLike[str]) -> None:
-    """See `cnn.export_onnx`."""
+@graph_of.register
+def _(model: TableModel) -> Graph:
     encoder, goal = model.encoder, model.goal
     check_size(model.networks)
     names = [column.name for column in encoder.columns]
@@ -27,26 +25,21 @@ def write(model: TableModel, path: str | os.PathLike[str]) -> None:
     while any(name.startswith(prefix) for name in names):
         prefix += "."
     graph = Graph(np.float64, prefix)
-    inputs: dict[str, Value] = {}
     parts: list[str] = []
     for column in encoder.columns:
         parts += _COLUMNS[type(column)](graph, column)
-        inputs[column.name] = (np.str_ if isinstance(column, Category) else np.float64, ["n", 1])
+        graph.inputs[column.name] = (np.str_ if isinstance(column, Category) else np.float64, ["n", 1])
     mean = _mean(graph, model, graph.op("Concat", *parts, axis=1))
-    rename = {name: _free(name, names) for name in ("prediction", "label", "probabilities")}
     if model.task == "regression":
         value = graph.op("Add", graph.op("Mul", mean, goal.deviation), goal.mean)
-        found: dict[str, tuple[str, Value]] = {"prediction": (value, (np.float64, ["n"]))}
-    else:
-        classes = labels.array(goal.classes)
-        p = _two_columns(graph, mean) if goal.outputs == 1 else mean
-        label = graph.op("Gather", graph.array("classes", classes), graph.op("ArgMax", p, axis=1, keepdims=0))
-        kind = np.str_ if classes.dtype == object else classes.dtype
-        found = {"label": (label, (kind, ["n"])), "probabilities": (p, (np.float64, ["n", len(classes)]))}
-    for name, (value, _) in found.items():
-        graph.op("Identity", value)
-        graph.nodes[-1].output[0] = rename[name]
-    write_graph(graph, inputs, {rename[name]: value for name, (_, value) in found.items()}, path)
+        graph.give(_free("prediction", names), value, (np.float64, ["n"]))
+        return graph
+    classes = labels.array(goal.classes)
+    p = _two_columns(graph, mean) if goal.outputs == 1 else mean
+    label = graph.op("Gather", graph.array("classes", classes), graph.op("ArgMax", p, axis=1, keepdims=0))
+    graph.give(_free("label", names), label, (np.str_ if classes.dtype == object else classes.dtype, ["n"]))
+    graph.give(_free("probabilities", names), p, (np.float64, ["n", len(classes)]))
+    return graph
 
 
 def _free(name: str, taken: list[str]) -> str:

@@ -1,0 +1,196 @@
+"""`cnn.export_c`: each kind of model registers how it becomes one file of C99 and its header."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import singledispatch
+from pathlib import Path
+
+import numpy as np
+
+from cnn._version import __version__
+from cnn.export import layers
+from cnn.export.c_source import MACROS, fill, function
+from cnn.export.functions import ACTIVATIONS, LINKS
+from cnn.files import atomic
+from cnn.network import Network
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}", re.ASCII)
+_KEYWORDS = re.compile(
+    "auto|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if|inline|int|long|main|"
+    "register|restrict|return|short|signed|sizeof|static|struct|switch|typedef|union|unsigned|void|volatile|while"
+)
+_HEADER = """/* A network made by cnn {version}: {inputs} inputs, {outputs} outputs, {kind}. */
+#ifndef {N}_H
+#define {N}_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define {N}_INPUTS {inputs}
+#define {N}_OUTPUTS {outputs}
+
+/* The raw outputs y[{N}_OUTPUTS] of one row x[{N}_INPUTS]. x and y must not overlap. Any thread may call it. */
+void {n}_forward(const {real} *x, {real} *y);
+
+/* What the network predicts: the raw outputs through the link of its loss ({link}). */
+void {n}_predict(const {real} *x, {real} *y);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
+"""
+_SOURCE = (
+    """/* A network made by cnn {version}. C99 and libm; nothing is allocated: {stack} bytes of stack at most. */
+#include <math.h>
+
+#include "{n}.h"
+
+"""
+    + MACROS
+    + """
+{tables}
+
+{functions}
+void {n}_forward(const real *x, real *y)
+{
+{buffers}    int i, j;
+
+{layers}}
+
+void {n}_predict(const real *x, real *y)
+{
+{unused}    {n}_forward(x, y);{link}
+}
+"""
+)
+_NETWORK = """static void net{i}(const real *x, real *y)
+{
+{buffers}    int i, j;
+
+{layers}{link}
+}
+
+"""
+
+
+def export_c(model: object, folder: str | os.PathLike[str], name: str = "model") -> tuple[Path, Path]:
+    """Writes `name`.c and `name`.h: the model as C99 without a dependency but libm, and without any allocation.
+
+    A network: `void name_predict(const float *x, float *y)` does for one row what `predict` does (double for float64);
+    `name_forward` gives the raw outputs. Weights are hex floats, so they keep every bit. Raw outputs agree with
+    `forward` within 4 ULP times the number of dense layers, the ULP that of the sums of magnitudes (docs/deploy.md).
+
+    An estimator: a regressor as its network. A classifier's `name_predict` gives the probability of each class, in the
+    order of `classes_`, which are the texts `name_classes`; `int name_class(const float *y)` says which class is
+    predicted, `void name_labels(const float *y, int *labels)` which of several labels are (1, else 0). With the loss
+    hinge it gives margins, one for two classes.
+
+    A table model: `void name_predict(const double *numbers, const char *const *texts, double *y)` takes the cells of a
+    row: texts (NULL or "" where missing) of its categories; numbers (NaN where missing) of its other columns, for
+    booleans 1 and 0, for dates the days since 1970 in UTC. It gives the number, or the probability of each class;
+    `int name_class(const double *y)` says which is the largest. The header tells the order.
+
+    Args:
+        folder: made when it is not there.
+        name: of the files and in front of the functions: lower-case letters, digits, `_`.
+
+    Returns:
+        (source, header): their paths.
+
+    Raises:
+        NotBuiltError: the network has no weights yet, the table model no table.
+        NotFittedError: the estimator was not fitted.
+        TypeError: what else there is, or classes that are neither text nor numbers.
+        ValueError: a name that is no identifier, a weight that is not finite, or what C has no constant for.
+
+    >>> import cnn, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     source, header = cnn.export_c(cnn.Network([cnn.Dense(2)]).build(3), folder)
+    >>> source.name, header.name
+    ('model.c', 'model.h')
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or _KEYWORDS.fullmatch(name):
+        raise ValueError(f"name must be a C identifier of lower-case letters, digits and '_', got {name!r}")
+    source, header = source_and_header(model, name)
+    made = Path(folder)
+    made.mkdir(exist_ok=True)
+    paths = made / f"{name}.c", made / f"{name}.h"
+    for path, text in zip(paths, (source, header), strict=True):
+        atomic.write_whole(path, text.encode())
+    return paths
+
+
+@singledispatch
+def source_and_header(model: object, name: str) -> tuple[str, str]:
+    """The two files of a model."""
+    raise TypeError(f"export_c takes a Network, an estimator or a TableModel, got {type(model).__name__}")
+
+
+@source_and_header.register
+def _(net: Network, name: str) -> tuple[str, str]:
+    code = layer_code(net)
+    link = LINKS[net.loss.link].c
+    names = {
+        **of_all([code], name), **code.texts, "inputs": str(net.plan.n_inputs), "outputs": str(net.n_outputs),
+        "kind": net.dtype.name, "stack": f"{code.stack:,}",
+        "link": fill(link, {"outputs": f"{name.upper()}_OUTPUTS"}), "unused": "    int i;\n\n" if link else "",
+    }  # fmt: skip
+    return fill(_SOURCE, names), fill(_HEADER, {**names, "link": net.loss.link})
+
+
+@dataclass(frozen=True)
+class NetworkCode:
+    """A network in C: texts for the templates (tables, buffers, layers), its activations, the bytes of stack."""
+
+    net: Network
+    texts: dict[str, str]
+    functions: list[str]
+    stack: int
+
+
+def layer_code(net: Network, prefix: str = "") -> NetworkCode:
+    """All layers; `prefix` stands before the names of their tables."""
+    written: list[layers.Code] = []
+    for i, layer in enumerate(net.descriptions):
+        code = layers.code(layer, net, i, prefix, len(written))
+        written += [] if code is None else [code]
+    loops, source, widths = [], "x", [0, 0]
+    for k, code in enumerate(written):
+        last = k == len(written) - 1
+        target = "y" if last else "pq"[k % 2]
+        if not last:
+            widths[k % 2] = max(widths[k % 2], code.width)
+        loops.append(fill(code.loops, {"source": source, "target": target}))
+        source = target
+    buffers = [f"{letter}[{width}]" for letter, width in zip("pq", widths, strict=True) if width]
+    texts = {
+        "tables": "\n\n".join(table for code in written for table in code.tables), "layers": "\n".join(loops),
+        "buffers": f"    real {', '.join(buffers)};\n" if buffers else "",
+    }  # fmt: skip
+    return NetworkCode(net, texts, [code.function for code in written], sum(widths) * net.dtype.itemsize + 64)
+
+
+def of_all(codes: Sequence[NetworkCode], name: str) -> dict[str, str]:
+    """What the templates need to know of networks of one type; ValueError for what can't be said in C."""
+    if not all(np.isfinite(value).all() for code in codes for value in code.net.parameters.values()):
+        raise ValueError("the network has weights that are not finite; C has no constants for them")
+    single = codes[0].net.dtype == np.float32
+    bodies = {kind: ACTIVATIONS[kind].c for code in codes for kind in code.functions}
+    return {
+        "n": name, "N": name.upper(), "version": __version__, "real": "float" if single else "double",
+        "paste": "##f" if single else "",
+        "functions": "\n".join(function(kind, body) for kind, body in bodies.items() if body),
+    }  # fmt: skip
+
+
+def function_of(code: NetworkCode, i: int) -> str:
+    """What the network predicts as a static function `net<i>`."""
+    link = fill(LINKS[code.net.loss.link].c, {"outputs": str(code.net.n_outputs)})
+    return fill(_NETWORK, {**code.texts, "i": str(i), "link": link})

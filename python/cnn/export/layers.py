@@ -1,0 +1,81 @@
+"""Layers elsewhere: each as nodes of ONNX and as C, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import singledispatch
+
+from cnn.activations import Activation
+from cnn.export import c_source
+from cnn.export.functions import ACTIVATIONS
+from cnn.export.graph import Graph
+from cnn.layers import Dense, Dropout, Layer
+from cnn.network import Network
+from cnn.runtime.plan import layer_activation
+
+
+@dataclass(frozen=True)
+class Code:
+    """A layer in C: constants; the activation it calls; loops over `int i, j` from {source} to {target} of a width."""
+
+    tables: list[str]
+    function: str
+    loops: str
+    width: int
+
+
+def activation(net: Network, i: int) -> Activation:
+    """What the dense layer at that place applies."""
+    layer = net.descriptions[i]
+    assert isinstance(layer, Dense)
+    return layer_activation(layer, net.loss, last=i == len(net.descriptions) - 1)
+
+
+@singledispatch
+def nodes(layer: Layer, net: Network, i: int, graph: Graph, value: str, name: str) -> str:
+    """Appends what the layer at place i makes of a value; `name` stands before the names of its weights."""
+    raise ValueError(f"layer {i}, {layer!r}, is not known to export_onnx")
+
+
+@singledispatch
+def code(layer: Layer, net: Network, i: int, prefix: str, number: int) -> Code | None:
+    """The layer at place i, none where prediction leaves it out; constants end with its number, begin with a prefix."""
+    raise ValueError(f"layer {i}, {layer!r}, is not known to export_c")
+
+
+@nodes.register
+def _(layer: Dense, net: Network, i: int, graph: Graph, value: str, name: str) -> str:
+    parts = [f"layers.{i}.weights"] + ([f"layers.{i}.biases"] if layer.use_bias else [])
+    value = graph.op("Gemm", value, *(graph.array(name + part, net.parameters[part]) for part in parts))
+    function = activation(net, i)
+    return ACTIVATIONS[function.name].onnx(graph, value, function.value)
+
+
+@code.register
+def _(layer: Dense, net: Network, i: int, prefix: str, number: int) -> Code:
+    weights, biases = net.parameters[f"layers.{i}.weights"], net.parameters.get(f"layers.{i}.biases")
+    w, b = f"{prefix}w{number}", f"{prefix}b{number}"
+    tables = [c_source.table(w, weights)] + ([] if biases is None else [c_source.table(b, biases)])
+    loops = f"""    for (j = 0; j < {layer.units}; j++)
+        {{target}}[j] = {"R(0.0)" if biases is None else f"{b}[j]"};
+    for (i = 0; i < {weights.shape[0]}; i++)
+        for (j = 0; j < {layer.units}; j++)
+            {{target}}[j] = CNN_FMA({{source}}[i], {w}[i][j], {{target}}[j]);
+"""
+    function = activation(net, i)
+    if ACTIVATIONS[function.name].c:
+        alpha = c_source.number(net.dtype.type(function.value))
+        loops += f"""    for (j = 0; j < {layer.units}; j++)
+        {{target}}[j] = f_{function.name}({{target}}[j], {alpha});
+"""
+    return Code(tables, function.name, loops, layer.units)
+
+
+@nodes.register
+def _(layer: Dropout, net: Network, i: int, graph: Graph, value: str, name: str) -> str:
+    return value
+
+
+@code.register
+def _(layer: Dropout, net: Network, i: int, prefix: str, number: int) -> None:
+    return None

@@ -1,0 +1,86 @@
+"""`cnn.export_onnx`: each kind of model registers how it becomes a graph."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from functools import singledispatch
+
+import numpy as np
+
+from cnn.export import layers
+from cnn.export.functions import LINKS
+from cnn.export.graph import Graph
+from cnn.network import Network
+
+_MAX_BYTES = 2**31 - 2**20  # of a protocol buffer
+
+
+def export_onnx(model: object, path: str | os.PathLike[str]) -> None:
+    """Writes what `model.predict` computes as an ONNX graph (opset 17) for any number n of rows.
+
+    A network: from `X` (n, inputs) to `prediction`. Weights keep their type, float32 or float64; dropout is left out;
+    the loss's link is applied. Equal to `predict` in ONNX Runtime to 1e-5, and to 1e-11 in float64 without gelu, for
+    which it has float32 alone.
+
+    An estimator: from `X` as well. A regressor's `prediction` has the shape that its `predict` gives. A classifier has
+    two outputs, as converters of scikit-learn's models name them: `label` (n,), in the type of `classes_`, and
+    `probabilities` (n, classes); for several labels a row both are (n, labels). With the loss hinge, which has no
+    probabilities, the second one is `scores`, the margins, (n,) for two classes.
+
+    A table model, all that becomes of its columns included: an input (n, 1) of each column in use, by its name. Text
+    ("" where missing) for categories; float64 (NaN where missing) for numbers, for booleans (1 and 0) and for dates
+    (days since 1970 in UTC). Outputs `prediction` (n,) for regression; `label` (n,) and `probabilities` (n, classes)
+    for classification; with a `_` after them where a column has that name.
+
+    Needs the extra `onnx`.
+
+    Raises:
+        ImportError: onnx is not installed.
+        NotBuiltError: the network has no weights yet, the table model no table.
+        NotFittedError: the estimator was not fitted.
+        TypeError: what else there is, or classes that are neither text nor numbers.
+        ValueError: it has 2 GiB of weights or more, which a protocol buffer can't hold; a column's numbers lie so far
+            apart that their differences are infinite.
+
+    >>> import cnn
+    >>> cnn.export_onnx(cnn.Network([cnn.Dense(2)]).build(3), "model.onnx")  # doctest: +SKIP
+    """
+    try:
+        import onnx  # noqa: F401
+    except ImportError as error:
+        raise ImportError("export_onnx needs onnx (extra 'onnx'): pip install onnx") from error
+    graph_of(model).write(path)
+
+
+@singledispatch
+def graph_of(model: object) -> Graph:
+    """What the model predicts, from its inputs to its outputs."""
+    raise TypeError(f"export_onnx takes a Network, an estimator or a TableModel, got {type(model).__name__}")
+
+
+@graph_of.register
+def _(net: Network) -> Graph:
+    check_size([net])
+    graph = Graph(net.dtype)
+    graph.inputs["X"] = (net.dtype, ["n", net.n_inputs])
+    shape: list[str | int] = ["n"] if net.one_dimensional else ["n", net.n_outputs]
+    graph.give("prediction", network_nodes(graph, net, "X"), (net.dtype, shape))
+    return graph
+
+
+def check_size(networks: Iterable[Network]) -> None:
+    """Refuses more weights than a file can hold."""
+    size = sum(net.plan.size * net.dtype.itemsize for net in networks)
+    if size > _MAX_BYTES:
+        raise ValueError(f"ONNX files hold 2 GiB, and this model has {size:,} bytes")
+
+
+def network_nodes(graph: Graph, net: Network, value: str, name: str = "") -> str:
+    """Appends the nodes of a network; its prediction. `name` stands before the names of its weights."""
+    for i, layer in enumerate(net.descriptions):
+        value = layers.nodes(layer, net, i, graph, value, name)
+    value = LINKS[net.loss.link].onnx(graph, value)
+    if net.one_dimensional:
+        value = graph.op("Reshape", value, graph.array("vector", np.array([-1], np.int64)))
+    return value
