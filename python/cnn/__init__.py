@@ -37,8 +37,8 @@ from cnn.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     # Not in __all__: `from cnn import *` works without scikit-learn, too.
-    from cnn.sklearn.estimators import MLPClassifier as MLPClassifier
-    from cnn.sklearn.estimators import MLPRegressor as MLPRegressor
+    from cnn.sklearn import MLPClassifier as MLPClassifier
+    from cnn.sklearn import MLPRegressor as MLPRegressor
 else:
     _ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 
@@ -47,11 +47,11 @@ else:
         if name not in _ESTIMATORS:
             raise AttributeError(missing(name, [*__all__, *_ESTIMATORS]))
         try:
-            from cnn.sklearn import estimators
+            from cnn import sklearn
         except ImportError as error:  # not there, or one that lacks what later ones have
             text = "needs scikit-learn 1.4 or newer (extra 'sklearn'): pip install -U scikit-learn"
             raise ImportError(f"cnn.{name} {text}") from error
-        return getattr(estimators, name)
+        return getattr(sklearn, name)
 
     def __dir__() -> list[str]:
         return sorted([*globals(), *_ESTIMATORS])

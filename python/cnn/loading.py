@@ -15,7 +15,7 @@ from cnn.table import load as table_load
 from cnn.training import resume
 
 if TYPE_CHECKING:  # they need scikit-learn
-    from cnn.sklearn.estimators import MLPClassifier, MLPRegressor
+    from cnn.sklearn import MLPClassifier, MLPRegressor
 
     Model: TypeAlias = Network | TableModel | MLPClassifier | MLPRegressor
 

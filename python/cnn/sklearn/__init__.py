@@ -1,5 +1,7 @@
 """`MLPClassifier` and `MLPRegressor` in place of scikit-learn's (extra `sklearn`)."""
 
 from cnn.sklearn import export  # it registers with cnn.export_c and cnn.export_onnx
+from cnn.sklearn.classifier import MLPClassifier
+from cnn.sklearn.regressor import MLPRegressor
 
-__all__ = ["export"]
+__all__ = ["MLPClassifier", "MLPRegressor", "export"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,25 +12,22 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
 
 import cnn_core
 from cnn import metrics
 from cnn._common import checks
 from cnn._common.errors import DivergenceError, NonFiniteError
-from cnn.activations import Activation
 from cnn.losses import Loss
 from cnn.network import Network
-from cnn.optimizers import Optimizer
 from cnn.runtime import sparse
 from cnn.runtime.data import Array, Data
 from cnn.runtime.history import History
 from cnn.runtime.plan import build as build_plan
 from cnn.runtime.sparse import SparseRows
-from cnn.schedules import Schedule
 from cnn.sklearn import build, lbfgs, save
 from cnn.sklearn.compat import CallbackSupportMixin, validate_data
+from cnn.sklearn.constraints import CONSTRAINTS
 from cnn.sklearn.epochs import Course
 
 _NOT_FINITE = (
@@ -54,44 +50,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     best_validation_score_: float | None
     best_loss_: float | None
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [str, Activation, "array-like"],
-        "solver": [str, Optimizer],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [str, Schedule],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "loss": [str, Loss],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
-        "max_fun": [Interval(Integral, 1, None, closed="left")],
-        "layers": ["array-like", None],
-        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
-        "l1": [Interval(Real, 0, None, closed="left")],
-        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
-        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "restore_best": ["boolean", StrOptions({"auto"})],
-        "scoring": [str, callable, None],
-        "metrics": [str, callable, "array-like"],
-        "callbacks": ["array-like", None],
-        "max_seconds": [Interval(Real, 0, None, closed="neither"), None],
-        "dtype": [StrOptions({"auto", "float32", "float64"}), Options(type, {np.float32, np.float64}), np.dtype],
-        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
-    }
+    _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS
 
     # What the two kinds of estimators tell each other apart by --------------------------------------------------------
 

@@ -13,7 +13,7 @@ from cnn.export.graph import Graph, Value
 from cnn.export.onnx import check_size, graph_of, network_nodes
 from cnn.runtime.data import Array
 from cnn.sklearn.base import BaseMLP
-from cnn.sklearn.estimators import MLPClassifier
+from cnn.sklearn.classifier import MLPClassifier
 
 _HEADER = """/* A classifier made by cnn {version}: {inputs} inputs, {kind}. All texts are in UTF-8. */
 #ifndef {N}_H

@@ -16,7 +16,8 @@ from cnn.files.network import revive_network, take_history, take_optimizer
 from cnn.files.strict_json import shown
 from cnn.network import Network
 from cnn.sklearn import build
-from cnn.sklearn.estimators import MLPClassifier, MLPRegressor
+from cnn.sklearn.classifier import MLPClassifier
+from cnn.sklearn.regressor import MLPRegressor
 from cnn.sklearn.save import MOST_NUMBERS, check_labels, check_parameters, defaults
 
 _CLASSES: dict[str, type[Any]] = {cls.__name__: cls for cls in (MLPClassifier, MLPRegressor)}
