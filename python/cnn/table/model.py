@@ -20,7 +20,7 @@ from cnn.callbacks import Hook
 from cnn.callbacks import all_of as hooks_of
 from cnn.network import Network
 from cnn.runtime.history import History
-from cnn.table import columns, frames, importance, save, target, writings
+from cnn.table import frames, importance, messages, save, target
 from cnn.table.encode import Encoder
 from cnn.table.frames import Array, TableError
 from cnn.table.kinds import Kind
@@ -184,7 +184,7 @@ class TableModel:
             infinite = self._infinite(encoder, frame, goal)
             if infinite:
                 console.warn(infinite)
-            notes = _notes(goal, encoder, len(frame) - len(known)) + ((infinite,) if infinite else ())
+            notes = messages.of_a_fit(goal, encoder, len(frame) - len(known)) + ((infinite,) if infinite else ())
             if validation is None:
                 X_valid, y_valid = encoder.encode(frame, held_out), self._numbers(goal, frame, held_out)
             else:
@@ -385,19 +385,3 @@ def _train(
         n_threads=n_threads, resume=resume,
     )  # fmt: skip
     return net, history
-
-
-def _notes(goal: Target, encoder: Encoder, without_target: int) -> tuple[str, ...]:
-    """What was chosen and left out, a sentence each."""
-    what = f" of {len(goal.classes)} classes" if goal.classes else ""
-    notes = [f"{goal.name!r} is predicted by {goal.task}{what} ({goal.reason})"]
-    kinds: dict[str, list[str]] = {}
-    for column in encoder.columns:
-        kinds.setdefault(column.kind, []).append(column.name)
-    notes += [f"{kind}: {', '.join(names)}" for kind, names in kinds.items()]
-    notes += [f"left out {name!r}: {why}" for name, why in encoder.dropped.items()]
-    readings = [columns.said(goal.name, "numbers", (), writings.example(goal.writing))]
-    notes += filter(None, [*readings, *map(columns.reading, encoder.columns)])
-    if without_target:
-        notes.append(f"left out {without_target:,} rows without a value of {goal.name!r}")
-    return tuple(notes)
