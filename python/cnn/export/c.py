@@ -17,6 +17,7 @@ from cnn.export.c_source import MACROS, fill, function
 from cnn.export.functions import ACTIVATIONS, LINKS
 from cnn.files import atomic
 from cnn.network import Network
+from cnn.runtime.plan import placed
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}", re.ASCII)
 _KEYWORDS = re.compile(
@@ -158,7 +159,7 @@ class NetworkCode:
 def layer_code(net: Network, prefix: str = "") -> NetworkCode:
     """All layers; `prefix` stands before the names of their tables."""
     written: list[layers.Code] = []
-    for i, layer in enumerate(net.descriptions):
+    for i, layer in enumerate(placed(net.descriptions, net.loss)):
         code = layers.code(layer, net, i, prefix, len(written))
         written += [] if code is None else [code]
     loops, source, widths = [], "x", [0, 0]

@@ -1,17 +1,15 @@
-"""Layers elsewhere: each as nodes of ONNX and as C, side by side."""
+"""Layers elsewhere: each, as its network places it, as nodes of ONNX and as C, side by side."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import singledispatch
 
-from cnn.activations import Activation
 from cnn.export import c_source
 from cnn.export.functions import ACTIVATIONS
 from cnn.export.graph import Graph
 from cnn.layers import Dense, Dropout, Layer
 from cnn.network import Network
-from cnn.runtime.plan import layer_activation
 
 
 @dataclass(frozen=True)
@@ -22,13 +20,6 @@ class Code:
     function: str
     loops: str
     width: int
-
-
-def activation(net: Network, i: int) -> Activation:
-    """What the dense layer at that place applies."""
-    layer = net.descriptions[i]
-    assert isinstance(layer, Dense)
-    return layer_activation(layer, net.loss, last=i == len(net.descriptions) - 1)
 
 
 @singledispatch
@@ -47,8 +38,7 @@ def code(layer: Layer, net: Network, i: int, prefix: str, number: int) -> Code |
 def _(layer: Dense, net: Network, i: int, graph: Graph, value: str, name: str) -> str:
     parts = [f"layers.{i}.weights"] + ([f"layers.{i}.biases"] if layer.use_bias else [])
     value = graph.op("Gemm", value, *(graph.array(name + part, net.parameters[part]) for part in parts))
-    function = activation(net, i)
-    return ACTIVATIONS[function.name].onnx(graph, value, function.value)
+    return ACTIVATIONS[layer.function.name].onnx(graph, value, layer.function.value)
 
 
 @code.register
@@ -62,7 +52,7 @@ def _(layer: Dense, net: Network, i: int, prefix: str, number: int) -> Code:
         for (j = 0; j < {layer.units}; j++)
             {{target}}[j] = CNN_FMA({{source}}[i], {w}[i][j], {{target}}[j]);
 """
-    function = activation(net, i)
+    function = layer.function
     if ACTIVATIONS[function.name].c:
         alpha = c_source.number(net.dtype.type(function.value))
         loops += f"""    for (j = 0; j < {layer.units}; j++)

@@ -12,6 +12,7 @@ from cnn.export import layers
 from cnn.export.functions import LINKS
 from cnn.export.graph import Graph
 from cnn.network import Network
+from cnn.runtime.plan import placed
 
 _MAX_BYTES = 2**31 - 2**20  # of a protocol buffer
 
@@ -78,7 +79,7 @@ def check_size(networks: Iterable[Network]) -> None:
 
 def network_nodes(graph: Graph, net: Network, value: str, name: str = "") -> str:
     """Appends the nodes of a network; its prediction. `name` stands before the names of its weights."""
-    for i, layer in enumerate(net.descriptions):
+    for i, layer in enumerate(placed(net.descriptions, net.loss)):
         value = layers.nodes(layer, net, i, graph, value, name)
     value = LINKS[net.loss.link].onnx(graph, value)
     if net.one_dimensional:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn.activations import Activation
-from cnn.export import layers
 from cnn.layers import Dense, Dropout, Layer
 from cnn.losses import Loss
 from cnn.network import Network
 from cnn.optimizers import SGD, Adam, Optimizer
+from cnn.runtime.plan import placed
 from cnn.schedules import Constant, InverseScaling, Schedule
 
 if TYPE_CHECKING:
@@ -48,38 +48,39 @@ class _Module:
 
 
 @singledispatch
-def _modules(layer: Layer, net: Network, i: int) -> list[_Module]:
+def _modules(layer: Layer, i: int) -> list[_Module]:
     """What stands in the same nn.Sequential for the layer at place i."""
     raise ValueError(f"layer {i}, {layer!r}, is not known as a module of PyTorch")
 
 
 @_modules.register
-def _(layer: Dense, net: Network, i: int) -> list[_Module]:
+def _(layer: Dense, i: int) -> list[_Module]:
     names = {"weight": f"layers.{i}.weights"} | ({"bias": f"layers.{i}.biases"} if layer.use_bias else {})
 
     def linear(nn: Any, values: Mapping[str, Any]) -> Any:
         n_units, n_inputs = values["weight"].shape
         return nn.Linear(n_inputs, n_units, bias=layer.use_bias, dtype=values["weight"].dtype)
 
-    function = layers.activation(net, i)
-    return [_Module(names, linear)] + ([] if function.name == "identity" else [_function(function)])
+    return [_Module(names, linear), *_functions(layer.function)]
 
 
 @_modules.register
-def _(layer: Dropout, net: Network, i: int) -> list[_Module]:
+def _(layer: Dropout, i: int) -> list[_Module]:
     return [_Module({}, lambda nn, values: nn.Dropout(layer.rate))]
 
 
-def _function(activation: Activation) -> _Module:
+def _functions(activation: Activation) -> list[_Module]:
+    if activation.name == "identity":
+        return []
     name, parameter = _TORCH[activation.name]
     how: dict[str, Any] = {} if parameter is None else {parameter: activation.value}
     how |= {"approximate": "tanh"} if activation.name == "gelu_tanh" else {}
-    return _Module({}, lambda nn, values: getattr(nn, name)(**how))
+    return [_Module({}, lambda nn, values: getattr(nn, name)(**how))]
 
 
 def _sequential(net: Network) -> list[_Module]:
     """The modules of the same nn.Sequential: a Linear or a Dropout for each layer, and activations."""
-    return [module for i, layer in enumerate(net.descriptions) for module in _modules(layer, net, i)]
+    return [module for i, layer in enumerate(placed(net.descriptions, net.loss)) for module in _modules(layer, i)]
 
 
 def to_torch_state_dict(net: Network) -> dict[str, Tensor]:
@@ -259,7 +260,7 @@ def _optimizer(estimator: Any) -> Optimizer:
 def _dense(net: Network) -> list[tuple[int, Dense]]:
     """The layers that scikit-learn has; it predicts without Dropout, too."""
     found = []
-    for i, layer in enumerate(net.descriptions):
+    for i, layer in enumerate(placed(net.descriptions, net.loss)):
         if isinstance(layer, Dense):
             found.append((i, layer))
         elif not isinstance(layer, Dropout):
@@ -283,7 +284,7 @@ def to_sklearn(net: Network, classes: Sequence[Any] | None = None) -> Any:
     except ImportError as error:
         raise ImportError("to_sklearn needs scikit-learn: pip install scikit-learn") from error
     dense = _dense(net)
-    kinds = [layers.activation(net, i).name for i, _ in dense]
+    kinds = [layer.function.name for _, layer in dense]
     hidden = set(kinds[:-1]) or {"identity"}
     if len(hidden) > 1 or not hidden <= set(_SKLEARN) or kinds[-1] != "identity":
         raise ValueError(f"scikit-learn has no network with the activations {', '.join(kinds)}: one of "

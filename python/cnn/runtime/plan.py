@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 import cnn_core
-from cnn import activations
 from cnn.layers import Layer
 from cnn.losses import Loss
 from cnn.optimizers import Optimizer
@@ -219,11 +218,6 @@ def check_range(layer: Layer, loss: Loss, targets: Any) -> str:
             f"numbers within [{low:g}, {high:g}] alone"
         )
     return ""
-
-
-def layer_activation(layer: Layer, loss: Loss, last: bool) -> activations.Activation:
-    """The function that the engine applies: a last layer that names its loss's own link leaves it to the loss."""
-    return layer.placed(loss, last=last).function
 
 
 def _workspace(column: int, n_inputs: int, n_outputs: int, widest: int) -> Spec:
