@@ -12,7 +12,8 @@ from libc.string cimport memcpy, memset
 
 from cnn_core cimport activations as _activations, losses as _losses, optimizers as _optimizers, random as _random
 from cnn_core.blas cimport gemm as _blas_gemm
-from cnn_core.dense cimport chunk_begin, slab_backward, slab_forward
+from cnn_core.dense cimport chunk_begin
+from cnn_core.layer cimport slab_backward, slab_forward
 from cnn_core.job cimport Job
 from cnn_core.predict cimport predict_tiles
 from cnn_core.random cimport Noise

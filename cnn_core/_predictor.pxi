@@ -1,6 +1,7 @@
 """Prediction from Python: part of _engine.pyx."""
 cimport numpy as cnp
 
+from cnn_core.layer cimport by_rows
 from cnn_core.predict cimport FEW, few_scratch, predict_few, tiles_at_once
 from cnn_core.update cimport not_finite
 
@@ -42,6 +43,7 @@ cdef class Predictor:
     cdef Py_ssize_t n_inputs, n_outputs
     cdef readonly Py_ssize_t at_once    # tiles that each thread should have in a call of `many`
     cdef int64_t weights
+    cdef bint by_rows                   # whether a few rows are predicted stored by rows
 
     def __cinit__(self, const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace,
                   cnp.ndarray parameters not None, int loss):
@@ -50,7 +52,7 @@ cdef class Predictor:
         self.n_layers = <int>layers.shape[0]
         self.typenum = cnp.PyArray_TYPE(parameters)
         self.n_inputs, self.n_outputs = layers[0].n_inputs, layers[self.n_layers - 1].n_units
-        self.weights = parameters.size
+        self.weights, self.by_rows = parameters.size, by_rows(&layers[0], self.n_layers)
         if self.typenum == cnp.NPY_FLOAT:
             self.at_once = tiles_at_once(&layers[0], self.n_layers, &workspace[0], <const float*>NULL)
         else:
@@ -59,13 +61,14 @@ cdef class Predictor:
     def few(self, X, out, bint flat):
         """The outputs with the loss's link, in `out` unless that is None; None when the call is not for here.
 
-        That is when there is no or more than a few rows, or one that is not finite, or when X or `out` is anything but
-        a C-contiguous array of the network's type and the right shape; `flat`: `out` is (n,), else (n, n_outputs).
+        That is when there is a layer without a function for rows, no or more than a few rows, or one that is not finite,
+        or when X or `out` is anything but a C-contiguous array of the network's type and the right shape; `flat`: `out`
+        is (n,), else (n, n_outputs).
         """
         cdef cnp.npy_intp shape[2]
         cdef int64_t rows
         cdef bint done
-        if not cnp.PyArray_CheckExact(X):
+        if not self.by_rows or not cnp.PyArray_CheckExact(X):
             return None
         if (cnp.PyArray_TYPE(<cnp.ndarray>X) != self.typenum or not cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>X)
                 or cnp.PyArray_NDIM(<cnp.ndarray>X) != 2 or cnp.PyArray_DIM(<cnp.ndarray>X, 1) != self.n_inputs):

@@ -6,8 +6,8 @@ order. A `Model` has one set of buffers: each thread needs its own.
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
-from cnn_core.dense cimport slab_backward, slab_forward
 from cnn_core.job cimport Job
+from cnn_core.layer cimport by_rows, slab_backward, slab_forward
 from cnn_core.predict cimport FEW, predict_few, predict_tiles, tiles_at_once
 from cnn_core.random cimport Noise
 from cnn_core.sparse cimport SparseRows
@@ -83,7 +83,7 @@ cdef inline void predict(const Model* model, const real* x, Py_ssize_t rows, bin
     cdef Py_ssize_t at_once = 1
     if model.wide:  # there are as many workspaces as a minibatch has slabs
         at_once = min(model.n_chunks, tiles_at_once(model.layers, model.n_layers, model.workspace, x))
-    if rows <= FEW:
+    if rows <= FEW and by_rows(model.layers, model.n_layers):
         predict_few(model.layers, model.n_layers, <const real*>model.parameters, x, rows, loss, <real*>model.scratch,
                     out)
     else:

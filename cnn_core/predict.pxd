@@ -7,7 +7,7 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
 from cnn_core.activations cimport activation_forward
-from cnn_core.dense cimport layer_input, slab_forward
+from cnn_core.layer cimport layer_input, slab_forward
 from cnn_core.losses cimport CROSS_ENTROPY, link_block
 from cnn_core.random cimport Noise
 from cnn_core.sparse cimport SparseRows, first_dense, rows_from
@@ -17,7 +17,7 @@ from cnn_core.tile cimport CNN_VECTORS, gather, padded, scatter
 from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
 from cnn_core.update cimport not_finite
 from cnn_core.vecmath cimport loop, v_exp
-from cnn_core.wide cimport Slabs, make_slabs, rows_of, weights_of, wide_forward
+from cnn_core.wide cimport Slabs, make_slabs, rows_of, weights_of, wide_forward, wide_slabs_forward
 
 cdef enum:
     FEW = 8     # rows up to which they are stored by rows: vectors then run along the units, and none is left empty
@@ -201,3 +201,5 @@ cdef inline void forward_tiles(const LayerSpec* layers, int n_layers, const Work
                                 stop)
         elif layers[i].kind == DENSE:
             wide_forward(layers, n_layers, i, workspace, slabs, parameters, scratch, noise, 0, 1, stop)
+        elif on_sparse < i:
+            wide_slabs_forward(layers, i, i + 1, workspace, slabs, parameters, scratch, noise, 0, 1, stop)

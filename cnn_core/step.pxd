@@ -7,20 +7,22 @@ from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from cnn_core.dense cimport chunk_begin, layer_input, slab_backward, slab_forward
+from cnn_core.dense cimport chunk_begin
 from cnn_core.job cimport DONE, GRADIENT_NOT_FINITE, LOSS_NOT_FINITE, STOPPED, UPDATE_NOT_FINITE, Job
 from cnn_core.losses cimport loss_block
 from cnn_core.optimizers cimport OptimizerStep, optimizer_begin
 from cnn_core.random cimport Noise
+from cnn_core.layer cimport first_with_parameters, layer_input, slab_backward, slab_forward
 from cnn_core.sparse cimport SparseRows, first_dense, rows_from
 from cnn_core.sparse_wide cimport wide_sparse_forward, wide_sparse_weights, wide_sparse_zeros
 from cnn_core.team cimport barrier, flush, note, peek, stopped, unflush
 from cnn_core.tile cimport gather, padded, scatter
-from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
+from cnn_core.types cimport DENSE, DROPOUT, LayerSpec, WorkspaceSpec, real
 from cnn_core.update cimport (BAD_GRADIENT, BOTH, REDUCE, UNDO, UPDATE, findings, norm_factor, penalty_share, sweep,
                               total)
-from cnn_core.wide cimport (PANEL, Slabs, make_slabs, rows_of, turn_panel, wide_delta, wide_dropouts, wide_forward,
-                            wide_inputs, wide_weights)
+from cnn_core.wide cimport (PANEL, Slabs, make_slabs, rows_of, turn_panel, wide_delta, wide_forward,
+                            wide_gradients, wide_inputs, wide_slab_forward, wide_slabs_delta, wide_slabs_forward,
+                            wide_weights, dense_from, dropouts_from)
 
 
 cdef inline double sum_of_weights(const Job* job, const real* weights, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
@@ -122,7 +124,8 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
     cdef real* other = turned + job.turned_size
     cdef real* own
     cdef bint given_up = False
-    cdef int i, below, phase = 1, on_sparse = -1 if job.X != NULL else first_dense(layers)
+    cdef int i, below, top, next_layer, phase = 1, on_sparse = -1 if job.X != NULL else first_dense(layers)
+    cdef int lowest = first_with_parameters(layers)
     if on_sparse >= 0:
         wide_sparse_zeros(&layers[on_sparse], <real*>job.gradients, thread, n_threads)
     for s in range(first, end):
@@ -132,8 +135,9 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
         own = scratch + s * slabs.stride
         take_rows(job, batch_begin + s * slabs.capacity, rows_of(&slabs, s), own)
         noise.row = s * slabs.capacity
-        wide_dropouts(layers, job.n_layers, 0, ws, own, 0, layers[0].n_inputs if on_sparse < 0 else 0,
-                      rows_of(&slabs, s), padded(rows_of(&slabs, s), parameters), noise)
+        if on_sparse < 0:
+            wide_slab_forward(layers, 0, dense_from(layers, job.n_layers, 0), ws, parameters, own, rows_of(&slabs, s),
+                              noise)
     if phase_ends(job, phase, given_up, n_threads):
         return
     for i in range(job.n_layers):
@@ -147,6 +151,15 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
             phase += 1
             if phase_ends(job, phase, given_up, n_threads):
                 return
+            # The dropouts above it are done; other kinds need all units of a row.
+            next_layer = dropouts_from(layers, job.n_layers, i + 1)
+            top = dense_from(layers, job.n_layers, next_layer)
+            if next_layer < top:
+                given_up = wide_slabs_forward(layers, next_layer, top, ws, &slabs, parameters, scratch, noise, thread,
+                                              n_threads, job.stop)
+                phase += 1
+                if phase_ends(job, phase, given_up, n_threads):
+                    return
     for s in range(first, end):
         if stopped(job.stop):
             given_up = True
@@ -159,24 +172,38 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
     if phase_ends(job, phase, given_up, n_threads):
         return
     i = job.n_layers - 1
-    while i >= 0:
+    while i >= lowest:
         below = i - 1
         while below >= 0 and layers[below].kind != DENSE:
             below -= 1
+        top = i - 1
+        while top > below and layers[top].kind == DROPOUT:
+            top -= 1
         if i == on_sparse:
             given_up = wide_sparse_weights(&job.sparse, layers, i, &slabs, batch_begin, <const real*>turned,
                                            <real*>job.gradients, noise, thread, n_threads, job.stop)
         else:
             given_up = wide_weights(layers, i, ws, &slabs, <const real*>scratch, <const real*>turned,
                                     <real*>job.gradients, job.training, thread, n_threads, job.stop)
-        if below >= 0 and not given_up:
-            given_up = wide_inputs(layers, i, below, ws, &slabs, parameters, scratch, delta, next_delta, other,
+        if i > lowest and not given_up:
+            given_up = wide_inputs(layers, i, top, ws, &slabs, parameters, scratch, delta, next_delta, other,
                                    job.training, thread, n_threads, job.stop)
         phase += 1
         if phase_ends(job, phase, given_up, n_threads):
             return
         delta, next_delta = next_delta, delta
         turned, other = other, turned
+        for i in range(top, max(below, lowest - 1), -1):
+            # Two phases: units are shared out for the gradient, then slabs, whose deltas it needs as they are.
+            wide_gradients(layers, i, ws, &slabs, <const real*>scratch, delta, <real*>job.gradients, job.training,
+                           thread, n_threads)
+            phase += 1
+            if phase_ends(job, phase, stopped(job.stop), n_threads):
+                return
+            wide_slabs_delta(layers, i, ws, &slabs, parameters, scratch, delta, turned, job.training, thread, n_threads)
+            phase += 1
+            if phase_ends(job, phase, stopped(job.stop), n_threads):
+                return
         i = below
 
 

@@ -15,6 +15,7 @@ cdef enum:
 cpdef enum LayerKind:
     DENSE
     DROPOUT
+    SCALE
 
 
 # One entry of a network's plan. `weights` and `biases` are element offsets into the parameter arena;
@@ -24,7 +25,7 @@ cdef struct LayerSpec:
     int activation          # activations.Activation
     int n_inputs
     int n_units
-    int64_t weights         # W, (n_inputs, n_units), row-major
+    int64_t weights         # W, (n_inputs, n_units), row-major; of a scale s, (n_units,); -1: none
     int64_t biases          # b, (n_units,); -1: no bias
     int64_t output          # a, (rows, n_units): what the next layer reads
     int64_t saved           # z of a dense layer whose derivative needs it, the scaled mask of a dropout; -1: none

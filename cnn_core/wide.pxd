@@ -8,11 +8,12 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 
 from cnn_core.activations cimport activation_backward, activation_forward
-from cnn_core.dense cimport dropout_units, layer_input
+from cnn_core.dropout cimport dropout_units
+from cnn_core.layer cimport layer_delta, layer_forward, layer_gradient, layer_input
 from cnn_core.random cimport Noise
 from cnn_core.team cimport stopped
 from cnn_core.tile cimport padded, product_and_fetch, turn
-from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
+from cnn_core.types cimport DENSE, DROPOUT, LayerSpec, WorkspaceSpec, real
 
 cdef enum:
     PANEL = 64      # units or inputs that are computed together on the way back
@@ -122,10 +123,60 @@ cdef inline void wide_dropouts(const LayerSpec* layers, int n_layers, int first,
                                Noise noise) noexcept nogil:
     """The dropouts that stand directly above a dense layer, or below the first one, for some of its units."""
     cdef int j = first
-    while noise.training and j < n_layers and layers[j].kind != DENSE:
+    while noise.training and j < n_layers and layers[j].kind == DROPOUT:
         dropout_units(&layers[j], j, workspace, layer_input(layers, j, workspace, <const real*>own, True), own, u, end,
                       rows, ld, noise)
         j += 1
+
+
+cdef inline int dense_from(const LayerSpec* layers, int n_layers, int first) noexcept nogil:
+    """The first dense layer from `first` on; n_layers if there is none."""
+    while first < n_layers and layers[first].kind != DENSE:
+        first += 1
+    return first
+
+
+cdef inline int dropouts_from(const LayerSpec* layers, int n_layers, int first) noexcept nogil:
+    """The first layer from `first` on that is no dropout; n_layers if there is none."""
+    while first < n_layers and layers[first].kind == DROPOUT:
+        first += 1
+    return first
+
+
+cdef inline void wide_slab_forward(const LayerSpec* layers, int first, int end, const WorkspaceSpec* workspace,
+                                   const real* parameters, real* own, Py_ssize_t rows, Noise noise) noexcept nogil:
+    """Layers first .. end - 1, none of them dense, for one slab."""
+    cdef int i
+    for i in range(first, end):
+        layer_forward(layers, i, workspace, parameters,
+                      layer_input(layers, i, workspace, <const real*>own, noise.training), own, rows,
+                      padded(rows, parameters), noise, <const int32_t*>NULL)
+
+
+cdef inline bint wide_slabs_forward(const LayerSpec* layers, int first, int end, const WorkspaceSpec* workspace,
+                                    const Slabs* slabs, const real* parameters, real* scratch, Noise noise, int thread,
+                                    int n_threads, const int32_t* stop) noexcept nogil:
+    """The same for this thread's slabs; whether it was given up."""
+    cdef Py_ssize_t s
+    for s in range(slabs.n * thread // n_threads, slabs.n * (thread + 1) // n_threads):
+        if stopped(stop):
+            return True
+        noise.row = s * slabs.capacity
+        wide_slab_forward(layers, first, end, workspace, parameters, scratch + s * slabs.stride, rows_of(slabs, s),
+                          noise)
+    return False
+
+
+cdef inline void wide_gradients(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const Slabs* slabs,
+                                const real* scratch, int64_t delta_column, real* gradient, bint training, int thread,
+                                int n_threads) noexcept nogil:
+    """The gradient of this thread's units of a layer that is not dense, summed over all slabs in their order."""
+    cdef Py_ssize_t n = layers[i].n_units, first = n * thread // n_threads, end = n * (thread + 1) // n_threads, s
+    cdef const real* own
+    for s in range(slabs.n):
+        own = scratch + s * slabs.stride
+        layer_gradient(layers, i, workspace, own, own + delta_column * workspace.capacity, rows_of(slabs, s),
+                       padded(rows_of(slabs, s), scratch), training, first, end, gradient, s > 0)
 
 
 cdef inline void wide_delta(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, real* own, real* delta,
@@ -141,6 +192,25 @@ cdef inline void turn_panel(const Slabs* slabs, Py_ssize_t s, Py_ssize_t u, Py_s
     """A panel's deltas of one slab, by rows."""
     turn(units, ld, delta + u * ld, ld, turned + (u // PANEL * slabs.turned_rows + s * slabs.capacity) * PANEL, PANEL,
          <real*>NULL, False)
+
+
+cdef inline void wide_slabs_delta(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const Slabs* slabs,
+                                  const real* parameters, real* scratch, int64_t delta_column, real* turned,
+                                  bint training, int thread, int n_threads) noexcept nogil:
+    """dL/d(input) of layer i, which is not dense, for this thread's slabs; deltas of a dense layer below it at once."""
+    cdef Py_ssize_t s, u, ld, n = layers[i].n_inputs
+    cdef real* own
+    cdef real* delta
+    for s in range(slabs.n * thread // n_threads, slabs.n * (thread + 1) // n_threads):
+        own, ld = scratch + s * slabs.stride, padded(rows_of(slabs, s), parameters)
+        delta = own + delta_column * workspace.capacity
+        layer_delta(layers, i, workspace, parameters, <const real*>own, delta, ld, training)
+        if i > 0 and layers[i - 1].kind == DENSE:
+            wide_delta(layers, i - 1, workspace, own, delta, 0, n, ld)
+            u = 0
+            while u < n:
+                turn_panel(slabs, s, u, min(n - u, <Py_ssize_t>PANEL), ld, <const real*>delta, turned)
+                u += PANEL
 
 
 cdef inline bint wide_weights(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const Slabs* slabs,
@@ -195,11 +265,14 @@ cdef inline void column_sums(const Slabs* slabs, const real* panel, Py_ssize_t u
     memcpy(out, sums, units * sizeof(real))
 
 
-cdef inline bint wide_inputs(const LayerSpec* layers, int i, int below, const WorkspaceSpec* workspace,
+cdef inline bint wide_inputs(const LayerSpec* layers, int i, int top, const WorkspaceSpec* workspace,
                              const Slabs* slabs, const real* parameters, real* scratch, int64_t delta_column,
                              int64_t next_column, real* turned, bint training, int thread, int n_threads,
                              const int32_t* stop) noexcept nogil:
-    """This thread's panels of W delta, made the deltas of dense layer `below` at once; whether it was given up."""
+    """This thread's panels of W delta, seen through the dropouts down to layer `top`; whether it was given up.
+
+    Where that layer is dense they become its deltas at once, by units and by rows.
+    """
     cdef const LayerSpec* layer = &layers[i]
     cdef Py_ssize_t m = layer.n_inputs, capacity = workspace.capacity, items = (m + PANEL - 1) // PANEL * slabs.n
     cdef Py_ssize_t item = items * thread // n_threads, last = items * (thread + 1) // n_threads
@@ -223,11 +296,12 @@ cdef inline bint wide_inputs(const LayerSpec* layers, int i, int below, const Wo
             own = scratch + s * slabs.stride
             next_delta = own + next_column * capacity
             if training:
-                for j in range(i - 1, below, -1):
+                for j in range(i - 1, top, -1):
                     mask = own + layers[j].saved * capacity
                     for r in range(v * ld, (v + inputs) * ld):
                         next_delta[r] *= mask[r]
-            wide_delta(layers, below, workspace, own, next_delta, v, v + inputs, ld)
-            turn_panel(slabs, s, v, inputs, ld, <const real*>next_delta, turned)
+            if top >= 0 and layers[top].kind == DENSE:
+                wide_delta(layers, top, workspace, own, next_delta, v, v + inputs, ld)
+                turn_panel(slabs, s, v, inputs, ld, <const real*>next_delta, turned)
         item += end - first
     return False

@@ -117,6 +117,10 @@ def reference_layers(net: cnn.Network) -> list[dict[str, Any]]:
         if isinstance(layer, cnn.Dropout):
             layers.append({"rate": layer.rate})
             continue
+        if isinstance(layer, cnn.Scale):
+            factors = weights[f"layers.{i}.weights"].astype(np.float64)
+            layers.append({"S": factors, "factors": {"S": (layer.learning_rate_factor, layer.decay_factor)}})
+            continue
         assert isinstance(layer, cnn.Dense)
         b = weights.get(f"layers.{i}.biases")
         penalty = {"W": (layer.l1, layer.l2)}
@@ -158,7 +162,7 @@ def reference_gradient(
         layers, net.loss.name, np.asarray(X, np.float64), reference_targets(net, y), reference_parameter(net),
         None if weights is None else np.asarray(weights, np.float64), net.seed, net.step + 1,
     )  # fmt: skip
-    long = {"W": "weights", "b": "biases"}
+    long = {"W": "weights", "b": "biases", "S": "weights"}
     return loss + penalty, {f"layers.{i}.{long[what]}": g for (i, what), g in gradient.items()}
 
 
@@ -174,7 +178,7 @@ class ReferenceTraining:
         slots = reference.SLOTS[self.kind](self.fields)
         self.state = {
             (i, what): np.zeros((slots, *layer[what].shape))
-            for i, layer in enumerate(self.layers) if "W" in layer for what in ("W", "b") if layer[what] is not None
+            for i, layer in enumerate(self.layers) for what in ("W", "b", "S") if layer.get(what) is not None
         }  # fmt: skip
         self.steps = 0
 
@@ -189,7 +193,7 @@ class ReferenceTraining:
         return float(loss + penalty)
 
     def weights(self) -> dict[str, Array]:
-        long = {"W": "weights", "b": "biases"}
+        long = {"W": "weights", "b": "biases", "S": "weights"}
         return {f"layers.{i}.{long[w]}": self.layers[i][w] for i, w in self.state}
 
 

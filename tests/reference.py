@@ -161,13 +161,16 @@ def dropout_mask(seed, step, stream, first, rate, n):
 # A dense layer is {"W", "b" or None, "activation", "p", "penalty": {"W": (l1, l2), "b": (l1, l2)}}, a dropout {"rate"};
 # "factors": {"W": (on the learning rate, on the decay), "b": the same} may be left out.
 def loss_and_gradient(layers, loss, x, t, p=0.0, weights=None, seed=0, i=1):
-    """Mean loss sum(w l) / sum(w), penalty sum(l1 |w| + l2 w^2), and the gradient of both by (layer, "W" or "b")."""
+    """Mean loss sum(w l) / sum(w), penalty sum(l1 |w| + l2 w^2), and the gradient of both by (layer, name)."""
     a, kept, penalty, gradient = x, [], 0.0, {}
     for index, layer in enumerate(layers):
         if "rate" in layer:
             columns = [dropout_mask(seed, i, index, u << 34, layer["rate"], len(a)) for u in range(a.shape[1])]
             kept.append(np.stack(columns, 1))
             a = a * kept[-1]
+        elif "S" in layer:
+            kept.append(a)
+            a = a * layer["S"]
         else:
             z = a @ layer["W"] + (0 if layer["b"] is None else layer["b"])
             kept.append((a, z))
@@ -178,6 +181,9 @@ def loss_and_gradient(layers, loss, x, t, p=0.0, weights=None, seed=0, i=1):
     for index, layer in reversed(list(enumerate(layers))):
         if "rate" in layer:
             delta = delta * kept[index]
+            continue
+        if "S" in layer:
+            gradient[index, "S"], delta = (delta * kept[index]).sum(axis=0), delta * layer["S"]
             continue
         below, z = kept[index]
         delta = delta * ACTIVATIONS[layer["activation"]][1](z, layer["p"])
@@ -198,6 +204,6 @@ def train_step(layers, loss, optimizer, h, i, rate, state, x, t, decay_biases=Fa
     for (index, name), g in gradient.items():
         layer = layers[index]
         faster, decay = layer.get("factors", {}).get(name, (1.0, 1.0))
-        decay = decay if name == "W" or decay_biases else 0.0
+        decay = decay if name != "b" or decay_biases else 0.0
         layer[name] = update(optimizer, h, i, rate * faster, layer[name], g * shrink, state[index, name], decay)
     return value, penalty

@@ -25,7 +25,7 @@ from cnn.initializers import Initializer
 from cnn.inspect.diagnosis import Diagnosis, diagnose
 from cnn.inspect.gradient_check import GradientCheck, gradient_check
 from cnn.inspect.reports import show_config
-from cnn.layers import Dense, Dropout
+from cnn.layers import Dense, Dropout, Scale
 from cnn.loading import load
 from cnn.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, Quantile
 from cnn.network import Network
@@ -61,7 +61,7 @@ __all__ = [
     "SGD", "Activation", "Adadelta", "Adagrad", "Adam", "AdamW", "BinaryCrossEntropy", "CSVLogger", "Callback",
     "Checkpoint", "CrossEntropy", "Dense", "Diagnosis", "DivergenceError", "Dropout", "EarlyStopping",
     "GradientCheck", "History", "Huber", "Initializer", "Lion", "Loss", "ModelFormatError", "Nadam", "Network",
-    "NonFiniteError", "NotBuiltError", "Progress", "Quantile", "RMSprop", "ReduceOnPlateau", "SaveModel",
+    "NonFiniteError", "NotBuiltError", "Progress", "Quantile", "RMSprop", "ReduceOnPlateau", "SaveModel", "Scale",
     "TableError", "TableModel", "activations", "callbacks", "diagnose", "export_c", "export_onnx", "from_sklearn",
     "from_torch_state_dict", "gradient_check", "initializers", "load", "losses", "metrics", "optimizers", "plots",
     "schedules", "show_config", "to_sklearn", "to_torch", "to_torch_state_dict",

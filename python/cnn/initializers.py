@@ -104,3 +104,11 @@ def get(initializer: str | Initializer) -> Initializer:
     if not isinstance(initializer, str):
         raise TypeError(f"initializer must be a name or a cnn.Initializer, got {initializer!r}")
     return Initializer(initializer)
+
+
+def plain(name: str, initializer: str | Initializer) -> Initializer:
+    """The same for a vector, which has no inputs and outputs to suit: ValueError for another than `PLAIN`."""
+    found = get(initializer)
+    if found.name not in PLAIN:
+        raise ValueError(f"{name} must be one of {', '.join(PLAIN)}, got {found.name!r}")
+    return found

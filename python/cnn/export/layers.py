@@ -8,7 +8,7 @@ from functools import singledispatch
 from cnn.export import c_source
 from cnn.export.functions import ACTIVATIONS
 from cnn.export.graph import Graph
-from cnn.layers import Dense, Dropout, Layer
+from cnn.layers import Dense, Dropout, Layer, Scale
 from cnn.network import Network
 
 
@@ -69,3 +69,18 @@ def _(layer: Dropout, net: Network, i: int, graph: Graph, value: str, name: str)
 @code.register
 def _(layer: Dropout, net: Network, i: int, prefix: str, number: int) -> None:
     return None
+
+
+@nodes.register
+def _(layer: Scale, net: Network, i: int, graph: Graph, value: str, name: str) -> str:
+    weights = f"layers.{i}.weights"
+    return graph.op("Mul", value, graph.array(name + weights, net.parameters[weights]))
+
+
+@code.register
+def _(layer: Scale, net: Network, i: int, prefix: str, number: int) -> Code:
+    factors, s = net.parameters[f"layers.{i}.weights"], f"{prefix}s{number}"
+    loops = f"""    for (j = 0; j < {len(factors)}; j++)
+        {{target}}[j] = {s}[j] * {{source}}[j];
+"""
+    return Code([c_source.table(s, factors)], "identity", loops, len(factors))

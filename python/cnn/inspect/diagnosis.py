@@ -115,7 +115,10 @@ def _signals(net: NetworkState, rows: Data) -> list[LayerSignals]:
     found = []
     for place in reversed(range(len(passed))):
         i, here = passed[place]
-        spec, units = plan.layers[i], here.outputs.shape[1]
+        spec, units, weights = plan.layers[i], here.outputs.shape[1], net.parameters[f"layers.{i}.weights"]
+        if spec["kind"] == cnn_core.LayerKind.SCALE:  # it has no units that could be saturated or dead
+            delta = delta * weights
+            continue
         slope = np.ones(n * units, net.dtype)
         kept = np.ascontiguousarray(here.kept).reshape(-1)
         cnn_core.engine.activation_backward(int(spec["activation"]), kept, slope, float(spec["alpha"]))
@@ -131,7 +134,7 @@ def _signals(net: NetworkState, rows: Data) -> list[LayerSignals]:
             dead=float(flat.all(axis=0).mean()), output=_rms(here.outputs), gradient=_rms(dz),
             weight_gradient=float(np.linalg.norm(below.T.astype(np.float64) @ dz)),
         ))  # fmt: skip
-        delta = dz @ net.parameters[f"layers.{i}.weights"].T
+        delta = dz @ weights.T
     return found[::-1]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import cnn_core
@@ -68,10 +69,8 @@ class Dense(Layer):
             activation = activations.get(self.activation)
             object.__setattr__(self, "activation", activation.name if activation.alpha is None else activation)
         for name in ("initializer", "bias_initializer"):
-            initializer = initializers.get(getattr(self, name))
-            if name == "bias_initializer" and initializer.name not in initializers.PLAIN:
-                known = ", ".join(initializers.PLAIN)
-                raise ValueError(f"bias_initializer must be one of {known}, got {initializer.name!r}")
+            find = initializers.get if name == "initializer" else partial(initializers.plain, name)
+            initializer = find(getattr(self, name))
             object.__setattr__(self, name, initializer.name if initializer.scale is None else initializer)
         for name in ("l1", "l2", "bias_l1", "bias_l2"):
             object.__setattr__(self, name, checks.number(name, getattr(self, name), 0))

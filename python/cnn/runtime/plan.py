@@ -51,6 +51,8 @@ class Plan:
     def without_input(self) -> Plan:
         """The same for sparse rows, which are read where they are: nothing below the first dense layer has a buffer."""
         first = int(np.flatnonzero(self.layers["kind"] == cnn_core.LayerKind.DENSE)[0])
+        if (self.layers["kind"][:first] != cnn_core.LayerKind.DROPOUT).any():
+            raise ValueError("sparse X needs a cnn.Dense as the first layer, but for dropouts: give X.toarray()")
         layers, below = self.layers.copy(), int(self.layers["output"][first])
         layers["output"] -= below
         layers["saved"][layers["saved"] >= 0] -= below
@@ -104,18 +106,18 @@ class Plan:
         """How many rows are predicted together: two buffers take turns, for nothing is kept for a way back."""
         layers = self.layers.copy()
         layers["saved"] = -1
-        dense = np.flatnonzero(layers["kind"] == cnn_core.LayerKind.DENSE)
-        first = self.n_inputs if self.template["input"] >= 0 else int(layers["n_units"][dense[0]])
+        seen = np.flatnonzero(layers["kind"] != cnn_core.LayerKind.DROPOUT)  # all that prediction has
+        first = self.n_inputs if self.template["input"] >= 0 else int(layers["n_units"][seen[0]])
         widths, turn = [first, 1], 1
-        for i in dense:
+        for i in seen:
             widths[turn] = max(widths[turn], int(layers["n_units"][i]))
             turn = 1 - turn
-        layers["output"][dense] = np.resize([widths[0], 0], len(dense))
+        layers["output"][seen] = np.resize([widths[0], 0], len(seen))
         workspace = np.zeros(1, cnn_core.workspace_dtype)
         columns = workspace["columns"] = sum(widths)
         rows = max(_TILE_ROWS, min(_TILE_ELEMENTS // columns // _TILE_ROWS * _TILE_ROWS, 4 * _TILE_ROWS))
         workspace["capacity"] = rows
-        numbers = first + int(layers["n_units"][dense].sum())
+        numbers = first + int(layers["n_units"][seen].sum())
         return Tiles(layers, workspace, rows, 2.0 * self.size + _NUMBER_FLOPS * numbers)
 
     def workspace(self, capacity: int) -> Spec:

@@ -1,0 +1,136 @@
+"""A slab through all layers, in buffers of one workspace. No policy, no threads.
+
+A slab is some rows, stored by features: unit u of row r at u * ld + r, where ld is the number of rows rounded up to
+whole vectors, so that every loop runs along the rows. What stands beyond the last row is finite, and 0 in every delta.
+
+Each kind of layer has a file of its own, and this one alone chooses among them: `layer_forward`, `layer_backward`, and
+for teams that go through wide layers together `layer_gradient` and `layer_delta`, which the dense layer does without.
+"""
+from libc.stdint cimport int32_t
+
+from cnn_core.dense cimport dense_backward, dense_forward
+from cnn_core.dropout cimport dropout_backward, dropout_units
+from cnn_core.random cimport Noise
+from cnn_core.scale cimport scale_backward, scale_forward, scale_gradient
+from cnn_core.sparse cimport SparseRows, first_dense, sparse_backward, sparse_forward
+from cnn_core.tile cimport padded
+from cnn_core.types cimport DENSE, DROPOUT, SCALE, LayerSpec, WorkspaceSpec, real
+
+
+cdef inline const real* layer_input(const LayerSpec* layers, int i, const WorkspaceSpec* workspace,
+                                    const real* scratch, bint training) noexcept nogil:
+    """What layer i reads: the output of the layer below, seen through dropouts that are off; the rows for the first."""
+    i -= 1
+    while i >= 0 and layers[i].kind == DROPOUT and not training:
+        i -= 1
+    return scratch + (workspace.input if i < 0 else layers[i].output) * workspace.capacity
+
+
+cdef inline int first_with_parameters(const LayerSpec* layers) noexcept nogil:
+    """The lowest layer that learns anything: the way back ends there."""
+    cdef int i = 0
+    while layers[i].weights < 0 and layers[i].biases < 0:
+        i += 1
+    return i
+
+
+cdef inline bint by_rows(const LayerSpec* layers, int n_layers) noexcept nogil:
+    """Whether a few rows can be predicted stored by rows: other kinds than these have no function for that."""
+    cdef int i
+    for i in range(n_layers):
+        if layers[i].kind != DENSE and layers[i].kind != DROPOUT:
+            return False
+    return True
+
+
+cdef inline void layer_forward(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const real* parameters,
+                               const real* a, real* scratch, Py_ssize_t rows, Py_ssize_t ld, Noise noise,
+                               const int32_t* stop) noexcept nogil:
+    """The output of layer i, (n_units, ld), from its input a (n_inputs, ld)."""
+    cdef int kind = layers[i].kind
+    if kind == DENSE:
+        dense_forward(&layers[i], workspace, parameters, a, scratch, rows, ld, stop)
+    elif kind == DROPOUT:
+        if noise.training:
+            dropout_units(&layers[i], i, workspace, a, scratch, 0, layers[i].n_units, rows, ld, noise)
+    elif kind == SCALE:
+        scale_forward(&layers[i], workspace, parameters, a, scratch, ld)
+
+
+cdef inline bint layer_backward(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const real* parameters,
+                                real* scratch, Py_ssize_t rows, Py_ssize_t ld, bint training, bint add, real* delta,
+                                real* gradient, real* below, bint go_on, const int32_t* stop) noexcept nogil:
+    """The gradient of layer i (+ gradient if add) and, to `go_on`, dL/d(input): whether it stands in below or in delta.
+    """
+    if layers[i].kind == DENSE:
+        dense_backward(&layers[i], workspace, parameters,
+                       layer_input(layers, i, workspace, <const real*>scratch, training), scratch, rows, ld, add, delta,
+                       gradient, below, go_on, stop)
+        return True
+    layer_gradient(layers, i, workspace, <const real*>scratch, <const real*>delta, rows, ld, training, 0,
+                   layers[i].n_units, gradient, add)
+    layer_delta(layers, i, workspace, parameters, <const real*>scratch, delta, ld, training)
+    return False
+
+
+cdef inline void layer_gradient(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const real* scratch,
+                                const real* delta, Py_ssize_t rows, Py_ssize_t ld, bint training, Py_ssize_t first,
+                                Py_ssize_t end, real* gradient, bint add) noexcept nogil:
+    """The gradient of the parameters of units first .. end - 1 of a layer that is not dense, (+ gradient if add)."""
+    if layers[i].kind == SCALE:
+        scale_gradient(&layers[i], layer_input(layers, i, workspace, scratch, training), delta, rows, ld, first, end,
+                       gradient, add)
+
+
+cdef inline void layer_delta(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const real* parameters,
+                             const real* scratch, real* delta, Py_ssize_t ld, bint training) noexcept nogil:
+    """delta, dL/d(output) of a layer that is not dense, becomes dL/d(input)."""
+    cdef int kind = layers[i].kind
+    if kind == DROPOUT:
+        if training:
+            dropout_backward(&layers[i], workspace, scratch, delta, ld)
+    elif kind == SCALE:
+        scale_backward(&layers[i], parameters, delta, ld)
+
+
+cdef inline const real* slab_forward(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
+                                     const real* parameters, real* scratch, Py_ssize_t rows, Noise noise,
+                                     const SparseRows* sparse, const int32_t* stop) noexcept nogil:
+    """Runs the input buffer (n_inputs, ld) through the layers; returns the raw output (n_outputs, ld), in scratch.
+
+    With `sparse` rows (else NULL) there is no input buffer. Where `stop` ends it, the output is of no use.
+    """
+    cdef Py_ssize_t ld = padded(rows, parameters)
+    cdef const real* a
+    cdef int i, on_sparse = -1 if sparse == NULL else first_dense(layers)
+    for i in range(n_layers):
+        a = layer_input(layers, i, workspace, <const real*>scratch, noise.training)
+        if i == on_sparse:
+            sparse_forward(sparse, layers, i, workspace, parameters, scratch, rows, 0, layers[i].n_units)
+        else:
+            layer_forward(layers, i, workspace, parameters, a, scratch, rows, ld, noise, stop)
+    return layer_input(layers, n_layers, workspace, <const real*>scratch, noise.training)
+
+
+cdef inline const real* slab_backward(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
+                                      const real* parameters, real* scratch, Py_ssize_t rows, bint training, bint add,
+                                      real* gradient, bint to_input, const SparseRows* sparse,
+                                      const int32_t* stop) noexcept nogil:
+    """gradient = dL/dparameters (+ gradient if add), from dL/d(output) (n_outputs, ld) in the delta buffer.
+
+    Returns where dL/d(input) (n_inputs, ld) stands if it is asked for, which can't be with `sparse` rows. Where `stop`
+    ends it, neither is of use.
+    """
+    cdef Py_ssize_t ld = padded(rows, parameters)
+    cdef real* delta = scratch + workspace.delta * workspace.capacity
+    cdef real* below = scratch + workspace.delta_next * workspace.capacity
+    cdef int i, lowest = 0
+    if not to_input:  # nobody asks for the gradient below the first layer with parameters
+        lowest = first_with_parameters(layers)
+    for i in range(n_layers - 1, lowest - 1, -1):
+        if sparse != NULL and i == lowest:
+            sparse_backward(sparse, layers, i, workspace, scratch, rows, add, delta, below, gradient)
+        elif layer_backward(layers, i, workspace, parameters, scratch, rows, ld, training, add, delta, gradient, below,
+                            i > lowest or to_input, stop):
+            delta, below = below, delta
+    return <const real*>delta
