@@ -69,6 +69,11 @@ def loss_block(const LossSpec[::1] spec, const real[:, ::1] outputs, const real[
     return total
 
 
+def loss_link(int loss):
+    """The loss's output link, of `losses.Link`."""
+    return _losses.loss_link(loss)
+
+
 def link(int loss, const real[:, ::1] outputs, real[:, ::1] out):
     """out = the output link of the loss applied to raw outputs, both by rows, (n, k)."""
     cdef Py_ssize_t n = outputs.shape[0], k = outputs.shape[1], begin = 0, rows, ld

@@ -1,7 +1,7 @@
 """Losses from raw outputs: value and derivative of each side by side.
 
-f is a raw output (a logit, a log rate, a margin), t its target, d = f - t. To add a loss: its name in `Loss`, its
-function or branch here, and the same in tests/reference.py.
+f is a raw output (a logit, a log rate, a margin), t its target, d = f - t. CONTRIBUTING.md says how
+to add a loss.
 """
 from libc.stdint cimport int32_t
 
@@ -19,6 +19,23 @@ cpdef enum Loss:
     BINARY_CROSS_ENTROPY
     CROSS_ENTROPY
     HINGE
+
+
+# What `predict` makes of raw outputs.
+cpdef enum Link:
+    IDENTITY
+    SIGMOID
+    EXP
+    SOFTMAX
+
+
+cdef inline int loss_link(int loss) noexcept nogil:
+    """The output link of a loss."""
+    if loss == POISSON:
+        return EXP
+    if loss == BINARY_CROSS_ENTROPY:
+        return SIGMOID
+    return SOFTMAX if loss == CROSS_ENTROPY else IDENTITY
 
 
 # Value of one element; dl/df to delta. -------------------------------------------------------------------------------
@@ -289,11 +306,12 @@ cdef inline double loss_block(const LossSpec* spec, const real* out, const real*
 
 
 cdef inline void link_block(int loss, const real* out, real* y, Py_ssize_t k, Py_ssize_t ld) noexcept nogil:
-    """The loss's output link on a slab (k, ld): softmax, sigmoid, exp or nothing. y may be out."""
+    """The loss's output link on a slab (k, ld). y may be out."""
     cdef Py_ssize_t i, j, r, b = 0, rows
     cdef real shift[ROWS]
     cdef real total[ROWS]
-    if loss == CROSS_ENTROPY:
+    cdef int link = loss_link(loss)
+    if link == SOFTMAX:
         while b < ld:
             rows = min(ld - b, <Py_ssize_t>ROWS)
             softmax(out + b, y + b, ld, shift, total, rows, k)
@@ -301,10 +319,10 @@ cdef inline void link_block(int loss, const real* out, real* y, Py_ssize_t k, Py
                 for r in range(rows):
                     y[j * ld + b + r] /= total[r]
             b += ROWS
-    elif loss == BINARY_CROSS_ENTROPY:
+    elif link == SIGMOID:
         for i in range(k * ld):
             y[i] = v_sigmoid(out[i])
-    elif loss == POISSON:
+    elif link == EXP:
         for i in range(k * ld):
             y[i] = v_exp(out[i])
     elif y != out:

@@ -8,7 +8,7 @@ from libc.string cimport memcpy, memset
 
 from cnn_core.activations cimport activation_forward
 from cnn_core.layer cimport layer_input, slab_forward
-from cnn_core.losses cimport CROSS_ENTROPY, link_block
+from cnn_core.losses cimport SOFTMAX, link_block, loss_link
 from cnn_core.random cimport Noise
 from cnn_core.sparse cimport SparseRows, first_dense, rows_from
 from cnn_core.sparse_wide cimport wide_sparse_forward
@@ -122,7 +122,7 @@ cdef inline void predict_few(const LayerSpec* layers, int n_layers, const real* 
             few_dense(&layers[i], parameters, x, ld, rows, y)
             x, ld = y, padded(layers[i].n_units, parameters)
             y, other = other, y
-    if loss == CROSS_ENTROPY:
+    if loss_link(loss) == SOFTMAX:
         for r in range(rows):
             softmax_row(other + r * ld, n, ld)
     elif loss >= 0:

@@ -38,7 +38,8 @@ CORE_ORDER = [
 # within a folder there are no circles.
 FLOORS = [
     ["_version", "_common"],
-    ["activations", "initializers", "losses", "schedules"],
+    ["activations", "losses", "schedules"],
+    ["initializers"],
     ["layers", "metrics", "optimizers"],
     ["plots"],  # draws data, and knows no network
     ["runtime"],

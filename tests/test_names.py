@@ -123,6 +123,15 @@ def test_loss(loss):
     assert loss.target in ("real", "classes", "binary", "count", "sign")
 
 
+def test_a_table_has_the_facts_of_every_activation_and_loss():
+    assert set(activations.FACTS) == set(ACTIVATIONS)
+    assert set(losses.FACTS) == set(LOSSES)
+    for loss in map(Loss, LOSSES):
+        assert loss.for_classes == (loss.name in ("binary_cross_entropy", "cross_entropy", "hinge"))
+        assert (loss.one_class, loss.margins) == (loss.name == "cross_entropy", loss.name == "hinge")
+        assert loss.raw == (loss.name in ("poisson", "binary_cross_entropy", "cross_entropy", "hinge"))
+
+
 def test_loss_parameters_reach_the_spec():
     assert Huber(2.0).spec(1)["parameter"] == 2.0
     assert Loss("huber").spec(1)["parameter"] == 1.0
@@ -242,8 +251,8 @@ def test_every_name_and_every_typo_of_it_is_told():
 
 def test_type_checkers_know_the_names_that_are_taken():
     pairs = [
-        (types.ActivationName, {*activations.NAMES, *activations._ALIASES}),
-        (types.LossName, {*losses.NAMES, *losses._ALIASES}),
+        (activations.ActivationName, {*activations.NAMES, *activations._ALIASES}),
+        (losses.LossName, {*losses.NAMES, *losses._ALIASES}),
         (types.InitializerName, {*initializers.NAMES, *initializers._ALIASES}),
         (types.OptimizerName, {*optimizers.BY_NAME}),
         (types.ScheduleName, {*schedules.BY_NAME}),

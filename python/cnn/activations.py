@@ -4,29 +4,58 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import cnn_core
 from cnn._common import checks, elsewhere, naming
 
-_ALIASES = {
-    "linear": "identity",
-    "none": "identity",
-    "logistic": "sigmoid",
-    "swish": "silu",
-    "leakyrelu": "leaky_relu",
-    "hardsigmoid": "hard_sigmoid",
-    "hardswish": "hard_swish",
-    "hardtanh": "hard_tanh",
-    "gelu_exact": "gelu",
+
+@dataclass(frozen=True)
+class Facts:
+    """What there is to know of an activation beside its formula, which is in the core, and how others write it.
+
+    Args:
+        low, high: what its values are within; where `low` is "-alpha" that parameter says it.
+        initializer: what "auto" stands for in front of it.
+        aliases: other usual names.
+        alpha_from_0: whether 0 is a value of its parameter, if it has one.
+    """
+
+    low: float | Literal["-alpha"] = -math.inf
+    high: float = math.inf
+    initializer: str = "glorot_uniform"
+    aliases: tuple[str, ...] = ()
+    alpha_from_0: bool = False
+
+
+FACTS = {
+    "identity": Facts(aliases=("linear", "none")),
+    "sigmoid": Facts(0, 1, aliases=("logistic",)),
+    "tanh": Facts(-1, 1),
+    "relu": Facts(0, initializer="he_normal"),
+    "leaky_relu": Facts(initializer="he_normal", aliases=("leakyrelu",), alpha_from_0=True),
+    "relu6": Facts(0, 6, "he_normal"),
+    "elu": Facts("-alpha", initializer="he_normal"),
+    "selu": Facts(-1.7581, initializer="lecun_normal"),
+    "celu": Facts("-alpha", initializer="he_normal"),
+    "gelu": Facts(-0.17, initializer="he_normal", aliases=("gelu_exact",)),
+    "gelu_tanh": Facts(-0.17, initializer="he_normal"),
+    "silu": Facts(-0.2785, initializer="he_normal", aliases=("swish",)),
+    "mish": Facts(-0.3088, initializer="he_normal"),
+    "softplus": Facts(0, initializer="he_normal"),
+    "softsign": Facts(-1, 1),
+    "hard_sigmoid": Facts(0, 1, aliases=("hardsigmoid",)),
+    "hard_swish": Facts(-0.375, initializer="he_normal", aliases=("hardswish",)),
+    "hard_tanh": Facts(-1, 1, aliases=("hardtanh",)),
 }
-# What a function's values are within, where that is not all numbers.
-RANGES = {
-    "sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, math.inf), "relu6": (0, 6), "softplus": (0, math.inf),
-    "softsign": (-1, 1), "hard_sigmoid": (0, 1), "hard_tanh": (-1, 1), "selu": (-1.7581, math.inf),
-    "gelu": (-0.17, math.inf), "gelu_tanh": (-0.17, math.inf), "silu": (-0.2785, math.inf), "mish": (-0.3088, math.inf),
-    "hard_swish": (-0.375, math.inf),
-}  # fmt: skip
 NAMES = tuple(kind.name.lower() for kind in cnn_core.Activation)
+_ALIASES = {alias: name for name, facts in FACTS.items() for alias in facts.aliases}
+# For type checkers and editors; at run time case does not matter.
+ActivationName = Literal[
+    "identity", "sigmoid", "tanh", "relu", "leaky_relu", "relu6", "elu", "selu", "celu", "gelu", "gelu_tanh",
+    "silu", "mish", "softplus", "softsign", "hard_sigmoid", "hard_swish", "hard_tanh", "linear", "none", "logistic",
+    "swish", "leakyrelu", "hardsigmoid", "hardswish", "hardtanh", "gelu_exact",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,15 +92,18 @@ class Activation:
             return
         if default == 0:
             raise ValueError(f"activation {name!r} takes no alpha, got {self.alpha!r}")
-        alpha = checks.number(f"alpha of {name}", self.alpha, 0, open_low=name != "leaky_relu")
+        alpha = checks.number(f"alpha of {name}", self.alpha, 0, open_low=not self.facts.alpha_from_0)
         object.__setattr__(self, "alpha", alpha)
+
+    @property
+    def facts(self) -> Facts:
+        """Its entry in the table."""
+        return FACTS[self.name]
 
     @property
     def range(self) -> tuple[float, float]:
         """What its values are within."""
-        if self.name in ("elu", "celu"):
-            return -self.value, math.inf
-        return RANGES.get(self.name, (-math.inf, math.inf))
+        return -self.value if isinstance(self.facts.low, str) else self.facts.low, self.facts.high
 
     @property
     def kind(self) -> int:

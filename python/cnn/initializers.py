@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn import activations
 from cnn._common import checks, naming
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -26,8 +27,6 @@ NAMES = ("auto", *_SCALED, "orthogonal", *PLAIN)
 _ALIASES = {"xavier_uniform": "glorot_uniform", "xavier_normal": "glorot_normal", "kaiming_uniform": "he_uniform",
             "kaiming_normal": "he_normal", "xavier": "glorot_uniform", "glorot": "glorot_uniform", "he": "he_normal",
             "lecun": "lecun_normal", "zero": "zeros", "one": "ones"}  # fmt: skip
-_RELU_LIKE = {"relu", "leaky_relu", "relu6", "elu", "celu", "gelu", "gelu_tanh", "silu", "mish", "hard_swish",
-              "softplus"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Initializer:
 
     glorot_* variance 2 / (inputs + units) (Glorot & Bengio 2010); he_* 2 / inputs (He et al. 2015); lecun_* 1 / inputs
     (LeCun et al. 1998); orthogonal (Saxe et al. 2014); uniform in ±scale; normal of deviation scale; constant: scale.
-    "auto" is he_normal for the ReLU family, lecun_normal for selu and glorot_uniform for the rest.
+    "auto" is he_normal for the ReLU family, lecun_normal for selu and glorot_uniform for the rest (activations.FACTS).
 
     Args:
         name: one of `cnn.initializers.NAMES`.
@@ -65,10 +64,7 @@ class Initializer:
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator, activation: str = "identity") -> Array:
         """The weights in float64; `activation` decides for "auto"."""
-        name = self.name
-        if name == "auto":
-            name = "he_normal" if activation in _RELU_LIKE else "glorot_uniform"
-            name = "lecun_normal" if activation == "selu" else name
+        name = activations.FACTS.get(activation, activations.Facts()).initializer if self.name == "auto" else self.name
         fan_in, fan_out = shape[0], shape[-1]
         if name in _SCALED:
             kind, scale, fan = _SCALED[name]

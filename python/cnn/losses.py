@@ -2,35 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 import cnn_core
 from cnn._common import checks, naming
 
-NAMES = tuple(kind.name.lower() for kind in cnn_core.Loss)
-_ALIASES = {
-    "mean_squared_error": "mse",
-    "squared_error": "mse",
-    "l2": "mse",
-    "mean_absolute_error": "mae",
-    "absolute_error": "mae",
-    "l1": "mae",
-    "logcosh": "log_cosh",
-    "pinball": "quantile",
-    "binary_crossentropy": "binary_cross_entropy",
-    "bce": "binary_cross_entropy",
-    "categorical_crossentropy": "cross_entropy",
-    "sparse_categorical_crossentropy": "cross_entropy",
-    "crossentropy": "cross_entropy",
-    "log_loss": "cross_entropy",
-    "softmax": "cross_entropy",
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a loss takes for targets.
+
+    Args:
+        name: real, count, binary, classes or sign.
+        expected: which they must be, for errors.
+        wrong: where numbers are none of them.
+        for_classes: whether they are labels.
+    """
+
+    name: str
+    expected: str = ""
+    wrong: Callable[[Array], Array] | None = None
+    for_classes: bool = False
+
+
+REAL = Targets("real")
+COUNT = Targets("count", ">= 0", lambda t: t < 0)
+BINARY = Targets("binary", "in [0, 1]", lambda t: (t < 0) | (t > 1), for_classes=True)
+CLASSES = Targets("classes", "probabilities", lambda t: t < 0, for_classes=True)
+SIGN = Targets("sign", "-1 or 1 (or 0 and 1)", lambda t: (t != 1) & (t != 0) & (t != -1), for_classes=True)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What there is to know of a loss beside its formula and its link, which are in the core.
+
+    Args:
+        targets: what they may be.
+        aliases: other usual names.
+        parameter: the default of the field of that name in the core's LossSpec.
+    """
+
+    targets: Targets = REAL
+    aliases: tuple[str, ...] = ()
+    parameter: float = 0.0
+
+
+FACTS = {
+    "mse": Facts(aliases=("mean_squared_error", "squared_error", "l2")),
+    "mae": Facts(aliases=("mean_absolute_error", "absolute_error", "l1")),
+    "huber": Facts(parameter=1.0),
+    "log_cosh": Facts(aliases=("logcosh",)),
+    "quantile": Facts(aliases=("pinball",), parameter=0.5),
+    "poisson": Facts(COUNT),
+    "binary_cross_entropy": Facts(BINARY, ("binary_crossentropy", "bce")),
+    "cross_entropy": Facts(
+        CLASSES,
+        ("categorical_crossentropy", "sparse_categorical_crossentropy", "crossentropy", "log_loss", "softmax"),
+    ),
+    "hinge": Facts(SIGN),
 }
-# What a target may be, and the output link, which `predict` applies to raw outputs.
-_TARGETS = {"poisson": "count", "binary_cross_entropy": "binary", "cross_entropy": "classes", "hinge": "sign"}
-_LINKS = {"poisson": "exp", "binary_cross_entropy": "sigmoid", "cross_entropy": "softmax"}
+NAMES = tuple(kind.name.lower() for kind in cnn_core.Loss)
+_ALIASES = {alias: name for name, facts in FACTS.items() for alias in facts.aliases}
+# For type checkers and editors; at run time case does not matter.
+LossName = Literal[
+    "mse", "mae", "huber", "log_cosh", "quantile", "poisson", "binary_cross_entropy", "cross_entropy", "hinge",
+    "mean_squared_error", "squared_error", "l2", "mean_absolute_error", "absolute_error", "l1", "logcosh",
+    "pinball", "binary_crossentropy", "bce", "categorical_crossentropy", "sparse_categorical_crossentropy",
+    "crossentropy", "log_loss", "softmax",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,18 +110,59 @@ class Loss:
         return int(cnn_core.Loss[self.name.upper()])
 
     @property
+    def facts(self) -> Facts:
+        """Its entry in the table."""
+        return FACTS[self.name]
+
+    @property
     def link(self) -> str:
-        """The output link: softmax, sigmoid, exp or identity."""
-        return _LINKS.get(self.name, "identity")
+        """The output link, which `predict` applies to raw outputs: softmax, sigmoid, exp or identity."""
+        return cnn_core.Link(cnn_core.engine.loss_link(self.kind)).name.lower()
 
     @property
     def target(self) -> str:
         """What targets are: real, classes, binary, count (>= 0) or sign (±1)."""
-        return _TARGETS.get(self.name, "real")
+        return self.facts.targets.name
+
+    @property
+    def for_classes(self) -> bool:
+        """Whether targets are labels."""
+        return self.facts.targets.for_classes
+
+    @property
+    def one_class(self) -> bool:
+        """Whether a row has one class, and the network an output for each."""
+        return self.facts.targets is CLASSES
+
+    @property
+    def margins(self) -> bool:
+        """Whether outputs say yes above 0, and are no probabilities."""
+        return self.facts.targets is SIGN
+
+    @property
+    def raw(self) -> bool:
+        """Whether outputs stand for something else than targets, so that no activation may bound them."""
+        return self.margins or self.link != "identity"
+
+    def check_targets(self, name: str, y: Array) -> None:
+        """ValueError for targets that the loss is not defined for."""
+        targets = self.facts.targets
+        if targets.wrong is None or y.size == 0:
+            return
+        wrong = targets.wrong(y)
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            what = f"got {y[row, column]:g} at row {row}, column {column}"
+            raise ValueError(f"{name} must be {targets.expected} for {self.name}, {what}")
+        if self.one_class and np.abs((sums := y.sum(axis=1, dtype=np.float64)) - 1).max() > 1e-3:
+            row = int(np.abs(sums - 1).argmax())
+            raise ValueError(
+                f"{name} must hold probabilities that sum to 1 in every row, got {sums[row]:g} at row {row}"
+            )
 
     def parameters(self) -> dict[str, float]:
         """The fields of the core's LossSpec that this loss sets."""
-        return {"parameter": {"huber": 1.0, "quantile": 0.5}.get(self.name, 0.0), "smoothing": 0.0}
+        return {"parameter": self.facts.parameter, "smoothing": 0.0}
 
     def spec(self, n_outputs: int) -> np.ndarray[Any, Any]:
         """The loss as the core takes it."""
@@ -187,6 +273,9 @@ class RowLoss(Loss):
 
     def parameters(self) -> dict[str, float]:
         return {**self.of.parameters(), "scale": self.scale, "shared_penalty": 1.0}
+
+
+KINDS: tuple[type[Loss], ...] = (Loss, Huber, Quantile, CrossEntropy, BinaryCrossEntropy, RowLoss)  # in files
 
 
 def get(loss: str | Loss) -> Loss:

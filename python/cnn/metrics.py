@@ -298,16 +298,16 @@ def is_own(metric: Metric) -> bool:
 
 def seen(metric: Metric, loss: Loss, y: Array, p: Array) -> tuple[Array, Array]:
     """(targets, predictions) as that metric sees them: for one of classes, margins say yes above 0."""
-    if loss.target != "sign" or _plain(metric) not in _OF_CLASSES:
+    if not loss.margins or _plain(metric) not in _OF_CLASSES:
         return y, p
     return (y > 0).astype(np.float64), (p > 0).astype(np.float64) if _plain(metric) in _OF_LABELS else p
 
 
 def check_target(name: str, metric: Metric, loss: Loss, y: Array) -> None:
     """Raises ValueError where a metric of classes is to be taken of numbers that are none."""
-    if _plain(metric) is log_loss and loss.target == "sign":
+    if _plain(metric) is log_loss and loss.margins:
         raise ValueError(f"{name} needs probabilities, and the outputs of {loss.name} are margins")
-    if _plain(metric) not in _OF_CLASSES or loss.target not in ("real", "count") or y.size == 0:
+    if _plain(metric) not in _OF_CLASSES or loss.for_classes or y.size == 0:
         return
     bad = y != np.floor(y)
     if y.ndim == 1 or y.shape[1] == 1:  # yes and no
@@ -343,6 +343,6 @@ def default_for(loss: Loss) -> tuple[str, ...]:
     >>> default_for(Loss("cross_entropy"))
     ('accuracy',)
     """
-    if loss.target in ("classes", "binary"):
-        return ("accuracy",)
-    return () if loss.target == "sign" else ("rmse",)
+    if loss.margins:
+        return ()
+    return ("accuracy",) if loss.for_classes else ("rmse",)

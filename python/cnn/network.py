@@ -9,12 +9,12 @@ from typing import Any, Literal
 from cnn import metrics
 from cnn._common import checks, console, threads
 from cnn._common.elsewhere import Told, told
-from cnn._common.types import LossName, MetricName, OptimizerName, RealType
+from cnn._common.types import MetricName, OptimizerName, RealType
 from cnn.callbacks import Hook
 from cnn.files.network import save_network
 from cnn.inspect import reports
 from cnn.layers import Layer
-from cnn.losses import Loss
+from cnn.losses import Loss, LossName
 from cnn.optimizers import Optimizer
 from cnn.runtime import arena, data, evaluation, passes
 from cnn.runtime.data import Array

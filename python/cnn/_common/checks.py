@@ -249,28 +249,3 @@ def real_targets(name: str, data: Any, dtype: np.dtype[Any], n_outputs: int) -> 
         raise ValueError(f"{name} has shape {np.shape(data)}, but the network has {n_outputs} outputs per row")
     finite(name, y)
     return y
-
-
-def value_range(name: str, y: FloatArray, kind: str) -> None:
-    """The range of targets that a loss is defined for."""
-    if y.size == 0:
-        return
-    if kind == "binary":
-        bad, expected = (y < 0) | (y > 1), "in [0, 1] for binary_cross_entropy"
-    elif kind == "count":
-        bad, expected = y < 0, ">= 0 for poisson"
-    elif kind == "sign":
-        bad, expected = (y != 1) & (y != 0) & (y != -1), "-1 or 1 (or 0 and 1) for hinge"
-    elif kind == "classes":
-        bad, expected = y < 0, "probabilities for cross_entropy"
-        sums = y.sum(axis=1, dtype=np.float64)
-        if not bad.any() and np.abs(sums - 1).max() > 1e-3:
-            row = int(np.abs(sums - 1).argmax())
-            raise ValueError(
-                f"{name} must hold probabilities that sum to 1 in every row, got {sums[row]:g} at row {row}"
-            )
-    else:
-        return
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        raise ValueError(f"{name} must be {expected}, got {y[row, column]:g} at row {row}, column {column}")

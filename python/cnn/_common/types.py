@@ -9,19 +9,6 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-ActivationName = Literal[
-    "identity", "sigmoid", "tanh", "relu", "leaky_relu", "relu6", "elu", "selu", "celu", "gelu", "gelu_tanh",
-    "silu", "mish", "softplus", "softsign", "hard_sigmoid", "hard_swish", "hard_tanh", "linear", "none", "logistic",
-    "swish", "leakyrelu", "hardsigmoid", "hardswish", "hardtanh", "gelu_exact",
-]  # fmt: skip
-
-LossName = Literal[
-    "mse", "mae", "huber", "log_cosh", "quantile", "poisson", "binary_cross_entropy", "cross_entropy", "hinge",
-    "mean_squared_error", "squared_error", "l2", "mean_absolute_error", "absolute_error", "l1", "logcosh",
-    "pinball", "binary_crossentropy", "bce", "categorical_crossentropy", "sparse_categorical_crossentropy",
-    "crossentropy", "log_loss", "softmax",
-]  # fmt: skip
-
 InitializerName = Literal[
     "auto", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal",
     "orthogonal", "uniform", "normal", "zeros", "ones", "constant", "xavier_uniform", "xavier_normal",

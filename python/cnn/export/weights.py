@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 _SKLEARN = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
+_OUT = {"softmax": "softmax", "sigmoid": "logistic", "identity": "identity"}  # links
 
 
 # PyTorch --------------------------------------------------------------------------------------------------------------
@@ -289,9 +290,9 @@ def to_sklearn(net: Network, classes: Sequence[Any] | None = None) -> Any:
     if len(hidden) > 1 or not hidden <= set(_SKLEARN) or kinds[-1] != "identity":
         raise ValueError(f"scikit-learn has no network with the activations {', '.join(kinds)}: one of "
                          f"{', '.join(_SKLEARN)} for all hidden layers, and a linear last one")  # fmt: skip
-    if net.loss.link == "exp" or net.loss.target == "sign":
+    if net.loss.link not in _OUT or net.loss.margins:
         raise ValueError(f"scikit-learn's networks know no loss {net.loss.name!r}")
-    classifies = net.loss.target in ("classes", "binary")
+    classifies = net.loss.for_classes
     made = (MLPClassifier if classifies else MLPRegressor)(
         hidden_layer_sizes=[layer.units for _, layer in dense[:-1]], activation=_SKLEARN[hidden.pop()]
     )
@@ -299,7 +300,7 @@ def to_sklearn(net: Network, classes: Sequence[Any] | None = None) -> Any:
     made.coefs_ = [net.parameters[f"layers.{i}.weights"].copy() for i, _ in dense]
     made.intercepts_ = [np.array(net.parameters.get(f"layers.{i}.biases", zeros[i])) for i, _ in dense]
     made.n_layers_, made.n_outputs_, made.n_features_in_ = len(dense) + 1, net.n_outputs, net.n_inputs
-    made.out_activation_ = {"softmax": "softmax", "sigmoid": "logistic"}.get(net.loss.link, "identity")
+    made.out_activation_ = _OUT[net.loss.link]
     made.n_iter_, made.t_, made.loss_curve_ = len(net.history), 0, list(net.history.to_dict().get("loss", []))
     made.loss_, made.best_loss_ = made.loss_curve_[-1] if made.loss_curve_ else np.inf, np.inf
     made.best_validation_score_ = made.validation_scores_ = None
@@ -316,8 +317,8 @@ def _name_classes(made: Any, net: Network, classes: Sequence[Any] | None) -> Non
     """Gives a classifier its labels."""
     from sklearn.preprocessing import LabelBinarizer
 
-    several = net.loss.target == "binary" and net.n_outputs > 1  # each output on its own
-    n = net.n_outputs if net.loss.target == "classes" or several else 2
+    several = not net.loss.one_class and net.n_outputs > 1  # each output on its own
+    n = net.n_outputs if net.loss.one_class or several else 2
     labels = np.arange(n) if classes is None else np.asarray(classes)
     if labels.shape != (n,) or len(set(labels.tolist())) != n or labels.tolist() != sorted(labels.tolist()):
         raise ValueError(f"classes must be {n} different labels in ascending order, got {classes!r}")

@@ -16,12 +16,7 @@ _CLASSES: dict[str, type[Any]] = {
         *layers.KINDS,
         activations.Activation,
         initializers.Initializer,
-        losses.Loss,
-        losses.Huber,
-        losses.Quantile,
-        losses.CrossEntropy,
-        losses.BinaryCrossEntropy,
-        losses.RowLoss,
+        *losses.KINDS,
         *optimizers.BY_NAME.values(),
         *schedules.BY_NAME.values(),
     )

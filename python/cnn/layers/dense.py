@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal
 import cnn_core
 from cnn import activations, initializers
 from cnn._common import checks, naming
-from cnn._common.types import ActivationName, InitializerName
-from cnn.activations import Activation
+from cnn._common.types import InitializerName
+from cnn.activations import Activation, ActivationName
 from cnn.initializers import Initializer
 from cnn.layers.layer import Layer, Parameter
 from cnn.losses import Loss

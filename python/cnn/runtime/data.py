@@ -68,11 +68,11 @@ def targets(
     y = checks.array(name, y)
     shape = y.shape
     checks.same_rows(name, shape[0] if shape else 0, n_rows)
-    if loss.target == "classes" and (len(shape) == 1 or shape[1:] == (1,)):
+    if loss.one_class and (len(shape) == 1 or shape[1:] == (1,)):
         classes = checks.classes(name, y.reshape(-1), n_outputs)
         return None, classes, classes
     values = checks.real_targets(name, y, dtype, n_outputs)
-    checks.value_range(name, values, loss.target)
+    loss.check_targets(name, values)
     return values, None, values.reshape(-1) if len(shape) == 1 else values
 
 
@@ -102,7 +102,7 @@ def with_class_weights(data: Data, class_weight: Mapping[int, float] | str | Non
     if class_weight is None:
         return data
     labels = data.classes
-    if labels is None and loss.target in ("binary", "sign") and n_outputs == 1 and data.targets is not None:
+    if labels is None and loss.for_classes and n_outputs == 1 and data.targets is not None:
         labels = (data.targets[:, 0] > 0.5).astype(np.int32)
     if labels is None:
         raise ValueError(f"class_weight needs integer classes and a loss for them, got loss {loss.name!r}")

@@ -33,7 +33,7 @@ def check(loss: Loss, rows: Data | None, n_outputs: int, chosen: Metrics) -> Met
         return chosen
     few, m = rows.rows(0, _TRIED), min(len(rows), _TRIED)
     flat = rows.y.ndim == 1 and n_outputs == 1
-    predicted = np.full(m if flat else (m, n_outputs), 1 / n_outputs if loss.link == "softmax" else 0.5)
+    predicted = np.full(m if flat else (m, n_outputs), 1 / n_outputs if loss.one_class else 0.5)
     for name, metric in chosen.items():
         metrics.check_target(name, metric, loss, rows.y)
         if metrics.is_own(metric) and name not in metrics.default_for(loss):

@@ -47,12 +47,12 @@ def predict(net: NetworkState, X: Any, out: Array | None, n_threads: int | None)
 
 def classes(net: NetworkState, X: Any, n_threads: int | None) -> Array:
     """What `Network.predict_classes` gives."""
-    if net.loss.target not in ("classes", "binary", "sign"):
+    if not net.loss.for_classes:
         raise ValueError(f"predict_classes needs a loss for classes; this network was made with {net.loss.name!r}")
     p = predict(net, X, None, n_threads)
-    if net.loss.target == "classes":
+    if net.loss.one_class:
         return p.argmax(axis=1)
-    return (p > 0.5).astype(np.int64) if net.loss.target == "binary" else np.where(p > 0, 1, -1)
+    return np.where(p > 0, 1, -1) if net.loss.margins else (p > 0.5).astype(np.int64)
 
 
 def outputs(

@@ -207,9 +207,9 @@ def check_range(layer: Layer, loss: Loss, targets: Any) -> str:
     """What is wrong with the activation of the last layer: its values can't be what the loss or the targets want."""
     activation = layer.placed(loss, last=True).function
     low, high = activation.range
-    if low == -np.inf or (loss.target == "sign" and low <= -1 and high >= 1):
+    if low == -np.inf or (loss.margins and low <= -1 and high >= 1):
         return ""
-    if loss.target != "real":
+    if loss.raw:
         return (
             f"{loss.name} takes raw outputs, and {activation.name} of the last layer holds them within "
             f"[{low:g}, {high:g}]: leave the activation out"

@@ -59,7 +59,7 @@ class NetworkState:
         self.activation_choice = ""  # what the fit chose for activation="auto", and why
         self._plan: Plan | None = None
         self.predictor: Any = None
-        if self.loss.target == "classes" and self.n_outputs < 2:
+        if self.loss.one_class and self.n_outputs < 2:
             raise ValueError(
                 "cross_entropy needs an output for each class, got 1; for two classes and one output use "
                 "loss='binary_cross_entropy'"

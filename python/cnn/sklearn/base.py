@@ -73,7 +73,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         """The estimator with a network's descriptions, not fitted; ValueError where it is one for the `other` class."""
         if not isinstance(network, Network):
             raise TypeError(f"from_network takes a cnn.Network, got {type(network).__name__}")
-        if (network.loss.target in ("classes", "binary", "sign")) != network_is_for_classes:
+        if network.loss.for_classes != network_is_for_classes:
             raise ValueError(f"a network with loss {network.loss.name!r} makes a cnn.{other}, not a {cls.__name__}")
         return cls(
             layers=list(network.descriptions), loss=network.loss, solver=network.optimizer, dtype=network.dtype.name,

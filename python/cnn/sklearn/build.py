@@ -34,7 +34,7 @@ def regression_loss(est: Any) -> Loss:
         loss = Quantile(0.5 if est.quantile is None else est.quantile)
     elif est.quantile is not None:
         raise ValueError(f"quantile={est.quantile!r} belongs to loss='quantile', got loss={est.loss!r}")
-    if loss.target not in ("real", "count"):
+    if loss.for_classes:
         raise ValueError(f"a regressor can't be trained by loss {est.loss!r}, which is one for classes")
     if est.label_smoothing:
         raise ValueError("label_smoothing belongs to classifiers")
@@ -52,11 +52,11 @@ def classification_loss(est: Any, task: str, n_classes: int) -> Loss:
         loss = BinaryCrossEntropy(est.label_smoothing)
     elif est.label_smoothing:
         raise ValueError(f"label_smoothing belongs to loss='log_loss'; give it to {est.loss!r} itself")
-    if loss.target not in ("classes", "binary", "sign"):
+    if not loss.for_classes:
         raise ValueError(f"a classifier can't be trained by loss {est.loss!r}: log_loss or hinge are expected")
-    if loss.target == "classes" and task == "multilabel":
+    if loss.one_class and task == "multilabel":
         raise ValueError("cross_entropy takes one label a row; use loss='log_loss' for several")
-    if loss.target == "classes" and n_classes < 2:
+    if loss.one_class and n_classes < 2:
         raise ValueError("cross_entropy needs two classes at least, got one")
     return loss
 

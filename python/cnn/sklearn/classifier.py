@@ -19,10 +19,10 @@ from sklearn.utils.multiclass import (
 )
 
 from cnn._common import console, threads
-from cnn._common.types import LossName, MetricName, RealType
+from cnn._common.types import MetricName, RealType
 from cnn.callbacks import Hook
 from cnn.layers import Layer
-from cnn.losses import Loss
+from cnn.losses import Loss, LossName
 from cnn.metrics import Metric
 from cnn.network import Network
 from cnn.runtime.data import Array, Data
@@ -148,7 +148,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self = cls._like(network, "MLPRegressor", network_is_for_classes=True)
         if network.known_inputs is None:
             return self
-        n, single = network.n_outputs, network.loss.target == "classes"
+        n, single = network.n_outputs, network.loss.one_class
         self.classes_ = np.arange(n if n > 1 else 2)
         self._task = "multilabel" if n > 1 and not single else "multiclass" if len(self.classes_) > 2 else "binary"
         self._sparse_labels = False
@@ -210,7 +210,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             raise ValueError(f"y must be labels (n,) or an indicator matrix, got shape {y.shape}")
         index = np.searchsorted(self.classes_, y).astype(np.int32)
         loss = self._settle()[0] if role == "first" else self._network.loss
-        if loss.target == "classes":
+        if loss.one_class:
             return None, index, index
         if self._task == "binary":
             return index[:, None], None, index
@@ -233,11 +233,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _settle(self) -> tuple[Loss, int]:
         n = len(self.classes_)
         loss = build.classification_loss(self, self._task, n)
-        return loss, 1 if self._task == "binary" and loss.target != "classes" else n
+        return loss, 1 if self._task == "binary" and not loss.one_class else n
 
     def _labels(self, out: Array) -> Array:
         """Predicted labels of probabilities (of margins, for hinge)."""
-        threshold = 0.0 if self._network.loss.target == "sign" else 0.5
+        threshold = 0.0 if self._network.loss.margins else 0.5
         if self._task == "multilabel":
             table = (out > threshold).astype(np.int64)
             if not self._sparse_labels:
@@ -268,13 +268,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def predict_proba(self, X: Any) -> Array:
         """Probabilities (n, n_classes) in the order of `classes_`; (n, n_labels) where there are several a row."""
         out = self._outputs(X)
-        if self._network.loss.target == "sign":
+        if self._network.loss.margins:
             raise AttributeError("loss='hinge' has no probabilities: train with loss='log_loss'")
         if self._task == "multilabel":
             return out
         if self.n_outputs_ == 1:
             return np.hstack([1 - out, out]) if len(self.classes_) > 1 else np.ones_like(out)
-        if self._network.loss.target == "binary":  # one against the rest
+        if not self._network.loss.one_class:  # one against the rest
             total = out.sum(axis=1, keepdims=True)
             return np.divide(out, total, out=np.full_like(out, 1 / out.shape[1]), where=total > 0)
         return out

@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from cnn._common.types import ActivationName, OptimizerName, ScheduleName
-from cnn.activations import Activation
+from cnn._common.types import OptimizerName, ScheduleName
+from cnn.activations import Activation, ActivationName
 from cnn.losses import Loss
 from cnn.optimizers import Optimizer
 from cnn.runtime.data import Array

@@ -106,11 +106,12 @@ def _classes(est: Any) -> Array:
 
 def _margins(est: BaseMLP) -> bool:
     """Whether its outputs are margins, not probabilities."""
-    return est.network_.loss.target == "sign"
+    return est.network_.loss.margins
 
 
 def _one_against_rest(est: Any) -> bool:
-    return est._task == "multiclass" and est.network_.loss.target == "binary"
+    loss = est.network_.loss
+    return est._task == "multiclass" and not (loss.one_class or loss.margins)
 
 
 # ONNX -----------------------------------------------------------------------------------------------------------------

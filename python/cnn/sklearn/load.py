@@ -45,7 +45,7 @@ def from_file(contents: Contents) -> MLPClassifier | MLPRegressor:
             raise ValueError(f"its network has the loss {net.loss!r}")
         if cls is MLPClassifier:
             _revive_classes(contents, est, net, *(found[field] for field in _OF_CLASSES))
-        elif net.loss.target in ("real", "count"):
+        elif not net.loss.for_classes:
             est._n_targets = net.n_outputs
         else:
             raise ValueError(f"a regressor with the loss {net.loss.name!r}")
@@ -114,14 +114,14 @@ def _revive_classes(contents: Contents, est: Any, net: Network, task: Any, label
         raise ValueError("its labels are not different ones in ascending order")
     if classes.dtype.kind == "f" and not np.isfinite(classes).all():
         raise ValueError("its labels are not finite")
-    n, several, target = len(classes), task == "multilabel", net.loss.target
+    n, several, loss = len(classes), task == "multilabel", net.loss
     fits = {
-        "binary": 1 <= n <= 2 and net.n_outputs == (n if target == "classes" else 1),
+        "binary": 1 <= n <= 2 and net.n_outputs == (n if loss.one_class else 1),
         "multiclass": n >= 3 and net.n_outputs == n,
-        "multilabel": target != "classes" and net.n_outputs == n,
+        "multilabel": not loss.one_class and net.n_outputs == n,
     }  # fmt: skip
-    if not isinstance(task, str) or not fits.get(task) or target not in ("classes", "binary", "sign"):
-        raise ValueError(f"{n} labels, task {shown(task)}, loss {net.loss.name} and {net.n_outputs} outputs")
+    if not isinstance(task, str) or not fits.get(task) or not loss.for_classes:
+        raise ValueError(f"{n} labels, task {shown(task)}, loss {loss.name} and {net.n_outputs} outputs")
     if not isinstance(sparse, bool) or (sparse and not several):
         raise ValueError(f"sparse_labels is {shown(sparse)}")
     if several and not np.array_equal(classes, np.arange(n)):

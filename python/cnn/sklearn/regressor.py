@@ -12,11 +12,10 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.metaestimators import available_if
 
 from cnn import losses
-from cnn._common import checks
-from cnn._common.types import LossName, MetricName, RealType
+from cnn._common.types import MetricName, RealType
 from cnn.callbacks import Hook
 from cnn.layers import Layer
-from cnn.losses import Loss
+from cnn.losses import Loss, LossName
 from cnn.metrics import Metric
 from cnn.network import Network
 from cnn.runtime.data import Array, Data
@@ -147,7 +146,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         elif targets.shape[1] != self._n_targets:
             raise ValueError(f"y must have {self._n_targets} columns as in the fit before, got {targets.shape[1]}")
         loss = losses.get(self.loss) if role == "first" else self._network.loss
-        checks.value_range("y", targets, loss.target)
+        loss.check_targets("y", targets)
         return targets, None, targets
 
     def _settle(self) -> tuple[Loss, int]:

@@ -15,7 +15,7 @@ from cnn import callbacks, metrics
 from cnn._common import checks, console, html_tables
 from cnn._common.elsewhere import told
 from cnn._common.errors import NotBuiltError
-from cnn._common.types import ActivationName
+from cnn.activations import ActivationName
 from cnn.callbacks import Hook
 from cnn.callbacks import all_of as hooks_of
 from cnn.network import Network

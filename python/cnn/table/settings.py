@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from cnn import activations, layers, losses, network, optimizers, schedules
 from cnn._common import checks
-from cnn._common.types import ActivationName
+from cnn.activations import ActivationName
 from cnn.table import writings
 from cnn.table.target import TASKS, Target
 
