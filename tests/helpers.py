@@ -100,13 +100,7 @@ def run_tool(name: str, *arguments: str) -> None:
 
 def targets(loss: str, n: int, k: int, rng: np.random.Generator) -> Array:
     """Legal targets: classes (n,) for cross_entropy, else (n, k)."""
-    if loss == "cross_entropy":
-        return rng.integers(0, k, n)
-    if loss in ("binary_cross_entropy", "hinge"):
-        return rng.integers(0, 2, (n, k)).astype(float)
-    if loss == "poisson":
-        return rng.poisson(2.0, (n, k)).astype(float)
-    return rng.normal(size=(n, k))
+    return rng.integers(0, k, n) if loss == "cross_entropy" else reference.draw_targets(loss, rng, n, k)
 
 
 def reference_layers(net: cnn.Network) -> list[dict[str, Any]]:

@@ -22,6 +22,9 @@ def mish_slope(z, p):
     t = np.tanh(np.logaddexp(0, z))
     return t + z * (1 - t**2) * expit(z)
 
+# Parameters worth a test, the default first; those in front of which "auto" draws by He et al.'s formula.
+ALPHAS = {"leaky_relu": (0.01, 0.0, 0.5), "elu": (1.0, 0.375, 2.5), "celu": (1.0, 0.375, 2.5)}
+HE = {"relu", "leaky_relu", "relu6", "elu", "celu", "gelu", "gelu_tanh", "silu", "mish", "hard_swish", "softplus"}
 ACTIVATIONS = {
     "identity": (lambda z, p: z, lambda z, p: z * 0 + 1),
     "sigmoid": (lambda z, p: expit(z), lambda z, p: expit(z) * expit(-z)),
@@ -75,12 +78,38 @@ LOSSES = {
     "poisson": lambda f, t, p: (np.exp(f) - t * f, np.exp(f) - t),
     "binary_cross_entropy": binary_cross_entropy, "cross_entropy": cross_entropy, "hinge": hinge,
 }
-LINKS = {"poisson": np.exp, "binary_cross_entropy": expit, "cross_entropy": lambda f: softmax(f, axis=1)}
+# What targets are, where not any numbers; the link of the outputs; how many of these a target has; parameters, the
+# default first: of huber its delta, of quantile its q, of the cross-entropies the smoothing.
+TARGETS = {"poisson": "count", "binary_cross_entropy": "binary", "cross_entropy": "classes", "hinge": "sign"}
+DRAWN = {
+    "real": lambda rng, shape: rng.normal(size=shape) * 2, "count": lambda rng, shape: rng.poisson(3, shape),
+    "binary": lambda rng, shape: rng.uniform(size=shape), "sign": lambda rng, shape: rng.choice([-1, 0, 1], shape),
+    "classes": lambda rng, shape: rng.dirichlet(np.ones(shape[1]), shape[0]),
+}
+LINKS = {
+    "identity": lambda f: f, "exp": np.exp, "sigmoid": expit, "softmax": lambda f: softmax(f, axis=1),
+}
+LINK_OF = {"poisson": "exp", "binary_cross_entropy": "sigmoid", "cross_entropy": "softmax"}
+OUTPUTS: dict[str, int] = {}
+PARAMETERS = {"huber": (1.0, 0.3, 4.0), "quantile": (0.5, 0.1, 0.95), "binary_cross_entropy": (0.0, 0.1, 0.7),
+              "cross_entropy": (0.0, 0.1, 0.7)}
 
 def row_losses(name, f, t, p=0.0):
-    """Loss of each row (n,) and its derivative (n, k): the mean over the outputs, or the row's cross-entropy."""
+    """Loss of each row (n,) and its derivative (n, k): the mean over the targets, or the row's cross-entropy."""
     value, slope = LOSSES[name](f, t, p)
-    return (value, slope) if value.ndim == 1 else (value.mean(axis=1), slope / f.shape[1])
+    return (value, slope) if value.ndim == 1 else (value.mean(axis=1), slope / value.shape[1])
+
+def draw_targets(name, rng, rows, k):
+    """Legal targets (rows, k)."""
+    return DRAWN[TARGETS.get(name, "real")](rng, (rows, k)).astype(float)
+
+def n_outputs(name, k):
+    """How many outputs k targets have."""
+    return k * OUTPUTS.get(name, 1)
+
+def link(name, f):
+    """What `predict` makes of raw outputs."""
+    return LINKS[LINK_OF.get(name, "identity")](f)
 
 # Optimizers: u in theta -= a u, of step i (from 1). h has the fields of the core's OptimizerSpec, state a row a slot. -
 def mean(state, slot, beta, x):  # a running mean

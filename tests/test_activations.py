@@ -8,6 +8,7 @@ from types import ModuleType
 import mpmath as mp
 import numpy as np
 import pytest
+import reference
 from numpy.typing import NDArray
 
 from cnn_core import Activation, engines
@@ -15,8 +16,7 @@ from cnn_core import Activation, engines
 ENGINES = engines()
 DTYPES = (np.float32, np.float64)
 ULP = {np.float32: 4, np.float64: 2}
-ALPHAS = {"LEAKY_RELU": (0.01, 0.0, 0.5), "ELU": (1.0, 0.375, 2.5), "CELU": (1.0, 0.375, 2.5)}
-CASES = [(kind, alpha) for kind in Activation for alpha in ALPHAS.get(kind.name, (0.0,))]
+CASES = [(kind, alpha) for kind in Activation for alpha in reference.ALPHAS.get(kind.name.lower(), (0.0,))]
 with mp.workdps(40):
     SELU_SCALE = mp.mpf("1.0507009873554804934193349852946")
     SELU_ALPHA = mp.mpf("1.6732632423543772848170429916717")
@@ -152,16 +152,16 @@ def ulps(got: NDArray, want: list[Number]) -> NDArray:
     """|got - want| in units of the last place; those of the smallest subnormal below the normal numbers."""
     info = np.finfo(got.dtype)
     errors = np.zeros(len(got))
-    for i, (value, reference) in enumerate(zip(got.tolist(), want, strict=True)):
-        if abs(reference) > mp.mpf(float(info.max)):
-            errors[i] = 0 if value == np.inf * int(mp.sign(reference)) or abs(value) == float(info.max) else np.inf
+    for i, (value, right) in enumerate(zip(got.tolist(), want, strict=True)):
+        if abs(right) > mp.mpf(float(info.max)):
+            errors[i] = 0 if value == np.inf * int(mp.sign(right)) or abs(value) == float(info.max) else np.inf
         elif not np.isfinite(value):
             errors[i] = np.inf
         else:
             # the binade is that of the exact value: one that lies just below a power of two has the smaller unit
-            exponent = int(mp.floor(mp.log(abs(reference), 2))) if reference != 0 else info.minexp
+            exponent = int(mp.floor(mp.log(abs(right), 2))) if right != 0 else info.minexp
             unit = mp.ldexp(1, max(exponent, int(info.minexp)) - int(info.nmant))
-            errors[i] = float(abs(mp.mpf(value) - reference) / unit)
+            errors[i] = float(abs(mp.mpf(value) - right) / unit)
     return errors
 
 

@@ -12,6 +12,7 @@ import pytest
 from helpers import ACTIVATIONS, LOSSES, run_tool
 
 import cnn
+from cnn.export import weights
 from cnn.export.functions import ACTIVATIONS as FUNCTIONS
 from cnn.export.functions import LINKS
 
@@ -168,7 +169,28 @@ class Recorded:
             return self
 
 
-@pytest.mark.parametrize("activation", [*cnn.activations.NAMES, *map(cnn.Activation, ("leaky_relu", "elu", "celu"),
+def modules(given: cnn.Activation) -> dict[str, Any]:
+    """Those that PyTorch has, with their arguments."""
+    return {
+        "identity": None, "sigmoid": ("Sigmoid",), "tanh": ("Tanh",), "relu": ("ReLU",), "relu6": ("ReLU6",),
+        "leaky_relu": ("LeakyReLU", given.alpha or 0.01), "elu": ("ELU", given.alpha or 1.0), "selu": ("SELU",),
+        "celu": ("CELU", given.alpha or 1.0), "gelu": ("GELU",), "gelu_tanh": ("GELU", "tanh"), "silu": ("SiLU",),
+        "mish": ("Mish",), "softplus": ("Softplus",), "softsign": ("Softsign",), "hard_sigmoid": ("Hardsigmoid",),
+        "hard_swish": ("Hardswish",), "hard_tanh": ("Hardtanh",),
+    }  # fmt: skip
+
+
+def test_what_pytorch_has_no_module_for_is_named(monkeypatch) -> None:
+    """Its weights have names: one's own module may stand there."""
+    if torch is None:
+        monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(from_numpy=lambda array: array, nn=Recorded()))
+    monkeypatch.delitem(weights._TORCH, "mish")
+    with pytest.raises(ValueError, match="PyTorch has no module for the activation mish"):
+        cnn.to_torch(network("mish"))
+    assert list(cnn.to_torch_state_dict(network("mish"))) == ["0.weight", "0.bias", "3.weight", "3.bias"]
+
+
+@pytest.mark.parametrize("activation", [*weights._TORCH, "identity", *map(cnn.Activation, ("leaky_relu", "elu", "celu"),
                                                                      (0.3, 2.0, 0.5))])  # fmt: skip
 def test_modules_of_pytorch(activation: Any, monkeypatch) -> None:
     """The classes and arguments of PyTorch's documentation; where it is installed, its own numbers."""
@@ -186,13 +208,7 @@ def test_modules_of_pytorch(activation: Any, monkeypatch) -> None:
     fake = types.SimpleNamespace(from_numpy=lambda array: array, nn=Recorded())
     monkeypatch.setitem(sys.modules, "torch", fake)
     given = activation if isinstance(activation, cnn.Activation) else cnn.Activation(activation)
-    module = {
-        "identity": None, "sigmoid": ("Sigmoid",), "tanh": ("Tanh",), "relu": ("ReLU",), "relu6": ("ReLU6",),
-        "leaky_relu": ("LeakyReLU", given.alpha or 0.01), "elu": ("ELU", given.alpha or 1.0), "selu": ("SELU",),
-        "celu": ("CELU", given.alpha or 1.0), "gelu": ("GELU",), "gelu_tanh": ("GELU", "tanh"), "silu": ("SiLU",),
-        "mish": ("Mish",), "softplus": ("Softplus",), "softsign": ("Softsign",), "hard_sigmoid": ("Hardsigmoid",),
-        "hard_swish": ("Hardswish",), "hard_tanh": ("Hardtanh",),
-    }[given.name]  # fmt: skip
+    module = modules(given)[given.name]
     wanted = [("Linear", 5, 6, True), module, ("Dropout", 0.25), ("Linear", 6, 2, False)]
     model = cnn.to_torch(net)
     assert model == [found for found in wanted if found is not None]

@@ -8,6 +8,7 @@ import typing
 
 import numpy as np
 import pytest
+import reference
 
 import cnn_core
 from cnn import activations, initializers, losses, metrics, optimizers, schedules
@@ -20,7 +21,7 @@ from cnn.runtime import plan
 
 ACTIVATIONS = [kind.name.lower() for kind in cnn_core.Activation]
 LOSSES = [kind.name.lower() for kind in cnn_core.Loss]
-WITH_ALPHA = {"leaky_relu": 0.01, "elu": 1.0, "celu": 1.0}
+WITH_ALPHA = {name: alphas[0] for name, alphas in reference.ALPHAS.items()}
 
 DESCRIPTIONS = [
     *(Activation(name) for name in ACTIVATIONS),
@@ -117,19 +118,18 @@ def test_loss(loss):
     spec = loss.spec(5)
     assert spec.dtype == cnn_core.loss_dtype
     assert (spec["kind"][0], spec["n_outputs"][0]) == (cnn_core.Loss[loss.name.upper()], 5)
-    assert loss.link == {"poisson": "exp", "binary_cross_entropy": "sigmoid", "cross_entropy": "softmax"}.get(
-        loss.name, "identity"
-    )
-    assert loss.target in ("real", "classes", "binary", "count", "sign")
+    assert loss.link == reference.LINK_OF.get(loss.name, "identity")
+    assert loss.target == reference.TARGETS.get(loss.name, "real")
 
 
 def test_a_table_has_the_facts_of_every_activation_and_loss():
     assert set(activations.FACTS) == set(ACTIVATIONS)
     assert set(losses.FACTS) == set(LOSSES)
     for loss in map(Loss, LOSSES):
-        assert loss.for_classes == (loss.name in ("binary_cross_entropy", "cross_entropy", "hinge"))
-        assert (loss.one_class, loss.margins) == (loss.name == "cross_entropy", loss.name == "hinge")
-        assert loss.raw == (loss.name in ("poisson", "binary_cross_entropy", "cross_entropy", "hinge"))
+        target = reference.TARGETS.get(loss.name, "real")
+        assert loss.for_classes == (target in ("binary", "classes", "sign"))
+        assert (loss.one_class, loss.margins) == (target == "classes", target == "sign")
+        assert loss.raw == (target == "sign" or loss.name in reference.LINK_OF)
 
 
 def test_loss_parameters_reach_the_spec():

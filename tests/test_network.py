@@ -8,6 +8,7 @@ import pickle
 
 import numpy as np
 import pytest
+import reference
 import scipy.sparse
 from helpers import ACTIVATIONS, LOSSES, error, reference_gradient, same_bits, targets
 
@@ -22,6 +23,8 @@ KINKED = {"relu", "leaky_relu", "relu6", "elu", "selu", "celu", "softsign", "har
 def network(
     activation: object = "tanh", loss: object = "mse", k: int = 3, seed: int = 3, **options: object
 ) -> cnn.Network:
+    """For k targets."""
+    k = reference.n_outputs(cnn.losses.get(loss).name, k)
     layers = [cnn.Dense(7, activation), cnn.Dense(5, activation, bias_initializer="normal"), cnn.Dense(k)]
     return cnn.Network(layers, loss=loss, dtype="float64", seed=seed, **options).build(4)
 

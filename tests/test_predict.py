@@ -76,7 +76,7 @@ def test_each_activation(engine: Any, activation: str, dtype: str) -> None:
     (loss, n) for loss in LOSSES for n in (1, 2, 7, 16, 33, 100) if (loss, n) != ("cross_entropy", 1)
 ])  # fmt: skip
 def test_each_link(engine: Any, loss: str, outputs: int, dtype: str) -> None:
-    net = network([6, 9, outputs], loss=loss, dtype=dtype)
+    net = network([6, 9, reference.n_outputs(loss, outputs)], loss=loss, dtype=dtype)
     net.layers[-1].weights *= 5
     X = rows(net, 20)
     whole = in_tiles(net, X, engine)

@@ -81,18 +81,13 @@ def reference_alpha(activation: str) -> float:
 
 
 def data(loss: str, n: int, k: int, rng: np.random.Generator):
-    x, t = rng.normal(size=(n, 4)), rng.normal(size=(n, k))
-    if loss == "cross_entropy":
-        t = np.eye(k)[rng.integers(k, size=n)]
-    elif loss in ("binary_cross_entropy", "poisson", "hinge"):
-        t = rng.integers(2, size=(n, k)).astype(float)
-    return x, t, rng.uniform(0.1, 2, n)
+    return rng.normal(size=(n, 4)), reference.draw_targets(loss, rng, n, k), rng.uniform(0.1, 2, n)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_gradient_is_central_differences(loss):
     rng = np.random.default_rng(3)
-    layers, (x, t, w) = network("tanh", 3, rng, rate=0.3), data(loss, 20, 3, rng)
+    layers, (x, t, w) = network("tanh", reference.n_outputs(loss, 3), rng, rate=0.3), data(loss, 20, 3, rng)
     options = {"p": 0.2, "weights": w, "seed": 7, "i": 5}
     _, _, gradient = reference.loss_and_gradient(layers, loss, x, t, **options)
     for (index, name), g in gradient.items():
@@ -116,10 +111,10 @@ def test_gradient_is_central_differences(loss):
 def test_compiled_steps_equal_the_reference(loss, optimizer, clipping):
     rng = np.random.default_rng(11)
     description = optimizers.BY_NAME[optimizer](learning_rate=0.01, weight_decay=0.1, **clipping)
-    layers, (x, t, w) = network("silu", 3, rng, rate=0.25), data(loss, 50, 3, rng)
+    layers, (x, t, w) = network("silu", k := reference.n_outputs(loss, 3), rng, rate=0.25), data(loss, 50, 3, rng)
     penalties = {"l1": 0.01, "l2": 0.02, "bias_l1": 0.003}
     built = plan.build(
-        [Dropout(0.25), Dense(6, "silu", **penalties), Dropout(0.25), Dense(3, **penalties)],
+        [Dropout(0.25), Dense(6, "silu", **penalties), Dropout(0.25), Dense(k, **penalties)],
         4,
         losses.get(loss),
         description,
@@ -143,7 +138,7 @@ def test_compiled_steps_equal_the_reference(loss, optimizer, clipping):
     )  # fmt: skip
     assert done == (10, 0)
     h = description.spec()[0]
-    p = {"huber": 1.0, "quantile": 0.5}.get(loss, 0.0)
+    p = reference.PARAMETERS.get(loss, (0.0,))[0]
     for i in range(1, 11):
         value, penalty = reference.train_step(
             layers, loss, cnn_core.Optimizer(h["kind"]).name.lower(), h, i, 0.01, state, x, t, p=p, weights=w, seed=42

@@ -23,7 +23,6 @@ import cnn
 
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
 FLAGS = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic", "-shared", "-fPIC"]
-ALPHAS = ("leaky_relu", "elu", "celu")
 
 
 def network(rng: random.Random) -> cnn.Network:
@@ -32,7 +31,7 @@ def network(rng: random.Random) -> cnn.Network:
     loss = rng.choice(cnn.losses.NAMES)
     for _ in range(rng.randrange(5)):
         name = rng.choice(cnn.activations.NAMES)
-        alpha = rng.uniform(0.1, 2) if name in ALPHAS and rng.random() < 0.5 else None
+        alpha = rng.uniform(0.1, 2) if cnn.Activation(name).value and rng.random() < 0.5 else None
         layers.append(cnn.Dense(rng.choice((1, 2, 3, 7, 16, 33, 64)), cnn.Activation(name, alpha),
                                 use_bias=rng.random() < 0.8))  # fmt: skip
         if rng.random() < 0.2:

@@ -73,10 +73,16 @@ def _(layer: Dropout, i: int) -> list[_Module]:
 def _functions(activation: Activation) -> list[_Module]:
     if activation.name == "identity":
         return []
-    name, parameter = _TORCH[activation.name]
-    how: dict[str, Any] = {} if parameter is None else {parameter: activation.value}
-    how |= {"approximate": "tanh"} if activation.name == "gelu_tanh" else {}
-    return [_Module({}, lambda nn, values: getattr(nn, name)(**how))]
+
+    def function(nn: Any, values: Mapping[str, Any]) -> Any:
+        if activation.name not in _TORCH:
+            raise ValueError(f"PyTorch has no module for the activation {activation.name}")
+        name, parameter = _TORCH[activation.name]
+        how: dict[str, Any] = {} if parameter is None else {parameter: activation.value}
+        how |= {"approximate": "tanh"} if activation.name == "gelu_tanh" else {}
+        return getattr(nn, name)(**how)
+
+    return [_Module({}, function)]
 
 
 def _sequential(net: Network) -> list[_Module]:
@@ -93,7 +99,7 @@ def to_torch_state_dict(net: Network) -> dict[str, Tensor]:
     Raises:
         ImportError: torch is not installed.
         NotBuiltError: the network has no weights yet.
-        ValueError: PyTorch has no such layer.
+        ValueError: PyTorch has no such layer or activation.
     """
     torch = _torch("to_torch_state_dict")
     return {
@@ -111,7 +117,7 @@ def to_torch(net: Network) -> Any:
     Raises:
         ImportError: torch is not installed.
         NotBuiltError: the network has no weights yet.
-        ValueError: PyTorch has no such layer.
+        ValueError: PyTorch has no such layer or activation.
     """
     nn = _torch("to_torch").nn
     weights = to_torch_state_dict(net)
