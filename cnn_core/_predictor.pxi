@@ -61,7 +61,7 @@ cdef class Predictor:
     def few(self, X, out, bint flat):
         """The outputs with the loss's link, in `out` unless that is None; None when the call is not for here.
 
-        That is when there is a layer without a function for rows, no or more than a few rows, or one that is not finite,
+        That is when there is a layer without a function for rows, no or more than a few rows, one that is not finite,
         or when X or `out` is anything but a C-contiguous array of the network's type and the right shape; `flat`: `out`
         is (n,), else (n, n_outputs).
         """

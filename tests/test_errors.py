@@ -161,7 +161,7 @@ OTHERS: list[tuple[Any, type[Exception], str]] = [
     (lambda: cnn.Network([]), ValueError, "the last layer must be a cnn.Dense, got 'no layers'"),
     (lambda: cnn.Network(cnn.Dense(1)), TypeError, "layers must be a list of layers such as"),
     (lambda: cnn.Network(3), TypeError, "layers must be a list of layers such as"),
-    (lambda: cnn.Network([8, 1]), TypeError, "layers must be cnn.Dense or cnn.Dropout, got 8"),
+    (lambda: cnn.Network([8, 1]), TypeError, "layers must be cnn.Dense, cnn.Dropout or cnn.Scale, got 8"),
     (lambda: cnn.Network([cnn.Dense(2), cnn.Dropout(0.5)]), ValueError,
      "the last layer must be a cnn.Dense, got Dropout"),
     (lambda: cnn.Network([cnn.Dense(1)], loss="msee"), ValueError, "unknown loss 'msee'. Did you mean 'mse'"),
