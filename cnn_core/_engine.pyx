@@ -20,7 +20,7 @@ from cnn_core.random cimport Noise
 from cnn_core.sparse cimport SparseRows, rows_from
 from cnn_core.step cimport run
 from cnn_core.team cimport Barrier, granted, note, stopped, team_size
-from cnn_core.tile cimport CNN_VECTORS, gather, padded, scatter
+from cnn_core.tile cimport CNN_VECTORS, gather, lanes as _lanes, padded, scatter
 from cnn_core.types cimport GROUP, LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
 from cnn_core.update cimport (add_all_partials, clip_values, count_blocks, norm_factor, penalty_of, penalty_share,
                               shrink_by)
@@ -40,7 +40,7 @@ cdef extern from *:
     int omp_get_max_threads() nogil
 
 openmp = bool(CNN_HAS_OPENMP)
-uses_blas = not CNN_VECTORS  # elsewhere the products are our own
+lanes = _lanes(<const float*>NULL)  # float32 numbers of a vector; 1 where the compiler has no vector types
 
 include "_rows.pxi"
 include "_predictor.pxi"

@@ -25,6 +25,7 @@ cdef struct LayerSpec:
     int activation          # activations.Activation
     int n_inputs
     int n_units
+    int by_blas             # 1: SciPy's BLAS computes the products of a dense layer, 0: our kernels
     int64_t weights         # W, (n_inputs, n_units), row-major; of a scale s, (n_units,); -1: none
     int64_t biases          # b, (n_units,); -1: no bias
     int64_t output          # a, (rows, n_units): what the next layer reads

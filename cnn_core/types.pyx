@@ -54,10 +54,23 @@ cdef extern from *:
     #else
     static int cnn_cpu_level(void) { return 1; }
     #endif
+
+    /* Whether the processor may have vectors of more than 128 bits (AVX, SVE) or units for matrices (AMX, SME). */
+    #if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
+    static int cnn_more_than_128_bits(void) { __builtin_cpu_init(); return __builtin_cpu_supports("avx") != 0; }
+    #else
+    static int cnn_more_than_128_bits(void) { return 1; }
+    #endif
     """
     int cnn_cpu_level()
+    int cnn_more_than_128_bits()
 
 
 def cpu_level():
     """The x86-64 level of this machine: 2 (baseline), 3 (AVX2), 4 (AVX-512); 1 on other machines."""
     return cnn_cpu_level()
+
+
+def more_than_128_bits():
+    """Whether a BLAS may have wider vectors here than a baseline engine has."""
+    return bool(cnn_more_than_128_bits())

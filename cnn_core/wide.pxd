@@ -10,9 +10,10 @@ from libc.string cimport memcpy
 from cnn_core.activations cimport activation_backward, activation_forward
 from cnn_core.dropout cimport dropout_units
 from cnn_core.layer cimport layer_delta, layer_forward, layer_gradient, layer_input
+from cnn_core.products cimport matmul
 from cnn_core.random cimport Noise
 from cnn_core.team cimport stopped
-from cnn_core.tile cimport padded, product_and_fetch, turn
+from cnn_core.tile cimport padded, turn
 from cnn_core.types cimport DENSE, DROPOUT, LayerSpec, WorkspaceSpec, real
 
 cdef enum:
@@ -52,27 +53,27 @@ cdef inline Py_ssize_t rows_of(const Slabs* slabs, Py_ssize_t s) noexcept nogil:
     return min(slabs.rows - s * slabs.capacity, slabs.capacity)
 
 
-cdef inline bint wide_product(const Slabs* slabs, Py_ssize_t first, Py_ssize_t last, Py_ssize_t u, Py_ssize_t units,
-                              Py_ssize_t terms, const real* w, Py_ssize_t wi, Py_ssize_t wk, const real* x, real* z,
-                              const real* start, const int32_t* stop) noexcept nogil:
+cdef inline bint wide_product(bint by_blas, const Slabs* slabs, Py_ssize_t first, Py_ssize_t last, Py_ssize_t u,
+                              Py_ssize_t units, Py_ssize_t terms, const real* w, Py_ssize_t wi, Py_ssize_t wk,
+                              const real* x, real* z, const real* start, const int32_t* stop) noexcept nogil:
     """z[i] = sum over k of w[i wi + k wk] x[k], from start[i] or 0, for i = u, u + 1, ... in slabs first .. last - 1.
 
     wi or wk is 1; units are SPAN at most unless wk is. x and z, by features, are those of the first slab of all.
-    Whether it was given up, which is looked at every 10 us or so.
+    Whether it was given up, which is looked at every 10 us or so. BLAS cuts sums and copies weights by itself.
     """
-    cdef Py_ssize_t k = 0, depth, j, s, ld
+    cdef Py_ssize_t k = 0, depth, j, s, ld, stride = wk
     cdef const real* block
     cdef const real* ahead
     cdef const real* weights
     cdef real packed[DEPTH * SPAN]
     while k < terms:
-        depth = min(terms - k, <Py_ssize_t>DEPTH)
+        depth = terms if by_blas else min(terms - k, <Py_ssize_t>DEPTH)
         weights = w + u * wi + k * wk
-        if wk != 1:
+        if wk != 1 and not by_blas:
             # Rows of W lie far apart, some on the same few lines of a cache; side by side they do not.
             for j in range(depth):
                 memcpy(packed + j * SPAN, weights + j * wk, units * sizeof(real))
-            weights = packed
+            weights, stride = packed, SPAN
         for s in range(first, last):
             if stopped(stop):
                 return True
@@ -80,9 +81,9 @@ cdef inline bint wide_product(const Slabs* slabs, Py_ssize_t first, Py_ssize_t l
             block = x + s * slabs.stride + k * ld
             # What is read next: this block of the next slab, or what follows it in the first one.
             ahead = block + slabs.stride if s + 1 < last else x + first * slabs.stride + (k + depth) * ld
-            product_and_fetch(units, rows_of(slabs, s), depth, weights, wi, SPAN if wk != 1 else 1, block, ld,
-                              z + s * slabs.stride + u * ld, ld, start + u if start != NULL and k == 0 else NULL, k > 0,
-                              True, ahead, depth * ld)
+            matmul(by_blas, units, rows_of(slabs, s), depth, weights, wi, stride, block, ld,
+                   z + s * slabs.stride + u * ld, ld, start + u if start != NULL and k == 0 else NULL, k > 0, True,
+                   ahead, depth * ld)
         k += depth
     return False
 
@@ -101,7 +102,7 @@ cdef inline bint wide_forward(const LayerSpec* layers, int n_layers, int i, cons
         u = item // slabs.n * SPAN
         units = min(n - u, <Py_ssize_t>SPAN)
         first, end = item % slabs.n, min(last - item + item % slabs.n, slabs.n)
-        if wide_product(slabs, first, end, u, units, layer.n_inputs, parameters + layer.weights, 1, n,
+        if wide_product(layer.by_blas, slabs, first, end, u, units, layer.n_inputs, parameters + layer.weights, 1, n,
                         layer_input(layers, i, workspace, <const real*>scratch, noise.training),
                         scratch + z_column * capacity, parameters + layer.biases if layer.biases >= 0 else NULL, stop):
             return True
@@ -235,10 +236,10 @@ cdef inline bint wide_weights(const LayerSpec* layers, int i, const WorkspaceSpe
             ld = padded(rows_of(slabs, s), turned)
             own = scratch + s * slabs.stride
             d = panel + s * slabs.capacity * PANEL
-            product_and_fetch(inputs, units, rows_of(slabs, s),
-                              layer_input(layers, i, workspace, own, training) + v * ld, ld, 1, d, PANEL,
-                              gradient + layer.weights + v * n + u, n, <const real*>NULL, s > 0, False,
-                              d + slabs.capacity * PANEL, slabs.capacity * PANEL)
+            matmul(layer.by_blas, inputs, units, rows_of(slabs, s),
+                   layer_input(layers, i, workspace, own, training) + v * ld, ld, 1, d, PANEL,
+                   gradient + layer.weights + v * n + u, n, <const real*>NULL, s > 0, False,
+                   d + slabs.capacity * PANEL, slabs.capacity * PANEL)
         # Each panel's sums go with another block of inputs, so that the threads share them out.
         if item // panels == item % panels * blocks // panels and layer.biases >= 0:
             column_sums(slabs, panel, units, gradient + layer.biases + u)
@@ -285,9 +286,9 @@ cdef inline bint wide_inputs(const LayerSpec* layers, int i, int top, const Work
         v = item // slabs.n * PANEL
         inputs = min(m - v, <Py_ssize_t>PANEL)
         first, end = item % slabs.n, min(last - item + item % slabs.n, slabs.n)
-        if wide_product(slabs, first, end, v, inputs, layer.n_units, parameters + layer.weights, layer.n_units, 1,
-                        <const real*>(scratch + delta_column * capacity), scratch + next_column * capacity,
-                        <const real*>NULL, stop):
+        if wide_product(layer.by_blas, slabs, first, end, v, inputs, layer.n_units, parameters + layer.weights,
+                        layer.n_units, 1, <const real*>(scratch + delta_column * capacity),
+                        scratch + next_column * capacity, <const real*>NULL, stop):
             return True
         for s in range(first, end):
             if stopped(stop):

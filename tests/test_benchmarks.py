@@ -80,6 +80,11 @@ def test_threads(tmp_path: Path) -> None:
     assert [line.split()[0] for line in output.splitlines()] == ["sweep", "bits", "pairs"]
 
 
+def test_products(tmp_path: Path) -> None:
+    *_, small, large = run(tmp_path, "products.py", "--quick", "--rounds", "1").splitlines()
+    assert [line.split()[0] for line in (small, large)] == ["16-32-32-1", "32-64-64-8"]
+
+
 def test_estimators(tmp_path: Path) -> None:
     pytest.importorskip("sklearn", minversion="1.9")
     lines = tmp_path / "lines.jsonl"

@@ -285,8 +285,10 @@ def test_live_progress_shows_both_losses() -> None:
 
 
 def test_bench_and_demo(run: Any) -> None:
-    speeds = json.loads(run("bench", "--seconds", "0.01", "--json").out)["networks"]
-    assert all(s["steps"] > 0 and s["gflops"] > 0 for s in speeds)
+    bench = json.loads(run("bench", "--seconds", "0.01", "--json").out)
+    assert all(s["steps"] > 0 and s["gflops"] > 0 and set(s["microseconds_by"]) == {"own", "blas"}
+               for s in bench["networks"])  # fmt: skip
+    assert bench["products"] in ("own", "blas")
     pytest.importorskip("matplotlib")
     done = run("demo", "--epochs", "2", "--json")
     assert done.code == 0, done.err

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import reference
 import scipy.sparse
-from helpers import ACTIVATIONS, LOSSES, error, reference_layers
+from helpers import ACTIVATIONS, BLAS, LOSSES, error, reference_layers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,8 +48,8 @@ def few(net: cnn.Network, X: Array, engine: Any) -> Array:
 
 
 def same(a: Array, b: Array) -> bool:
-    """The same bits; numbers alike where the core has no vector types, for BLAS adds in an order of its own."""
-    if cnn_core.engine.uses_blas:
+    """The same bits; numbers alike where BLAS computes products, for it adds in an order of its own."""
+    if BLAS:
         return np.allclose(a, b, rtol=1e-5 if a.dtype == np.float32 else 1e-13, atol=1e-6)
     return a.shape == b.shape and a.tobytes() == b.tobytes()
 
@@ -144,7 +144,7 @@ def test_large_networks_take_several_tiles_at_a_time(engine: Any, n: int, dtype:
         net.predict(X)
 
 
-@pytest.mark.skipif(cnn_core.engine.uses_blas, reason="BLAS reads the weights in its own way")
+@pytest.mark.skipif(BLAS, reason="BLAS reads the weights in its own way")
 def test_every_call_has_as_many_tiles_as_are_taken_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their arithmetic is more than that of a piece."""
     net = network([1024, 2048, 2000])
@@ -195,7 +195,7 @@ def test_predict_sees_every_change_of_the_weights() -> None:
     def changed() -> None:
         y = net.predict(X)
         assert not np.array_equal(y, seen[-1])
-        assert np.array_equal(y, in_tiles(net, X, cnn_core.engine)) or cnn_core.engine.uses_blas
+        assert np.array_equal(y, in_tiles(net, X, cnn_core.engine)) or BLAS
         seen.append(y)
 
     net.layers[0].weights[0, 0] += 1

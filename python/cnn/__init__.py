@@ -31,6 +31,7 @@ from cnn.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, Quantile
 from cnn.network import Network
 from cnn.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, Nadam, RMSprop
 from cnn.runtime.history import History
+from cnn.runtime.products import set_products
 from cnn.table import TableModel
 from cnn.table.frames import TableError
 from cnn.training.checkpoint import Checkpoint
@@ -64,5 +65,5 @@ __all__ = [
     "NonFiniteError", "NotBuiltError", "Progress", "Quantile", "RMSprop", "ReduceOnPlateau", "SaveModel", "Scale",
     "TableError", "TableModel", "activations", "callbacks", "diagnose", "export_c", "export_onnx", "from_sklearn",
     "from_torch_state_dict", "gradient_check", "initializers", "load", "losses", "metrics", "optimizers", "plots",
-    "schedules", "show_config", "to_sklearn", "to_torch", "to_torch_state_dict",
+    "schedules", "set_products", "show_config", "to_sklearn", "to_torch", "to_torch_state_dict",
 ]  # fmt: skip

@@ -212,12 +212,12 @@ def promptly(flops: float, call: Callable[[Array | None], T]) -> T:
 _blas_limit = _BlasLimit()
 
 
-def without_blas_threads(work: Callable[[], T]) -> T:
-    """work(), which calls into the core: BLAS at one thread, in builds that call it at all. (That costs some 0.2 ms.)
+def without_blas_threads(calls_blas: bool, work: Callable[[], T]) -> T:
+    """work(), which calls into the core: BLAS at one thread, if it is called at all. (That costs some 0.2 ms.)
 
     Our threads call BLAS side by side: it must not start its own. (And one-thread calls repeat bit for bit.)
     """
-    return _blas_limit.around(work) if cnn_core.engine.uses_blas else work()
+    return _blas_limit.around(work) if calls_blas else work()
 
 
 @contextmanager
@@ -236,7 +236,7 @@ _running: dict[object, tuple[object, int]] = {}
 
 
 def a_fit(what: object, work: Callable[[], T]) -> T:
-    """work(), a fit of `what`: alone on it, counted for `share`, BLAS at one thread where the core calls it.
+    """work(), a fit of `what`: alone on it, counted for `share`.
 
     Raises:
         RuntimeError: another fit of the same runs.
@@ -247,7 +247,7 @@ def a_fit(what: object, work: Callable[[], T]) -> T:
         _running[token] = what, threading.get_ident()
         if token is not next(key for key, (other, _) in list(_running.items()) if other is what):
             raise RuntimeError("this network is being fitted in another thread; make a copy for each (copy.deepcopy)")
-        return without_blas_threads(work)
+        return work()
 
     return cnn_core.finishing(counted, [partial(_running.pop, token, None)])
 

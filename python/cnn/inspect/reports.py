@@ -10,6 +10,7 @@ from typing import Any
 import cnn_core
 from cnn._common import console, html_tables, threads
 from cnn._version import __version__
+from cnn.runtime import products
 from cnn.runtime.state import NetworkState
 
 
@@ -69,7 +70,7 @@ def _threads() -> str:
 
 
 def config() -> dict[str, Any]:
-    """What runs here: versions, instruction set, OpenMP, threads, BLAS."""
+    """What runs here: versions, instruction set, OpenMP, threads, BLAS, who computes products."""
     import numpy as np
     import scipy
     from threadpoolctl import threadpool_info
@@ -89,11 +90,12 @@ def config() -> dict[str, Any]:
         "OpenMP": "yes" if cnn_core.engine.openmp else "no: training runs on one thread",
         "threads": _threads(),
         "BLAS": "; ".join(sorted(blas)),
+        "products": products.chosen(),
     }
 
 
 def show_config() -> None:
-    """Prints versions, the instruction set in use, OpenMP, the number of threads and the BLAS.
+    """Prints versions, the instruction set in use, OpenMP, threads, the BLAS and what `set_products` has chosen.
 
     >>> show_config()  # doctest: +ELLIPSIS
     cnn ...

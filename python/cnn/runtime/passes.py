@@ -86,7 +86,7 @@ def outputs(
                 assert not isinstance(X, SparseRows)  # they have been looked at
                 checks.finite("X", X)
 
-    threads.without_blas_threads(fill)
+    threads.without_blas_threads(plan.uses_blas, fill)
     return out
 
 
@@ -104,7 +104,7 @@ def loss_and_gradient(net: NetworkState, rows: Data, training: bool, n_threads: 
         rows.X, rows.targets, rows.classes, rows.weights, training, net.step, net.seed, n,
     )  # fmt: skip
     flops = 6.0 * plan.size * len(rows)
-    loss, penalty = threads.without_blas_threads(partial(threads.promptly, flops, found))
+    loss, penalty = threads.without_blas_threads(plan.uses_blas, partial(threads.promptly, flops, found))
     return loss + penalty, gradients[: plan.size].copy()
 
 
@@ -176,7 +176,7 @@ def forward(net: NetworkState, X: Any, training: bool, n_threads: int | None) ->
             cnn_core.engine.forward, plan.layers, workspace, net.flat, scratch, X, out, parts, training, net.step + 1,
             net.seed, n,
         )  # fmt: skip
-        threads.without_blas_threads(partial(threads.promptly, 2.0 * plan.size * len(X), pass_))
+        threads.without_blas_threads(plan.uses_blas, partial(threads.promptly, 2.0 * plan.size * len(X), pass_))
     return out, Tape(X, scratch, workspace, parts, training, net.step + 1, n)
 
 
@@ -191,7 +191,7 @@ def backward(net: NetworkState, tape: Tape, dout: Array) -> tuple[Array | None, 
             cnn_core.engine.backward, plan.layers, tape.workspace, net.flat, gradients, tape.scratch, tape.X, dout, dX,
             tape.training, tape.step, net.seed, tape.n_threads,
         )  # fmt: skip
-        threads.without_blas_threads(partial(threads.promptly, 4.0 * plan.size * len(tape.X), pass_))
+        threads.without_blas_threads(plan.uses_blas, partial(threads.promptly, 4.0 * plan.size * len(tape.X), pass_))
     return dX, gradients[: plan.size].copy()
 
 
@@ -241,7 +241,7 @@ def layer_passes(net: NetworkState, X: Array | SparseRows) -> list[LayerPass | N
         cnn_core.engine.forward, plan.layers, workspace, net.flat, scratch, X, out, 1, False, 0, net.seed, 1
     )
     if len(X):
-        threads.without_blas_threads(partial(threads.promptly, 2.0 * plan.size * len(X), pass_))
+        threads.without_blas_threads(plan.uses_blas, partial(threads.promptly, 2.0 * plan.size * len(X), pass_))
     stride = cnn_core.engine.row_stride(len(X), net.flat)
 
     def buffer(column: int, width: int) -> Array:

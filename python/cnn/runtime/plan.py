@@ -14,7 +14,7 @@ import cnn_core
 from cnn.layers import Layer
 from cnn.losses import Loss
 from cnn.optimizers import Optimizer
-from cnn.runtime import sparse
+from cnn.runtime import products, sparse
 
 Spec = np.ndarray[Any, Any]
 _WIDE_FLOPS = 2e6  # of a step in wide layers, for each thread: some 20 us, between barriers of 1 us
@@ -71,7 +71,7 @@ class Plan:
     def without_zeros(self, X: Spec | sparse.SparseRows) -> Spec | sparse.SparseRows:
         """X as a fit reads it: dense X with few numbers but zeros as sparse rows, which changes no bit."""
         first = self.layers[0]
-        if first["kind"] != cnn_core.LayerKind.DENSE:
+        if first["kind"] != cnn_core.LayerKind.DENSE or first["by_blas"]:
             return X
         return sparse.without_zeros(X, int(first["n_units"]))
 
@@ -84,6 +84,11 @@ class Plan:
     @property
     def columns(self) -> int:
         return int(self.template["columns"][0])
+
+    @property
+    def uses_blas(self) -> bool:
+        """Whether the core calls BLAS."""
+        return bool(self.layers["by_blas"].any())
 
     @property
     def slots(self) -> int:
@@ -180,6 +185,7 @@ def build(descriptions: Sequence[Layer], n_inputs: int, loss: Loss, optimizer: O
             size = end
         width = layer.width(width)
         spec["n_units"], spec["output"] = width, column
+        spec["by_blas"] = spec["kind"] == cnn_core.LayerKind.DENSE and products.by_blas(int(spec["n_inputs"]), width)
         column += width
         if layer.keeps_more:
             spec["saved"] = column

@@ -70,7 +70,7 @@ def without_zeros(X: Array | SparseRows, units: int) -> Array | SparseRows:
     That depends on the shape of X and the number of its non-zeros alone, and the fit's bits are the same.
     """
     engine = cnn_core.engine
-    if isinstance(X, SparseRows) or engine.uses_blas or (share := largest_share(X.shape[1], units)) == 0:
+    if isinstance(X, SparseRows) or (share := largest_share(X.shape[1], units)) == 0:
         return X
     indptr, most = np.zeros(len(X) + 1, np.int64), int(share * X.size)
     step = max(1, _PIECE // X.shape[1])

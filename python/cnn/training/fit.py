@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import cnn_core
 from cnn import callbacks
-from cnn._common import checks
+from cnn._common import checks, threads
 from cnn.runtime import data, evaluation
 from cnn.runtime.data import Data
 from cnn.runtime.history import History
@@ -182,7 +182,10 @@ class Fit:
 
 
 def hooked(hooks: list[callbacks.Callback], net: NetworkState, run: callbacks.Run, work: Callable[[], T]) -> T:
-    """work() between beginning and end of the callbacks; those that have begun are ended whatever happens."""
+    """work() between beginning and end of the callbacks; those that have begun are ended whatever happens.
+
+    BLAS is held at one thread where the core calls it.
+    """
     ends: list[Callable[[], None]] = []
 
     def begun() -> T:
@@ -195,4 +198,4 @@ def hooked(hooks: list[callbacks.Callback], net: NetworkState, run: callbacks.Ru
                 raise
         return work()
 
-    return cnn_core.finishing(begun, ends)
+    return threads.without_blas_threads(net.plan.uses_blas, partial(cnn_core.finishing, begun, ends))
