@@ -3,6 +3,8 @@
 To add one: its name in `Activation`, its two loops, a line in each of the two functions at the end (and in
 `activation_keeps_input` when its derivative needs z), and its formula in tests/reference.py and test_activations.py.
 """
+from libc.math cimport sqrt, sqrtf
+
 from cnn_core.gates cimport (z_gelu, z_gelu_slope, z_gelu_tanh, z_gelu_tanh_slope, z_mish, z_mish_slope, z_silu,
                              z_silu_slope)
 from cnn_core.types cimport real
@@ -28,6 +30,7 @@ cpdef enum Activation:
     HARD_SIGMOID
     HARD_SWISH
     HARD_TANH
+    SQUAREPLUS
 
 
 cdef inline bint activation_keeps_input(int kind) noexcept nogil:
@@ -38,6 +41,8 @@ cdef inline bint activation_keeps_input(int kind) noexcept nogil:
 cdef inline double activation_default_alpha(int kind) noexcept nogil:
     if kind == LEAKY_RELU:
         return 0.01
+    if kind == SQUAREPLUS:
+        return 4.0
     return 1.0 if kind == ELU or kind == CELU else 0.0
 
 
@@ -240,6 +245,28 @@ cdef inline loop hard_tanh_backward(const real* a, real* delta, Py_ssize_t n, re
         delta[i] *= inside(a[i], <real>-1, <real>1)
 
 
+cdef inline real half_sum(real z, real alpha) noexcept nogil:
+    """(|z| + sqrt(z^2 + alpha)) / 2; where z^2 might overflow, alpha adds nothing."""
+    cdef real m = v_abs(z), most = <real>1e18 if real is float else <real>1e150
+    cdef real c = m if m < most else most
+    cdef real s = c * c + alpha
+    s = sqrtf(s) if real is float else sqrt(s)
+    return <real>0.5 * m + <real>0.5 * (m if m > most else s)
+
+
+# a = (z + sqrt(z^2 + alpha)) / 2, for z <= 0 as alpha / 4 divided by (|z| + sqrt(...)) / 2; Barron 2021.
+# f' = 1 / (1 + alpha / (4 a^2))
+cdef inline loop squareplus_forward(const real* z, real* a, Py_ssize_t n, real alpha) noexcept nogil:
+    cdef real q
+    for i in range(n):
+        q = half_sum(z[i], alpha)
+        a[i] = q if z[i] > 0 else <real>0.25 * alpha / q
+
+cdef inline loop squareplus_backward(const real* a, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
+    for i in range(n):
+        delta[i] *= <real>1 / (<real>1 + <real>0.25 * alpha / (a[i] * a[i]))
+
+
 # Which loop ---------------------------------------------------------------------------------------------------------
 
 cdef inline void activation_forward(int kind, const real* z, real* a, Py_ssize_t n, real alpha) noexcept nogil:
@@ -281,6 +308,8 @@ cdef inline void activation_forward(int kind, const real* z, real* a, Py_ssize_t
         hard_swish_forward(z, a, n, alpha)
     elif kind == HARD_TANH:
         hard_tanh_forward(z, a, n, alpha)
+    elif kind == SQUAREPLUS:
+        squareplus_forward(z, a, n, alpha)
 
 
 cdef inline void activation_backward(int kind, const real* s, real* delta, Py_ssize_t n, real alpha) noexcept nogil:
@@ -319,3 +348,5 @@ cdef inline void activation_backward(int kind, const real* s, real* delta, Py_ss
         hard_swish_backward(s, delta, n, alpha)
     elif kind == HARD_TANH:
         hard_tanh_backward(s, delta, n, alpha)
+    elif kind == SQUAREPLUS:
+        squareplus_backward(s, delta, n, alpha)

@@ -23,8 +23,10 @@ def mish_slope(z, p):
     return t + z * (1 - t**2) * expit(z)
 
 # Parameters worth a test, the default first; those in front of which "auto" draws by He et al.'s formula.
-ALPHAS = {"leaky_relu": (0.01, 0.0, 0.5), "elu": (1.0, 0.375, 2.5), "celu": (1.0, 0.375, 2.5)}
-HE = {"relu", "leaky_relu", "relu6", "elu", "celu", "gelu", "gelu_tanh", "silu", "mish", "hard_swish", "softplus"}
+ALPHAS = {"leaky_relu": (0.01, 0.0, 0.5), "elu": (1.0, 0.375, 2.5), "celu": (1.0, 0.375, 2.5),
+          "squareplus": (4.0, 0.375, 10.0)}
+HE = {"relu", "leaky_relu", "relu6", "elu", "celu", "gelu", "gelu_tanh", "silu", "mish", "hard_swish", "softplus",
+      "squareplus"}
 ACTIVATIONS = {
     "identity": (lambda z, p: z, lambda z, p: z * 0 + 1),
     "sigmoid": (lambda z, p: expit(z), lambda z, p: expit(z) * expit(-z)),
@@ -48,6 +50,7 @@ ACTIVATIONS = {
     "hard_swish": (lambda z, p: z * np.clip(z / 6 + 0.5, 0, 1),
                    lambda z, p: np.where(z <= -3, 0.0, np.where(z >= 3, 1.0, z / 3 + 0.5))),
     "hard_tanh": (lambda z, p: np.clip(z, -1, 1), lambda z, p: np.where(np.abs(z) < 1, 1.0, 0.0)),
+    "squareplus": (lambda z, p: (z + np.sqrt(z**2 + p)) / 2, lambda z, p: (1 + z / np.sqrt(z**2 + p)) / 2),
 }
 
 # Losses: value and dl/df, elementwise (n, k), or of a row (n,) for cross_entropy. p: delta, q or smoothing. -------

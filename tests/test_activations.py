@@ -65,6 +65,11 @@ def gelu_tanh_slope(z: Number) -> Number:
     return gate + z * gate * (1 - gate) * 2 * mp.sqrt(2 / mp.pi) * (1 + 3 * mp.mpf("0.044715") * z * z)
 
 
+def squareplus(z: Number, alpha: Number) -> Number:
+    root = mp.sqrt(z * z + alpha)
+    return (z + root) / 2 if z > 0 else alpha / (2 * (root - z))
+
+
 def inside(z: Number, low: int, high: int) -> Number:
     return mp.mpf(low < z < high)
 
@@ -98,6 +103,7 @@ FORMULAS: dict[str, tuple[Formula, Formula]] = {
         lambda z, _: mp.mpf(z >= 3) if abs(z) >= 3 else (2 * z + 3) / 6,
     ),
     "HARD_TANH": (lambda z, _: clip(z, -1, 1), lambda z, _: inside(z, -1, 1)),
+    "SQUAREPLUS": (squareplus, lambda z, alpha: squareplus(z, alpha) / mp.sqrt(z * z + alpha)),
 }
 LIMITS = {  # at -0, inf and -inf; NaN gives NaN
     "IDENTITY": (-0.0, np.inf, -np.inf), "SIGMOID": (0.5, 1.0, 0.0), "TANH": (-0.0, 1.0, -1.0),
@@ -106,6 +112,7 @@ LIMITS = {  # at -0, inf and -inf; NaN gives NaN
     "GELU": (-0.0, np.inf, -0.0), "GELU_TANH": (-0.0, np.inf, -0.0), "SILU": (-0.0, np.inf, -0.0),
     "MISH": (-0.0, np.inf, -0.0), "SOFTPLUS": (float(mp.log(2)), np.inf, 0.0), "SOFTSIGN": (-0.0, 1.0, -1.0),
     "HARD_SIGMOID": (0.5, 1.0, 0.0), "HARD_SWISH": (-0.0, np.inf, -0.0), "HARD_TANH": (-0.0, 1.0, -1.0),
+    "SQUAREPLUS": (1.0, np.inf, 0.0),
 }  # fmt: skip
 
 

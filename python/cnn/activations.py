@@ -47,14 +47,15 @@ FACTS = {
     "hard_sigmoid": Facts(0, 1, aliases=("hardsigmoid",)),
     "hard_swish": Facts(-0.375, initializer="he_normal", aliases=("hardswish",)),
     "hard_tanh": Facts(-1, 1, aliases=("hardtanh",)),
+    "squareplus": Facts(0, initializer="he_normal"),
 }
 NAMES = tuple(kind.name.lower() for kind in cnn_core.Activation)
 _ALIASES = {alias: name for name, facts in FACTS.items() for alias in facts.aliases}
 # For type checkers and editors; at run time case does not matter.
 ActivationName = Literal[
     "identity", "sigmoid", "tanh", "relu", "leaky_relu", "relu6", "elu", "selu", "celu", "gelu", "gelu_tanh",
-    "silu", "mish", "softplus", "softsign", "hard_sigmoid", "hard_swish", "hard_tanh", "linear", "none", "logistic",
-    "swish", "leakyrelu", "hardsigmoid", "hardswish", "hardtanh", "gelu_exact",
+    "silu", "mish", "softplus", "softsign", "hard_sigmoid", "hard_swish", "hard_tanh", "squareplus", "linear",
+    "none", "logistic", "swish", "leakyrelu", "hardsigmoid", "hardswish", "hardtanh", "gelu_exact",
 ]  # fmt: skip
 
 
@@ -64,8 +65,10 @@ class Activation:
 
     Args:
         name: one of `cnn.activations.NAMES` (identity, sigmoid, tanh, relu, leaky_relu, relu6, elu, selu, celu, gelu,
-            gelu_tanh, silu, mish, softplus, softsign, hard_sigmoid, hard_swish, hard_tanh) or a usual alias.
-        alpha: the parameter of leaky_relu (slope below 0, default 0.01), elu and celu (default 1); others have none.
+            gelu_tanh, silu, mish, softplus, softsign, hard_sigmoid, hard_swish, hard_tanh, squareplus) or a
+            usual alias.
+        alpha: the parameter of leaky_relu (slope below 0, default 0.01), elu and celu (default 1) and squareplus
+            (default 4); others have none.
 
     Raises:
         ValueError: unknown name, or a parameter out of range or for an activation that has none.

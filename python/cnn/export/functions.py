@@ -82,6 +82,15 @@ def _gate(g: Graph, z: str) -> str:
     return g.op("Div", _clip(0, 6)(g, g.op("Add", z, 3.0), 0), 6.0)
 
 
+def _squareplus(g: Graph, z: str, alpha: float) -> str:
+    """As the core, without the difference of two large numbers, and without an overflow."""
+    m = g.op("Abs", z)
+    c = g.op("Min", m, 1e18)
+    root = g.op("Sqrt", g.op("Add", g.op("Mul", c, c), alpha))
+    half = g.op("Mul", 0.5, g.op("Add", m, g.op("Where", g.op("Greater", m, 1e18), m, root)))
+    return g.op("Where", g.op("Greater", z, 0.0), half, g.op("Div", 0.25 * alpha, half))
+
+
 ACTIVATIONS = {
     "identity": Function(lambda g, z, alpha: z, ""),
     "sigmoid": Function(lambda g, z, alpha: _sigmoid(g, z), "return R(1.0) / (R(1.0) + F(exp)(-z));"),
@@ -149,6 +158,12 @@ ACTIVATIONS = {
     return (z < R(-3.0) ? R(-3.0) : z) * ((s < R(0.0) ? R(0.0) : (s > R(6.0) ? R(6.0) : s)) / R(6.0));""",
     ),
     "hard_tanh": Function(_clip(-1, 1), "return z < R(-1.0) ? R(-1.0) : (z > R(1.0) ? R(1.0) : z);"),
+    "squareplus": Function(
+        _squareplus,
+        """real m = F(fabs)(z), c = m < R(1e18) ? m : R(1e18);
+    real q = R(0.5) * m + R(0.5) * (m > R(1e18) ? m : F(sqrt)(c * c + alpha));
+    return z > R(0.0) ? q : R(0.25) * alpha / q;""",
+    ),
 }
 LINKS = {
     "identity": Link(lambda g, f: f, ""),
