@@ -35,7 +35,7 @@ UNIX_LEVELS = {"v3": ["-march=x86-64-v3"], "v4": ["-march=x86-64-v4", "-mprefer-
 MSVC = ["/O2", "/fp:contract", "/openmp"]
 MSVC_LEVELS = {"v3": ["/arch:AVX2"], "v4": ["/arch:AVX512"]}
 
-MODULES = ["finish", "types", "blas", "activations", "losses", "optimizers", "_engine"]
+MODULES = ["finish", "types", "blas", "activations", "links", "losses", "optimizers", "_engine"]
 # A build for two processors at once ("universal2") has no flags for one of them, and does with the baseline.
 X86_64 = sysconfig.get_platform().endswith(("x86_64", "amd64"))
 

@@ -20,7 +20,8 @@ except ModuleNotFoundError as error:
         "package: run Python in another folder, or compile them in place with pip install -e ."
     ) from error
 from cnn_core.finish import finishing, locked
-from cnn_core.losses import Link, Loss
+from cnn_core.links import Link
+from cnn_core.losses import Loss
 from cnn_core.optimizers import Optimizer
 from cnn_core.types import (
     LayerKind,

@@ -10,7 +10,8 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from cnn_core cimport activations as _activations, losses as _losses, optimizers as _optimizers, random as _random
+from cnn_core cimport activations as _activations, links as _links, losses as _losses
+from cnn_core cimport optimizers as _optimizers, random as _random
 from cnn_core.blas cimport gemm as _blas_gemm
 from cnn_core.dense cimport chunk_begin
 from cnn_core.layer cimport slab_backward, slab_forward

@@ -37,7 +37,8 @@ cdef enum:
 
 def loss_block(const LossSpec[::1] spec, const real[:, ::1] outputs, const real[:, ::1] targets,
                const int32_t[::1] classes, const real[::1] weights, double scale, real[:, ::1] delta):
-    """The sum of w * loss over all rows; delta = scale * w * dloss/doutputs. All arrays by rows, (n, k)."""
+    """The sum of w * loss over all rows; delta = scale * w * dloss/doutputs. All arrays by rows, (n, k);
+    of targets (n, n_targets)."""
     cdef Py_ssize_t n = outputs.shape[0], k = outputs.shape[1], begin = 0, rows, ld
     cdef double total = 0
     cdef real* slabs = <real*>malloc(4 * (k + 1) * TILE * sizeof(real))
@@ -54,7 +55,7 @@ def loss_block(const LossSpec[::1] spec, const real[:, ::1] outputs, const real[
         ld = padded(rows, <const real*>f)
         gather(rows, ld, k, &outputs[0, 0], <const int64_t*>NULL, begin, f)
         if targets is not None:
-            gather(rows, ld, k, &targets[0, 0], <const int64_t*>NULL, begin, t)
+            gather(rows, ld, spec[0].n_targets, &targets[0, 0], <const int64_t*>NULL, begin, t)
         if weights is not None:
             gather(rows, ld, 1, &weights[0], <const int64_t*>NULL, begin, w)
         if classes is not None:
@@ -70,7 +71,7 @@ def loss_block(const LossSpec[::1] spec, const real[:, ::1] outputs, const real[
 
 
 def loss_link(int loss):
-    """The loss's output link, of `losses.Link`."""
+    """The loss's output link, of `links.Link`."""
     return _losses.loss_link(loss)
 
 
@@ -84,7 +85,7 @@ def link(int loss, const real[:, ::1] outputs, real[:, ::1] out):
         rows = min(n - begin, <Py_ssize_t>TILE)
         ld = padded(rows, <const real*>slab)
         gather(rows, ld, k, &outputs[0, 0], <const int64_t*>NULL, begin, slab)
-        _losses.link_block(loss, <const real*>slab, slab, k, ld)
+        _links.link_block(_losses.loss_link(loss), <const real*>slab, slab, k, ld)
         scatter(rows, ld, k, <const real*>slab, <const int64_t*>NULL, begin, &out[0, 0])
         begin += TILE
     free(slab)

@@ -5,6 +5,7 @@ to add a loss.
 """
 from libc.stdint cimport int32_t
 
+from cnn_core.links cimport EXP, IDENTITY, ROWS, SIGMOID, SOFTMAX, softmax
 from cnn_core.types cimport LossSpec, real
 from cnn_core.vecmath cimport exp_pair, loop, v_abs, v_exp, v_log, v_log1p, v_sigmoid, v_softplus, v_tanh
 
@@ -19,14 +20,6 @@ cpdef enum Loss:
     BINARY_CROSS_ENTROPY
     CROSS_ENTROPY
     HINGE
-
-
-# What `predict` makes of raw outputs.
-cpdef enum Link:
-    IDENTITY
-    SIGMOID
-    EXP
-    SOFTMAX
 
 
 cdef inline int loss_link(int loss) noexcept nogil:
@@ -165,33 +158,6 @@ cdef inline void elementwise(const LossSpec* spec, const real* f, const real* t,
 
 # Cross-entropy --------------------------------------------------------------------------------------------------------
 
-cdef enum:
-    ROWS = 64   # rows that the cross-entropy takes at a time: their sums stay in L1
-
-
-cdef inline void softmax(const real* f, real* y, Py_ssize_t ld, real* shift, real* total, Py_ssize_t rows,
-                         Py_ssize_t k) noexcept nogil:
-    """y = e^(f - m) for up to ROWS rows of a slab, with the maximum m and the sum of each row in shift and total."""
-    cdef Py_ssize_t r, j, first
-    cdef real part[ROWS]
-    for r in range(rows):
-        shift[r] = f[r]
-        total[r] = 0
-    for j in range(1, k):
-        for r in range(rows):  # NaN, if there is one
-            shift[r] = shift[r] if f[j * ld + r] <= shift[r] else f[j * ld + r]
-    for first in range(0, k, 16):  # the sum of sums of 16, which loses less than one long sum
-        for r in range(rows):
-            part[r] = 0
-        for j in range(first, min(first + 16, k)):
-            for r in range(rows):
-                y[j * ld + r] = v_exp(f[j * ld + r] - shift[r])
-            for r in range(rows):
-                part[r] += y[j * ld + r]
-        for r in range(rows):
-            total[r] += part[r]
-
-
 cdef inline real below(real shift, real f) noexcept nogil:
     """(shift - f) / 4: the difference of two finite logits may overflow, a quarter of it can't."""
     return <real>0.25 * shift - <real>0.25 * f
@@ -268,11 +234,11 @@ cdef inline double loss_block(const LossSpec* spec, const real* out, const real*
     """Sum of w * loss over the rows of a slab, in float64; delta = scale * w * dloss/dout, 0 beyond the last row;
     both times the spec's own scale.
 
-    out, delta (k, ld) raw outputs and their derivative; target (k, ld) or classes (ld,), the other NULL; weight (ld,)
-    or NULL; value (k, ld) is scratch. A row's loss is its mean over the k outputs, or its cross-entropy. Weights are
+    out, delta (k, ld) raw outputs and their derivative; target (n_targets, ld) or classes (ld,), the other NULL; weight
+    (ld,) or NULL; value (k, ld) is scratch. A row's loss is its mean over targets, or its cross-entropy. Weights are
     applied here for all losses, as w * loss: a weight of 0 does not hide a NaN.
     """
-    cdef Py_ssize_t k = spec.n_outputs, r, j, b, per_row = k
+    cdef Py_ssize_t k = spec.n_outputs, r, j, b, per_row = spec.n_targets
     cdef real factor
     scale *= spec.scale
     if spec.kind == CROSS_ENTROPY:
@@ -283,8 +249,8 @@ cdef inline double loss_block(const LossSpec* spec, const real* out, const real*
                           ld)
             b += ROWS
     else:
-        elementwise(spec, out, target, value, delta, k * ld)
-        scale /= k
+        elementwise(spec, out, target, value, delta, per_row * ld)
+        scale /= per_row
     factor = <real>scale
     if weight == NULL:
         for j in range(k * ld):
@@ -303,28 +269,3 @@ cdef inline double loss_block(const LossSpec* spec, const real* out, const real*
         for r in range(rows, ld):
             value[j * ld + r] = 0
     return spec.scale * (sum_in_lanes(<const real*>value, per_row * ld) / per_row)
-
-
-cdef inline void link_block(int loss, const real* out, real* y, Py_ssize_t k, Py_ssize_t ld) noexcept nogil:
-    """The loss's output link on a slab (k, ld). y may be out."""
-    cdef Py_ssize_t i, j, r, b = 0, rows
-    cdef real shift[ROWS]
-    cdef real total[ROWS]
-    cdef int link = loss_link(loss)
-    if link == SOFTMAX:
-        while b < ld:
-            rows = min(ld - b, <Py_ssize_t>ROWS)
-            softmax(out + b, y + b, ld, shift, total, rows, k)
-            for j in range(k):
-                for r in range(rows):
-                    y[j * ld + b + r] /= total[r]
-            b += ROWS
-    elif link == SIGMOID:
-        for i in range(k * ld):
-            y[i] = v_sigmoid(out[i])
-    elif link == EXP:
-        for i in range(k * ld):
-            y[i] = v_exp(out[i])
-    elif y != out:
-        for i in range(k * ld):
-            y[i] = out[i]

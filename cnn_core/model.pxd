@@ -127,7 +127,7 @@ cdef inline int train_step(const Model* model, const real* x, const real* target
                            const real* weights, Py_ssize_t rows, double rate, double* loss) noexcept nogil:
     """One optimizer step on `rows` rows, rows <= model.rows, as a fit makes it: the same bits. 0, or a `Status`.
 
-    targets (rows, n_outputs), or classes (rows,) for cross_entropy, the other NULL; weights (rows,) or NULL. `loss`
+    targets (rows, n_targets), or classes (rows,) for cross_entropy, the other NULL; weights (rows,) or NULL. `loss`
     gets the mean loss with penalties before the step. A step that is not finite is not made.
     """
     cdef Job job

@@ -8,7 +8,8 @@ from libc.string cimport memcpy, memset
 
 from cnn_core.activations cimport activation_forward
 from cnn_core.layer cimport layer_input, slab_forward
-from cnn_core.losses cimport SOFTMAX, link_block, loss_link
+from cnn_core.links cimport link_block, link_rows
+from cnn_core.losses cimport loss_link
 from cnn_core.random cimport Noise
 from cnn_core.sparse cimport SparseRows, first_dense, rows_from
 from cnn_core.sparse_wide cimport wide_sparse_forward
@@ -73,30 +74,6 @@ cdef inline void few_dense(const LayerSpec* layer, const real* parameters, const
     activation_forward(layer.activation, <const real*>y, y, rows * ldy, <real>layer.alpha)
 
 
-cdef inline loop softmax_exponentials(real shift, real* y, Py_ssize_t n) noexcept nogil:
-    for j in range(n):
-        y[j] = v_exp(y[j] - shift)
-
-cdef inline loop softmax_quotients(real total, real* y, Py_ssize_t n) noexcept nogil:
-    for j in range(n):
-        y[j] /= total
-
-
-cdef inline void softmax_row(real* y, Py_ssize_t k, Py_ssize_t ld) noexcept nogil:
-    """The softmax of one row of k, padded to ld; maximum and sums as in `link_block`."""
-    cdef real shift = y[0], total = 0, part
-    cdef Py_ssize_t j, first
-    for j in range(1, k):
-        shift = shift if y[j] <= shift else y[j]
-    softmax_exponentials(shift, y, ld)
-    for first in range(0, k, 16):
-        part = 0
-        for j in range(first, min(first + 16, k)):
-            part += y[j]
-        total += part
-    softmax_quotients(total, y, ld)
-
-
 cdef inline Py_ssize_t few_scratch(const LayerSpec* layers, int n_layers, Py_ssize_t rows,
                                    const real* kind) noexcept nogil:
     """Elements of scratch memory that `predict_few` needs; `kind` only tells their type."""
@@ -122,11 +99,8 @@ cdef inline void predict_few(const LayerSpec* layers, int n_layers, const real* 
             few_dense(&layers[i], parameters, x, ld, rows, y)
             x, ld = y, padded(layers[i].n_units, parameters)
             y, other = other, y
-    if loss_link(loss) == SOFTMAX:
-        for r in range(rows):
-            softmax_row(other + r * ld, n, ld)
-    elif loss >= 0:
-        link_block(loss, x, other, 1, rows * ld)
+    if loss >= 0:
+        link_rows(loss_link(loss), other, y, rows, n, ld)
     for r in range(rows):
         memcpy(out + r * n, x + r * ld, n * sizeof(real))
 
@@ -181,7 +155,7 @@ cdef inline bint predict_tiles(const LayerSpec* layers, int n_layers, const Work
             ld = padded(rows, parameters)
             output = layer_input(layers, n_layers, workspace, <const real*>(scratch + s * slabs.stride), False)
             if loss >= 0:
-                link_block(loss, output, <real*>output, n_out, ld)
+                link_block(loss_link(loss), output, <real*>output, n_out, ld)
             if n_out == 1:
                 memcpy(out + first + s * capacity, output, rows * sizeof(real))
             else:

@@ -38,7 +38,7 @@ cdef inline double sum_of_weights(const Job* job, const real* weights, Py_ssize_
 cdef inline void take_rows(const Job* job, Py_ssize_t first, Py_ssize_t rows, real* scratch) noexcept nogil:
     """Gathers rows `first` .. of the epoch's order into a slab: inputs unless sparse, targets or classes, weights."""
     cdef const WorkspaceSpec* ws = job.workspace
-    cdef Py_ssize_t n_in = job.layers[0].n_inputs, n_out = job.loss.n_outputs, ld = padded(rows, <const real*>scratch)
+    cdef Py_ssize_t n_in = job.layers[0].n_inputs, ld = padded(rows, <const real*>scratch)
     cdef real* target = scratch + ws.target * ws.capacity
     if job.X != NULL:
         gather(rows, ld, n_in, <const real*>job.X, job.order, first, scratch + ws.input * ws.capacity)
@@ -47,7 +47,7 @@ cdef inline void take_rows(const Job* job, Py_ssize_t first, Py_ssize_t rows, re
     if job.classes != NULL:
         gather_classes(job, first, rows, ld, <int32_t*>target)
     else:
-        gather(rows, ld, n_out, <const real*>job.targets, job.order, first, target)
+        gather(rows, ld, job.loss.n_targets, <const real*>job.targets, job.order, first, target)
 
 
 cdef inline double take_loss(const Job* job, const real* output, Py_ssize_t first, Py_ssize_t rows, double scale,

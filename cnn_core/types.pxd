@@ -59,6 +59,7 @@ cdef struct SegmentSpec:
 cdef struct LossSpec:
     int kind                # losses.Loss
     int n_outputs
+    int n_targets           # numbers in a row of targets
     double parameter        # huber: delta; quantile: q
     double smoothing        # label smoothing of the cross-entropies
     double scale            # factor on the loss and its derivative

@@ -91,6 +91,7 @@ DRAWN = {
 }
 LINKS = {
     "identity": lambda f: f, "exp": np.exp, "sigmoid": expit, "softmax": lambda f: softmax(f, axis=1),
+    "mean_variance": lambda f: np.hstack([f[:, : f.shape[1] // 2], np.exp(f[:, f.shape[1] // 2 :])]),
 }
 LINK_OF = {"poisson": "exp", "binary_cross_entropy": "sigmoid", "cross_entropy": "softmax"}
 OUTPUTS: dict[str, int] = {}

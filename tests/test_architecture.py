@@ -19,7 +19,7 @@ if not (CORE / "_engine.pyx").exists():
 CORE_ORDER = [
     ["finish", "types"],
     ["vecmath", "blas", "tile", "team"],
-    ["gates", "random", "products"],
+    ["gates", "links", "random", "products"],
     ["activations", "losses", "optimizers"],
     ["sparse"],
     ["dense", "dropout", "scale", "job"],

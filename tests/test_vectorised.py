@@ -28,8 +28,8 @@ LOOPS = [
     *(("activations", f"{kind.name.lower()}_{way}") for kind in Activation for way in ("forward", "backward")
       if kind != Activation.IDENTITY),  # copies or does nothing
     *(("losses", f"{loss.name.lower()}_loop") for loss in Loss if loss != Loss.CROSS_ENTROPY),  # row by row
-    *(("predict", name) for name in ("add_8_rows", "add_4_rows", "add_1_row", "softmax_exponentials",
-                                     "softmax_quotients")),
+    *(("predict", name) for name in ("add_8_rows", "add_4_rows", "add_1_row")),
+    *(("links", name) for name in ("softmax_exponentials", "softmax_quotients")),
     *(("optimizers", optimizer.name.lower()) for optimizer in Optimizer),
     *(("update", name) for name in ("add_2", "add_4", "add_decay")),
 ]

@@ -36,7 +36,7 @@ def network(rng: random.Random) -> cnn.Network:
                                 use_bias=rng.random() < 0.8))  # fmt: skip
         if rng.random() < 0.2:
             layers.append(cnn.Dropout(0.3))
-    outputs = rng.choice((2, 5)) if loss == "cross_entropy" else rng.choice((1, 1, 3))
+    outputs = rng.choice((2, 5)) if loss == "cross_entropy" else rng.choice((1, 1, 3)) * cnn.Loss(loss).facts.outputs
     last = rng.choice(cnn.activations.NAMES) if rng.random() < 0.2 else "identity"
     net = cnn.Network([*layers, cnn.Dense(outputs, last)], loss=loss, dtype=rng.choice(("float32", "float64")),
                       seed=rng.randrange(2**32)).build(rng.choice((1, 2, 5, 13, 50)))  # fmt: skip

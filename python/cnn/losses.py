@@ -46,11 +46,13 @@ class Facts:
         targets: what they may be.
         aliases: other usual names.
         parameter: the default of the field of that name in the core's LossSpec.
+        outputs: how many the network has for each target.
     """
 
     targets: Targets = REAL
     aliases: tuple[str, ...] = ()
     parameter: float = 0.0
+    outputs: int = 1
 
 
 FACTS = {
@@ -116,7 +118,7 @@ class Loss:
 
     @property
     def link(self) -> str:
-        """The output link, which `predict` applies to raw outputs: softmax, sigmoid, exp or identity."""
+        """The output link, which `predict` applies to raw outputs: softmax, sigmoid, exp, mean_variance or identity."""
         return cnn_core.Link(cnn_core.engine.loss_link(self.kind)).name.lower()
 
     @property
@@ -144,6 +146,10 @@ class Loss:
         """Whether outputs stand for something else than targets, so that no activation may bound them."""
         return self.margins or self.link != "identity"
 
+    def n_targets(self, n_outputs: int) -> int:
+        """How many numbers a row of targets has."""
+        return n_outputs // self.facts.outputs
+
     def check_targets(self, name: str, y: Array) -> None:
         """ValueError for targets that the loss is not defined for."""
         targets = self.facts.targets
@@ -168,6 +174,7 @@ class Loss:
         """The loss as the core takes it."""
         spec = np.zeros(1, cnn_core.loss_dtype)
         spec["kind"], spec["n_outputs"], spec["scale"] = self.kind, n_outputs, 1.0
+        spec["n_targets"] = self.n_targets(n_outputs)
         for name, value in self.parameters().items():
             spec[name] = value
         return spec

@@ -240,12 +240,13 @@ def classes(name: str, data: Any, n_classes: int) -> FloatArray:
     return y.astype(np.int32, order="C")
 
 
-def real_targets(name: str, data: Any, dtype: np.dtype[Any], n_outputs: int) -> FloatArray:
-    """Targets as (n, n_outputs), finite; (n,) for one output."""
+def real_targets(name: str, data: Any, dtype: np.dtype[Any], n_outputs: int, each: int = 1) -> FloatArray:
+    """Targets as (n, n_targets), finite, with so many outputs for each of them; (n,) for one target."""
     y = numeric(name, data, dtype)
-    if y.ndim == 1 and n_outputs == 1:
+    if y.ndim == 1 and n_outputs == each:
         y = y.reshape(-1, 1)
-    if y.ndim != 2 or y.shape[1] != n_outputs:
-        raise ValueError(f"{name} has shape {np.shape(data)}, but the network has {n_outputs} outputs per row")
+    if y.ndim != 2 or y.shape[1] * each != n_outputs:
+        share = f", {each} for each target" if each > 1 else ""
+        raise ValueError(f"{name} has shape {np.shape(data)}, but the network has {n_outputs} outputs per row{share}")
     finite(name, y)
     return y

@@ -28,9 +28,9 @@ class Function:
 
 @dataclass(frozen=True)
 class Link:
-    """From the raw outputs to predictions: nodes of a graph; in C loops over y, with `int i` declared."""
+    """From k raw outputs to predictions: nodes of a graph; in C loops over y, with `int i` declared."""
 
-    onnx: Callable[[Graph, str], str]
+    onnx: Callable[[Graph, str, int], str]
     c: str
 
 
@@ -89,6 +89,11 @@ def _squareplus(g: Graph, z: str, alpha: float) -> str:
     root = g.op("Sqrt", g.op("Add", g.op("Mul", c, c), alpha))
     half = g.op("Mul", 0.5, g.op("Add", m, g.op("Where", g.op("Greater", m, 1e18), m, root)))
     return g.op("Where", g.op("Greater", z, 0.0), half, g.op("Div", 0.25 * alpha, half))
+
+
+def _mean_variance(g: Graph, f: str, k: int) -> str:
+    """Of the second half of the outputs e^f."""
+    return g.op("Where", g.array("variances", np.arange(k) >= k // 2), g.op("Exp", f), f)
 
 
 ACTIVATIONS = {
@@ -166,14 +171,14 @@ ACTIVATIONS = {
     ),
 }
 LINKS = {
-    "identity": Link(lambda g, f: f, ""),
-    "sigmoid": Link(_sigmoid, """
+    "identity": Link(lambda g, f, k: f, ""),
+    "sigmoid": Link(lambda g, f, k: _sigmoid(g, f), """
     for (i = 0; i < {outputs}; i++)
         y[i] = R(1.0) / (R(1.0) + F(exp)(-y[i]));"""),
-    "exp": Link(lambda g, f: g.op("Exp", f), """
+    "exp": Link(lambda g, f, k: g.op("Exp", f), """
     for (i = 0; i < {outputs}; i++)
         y[i] = F(exp)(y[i]);"""),
-    "softmax": Link(lambda g, f: g.op("Softmax", f, axis=1), """
+    "softmax": Link(lambda g, f, k: g.op("Softmax", f, axis=1), """
     real top = y[0], sum = R(0.0);
     for (i = 1; i < {outputs}; i++)
         top = y[i] > top ? y[i] : top;
@@ -183,4 +188,7 @@ LINKS = {
     }
     for (i = 0; i < {outputs}; i++)
         y[i] /= sum;"""),
+    "mean_variance": Link(_mean_variance, """
+    for (i = {outputs} / 2; i < {outputs}; i++)
+        y[i] = F(exp)(y[i]);"""),
 }  # fmt: skip

@@ -81,7 +81,7 @@ def network_nodes(graph: Graph, net: Network, value: str, name: str = "") -> str
     """Appends the nodes of a network; its prediction. `name` stands before the names of its weights."""
     for i, layer in enumerate(placed(net.descriptions, net.loss)):
         value = layers.nodes(layer, net, i, graph, value, name)
-    value = LINKS[net.loss.link].onnx(graph, value)
+    value = LINKS[net.loss.link].onnx(graph, value, net.n_outputs)
     if net.one_dimensional:
         value = graph.op("Reshape", value, graph.array("vector", np.array([-1], np.int64)))
     return value

@@ -71,7 +71,7 @@ def targets(
     if loss.one_class and (len(shape) == 1 or shape[1:] == (1,)):
         classes = checks.classes(name, y.reshape(-1), n_outputs)
         return None, classes, classes
-    values = checks.real_targets(name, y, dtype, n_outputs)
+    values = checks.real_targets(name, y, dtype, n_outputs, loss.facts.outputs)
     loss.check_targets(name, values)
     return values, None, values.reshape(-1) if len(shape) == 1 else values
 

@@ -32,8 +32,9 @@ def check(loss: Loss, rows: Data | None, n_outputs: int, chosen: Metrics) -> Met
     if rows is None:
         return chosen
     few, m = rows.rows(0, _TRIED), min(len(rows), _TRIED)
-    flat = rows.y.ndim == 1 and n_outputs == 1
-    predicted = np.full(m if flat else (m, n_outputs), 1 / n_outputs if loss.one_class else 0.5)
+    n_targets = loss.n_targets(n_outputs)
+    flat = rows.y.ndim == 1 and n_targets == 1
+    predicted = np.full(m if flat else (m, n_targets), 1 / n_outputs if loss.one_class else 0.5)
     for name, metric in chosen.items():
         metrics.check_target(name, metric, loss, rows.y)
         if metrics.is_own(metric) and name not in metrics.default_for(loss):
@@ -67,12 +68,13 @@ def mean_loss(net: NetworkState, rows: Data, out: Array) -> float:
 
 
 def measure(net: NetworkState, rows: Data, out: Array, chosen: Metrics) -> dict[str, float]:
-    """Metrics of raw outputs, seen through the loss's link."""
+    """Metrics of raw outputs, seen through the loss's link: of the first for each target, where there are several."""
     if not chosen:
         return {}
     predicted = np.empty_like(out)
     cnn_core.engine.link(net.loss.kind, out, predicted)
-    if rows.y.ndim == 1 and net.n_outputs == 1:
+    predicted = predicted[:, : net.loss.n_targets(net.n_outputs)]
+    if rows.y.ndim == 1 and predicted.shape[1] == 1:
         predicted = predicted[:, 0]
     return {
         name: float(metric(*metrics.seen(metric, net.loss, rows.y, predicted), rows.weights))

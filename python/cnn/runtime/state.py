@@ -64,6 +64,9 @@ class NetworkState:
                 "cross_entropy needs an output for each class, got 1; for two classes and one output use "
                 "loss='binary_cross_entropy'"
             )
+        if self.n_outputs % self.loss.facts.outputs:
+            what = f"{self.loss.facts.outputs} outputs for each target"
+            raise ValueError(f"{self.loss.name} needs {what}, and the network has {self.n_outputs}")
         placed(self.descriptions, self.loss)
 
     def build(self, n_inputs: int) -> Self:

@@ -23,6 +23,9 @@ _OUT_NAMES = {"sigmoid": "logistic"}  # where scikit-learn has its own name for 
 
 def row_loss(loss: Loss, n_outputs: int) -> RowLoss:
     """A row's loss as scikit-learn's gradients have it: the sum over its outputs, of halves of squares."""
+    if loss.facts.outputs > 1:
+        each = f"{loss.facts.outputs} outputs for each target"
+        raise ValueError(f"an estimator can't be trained by loss {loss.name!r}, which has {each}: use a cnn.Network")
     scale = {"mse": n_outputs / 2, "cross_entropy": 1.0}.get(loss.name, float(n_outputs))
     return RowLoss(of=loss.of if isinstance(loss, RowLoss) else loss, scale=scale)
 

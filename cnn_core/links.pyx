@@ -1,0 +1,1 @@
+"""Home of the `Link` enum; the functions are inline, in links.pxd."""
