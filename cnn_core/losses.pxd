@@ -20,11 +20,12 @@ cpdef enum Loss:
     BINARY_CROSS_ENTROPY
     CROSS_ENTROPY
     HINGE
+    GAMMA
 
 
 cdef inline int loss_link(int loss) noexcept nogil:
     """The output link of a loss."""
-    if loss == POISSON:
+    if loss in (POISSON, GAMMA):
         return EXP
     if loss == BINARY_CROSS_ENTROPY:
         return SIGMOID
@@ -93,6 +94,13 @@ cdef inline real hinge(real f, real t, real p, real* delta) noexcept nogil:
     return slack if not slack <= 0 else <real>0
 
 
+# l = t e^-f + f: half the deviance of the mean e^f, without what it is at best
+cdef inline real gamma(real f, real t, real p, real* delta) noexcept nogil:
+    cdef real ratio = t * v_exp(-f)
+    delta[0] = <real>1 - ratio
+    return ratio + f
+
+
 # Their loops; p is the parameter of the loss, or its smoothing. -----------------------------------------------------
 
 cdef inline loop mse_loop(const real* f, const real* t, real p, real* value, real* delta, Py_ssize_t n) noexcept nogil:
@@ -134,6 +142,12 @@ cdef inline loop hinge_loop(const real* f, const real* t, real p, real* value, r
         value[i] = hinge(f[i], t[i], p, &delta[i])
 
 
+cdef inline loop gamma_loop(const real* f, const real* t, real p, real* value, real* delta,
+                            Py_ssize_t n) noexcept nogil:
+    for i in range(n):
+        value[i] = gamma(f[i], t[i], p, &delta[i])
+
+
 cdef inline void elementwise(const LossSpec* spec, const real* f, const real* t, real* value, real* delta,
                              Py_ssize_t n) noexcept nogil:
     cdef real p = <real>spec.parameter
@@ -154,6 +168,8 @@ cdef inline void elementwise(const LossSpec* spec, const real* f, const real* t,
         binary_cross_entropy_loop(f, t, <real>spec.smoothing, value, delta, n)
     elif kind == HINGE:
         hinge_loop(f, t, p, value, delta, n)
+    elif kind == GAMMA:
+        gamma_loop(f, t, p, value, delta, n)
 
 
 # Cross-entropy --------------------------------------------------------------------------------------------------------

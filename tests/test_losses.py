@@ -8,6 +8,7 @@ import pytest
 import reference
 import sklearn.metrics
 
+import cnn
 import cnn_core
 from cnn.losses import KINDS, BinaryCrossEntropy, CrossEntropy, Huber, Loss, Quantile, RowLoss
 
@@ -224,6 +225,8 @@ def test_nan_propagates(name, k, dtype, engine):
 
 # Losses that are infinite where a prediction is far off, and never NaN: (loss, outputs, target, value, slopes).
 FAR = [
+    (Loss("gamma"), [1e4], 3, 1e4, [1]), (Loss("gamma"), [1e30], 3, 1e30, [1]),
+    (Loss("gamma"), [-1e4], 3, np.inf, [-np.inf]),
     (Loss("poisson"), [1e4], 1, np.inf, [np.inf]), (Loss("poisson"), [-1e4], 1, 1e4, [-1]),
 ]  # fmt: skip
 
@@ -235,6 +238,21 @@ def test_far_off(loss, f, t, value, slopes, dtype, engine):
     total, delta = compute(engine, loss, np.array([f], dtype), np.array([[t]], dtype))
     assert total == pytest.approx(value, rel=1e-6)
     np.testing.assert_allclose(delta[0], slopes, rtol=1e-6)
+
+
+def test_what_gamma_is_given_and_predicts():
+    """Targets above 0; the link is exp; the default metric that of numbers."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 2))
+    y = np.exp(X[:, 0]) * rng.gamma(4, 0.25, 200)
+    net = cnn.Network([cnn.Dense(1)], loss="gamma", optimizer=cnn.Adam(0.05), dtype="float64", seed=0)
+    history = net.fit(X, y, epochs=60, verbose=0)
+    assert set(history.names) >= {"loss", "rmse"}
+    np.testing.assert_allclose(net.layers[0].weights[:, 0], [1, 0], atol=0.15)
+    np.testing.assert_allclose(net.predict(X), np.exp(net.forward(X)[:, 0]), rtol=1e-13)
+    for wrong in (0.0, -1.0):
+        with pytest.raises(ValueError, match=f"y must be > 0 for gamma, got {wrong:g} at row 3, column 0"):
+            net.fit(X[:5], [1, 1, 1, wrong, 1], verbose=0)
 
 
 # Numbers from elsewhere -----------------------------------------------------------------------------------------------
@@ -263,6 +281,7 @@ def test_far_off(loss, f, t, value, slopes, dtype, engine):
         (CrossEntropy(0.3), [[1.0, 2.0, 3.0]], [[0.0, 0.0, 1.0]], 0.4076059644443803 + 0.3),  # 0.1 (0 + 1 + 2) more
         (Loss("hinge"), [[0.5, -2.0, 3.0]], [[1.0, 1.0, -1.0]], (0.5 + 3 + 4) / 3),
         (Loss("hinge"), [[0.5]], [[0.0]], 1.5),
+        (Loss("gamma"), [[0.0, 1.0]], [[2.0, 2.0]], (2 + 2 / np.e + 1) / 2),
     ],
 )
 def test_values_computed_by_hand(loss, f, t, value, engine):
@@ -298,6 +317,10 @@ def test_scikit_learn_has_the_same_losses(engine):
     for q in (0.1, 0.5, 0.9):
         pinball = sklearn.metrics.mean_pinball_loss(real, f, sample_weight=w, alpha=q)
         assert mean(Quantile(q), real) == pytest.approx(pinball, rel=1e-13)
+    positive = rng.gamma(2, size=(40, 1)) + 0.01
+    deviance = sklearn.metrics.mean_gamma_deviance(positive[:, 0], np.exp(column[:, 0]), sample_weight=w)
+    least = np.average(1 + np.log(positive[:, 0]), weights=w)
+    assert mean(Loss("gamma"), positive, outputs=column) == pytest.approx(deviance / 2 + least, rel=1e-12)
     counts = rng.poisson(2, (40, 1)).astype(float)
     deviance = sklearn.metrics.mean_poisson_deviance(counts[:, 0], np.exp(column[:, 0]), sample_weight=w)
     saturated = np.where(counts > 0, counts - counts * np.log(np.maximum(counts, 1)), 0.0)[:, 0]

@@ -19,7 +19,7 @@ class Targets:
     """What a loss takes for targets.
 
     Args:
-        name: real, count, binary, classes or sign.
+        name: real, count, positive, binary, classes or sign.
         expected: which they must be, for errors.
         wrong: where numbers are none of them.
         for_classes: whether they are labels.
@@ -33,6 +33,7 @@ class Targets:
 
 REAL = Targets("real")
 COUNT = Targets("count", ">= 0", lambda t: t < 0)
+POSITIVE = Targets("positive", "> 0", lambda t: t <= 0)
 BINARY = Targets("binary", "in [0, 1]", lambda t: (t < 0) | (t > 1), for_classes=True)
 CLASSES = Targets("classes", "probabilities", lambda t: t < 0, for_classes=True)
 SIGN = Targets("sign", "-1 or 1 (or 0 and 1)", lambda t: (t != 1) & (t != 0) & (t != -1), for_classes=True)
@@ -68,12 +69,14 @@ FACTS = {
         ("categorical_crossentropy", "sparse_categorical_crossentropy", "crossentropy", "log_loss", "softmax"),
     ),
     "hinge": Facts(SIGN),
+    "gamma": Facts(POSITIVE, ("gamma_deviance",)),
 }
 NAMES = tuple(kind.name.lower() for kind in cnn_core.Loss)
 _ALIASES = {alias: name for name, facts in FACTS.items() for alias in facts.aliases}
 # For type checkers and editors; at run time case does not matter.
 LossName = Literal[
     "mse", "mae", "huber", "log_cosh", "quantile", "poisson", "binary_cross_entropy", "cross_entropy", "hinge",
+    "gamma", "gamma_deviance",
     "mean_squared_error", "squared_error", "l2", "mean_absolute_error", "absolute_error", "l1", "logcosh",
     "pinball", "binary_crossentropy", "bce", "categorical_crossentropy", "sparse_categorical_crossentropy",
     "crossentropy", "log_loss", "softmax",
@@ -86,7 +89,7 @@ class Loss:
 
     mse d²; mae |d|; huber (see `Huber`); log_cosh log cosh d; quantile (see `Quantile`); poisson eᶠ - t f (log link);
     binary_cross_entropy (see `BinaryCrossEntropy`); cross_entropy (see `CrossEntropy`); hinge max(0, 1 - t f) with
-    t = ±1 (0 counts as -1).
+    t = ±1 (0 counts as -1); gamma t e⁻ᶠ + f (log link), for targets > 0 whose spread grows with their mean.
 
     Raises:
         ValueError: unknown name.
@@ -123,7 +126,7 @@ class Loss:
 
     @property
     def target(self) -> str:
-        """What targets are: real, classes, binary, count (>= 0) or sign (±1)."""
+        """What targets are: real, classes, binary, count (>= 0), positive or sign (±1)."""
         return self.facts.targets.name
 
     @property
