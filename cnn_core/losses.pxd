@@ -21,11 +21,12 @@ cpdef enum Loss:
     CROSS_ENTROPY
     HINGE
     GAMMA
+    TWEEDIE
 
 
 cdef inline int loss_link(int loss) noexcept nogil:
     """The output link of a loss."""
-    if loss in (POISSON, GAMMA):
+    if loss in (POISSON, GAMMA, TWEEDIE):
         return EXP
     if loss == BINARY_CROSS_ENTROPY:
         return SIGMOID
@@ -101,6 +102,15 @@ cdef inline real gamma(real f, real t, real p, real* delta) noexcept nogil:
     return ratio + f
 
 
+# l = -t e^((1 - p) f) / (1 - p) + e^((2 - p) f) / (2 - p), 1 < p < 2: half the deviance, without what it is at best.
+# A target of 0 has no say in the first term, which may be infinite.
+cdef inline real tweedie(real f, real t, real p, real* delta) noexcept nogil:
+    cdef real first = t * v_exp((<real>1 - p) * f) if t > 0 else <real>0
+    cdef real second = v_exp((<real>2 - p) * f)
+    delta[0] = second - first
+    return first / (p - <real>1) + second / (<real>2 - p)
+
+
 # Their loops; p is the parameter of the loss, or its smoothing. -----------------------------------------------------
 
 cdef inline loop mse_loop(const real* f, const real* t, real p, real* value, real* delta, Py_ssize_t n) noexcept nogil:
@@ -148,6 +158,12 @@ cdef inline loop gamma_loop(const real* f, const real* t, real p, real* value, r
         value[i] = gamma(f[i], t[i], p, &delta[i])
 
 
+cdef inline loop tweedie_loop(const real* f, const real* t, real p, real* value, real* delta,
+                              Py_ssize_t n) noexcept nogil:
+    for i in range(n):
+        value[i] = tweedie(f[i], t[i], p, &delta[i])
+
+
 cdef inline void elementwise(const LossSpec* spec, const real* f, const real* t, real* value, real* delta,
                              Py_ssize_t n) noexcept nogil:
     cdef real p = <real>spec.parameter
@@ -170,6 +186,8 @@ cdef inline void elementwise(const LossSpec* spec, const real* f, const real* t,
         hinge_loop(f, t, p, value, delta, n)
     elif kind == GAMMA:
         gamma_loop(f, t, p, value, delta, n)
+    elif kind == TWEEDIE:
+        tweedie_loop(f, t, p, value, delta, n)
 
 
 # Cross-entropy --------------------------------------------------------------------------------------------------------

@@ -80,12 +80,14 @@ LOSSES = {
                                  np.where(t > f, -p, np.where(t < f, 1 - p, 0.0))),
     "poisson": lambda f, t, p: (np.exp(f) - t * f, np.exp(f) - t),
     "binary_cross_entropy": binary_cross_entropy, "cross_entropy": cross_entropy, "hinge": hinge,
+    "tweedie": lambda f, t, p: (t * np.exp((1 - p) * f) / (p - 1) + np.exp((2 - p) * f) / (2 - p),
+                                np.exp((2 - p) * f) - t * np.exp((1 - p) * f)),
     "gamma": lambda f, t, p: (t * np.exp(-f) + f, 1 - t * np.exp(-f)),
 }
 # What targets are, where not any numbers; the link of the outputs; how many of these a target has; parameters, the
-# default first: of huber its delta, of quantile its q, of the cross-entropies the smoothing.
+# default first: of huber its delta, of quantile its q, of tweedie its power, of the cross-entropies the smoothing.
 TARGETS = {"poisson": "count", "binary_cross_entropy": "binary", "cross_entropy": "classes", "hinge": "sign",
-           "gamma": "positive"}
+           "gamma": "positive", "tweedie": "count"}
 DRAWN = {
     "real": lambda rng, shape: rng.normal(size=shape) * 2, "count": lambda rng, shape: rng.poisson(3, shape),
     "positive": lambda rng, shape: rng.gamma(2, size=shape) + 0.01,
@@ -96,10 +98,11 @@ LINKS = {
     "identity": lambda f: f, "exp": np.exp, "sigmoid": expit, "softmax": lambda f: softmax(f, axis=1),
     "mean_variance": lambda f: np.hstack([f[:, : f.shape[1] // 2], np.exp(f[:, f.shape[1] // 2 :])]),
 }
-LINK_OF = {"poisson": "exp", "gamma": "exp",
+LINK_OF = {"poisson": "exp", "gamma": "exp", "tweedie": "exp",
            "binary_cross_entropy": "sigmoid", "cross_entropy": "softmax"}
 OUTPUTS: dict[str, int] = {}
-PARAMETERS = {"huber": (1.0, 0.3, 4.0), "quantile": (0.5, 0.1, 0.95), "binary_cross_entropy": (0.0, 0.1, 0.7),
+PARAMETERS = {"tweedie": (1.5, 1.1, 1.9),
+              "huber": (1.0, 0.3, 4.0), "quantile": (0.5, 0.1, 0.95), "binary_cross_entropy": (0.0, 0.1, 0.7),
               "cross_entropy": (0.0, 0.1, 0.7)}
 
 def row_losses(name, f, t, p=0.0):

@@ -10,7 +10,7 @@ import sklearn.metrics
 
 import cnn
 import cnn_core
-from cnn.losses import KINDS, BinaryCrossEntropy, CrossEntropy, Huber, Loss, Quantile, RowLoss
+from cnn.losses import KINDS, BinaryCrossEntropy, CrossEntropy, Huber, Loss, Quantile, RowLoss, Tweedie
 
 NAMES = [kind.name.lower() for kind in cnn_core.Loss]
 ENGINES = cnn_core.engines()
@@ -225,6 +225,8 @@ def test_nan_propagates(name, k, dtype, engine):
 
 # Losses that are infinite where a prediction is far off, and never NaN: (loss, outputs, target, value, slopes).
 FAR = [
+    (Tweedie(), [-1e4], 0, 0, [0]), (Tweedie(), [-1e4], 1, np.inf, [-np.inf]),
+    (Tweedie(), [1e4], 1, np.inf, [np.inf]), (Tweedie(), [0], 0, 2, [1]),
     (Loss("gamma"), [1e4], 3, 1e4, [1]), (Loss("gamma"), [1e30], 3, 1e30, [1]),
     (Loss("gamma"), [-1e4], 3, np.inf, [-np.inf]),
     (Loss("poisson"), [1e4], 1, np.inf, [np.inf]), (Loss("poisson"), [-1e4], 1, 1e4, [-1]),
@@ -253,6 +255,23 @@ def test_what_gamma_is_given_and_predicts():
     for wrong in (0.0, -1.0):
         with pytest.raises(ValueError, match=f"y must be > 0 for gamma, got {wrong:g} at row 3, column 0"):
             net.fit(X[:5], [1, 1, 1, wrong, 1], verbose=0)
+
+
+def test_what_tweedie_is_given_and_predicts():
+    for power in (1, 2, 0.5, np.nan):
+        with pytest.raises(ValueError, match=r"power of Tweedie must be in \(1, 2\), got"):
+            Tweedie(power)
+    assert Loss("tweedie").spec(1)["parameter"] == Tweedie().power == 1.5
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2))
+    y = np.exp(X[:, 0]) * 2 * rng.integers(0, 2, 300)
+    net = cnn.Network([cnn.Dense(1)], loss=cnn.Tweedie(1.2), optimizer=cnn.Adam(0.05), dtype="float64", seed=0)
+    history = net.fit(X, y, epochs=60, verbose=0)
+    assert set(history.names) >= {"loss", "rmse"}
+    np.testing.assert_allclose(net.layers[0].weights[:, 0], [1, 0], atol=0.2)
+    np.testing.assert_allclose(net.predict(X), np.exp(net.forward(X)[:, 0]), rtol=1e-13)
+    with pytest.raises(ValueError, match="y must be >= 0 for tweedie, got -1 at row 2, column 0"):
+        net.fit(X[:3], [1, 0, -1], verbose=0)
 
 
 # Numbers from elsewhere -----------------------------------------------------------------------------------------------
@@ -321,6 +340,12 @@ def test_scikit_learn_has_the_same_losses(engine):
     deviance = sklearn.metrics.mean_gamma_deviance(positive[:, 0], np.exp(column[:, 0]), sample_weight=w)
     least = np.average(1 + np.log(positive[:, 0]), weights=w)
     assert mean(Loss("gamma"), positive, outputs=column) == pytest.approx(deviance / 2 + least, rel=1e-12)
+    some = positive * rng.integers(0, 2, (40, 1))
+    for power in (1.2, 1.5, 1.9):
+        deviance = sklearn.metrics.mean_tweedie_deviance(
+            some[:, 0], np.exp(column[:, 0]), sample_weight=w, power=power)  # fmt: skip
+        least = np.average(some[:, 0] ** (2 - power) / (1 - power) / (2 - power), weights=w)
+        assert mean(Tweedie(power), some, outputs=column) == pytest.approx(deviance / 2 - least, rel=1e-12)
     counts = rng.poisson(2, (40, 1)).astype(float)
     deviance = sklearn.metrics.mean_poisson_deviance(counts[:, 0], np.exp(column[:, 0]), sample_weight=w)
     saturated = np.where(counts > 0, counts - counts * np.log(np.maximum(counts, 1)), 0.0)[:, 0]

@@ -70,13 +70,14 @@ FACTS = {
     ),
     "hinge": Facts(SIGN),
     "gamma": Facts(POSITIVE, ("gamma_deviance",)),
+    "tweedie": Facts(COUNT, ("tweedie_deviance",), parameter=1.5),
 }
 NAMES = tuple(kind.name.lower() for kind in cnn_core.Loss)
 _ALIASES = {alias: name for name, facts in FACTS.items() for alias in facts.aliases}
 # For type checkers and editors; at run time case does not matter.
 LossName = Literal[
     "mse", "mae", "huber", "log_cosh", "quantile", "poisson", "binary_cross_entropy", "cross_entropy", "hinge",
-    "gamma", "gamma_deviance",
+    "gamma", "tweedie", "gamma_deviance", "tweedie_deviance",
     "mean_squared_error", "squared_error", "l2", "mean_absolute_error", "absolute_error", "l1", "logcosh",
     "pinball", "binary_crossentropy", "bce", "categorical_crossentropy", "sparse_categorical_crossentropy",
     "crossentropy", "log_loss", "softmax",
@@ -89,7 +90,8 @@ class Loss:
 
     mse d²; mae |d|; huber (see `Huber`); log_cosh log cosh d; quantile (see `Quantile`); poisson eᶠ - t f (log link);
     binary_cross_entropy (see `BinaryCrossEntropy`); cross_entropy (see `CrossEntropy`); hinge max(0, 1 - t f) with
-    t = ±1 (0 counts as -1); gamma t e⁻ᶠ + f (log link), for targets > 0 whose spread grows with their mean.
+    t = ±1 (0 counts as -1); gamma t e⁻ᶠ + f (log link), for targets > 0 whose spread grows with their mean;
+    tweedie (see `Tweedie`).
 
     Raises:
         ValueError: unknown name.
@@ -219,6 +221,28 @@ class Quantile(Loss):
         return {"parameter": self.q}
 
 
+@dataclass(frozen=True)
+class Tweedie(Loss):
+    """t e^((1 - p) f) / (p - 1) + e^((2 - p) f) / (2 - p) for a power p in (1, 2): log link, targets >= 0.
+
+    Half the deviance, but for what it is at best, of numbers that are 0 at times and else positive, whose variance is a
+    multiple of mean^p: rain, insurance claims (Tweedie 1984). Towards p = 1 it is poisson, towards p = 2 gamma.
+
+    >>> Tweedie(power=1.9)
+    Tweedie(power=1.9)
+    """
+
+    name: str = field(default="tweedie", init=False, repr=False)
+    power: float = 1.5
+
+    def __post_init__(self) -> None:
+        power = checks.number("power of Tweedie", self.power, 1, 2, open_low=True, open_high=True)
+        object.__setattr__(self, "power", power)
+
+    def parameters(self) -> dict[str, float]:
+        return {"parameter": self.power}
+
+
 def _smoothing(value: float) -> float:
     return checks.number("label_smoothing", value, 0, 1, open_high=True)
 
@@ -285,7 +309,7 @@ class RowLoss(Loss):
         return {**self.of.parameters(), "scale": self.scale, "shared_penalty": 1.0}
 
 
-KINDS: tuple[type[Loss], ...] = (Loss, Huber, Quantile, CrossEntropy, BinaryCrossEntropy, RowLoss)  # in files
+KINDS: tuple[type[Loss], ...] = (Loss, Huber, Quantile, Tweedie, CrossEntropy, BinaryCrossEntropy, RowLoss)  # in files
 
 
 def get(loss: str | Loss) -> Loss:
