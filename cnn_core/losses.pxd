@@ -22,6 +22,7 @@ cpdef enum Loss:
     HINGE
     GAMMA
     TWEEDIE
+    SQUARED_HINGE
 
 
 cdef inline int loss_link(int loss) noexcept nogil:
@@ -111,6 +112,14 @@ cdef inline real tweedie(real f, real t, real p, real* delta) noexcept nogil:
     return first / (p - <real>1) + second / (<real>2 - p)
 
 
+# l = max(0, 1 - t f)^2, t = -1 or 1 (0 counts as -1)
+cdef inline real squared_hinge(real f, real t, real p, real* delta) noexcept nogil:
+    cdef real slope = 0
+    cdef real slack = hinge(f, t, p, &slope)
+    delta[0] = <real>2 * slack * slope
+    return slack * slack
+
+
 # Their loops; p is the parameter of the loss, or its smoothing. -----------------------------------------------------
 
 cdef inline loop mse_loop(const real* f, const real* t, real p, real* value, real* delta, Py_ssize_t n) noexcept nogil:
@@ -164,6 +173,12 @@ cdef inline loop tweedie_loop(const real* f, const real* t, real p, real* value,
         value[i] = tweedie(f[i], t[i], p, &delta[i])
 
 
+cdef inline loop squared_hinge_loop(const real* f, const real* t, real p, real* value, real* delta,
+                                    Py_ssize_t n) noexcept nogil:
+    for i in range(n):
+        value[i] = squared_hinge(f[i], t[i], p, &delta[i])
+
+
 cdef inline void elementwise(const LossSpec* spec, const real* f, const real* t, real* value, real* delta,
                              Py_ssize_t n) noexcept nogil:
     cdef real p = <real>spec.parameter
@@ -188,6 +203,8 @@ cdef inline void elementwise(const LossSpec* spec, const real* f, const real* t,
         gamma_loop(f, t, p, value, delta, n)
     elif kind == TWEEDIE:
         tweedie_loop(f, t, p, value, delta, n)
+    elif kind == SQUARED_HINGE:
+        squared_hinge_loop(f, t, p, value, delta, n)
 
 
 # Cross-entropy --------------------------------------------------------------------------------------------------------

@@ -71,7 +71,12 @@ def hinge(f, t, p):
     sign = np.where(t > 0, 1.0, -1.0)
     return np.maximum(0, 1 - sign * f), np.where(sign * f < 1, -sign, 0.0)
 
+def squared_hinge(f, t, p):
+    value, slope = hinge(f, t, p)
+    return value**2, 2 * value * slope
+
 LOSSES = {
+    "squared_hinge": squared_hinge,
     "mse": lambda f, t, p: ((f - t) ** 2, 2 * (f - t)), "mae": lambda f, t, p: (np.abs(f - t), np.sign(f - t)),
     "huber": lambda f, t, p: (np.where(np.abs(f - t) <= p, (f - t) ** 2 / 2, p * (np.abs(f - t) - p / 2)),
                               np.clip(f - t, -p, p)),
@@ -87,7 +92,7 @@ LOSSES = {
 # What targets are, where not any numbers; the link of the outputs; how many of these a target has; parameters, the
 # default first: of huber its delta, of quantile its q, of tweedie its power, of the cross-entropies the smoothing.
 TARGETS = {"poisson": "count", "binary_cross_entropy": "binary", "cross_entropy": "classes", "hinge": "sign",
-           "gamma": "positive", "tweedie": "count"}
+           "gamma": "positive", "tweedie": "count", "squared_hinge": "sign"}
 DRAWN = {
     "real": lambda rng, shape: rng.normal(size=shape) * 2, "count": lambda rng, shape: rng.poisson(3, shape),
     "positive": lambda rng, shape: rng.gamma(2, size=shape) + 0.01,

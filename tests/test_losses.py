@@ -123,6 +123,8 @@ def test_weights_scale_a_row_and_nothing_else(dtype, engine):
         (Huber(1.0), -0.5, 0.5),
         (Loss("hinge"), 1.0, 1.0),
         (Loss("hinge"), -1.0, 0.0),
+        (Loss("squared_hinge"), 1.0, 1.0),
+        (Loss("squared_hinge"), -1.0, 0.0),
         (Loss("log_cosh"), 0.5, 0.5),
     ],
 )
@@ -225,6 +227,8 @@ def test_nan_propagates(name, k, dtype, engine):
 
 # Losses that are infinite where a prediction is far off, and never NaN: (loss, outputs, target, value, slopes).
 FAR = [
+    (Loss("squared_hinge"), [1e30], 1, 0, [0]),
+    (Loss("squared_hinge"), [-999], 1, 1e6, [-2e3]),
     (Tweedie(), [-1e4], 0, 0, [0]), (Tweedie(), [-1e4], 1, np.inf, [-np.inf]),
     (Tweedie(), [1e4], 1, np.inf, [np.inf]), (Tweedie(), [0], 0, 2, [1]),
     (Loss("gamma"), [1e4], 3, 1e4, [1]), (Loss("gamma"), [1e30], 3, 1e30, [1]),
@@ -274,6 +278,24 @@ def test_what_tweedie_is_given_and_predicts():
         net.fit(X[:3], [1, 0, -1], verbose=0)
 
 
+def test_what_squared_hinge_is_given_and_predicts():
+    """Targets, margins and classes as of hinge; the squared slacks are those of LinearSVC's loss."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(100, 2))
+    signs = np.where(X[:, 0] > 0, 1.0, -1.0)
+    nets = [cnn.Network([cnn.Dense(1)], loss="squared_hinge", dtype="float64", seed=0) for _ in range(2)]
+    for net, y in zip(nets, (signs, signs > 0), strict=True):
+        history = net.fit(X, y, epochs=30, verbose=0)
+        assert "rmse" not in history.names
+    assert nets[0].flat.tobytes() == nets[1].flat.tobytes()
+    np.testing.assert_array_equal(nets[0].predict(X), nets[0].forward(X)[:, 0])
+    np.testing.assert_array_equal(nets[0].predict_classes(X), np.where(nets[0].predict(X) > 0, 1, -1))
+    value = np.mean(np.maximum(0, 1 - signs * nets[0].predict(X)) ** 2)
+    assert nets[0].evaluate(X, signs)["loss"] == pytest.approx(value, rel=1e-12)
+    with pytest.raises(ValueError, match=r"y must be -1 or 1 \(or 0 and 1\) for squared_hinge, got 2 at row 1"):
+        nets[0].fit(X[:2], [1, 2], verbose=0)
+
+
 # Numbers from elsewhere -----------------------------------------------------------------------------------------------
 
 
@@ -300,6 +322,8 @@ def test_what_tweedie_is_given_and_predicts():
         (CrossEntropy(0.3), [[1.0, 2.0, 3.0]], [[0.0, 0.0, 1.0]], 0.4076059644443803 + 0.3),  # 0.1 (0 + 1 + 2) more
         (Loss("hinge"), [[0.5, -2.0, 3.0]], [[1.0, 1.0, -1.0]], (0.5 + 3 + 4) / 3),
         (Loss("hinge"), [[0.5]], [[0.0]], 1.5),
+        (Loss("squared_hinge"), [[0.5, -2.0, 3.0]], [[1.0, 1.0, -1.0]], (0.25 + 9 + 16) / 3),
+        (Loss("squared_hinge"), [[0.5]], [[0.0]], 2.25),
         (Loss("gamma"), [[0.0, 1.0]], [[2.0, 2.0]], (2 + 2 / np.e + 1) / 2),
     ],
 )
