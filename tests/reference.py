@@ -75,7 +75,13 @@ def squared_hinge(f, t, p):
     value, slope = hinge(f, t, p)
     return value**2, 2 * value * slope
 
+def gaussian_nll(f, t, p):
+    mean, s = np.split(f, 2, axis=1)
+    square = (mean - t) ** 2 * np.exp(-s)
+    return (s + square) / 2, np.hstack([(mean - t) * np.exp(-s), (1 - square) / 2])
+
 LOSSES = {
+    "gaussian_nll": gaussian_nll,
     "squared_hinge": squared_hinge,
     "mse": lambda f, t, p: ((f - t) ** 2, 2 * (f - t)), "mae": lambda f, t, p: (np.abs(f - t), np.sign(f - t)),
     "huber": lambda f, t, p: (np.where(np.abs(f - t) <= p, (f - t) ** 2 / 2, p * (np.abs(f - t) - p / 2)),
@@ -103,9 +109,9 @@ LINKS = {
     "identity": lambda f: f, "exp": np.exp, "sigmoid": expit, "softmax": lambda f: softmax(f, axis=1),
     "mean_variance": lambda f: np.hstack([f[:, : f.shape[1] // 2], np.exp(f[:, f.shape[1] // 2 :])]),
 }
-LINK_OF = {"poisson": "exp", "gamma": "exp", "tweedie": "exp",
+LINK_OF = {"gaussian_nll": "mean_variance", "poisson": "exp", "gamma": "exp", "tweedie": "exp",
            "binary_cross_entropy": "sigmoid", "cross_entropy": "softmax"}
-OUTPUTS: dict[str, int] = {}
+OUTPUTS = {"gaussian_nll": 2}
 PARAMETERS = {"tweedie": (1.5, 1.1, 1.9),
               "huber": (1.0, 0.3, 4.0), "quantile": (0.5, 0.1, 0.95), "binary_cross_entropy": (0.0, 0.1, 0.7),
               "cross_entropy": (0.0, 0.1, 0.7)}

@@ -229,6 +229,9 @@ def test_nan_propagates(name, k, dtype, engine):
 FAR = [
     (Loss("squared_hinge"), [1e30], 1, 0, [0]),
     (Loss("squared_hinge"), [-999], 1, 1e6, [-2e3]),
+    (Loss("gaussian_nll"), [1, -1e4], 1, -5e3, [0, 0.5]),
+    (Loss("gaussian_nll"), [2, -1e4], 1, np.inf, [np.inf, -np.inf]),
+    (Loss("gaussian_nll"), [2, 1e4], 1, 5e3, [0, 0.5]), (Loss("gaussian_nll"), [2, 0], 1, 0.5, [1, 0]),
     (Tweedie(), [-1e4], 0, 0, [0]), (Tweedie(), [-1e4], 1, np.inf, [-np.inf]),
     (Tweedie(), [1e4], 1, np.inf, [np.inf]), (Tweedie(), [0], 0, 2, [1]),
     (Loss("gamma"), [1e4], 3, 1e4, [1]), (Loss("gamma"), [1e30], 3, 1e30, [1]),
@@ -296,6 +299,39 @@ def test_what_squared_hinge_is_given_and_predicts():
         nets[0].fit(X[:2], [1, 2], verbose=0)
 
 
+def test_gaussian_nll_learns_means_and_variances():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (2000, 1))
+    y = 2 * X[:, 0] + np.exp(X[:, 0] - 1) * rng.normal(size=2000)
+    net = cnn.Network([cnn.Dense(2)], loss="gaussian_nll", optimizer=cnn.Adam(0.05), dtype="float64", seed=0)
+    history = net.fit(X, y, epochs=40, verbose=0, validation_data=(X, y[:, None]))
+    np.testing.assert_allclose(net.layers[0].weights[0], [2, 2], atol=0.15)
+    np.testing.assert_allclose(net.layers[0].biases, [0, -2], atol=0.15)
+    mean, s = net.forward(X).T
+    np.testing.assert_allclose(net.predict(X), np.column_stack([mean, np.exp(s)]), rtol=1e-13)
+    found = net.evaluate(X, y)
+    assert found["loss"] == pytest.approx(np.mean((s + (mean - y) ** 2 * np.exp(-s)) / 2), rel=1e-12)
+    assert found["rmse"] == pytest.approx(np.sqrt(np.mean((mean - y) ** 2)), rel=1e-12)
+    assert history["val_rmse"][-1] == pytest.approx(found["rmse"], rel=1e-12)
+    assert history["rmse"][-1] == pytest.approx(found["rmse"], rel=0.05)
+
+
+def test_gaussian_nll_has_two_outputs_for_each_target():
+    X = np.zeros((4, 3))
+    with pytest.raises(ValueError, match="gaussian_nll needs 2 outputs for each target, and the network has 3"):
+        cnn.Network([cnn.Dense(3)], loss="gaussian_nll")
+    net = cnn.Network([cnn.Dense(4)], loss="gaussian_nll", seed=0)
+    net.fit(X, np.zeros((4, 2)), epochs=1, verbose=0, metrics=["mae", "r2"])
+    assert net.predict(X).shape == (4, 4)
+    for wrong in (np.zeros(4), np.zeros((4, 4))):
+        with pytest.raises(ValueError, match="but the network has 4 outputs per row, 2 for each target"):
+            net.fit(X, wrong, verbose=0)
+    with pytest.raises(ValueError, match="can't be trained by loss 'gaussian_nll', which has 2 outputs for each"):
+        cnn.MLPRegressor("gaussian_nll").fit(X, np.zeros(4))
+    with pytest.raises(ValueError, match="scikit-learn's networks know no loss 'gaussian_nll'"):
+        cnn.to_sklearn(net)
+
+
 # Numbers from elsewhere -----------------------------------------------------------------------------------------------
 
 
@@ -324,6 +360,7 @@ def test_what_squared_hinge_is_given_and_predicts():
         (Loss("hinge"), [[0.5]], [[0.0]], 1.5),
         (Loss("squared_hinge"), [[0.5, -2.0, 3.0]], [[1.0, 1.0, -1.0]], (0.25 + 9 + 16) / 3),
         (Loss("squared_hinge"), [[0.5]], [[0.0]], 2.25),
+        (Loss("gaussian_nll"), [[1.0, 0.5]], [[3.0]], (0.5 + 4 * np.exp(-0.5)) / 2),  # PyTorch's, full=False
         (Loss("gamma"), [[0.0, 1.0]], [[2.0, 2.0]], (2 + 2 / np.e + 1) / 2),
     ],
 )

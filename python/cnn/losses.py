@@ -72,13 +72,14 @@ FACTS = {
     "gamma": Facts(POSITIVE, ("gamma_deviance",)),
     "tweedie": Facts(COUNT, ("tweedie_deviance",), parameter=1.5),
     "squared_hinge": Facts(SIGN),
+    "gaussian_nll": Facts(outputs=2),
 }
 NAMES = tuple(kind.name.lower() for kind in cnn_core.Loss)
 _ALIASES = {alias: name for name, facts in FACTS.items() for alias in facts.aliases}
 # For type checkers and editors; at run time case does not matter.
 LossName = Literal[
     "mse", "mae", "huber", "log_cosh", "quantile", "poisson", "binary_cross_entropy", "cross_entropy", "hinge",
-    "gamma", "tweedie", "squared_hinge", "gamma_deviance", "tweedie_deviance",
+    "gamma", "tweedie", "squared_hinge", "gaussian_nll", "gamma_deviance", "tweedie_deviance",
     "mean_squared_error", "squared_error", "l2", "mean_absolute_error", "absolute_error", "l1", "logcosh",
     "pinball", "binary_crossentropy", "bce", "categorical_crossentropy", "sparse_categorical_crossentropy",
     "crossentropy", "log_loss", "softmax",
@@ -93,7 +94,8 @@ class Loss:
     binary_cross_entropy (see `BinaryCrossEntropy`); cross_entropy (see `CrossEntropy`); hinge max(0, 1 - t f) with
     t = ±1 (0 counts as -1), squared_hinge its square;
     gamma t e⁻ᶠ + f (log link), for targets > 0 whose spread grows with their mean;
-    tweedie (see `Tweedie`).
+    tweedie (see `Tweedie`); gaussian_nll (s + (m - t)² e⁻ˢ) / 2 for two outputs a target, its mean m and the logarithm
+    s of its variance: of k targets the first k outputs are the means, and `predict` gives those and then k variances.
 
     Raises:
         ValueError: unknown name.
