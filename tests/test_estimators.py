@@ -354,3 +354,18 @@ def test_held_out_rows_are_drawn_of_those_that_count(kind: Any) -> None:
     w[[3, 4]] = 1
     with pytest.raises(ValueError, match=r"validation set|least populated|test_size"):
         kind(early_stopping=True, max_iter=2, random_state=0).fit(X, y, sample_weight=w)
+
+
+def test_new_losses_train_estimators() -> None:
+    """As networks do: the link is applied, margins are margins, what has no probabilities says so by its name."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 2))
+    y = np.exp(X[:, 0]) * rng.gamma(4, 0.25, 200)
+    for loss in ("gamma", "tweedie", cnn.Tweedie(1.9)):
+        est = cnn.MLPRegressor(loss, (), learning_rate_init=0.05, max_iter=60, random_state=0).fit(X, y)
+        assert np.corrcoef(np.log(est.predict(X)), X[:, 0])[0, 1] > 0.98
+    labels = np.where(X[:, 0] > 0, "b", "a")
+    clf = cnn.MLPClassifier(loss="squared_hinge", hidden_layer_sizes=(), max_iter=60, learning_rate_init=0.05)
+    assert clf.fit(X, labels).score(X, labels) > 0.95
+    with pytest.raises(AttributeError, match="loss='squared_hinge' has no probabilities"):
+        clf.predict_proba(X)

@@ -17,6 +17,7 @@ ELSEWHERE = {
     "nll": "cross_entropy", "nll_loss": "cross_entropy", "nllloss": "cross_entropy",
     "bcewithlogits": "binary_cross_entropy", "bcewithlogitsloss": "binary_cross_entropy", "huberloss": "huber",
     "kl_divergence": "cross_entropy", "kldivloss": "cross_entropy", "poissonnllloss": "poisson",
+    "gaussiannllloss": "gaussian_nll",
     "cosineannealing": "cosine", "cosineannealinglr": "cosine", "cosinedecay": "cosine", "cosine_decay": "cosine",
     "onecyclelr": "one_cycle", "steplr": "step", "exponentiallr": "exponential", "exponentialdecay": "exponential",
     "exponential_decay": "exponential", "invscaling": "inverse_scaling", "inversetimedecay": "inverse_scaling",

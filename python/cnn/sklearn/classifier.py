@@ -48,7 +48,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             each hidden layer, `solver` the names of our optimizers or a `cnn.Optimizer`, `learning_rate` the names of
             our schedules (by `learning_rate_init`) or a `cnn.schedules.Schedule`.
         loss: "log_loss" (softmax for several classes, else logistic), "binary_cross_entropy" (one against the rest),
-            "hinge", or a `cnn.Loss`.
+            "hinge", "squared_hinge", or a `cnn.Loss`.
         layers: own list of `cnn.Dense` and `cnn.Dropout`, the output layer included, instead of hidden_layer_sizes.
         dropout: share of units of each hidden layer that is dropped, one number or a list.
         l1: L1 penalty, divided by the rows as `alpha` is.
@@ -236,7 +236,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return loss, 1 if self._task == "binary" and not loss.one_class else n
 
     def _labels(self, out: Array) -> Array:
-        """Predicted labels of probabilities (of margins, for hinge)."""
+        """Predicted labels of probabilities (of margins, for the hinge losses)."""
         threshold = 0.0 if self._network.loss.margins else 0.5
         if self._task == "multilabel":
             table = (out > threshold).astype(np.int64)
@@ -269,7 +269,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """Probabilities (n, n_classes) in the order of `classes_`; (n, n_labels) where there are several a row."""
         out = self._outputs(X)
         if self._network.loss.margins:
-            raise AttributeError("loss='hinge' has no probabilities: train with loss='log_loss'")
+            name = self._network.loss.name
+            raise AttributeError(f"loss={name!r} has no probabilities: train with loss='log_loss'")
         if self._task == "multilabel":
             return out
         if self.n_outputs_ == 1:
