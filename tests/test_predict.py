@@ -50,7 +50,8 @@ def few(net: cnn.Network, X: Array, engine: Any) -> Array:
 def same(a: Array, b: Array) -> bool:
     """The same bits; numbers alike where BLAS computes products, for it adds in an order of its own."""
     if BLAS:
-        return np.allclose(a, b, rtol=1e-5 if a.dtype == np.float32 else 1e-13, atol=1e-6)
+        bound = 1e-5 if a.dtype == np.float32 else 1e-13
+        return np.allclose(a, b, rtol=bound, atol=bound)
     return a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
