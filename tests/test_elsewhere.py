@@ -29,6 +29,7 @@ def network(**how: Any) -> cnn.Network:
     (lambda: cnn.Checkpoint("x", evry=1), "here it is 'every'"),
     (lambda: cnn.Dense(3, kernel_initializer="zeros"), "here it is 'initializer'"),
     (lambda: cnn.Dense(3, input_shape=(2,)), "Dense has no argument 'input_shape': the number of inputs is taken"),
+    (lambda: cnn.Dense(3, trainable=False), "a layer that keeps its weights has learning_rate_factor=0"),
     (lambda: cnn.Dense(3, name="a"), "Dense has no argument 'name'; it has units, activation"),
     (lambda: network(batch_size=32), "Network has no argument 'batch_size': it belongs to fit; it has layers"),
     (lambda: network(learning_rate=0.1), r"it belongs to the optimizer: cnn.Adam\(learning_rate="),

@@ -50,6 +50,7 @@ PLACES = {
     "input_dim": "the number of inputs is taken from the data",
     "in_features": "the number of inputs is taken from the data",
     "device": "all runs on the CPU; fit takes n_threads", "workers": "fit takes n_threads",
+    "trainable": "a layer that keeps its weights has learning_rate_factor=0",
     "hidden_layer_sizes": "layers are a list: cnn.Network([cnn.Dense(8, 'relu'), cnn.Dense(1)])",
 }  # fmt: skip
 # Names of other packages.
