@@ -85,7 +85,7 @@ class Plan:
     def columns(self) -> int:
         return int(self.template["columns"][0])
 
-    @property
+    @cached_property
     def uses_blas(self) -> bool:
         """Whether the core calls BLAS."""
         return bool(self.layers["by_blas"].any())
