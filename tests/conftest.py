@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import hypothesis
 import pytest
 from helpers import QUICK, table
 
 import cnn_core
 
 collect_ignore = ["typed"]  # for type checkers alone
+hypothesis.settings.register_profile("cnn", deadline=None)  # no test measures time
+hypothesis.settings.load_profile("cnn")
 
 
 def pytest_report_header() -> str:

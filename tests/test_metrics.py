@@ -236,7 +236,7 @@ def test_default_for_every_loss():
         names = metrics.default_for(Loss(kind.name))
         assert all(name in metrics.BY_NAME for name in names)
         assert ("accuracy" in names) == kind.name.endswith("CROSS_ENTROPY")
-        assert ("rmse" in names) == (not kind.name.endswith("CROSS_ENTROPY") and kind.name != "HINGE")
+        assert ("rmse" in names) == (not kind.name.endswith("CROSS_ENTROPY") and not kind.name.endswith("HINGE"))
 
 
 def test_two_metrics_of_one_name_are_refused() -> None:
