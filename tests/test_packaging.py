@@ -69,6 +69,11 @@ def test_import_prints_and_warns_nothing(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.skipif(not (ROOT / "CITATION.cff").exists(), reason="the repository is not around the tests")
+def test_the_citation_has_the_version_of_the_package() -> None:
+    assert f"\nversion: {cnn.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
 def test_beside_the_sources_python_says_where_to_run(tmp_path: Path) -> None:
     """The folder `cnn_core` of a clone is found before the installed one."""
     (tmp_path / "cnn_core").mkdir()
