@@ -14,10 +14,11 @@ from cnn_core cimport activations as _activations, links as _links, losses as _l
 from cnn_core cimport optimizers as _optimizers, random as _random
 from cnn_core.blas cimport gemm as _blas_gemm
 from cnn_core.dense cimport chunk_begin
+from cnn_core.job cimport DONE, Job, StepNumbers
 from cnn_core.layer cimport slab_backward, slab_forward
-from cnn_core.job cimport Job
+from cnn_core.model cimport Model, describe, fill_job
 from cnn_core.predict cimport predict_tiles
-from cnn_core.random cimport Noise
+from cnn_core.random cimport BitGenerator, Noise, noise_of
 from cnn_core.sparse cimport SparseRows, rows_from
 from cnn_core.step cimport run
 from cnn_core.team cimport Barrier, granted, note, stopped, team_size
@@ -25,7 +26,7 @@ from cnn_core.tile cimport CNN_VECTORS, gather, lanes as _lanes, padded, scatter
 from cnn_core.types cimport GROUP, LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
 from cnn_core.update cimport (add_all_partials, clip_values, count_blocks, norm_factor, penalty_of, penalty_share,
                               shrink_by)
-from cnn_core.wide cimport PANEL, weights_of
+from cnn_core.wide cimport turned_elements, weights_of
 
 cdef extern from *:
     """
@@ -45,6 +46,7 @@ lanes = _lanes(<const float*>NULL)  # float32 numbers of a vector; 1 where the c
 
 include "_rows.pxi"
 include "_predictor.pxi"
+include "_training.pxi"
 include "_kernels.pxi"
 
 
@@ -81,13 +83,12 @@ def cut(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, Py_ssiz
     The scratch memory of a call is `shared` elements and `own` for each thread.
     """
     cdef int64_t size = weights_of(&layers[0], layers.shape[0]), columns = workspace[0].columns
-    cdef Py_ssize_t i, limit, n = 1, groups, slabs, capacity, widest = 0
-    for i in range(layers.shape[0]):
-        widest = max(widest, layers[i].n_units)
+    cdef Py_ssize_t limit, n = 1, groups, slabs, capacity
     if CNN_VECTORS and size >= WIDE_WEIGHTS:
         capacity = min((rows + GROUP - 1) // GROUP * GROUP, WIDE_ROWS)
         n = (rows + capacity - 1) // capacity
-        return True, n, capacity, n * capacity * (columns + 2 * ((widest + PANEL - 1) // PANEL * PANEL)), 0
+        return (True, n, capacity,
+                n * capacity * columns + 2 * turned_elements(&layers[0], layers.shape[0], n * capacity), 0)
     limit = min(rows // CHUNK_ROWS, MAX_CHUNKS, <Py_ssize_t>(6.0 * size * rows / CHUNK_FLOPS),
                 PARTIAL_ELEMENTS // max(size, 1))
     while 2 * n <= limit:  # a power of two shares out evenly among 2, 4, 8, ... threads
@@ -109,112 +110,9 @@ cdef void team(Job* job, real* parameters, real* scratch, int n_threads) noexcep
             run(job, parameters, scratch, threadid(), team_size())
 
 
-cdef int train(Job* job, real* parameters, real* scratch, int n_threads) except -1:
-    """Runs the job with the small arrays that it needs for its sums."""
-    cdef Py_ssize_t n = count_blocks(job.segments, job.n_segments)
-    cdef double* sums = <double*>malloc((job.n_chunks + 2 * n) * sizeof(double))
-    cdef int* bad = <int*>malloc((n + 1) * sizeof(int))
-    cdef Barrier gate
-    if sums == NULL or bad == NULL:
-        free(sums)
-        free(bad)
-        raise MemoryError(f"no memory for the sums over {n} blocks of parameters")
-    job.n_blocks = n
-    job.chunk_loss, job.block_norm, job.block_penalty = sums, sums + job.n_chunks, sums + job.n_chunks + n
-    job.block_bad = bad
-    memset(bad, 0, (n + 1) * sizeof(int))
-    memset(&gate, 0, sizeof(gate))
-    job.barrier = &gate
-    job.steps_done, job.status = 0, 0
-    with nogil:
-        team(job, parameters, scratch, n_threads)
-    free(sums)
-    free(bad)
-    return 0
-
-
-cdef Job describe(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, const SegmentSpec[::1] segments,
-                  const LossSpec[::1] loss, bint wide, Py_ssize_t n_chunks, int64_t size):
-    cdef Job job
-    cdef Py_ssize_t widest = 0, i
-    memset(&job, 0, sizeof(job))
-    for i in range(layers.shape[0]):
-        widest = max(widest, layers[i].n_units)
-    job.wide = wide
-    job.turned_size = n_chunks * workspace[0].capacity * ((widest + PANEL - 1) // PANEL * PANEL)
-    job.scratch_stride = workspace[0].columns * workspace[0].capacity
-    job.layers, job.n_layers, job.workspace = &layers[0], <int>layers.shape[0], &workspace[0]
-    job.segments, job.n_segments = &segments[0], <int>segments.shape[0]
-    job.loss, job.n_chunks, job.size = &loss[0], n_chunks, size
-    return job
-
-
 def sums_of_a_step(const SegmentSpec[::1] segments, Py_ssize_t n_chunks):
-    """How many float64 numbers the C API's `train_step` needs for its sums."""
+    """How many float64 numbers a training step needs for its sums."""
     return n_chunks + 3 * count_blocks(&segments[0], <int>segments.shape[0])
-
-
-def train_steps(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, bint wide, Py_ssize_t n_chunks,
-                const SegmentSpec[::1] segments, const LossSpec[::1] loss, const OptimizerSpec[::1] optimizer,
-                real[::1] parameters, real[::1] gradients, real[::1] state, double[::1] scalars, real[::1] scratch,
-                X, const real[:, ::1] targets, const int32_t[::1] classes,
-                const real[::1] weights, const int64_t[::1] order, Py_ssize_t first, Py_ssize_t last,
-                Py_ssize_t batch_size, const double[::1] rates, int64_t[::1] step, uint64_t seed, real[:, ::1] outputs,
-                double[:, ::1] report, int n_threads, const int32_t[::1] stop=None):
-    """Minibatches first .. last - 1 of an epoch, without the GIL: (steps done, status).
-
-    Minibatch b is rows order[b * batch_size : (b + 1) * batch_size] (order None: as they stand). `gradients` holds a
-    partial gradient for each chunk, `scratch` a workspace for each thread, `rates` the learning rate of each step.
-    `step` (1,) counts the steps of the network's life, and is moved on here, so that an interrupt can't part the two.
-    `report` (steps, 3) gets the sum of w * loss, the sum of w and the penalty; `outputs` (or None) the raw outputs.
-    Status 0: done; 1, 2, 3: the loss, the gradient or the update of the next step is not finite, and it was not made;
-    4: `stop` (1,), which another thread may set meanwhile, ended the call before the next step was made.
-    """
-    cdef Job job = describe(layers, workspace, segments, loss, wide, n_chunks, parameters.shape[0])
-    cdef const real* x
-    job.n_rows = find_rows(X, <const real*>&parameters[0], &x, &job.sparse)
-    job.X = x
-    job.optimizer, job.training = &optimizer[0], True
-    job.slots_stride = parameters.shape[0]
-    job.batch_size, job.first, job.last, job.step, job.seed = batch_size, first, last, step[0], seed
-    job.targets = NULL if targets is None else <const void*>&targets[0, 0]
-    job.classes = NULL if classes is None else &classes[0]
-    job.weights = NULL if weights is None else <const void*>&weights[0]
-    job.order = job.sparse.order = NULL if order is None else &order[0]
-    job.gradients = &gradients[0]
-    job.state = NULL if state.shape[0] == 0 else <void*>&state[0]
-    job.outputs = NULL if outputs is None else <void*>&outputs[0, 0]
-    job.scalars, job.rates, job.report = &scalars[0], &rates[0], &report[0, 0]
-    job.stop = NULL if stop is None else &stop[0]
-    train(&job, &parameters[0], &scratch[0], n_threads)
-    step[0] += job.steps_done
-    return job.steps_done, job.status
-
-
-def loss_and_gradient(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, bint wide,
-                      Py_ssize_t n_chunks, const SegmentSpec[::1] segments, const LossSpec[::1] loss,
-                      real[::1] parameters, real[::1] gradients, real[::1] scratch, X, const real[:, ::1] targets,
-                      const int32_t[::1] classes, const real[::1] weights, bint training, int64_t step, uint64_t seed,
-                      int n_threads, const int32_t[::1] stop=None):
-    """(mean loss, penalty) over all rows of X as one minibatch; their gradient in gradients[:p]; step: steps done.
-
-    Where `stop` ends it, they are of no use.
-    """
-    cdef Job job = describe(layers, workspace, segments, loss, wide, n_chunks, parameters.shape[0])
-    cdef double report[3]
-    cdef const real* x
-    job.n_rows = job.batch_size = find_rows(X, <const real*>&parameters[0], &x, &job.sparse)
-    job.X = x
-    job.training = training
-    job.first, job.last, job.step, job.seed = 0, 1, step, seed
-    job.targets = NULL if targets is None else <const void*>&targets[0, 0]
-    job.classes = NULL if classes is None else &classes[0]
-    job.weights = NULL if weights is None else <const void*>&weights[0]
-    job.gradients, job.report = &gradients[0], report
-    job.stop = NULL if stop is None else &stop[0]
-    memset(report, 0, sizeof(report))
-    train(&job, &parameters[0], &scratch[0], n_threads)
-    return (report[0] / report[1] if report[1] > 0 else 0.0), report[2]
 
 
 cdef bint predict_team(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace, const real* parameters,
@@ -277,12 +175,11 @@ def forward(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, con
             int n_threads, const int32_t[::1] stop=None):
     """out (n, k) = raw outputs; scratch, a workspace for each chunk, keeps what `backward` needs. `stop` ends it."""
     cdef const int32_t* flag = NULL if stop is None else &stop[0]
-    cdef Noise noise
+    cdef Noise noise = noise_of(training, seed, step)
     cdef int n_layers = <int>layers.shape[0]
     cdef SparseRows sparse
     cdef const real* x
     cdef Py_ssize_t n = find_rows(X, &parameters[0], &x, &sparse)
-    noise.training, noise.seed, noise.step, noise.row = training, seed, step, 0
     with nogil:
         forward_team(&layers[0], n_layers, &workspace[0], &parameters[0], x, &sparse, &scratch[0], &out[0, 0], n,
                      n_chunks, noise, n_threads, flag)
@@ -335,14 +232,13 @@ def backward(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, co
     dx is None where X is sparse; step and seed are those of `forward`. `stop` ends it.
     """
     cdef const int32_t* flag = NULL if stop is None else &stop[0]
-    cdef Noise noise
+    cdef Noise noise = noise_of(training, seed, step)
     cdef int n_layers = <int>layers.shape[0]
     cdef int64_t size = parameters.shape[0]
     cdef SparseRows sparse
     cdef const real* x
     cdef Py_ssize_t n = find_rows(X, &parameters[0], &x, &sparse)
     cdef real* to = NULL if dx is None else &dx[0, 0]
-    noise.training, noise.seed, noise.step, noise.row = training, seed, step, 0
     with nogil:
         backward_team(&layers[0], n_layers, &workspace[0], &parameters[0], &gradients[0], size,
                       &sparse if x == NULL else NULL, &scratch[0], &dout[0, 0], to, n, gradients.shape[0] // size,

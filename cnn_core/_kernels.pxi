@@ -35,38 +35,56 @@ cdef enum:
     TILE = 64   # rows that `loss_block` and `link` turn into a slab at a time
 
 
+cdef size_t loss_scratch(Py_ssize_t k) noexcept nogil:
+    """Bytes that `rows_loss` works in, for k outputs."""
+    return 4 * (k + 1) * TILE * sizeof(double)
+
+
+cdef double rows_loss(const LossSpec* spec, const real* outputs, const real* targets, const int32_t* classes,
+                      const real* weights, Py_ssize_t first, Py_ssize_t end, double scale, real* delta,
+                      real* scratch) noexcept nogil:
+    """The sum of w * loss over rows first .. end - 1; delta, unless NULL, = scale * w * dloss/doutputs of them."""
+    cdef Py_ssize_t k = spec.n_outputs, rows, ld
+    cdef double total = 0
+    cdef real* t = scratch + (k + 1) * TILE
+    cdef real* value = scratch + 2 * (k + 1) * TILE
+    cdef real* d = scratch + 3 * (k + 1) * TILE
+    cdef real* w = scratch + k * TILE
+    cdef int32_t labels[TILE]
+    while first < end:
+        rows = min(end - first, <Py_ssize_t>TILE)
+        ld = padded(rows, <const real*>scratch)
+        gather(rows, ld, k, outputs, <const int64_t*>NULL, first, scratch)
+        if targets != NULL:
+            gather(rows, ld, spec.n_targets, targets, <const int64_t*>NULL, first, t)
+        if weights != NULL:
+            gather(rows, ld, 1, weights, <const int64_t*>NULL, first, w)
+        if classes != NULL:
+            memset(labels, 0, sizeof(labels))
+            memcpy(labels, &classes[first], rows * sizeof(int32_t))
+        total += _losses.loss_block(spec, <const real*>scratch, <const real*>t if targets != NULL else NULL,
+                                    <const int32_t*>labels if classes != NULL else NULL,
+                                    <const real*>w if weights != NULL else NULL, scale, value, d, rows, ld)
+        if delta != NULL:
+            scatter(rows, ld, k, <const real*>d, <const int64_t*>NULL, first, delta)
+        first += TILE
+    return total
+
+
 def loss_block(const LossSpec[::1] spec, const real[:, ::1] outputs, const real[:, ::1] targets,
                const int32_t[::1] classes, const real[::1] weights, double scale, real[:, ::1] delta):
     """The sum of w * loss over all rows; delta = scale * w * dloss/doutputs. All arrays by rows, (n, k);
     of targets (n, n_targets)."""
-    cdef Py_ssize_t n = outputs.shape[0], k = outputs.shape[1], begin = 0, rows, ld
+    cdef size_t size = loss_scratch(outputs.shape[1])
+    cdef void* scratch = malloc(size)
     cdef double total = 0
-    cdef real* slabs = <real*>malloc(4 * (k + 1) * TILE * sizeof(real))
-    cdef real* f = slabs
-    cdef real* t = slabs + (k + 1) * TILE
-    cdef real* value = slabs + 2 * (k + 1) * TILE
-    cdef real* d = slabs + 3 * (k + 1) * TILE
-    cdef real* w = slabs + k * TILE
-    cdef int32_t labels[TILE]
-    if slabs == NULL:
-        raise MemoryError(f"no memory for {4 * (k + 1) * TILE} numbers")
-    while begin < n:
-        rows = min(n - begin, <Py_ssize_t>TILE)
-        ld = padded(rows, <const real*>f)
-        gather(rows, ld, k, &outputs[0, 0], <const int64_t*>NULL, begin, f)
-        if targets is not None:
-            gather(rows, ld, spec[0].n_targets, &targets[0, 0], <const int64_t*>NULL, begin, t)
-        if weights is not None:
-            gather(rows, ld, 1, &weights[0], <const int64_t*>NULL, begin, w)
-        if classes is not None:
-            memset(labels, 0, sizeof(labels))
-            memcpy(labels, &classes[begin], rows * sizeof(int32_t))
-        total += _losses.loss_block(&spec[0], <const real*>f, <const real*>t if targets is not None else NULL,
-                                    <const int32_t*>labels if classes is not None else NULL,
-                                    <const real*>w if weights is not None else NULL, scale, value, d, rows, ld)
-        scatter(rows, ld, k, <const real*>d, <const int64_t*>NULL, begin, &delta[0, 0])
-        begin += TILE
-    free(slabs)
+    if scratch == NULL:
+        raise MemoryError(f"no memory for {size} bytes")
+    if outputs.shape[0]:
+        total = rows_loss(&spec[0], &outputs[0, 0], NULL if targets is None else &targets[0, 0],
+                          NULL if classes is None else &classes[0], NULL if weights is None else &weights[0], 0,
+                          outputs.shape[0], scale, &delta[0, 0], <real*>scratch)
+    free(scratch)
     return total
 
 

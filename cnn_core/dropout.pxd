@@ -16,7 +16,8 @@ cdef inline void dropout_units(const LayerSpec* layer, int index, const Workspac
     cdef real* mask = scratch + layer.saved * workspace.capacity
     cdef Py_ssize_t i, u
     for u in range(first, end):
-        dropout_mask(noise.seed, noise.step, index, (<uint64_t>u << 34) + noise.row, layer.rate, mask + u * ld, rows)
+        dropout_mask(noise.seed, noise.step, index, (<uint64_t>u << 34) + noise.row, layer.rate * noise.factor,
+                     mask + u * ld, rows)
     for i in range(first * ld, end * ld):
         output[i] = a[i] * mask[i]
 

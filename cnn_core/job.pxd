@@ -13,6 +13,13 @@ cdef enum Status:
     STOPPED
 
 
+# What schedules may change from step to step.
+cdef struct StepNumbers:
+    double rate         # learning rate
+    double dropout      # factor on the rates of dropout layers, which must stay below 1
+    double decay        # factor on the weight decay
+
+
 # Everything the team shares. Pointers to scalars of the network's type are void*, for a struct can't be generic;
 # each function that takes them out is, and casts them back.
 cdef struct Job:
@@ -46,7 +53,7 @@ cdef struct Job:
     void* state
     void* outputs
     double* scalars
-    const double* rates
+    const StepNumbers* numbers          # of each step; NULL where only the gradient is wanted
     double* report
     double* chunk_loss                  # (n_chunks,)
     double* block_norm                  # (n_blocks,): sum of squares of the gradient

@@ -6,17 +6,17 @@ order. A `Model` has one set of buffers: each thread needs its own.
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
-from cnn_core.job cimport Job
+from cnn_core.job cimport Job, StepNumbers
 from cnn_core.layer cimport by_rows, slab_backward, slab_forward
 from cnn_core.predict cimport FEW, predict_few, predict_tiles, tiles_at_once
-from cnn_core.random cimport Noise
+from cnn_core.random cimport Noise, noise_of
 from cnn_core.sparse cimport SparseRows
 from cnn_core.step cimport run
 from cnn_core.team cimport Barrier
 from cnn_core.tile cimport gather, padded, scatter
 from cnn_core.types cimport LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
 from cnn_core.update cimport count_blocks
-from cnn_core.wide cimport PANEL
+from cnn_core.wide cimport turned_elements
 
 
 # Pointers into the arrays of a network and of its buffers. `real*` is the network's type, void* for want of generics.
@@ -77,6 +77,23 @@ cdef inline void* address(array) except? NULL:
     return &data[0] if data.shape[0] else NULL
 
 
+cdef inline void fill_job(const Model* model, Job* job) noexcept nogil:
+    """All of a job but its rows and steps, which whoever runs it adds, and its barrier."""
+    memset(job, 0, sizeof(job[0]))
+    job.layers, job.n_layers, job.workspace = model.layers, model.n_layers, model.workspace
+    job.segments, job.n_segments = model.segments, model.n_segments
+    job.loss, job.optimizer, job.training = model.loss, model.optimizer, True
+    job.wide, job.n_chunks, job.size, job.slots_stride = model.wide, model.n_chunks, model.size, model.size
+    job.turned_size = turned_elements(model.layers, model.n_layers, model.n_chunks * model.workspace.capacity)
+    job.scratch_stride = model.workspace.columns * model.workspace.capacity
+    job.gradients, job.state, job.scalars, job.seed = model.gradients, model.state, model.scalars, model.seed
+    job.n_blocks = count_blocks(model.segments, model.n_segments)
+    job.chunk_loss, job.block_norm = model.sums, model.sums + model.n_chunks
+    job.block_penalty = job.block_norm + job.n_blocks
+    job.block_bad = <int*>(job.block_penalty + job.n_blocks)
+    memset(job.block_bad, 0, job.n_blocks * sizeof(int))
+
+
 cdef inline void predict(const Model* model, const real* x, Py_ssize_t rows, bint link, real* out) noexcept nogil:
     """out (rows, n_outputs), for any number of rows: with the loss's output link, or raw."""
     cdef int loss = model.loss.kind if link else -1
@@ -99,8 +116,7 @@ cdef inline void forward(const Model* model, const real* x, Py_ssize_t rows, bin
     cdef Py_ssize_t ld = padded(rows, x)
     cdef real* scratch = <real*>model.scratch
     cdef const real* output
-    cdef Noise noise
-    noise.training, noise.seed, noise.step, noise.row = training, model.seed, model.counter[0] + 1, 0
+    cdef Noise noise = noise_of(training, model.seed, model.counter[0] + 1)
     gather(rows, ld, model.n_inputs, x, <const int64_t*>NULL, 0,
            scratch + model.slab.input * model.slab.capacity)
     output = slab_forward(model.layers, model.n_layers, model.slab, <const real*>model.parameters, scratch, rows,
@@ -132,29 +148,14 @@ cdef inline int train_step(const Model* model, const real* x, const real* target
     """
     cdef Job job
     cdef Barrier gate
-    cdef Py_ssize_t widest = 0
     cdef double report[3]
-    cdef int i
-    memset(&job, 0, sizeof(job))
+    cdef StepNumbers now
+    now.rate, now.dropout, now.decay = rate, 1, 1
     memset(&gate, 0, sizeof(gate))
-    for i in range(model.n_layers):
-        widest = max(widest, <Py_ssize_t>model.layers[i].n_units)
-    job.layers, job.n_layers, job.workspace = model.layers, model.n_layers, model.workspace
-    job.segments, job.n_segments = model.segments, model.n_segments
-    job.loss, job.optimizer, job.training = model.loss, model.optimizer, True
-    job.wide, job.n_chunks, job.size, job.slots_stride = model.wide, model.n_chunks, model.size, model.size
-    job.turned_size = model.n_chunks * model.workspace.capacity * ((widest + PANEL - 1) // PANEL * PANEL)
-    job.scratch_stride = model.workspace.columns * model.workspace.capacity
+    fill_job(model, &job)
     job.n_rows, job.batch_size, job.first, job.last = rows, rows, 0, 1
-    job.step, job.seed = model.counter[0], model.seed
+    job.step, job.numbers, job.report, job.barrier = model.counter[0], &now, report, &gate
     job.X, job.targets, job.classes, job.weights = x, targets, classes, weights
-    job.gradients, job.state, job.scalars = model.gradients, model.state, model.scalars
-    job.rates, job.report, job.barrier = &rate, report, &gate
-    job.n_blocks = count_blocks(model.segments, model.n_segments)
-    job.chunk_loss, job.block_norm = model.sums, model.sums + model.n_chunks
-    job.block_penalty = job.block_norm + job.n_blocks
-    job.block_bad = <int*>(job.block_penalty + job.n_blocks)
-    memset(job.block_bad, 0, job.n_blocks * sizeof(int))
     run(&job, <real*>model.parameters, <real*>model.scratch, 0, 1)
     loss[0] = (report[0] / report[1] if report[1] > 0 else 0.0) + report[2]
     model.counter[0] += job.steps_done

@@ -24,6 +24,7 @@ cpdef enum Optimizer:
 # The numbers of one step, the same for all parameters.
 cdef struct OptimizerStep:
     double rate
+    double decay            # factor on the weight decay
     double correction_1     # adam, nadam: 1 - beta_1^t
     double correction_2     # adam, nadam: 1 - beta_2^t
     double ahead            # nadam: share of the momentum, mu_(t+1) / (1 - product up to t + 1)
@@ -48,7 +49,7 @@ cdef inline OptimizerStep optimizer_begin(const OptimizerSpec* spec, int64_t ste
     """What step `step` (from 1) at learning rate `rate` needs; scalars (4,) are kept between the steps."""
     cdef OptimizerStep now
     cdef double mu, mu_next
-    now.rate = rate
+    now.rate, now.decay = rate, 1
     now.correction_1, now.correction_2 = 1 - pow(spec.beta_1, step), 1 - pow(spec.beta_2, step)
     now.ahead, now.now = 0, 0
     if spec.kind == NADAM:
@@ -195,7 +196,7 @@ cdef inline void optimizer_update(const OptimizerSpec* spec, const OptimizerStep
 
     The factors are the parameter group's own, on the learning rate and on the weight decay.
     """
-    cdef double rate = now.rate * rate_factor, strength = spec.weight_decay * decay_factor
+    cdef double rate = now.rate * rate_factor, strength = spec.weight_decay * decay_factor * now.decay
     cdef real a = <real>rate
     cdef real keep = <real>(1 - rate * strength) if spec.decoupled else <real>1
     cdef real decay = <real>0 if spec.decoupled else <real>strength

@@ -10,7 +10,7 @@ from cnn_core.activations cimport activation_forward
 from cnn_core.layer cimport layer_input, slab_forward
 from cnn_core.links cimport link_block, link_rows
 from cnn_core.losses cimport loss_link
-from cnn_core.random cimport Noise
+from cnn_core.random cimport Noise, noise_of
 from cnn_core.sparse cimport SparseRows, first_dense, rows_from
 from cnn_core.sparse_wide cimport wide_sparse_forward
 from cnn_core.team cimport stopped
@@ -132,8 +132,7 @@ cdef inline bint predict_tiles(const LayerSpec* layers, int n_layers, const Work
     cdef bint finite = True
     cdef SparseRows few
     cdef Slabs slabs
-    cdef Noise noise
-    noise.training, noise.seed, noise.step, noise.row = False, 0, 0, 0
+    cdef Noise noise = noise_of(False, 0, 0)
     while tile < last and not stopped(stop):
         first = tile * capacity
         slabs = make_slabs(workspace, min(n - first, min(at_once, last - tile) * capacity))

@@ -24,6 +24,13 @@ cdef struct Noise:
     uint64_t seed
     uint64_t step
     int64_t row
+    double factor   # on the rates of the layers
+
+
+cdef inline Noise noise_of(bint training, uint64_t seed, uint64_t step) noexcept nogil:
+    cdef Noise noise
+    noise.training, noise.seed, noise.step, noise.row, noise.factor = training, seed, step, 0, 1
+    return noise
 
 
 cdef inline void philox_counter(uint64_t block, uint32_t stream, uint64_t step, int i, uint32_t* words) noexcept nogil:

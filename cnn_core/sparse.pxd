@@ -120,7 +120,7 @@ cdef inline Py_ssize_t take(const SparseRows* x, Py_ssize_t r, Py_ssize_t done, 
         for k in range(count):
             masked[k] = values[0][k]
         for j in range(i):
-            dropout_values(x.noise, j, columns[0], r, layers[j].rate, masked, count)
+            dropout_values(x.noise, j, columns[0], r, layers[j].rate * x.noise.factor, masked, count)
         values[0] = masked
     return count
 

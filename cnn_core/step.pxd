@@ -11,7 +11,7 @@ from cnn_core.dense cimport chunk_begin
 from cnn_core.job cimport DONE, GRADIENT_NOT_FINITE, LOSS_NOT_FINITE, STOPPED, UPDATE_NOT_FINITE, Job
 from cnn_core.losses cimport loss_block
 from cnn_core.optimizers cimport OptimizerStep, optimizer_begin
-from cnn_core.random cimport Noise
+from cnn_core.random cimport Noise, noise_of
 from cnn_core.layer cimport first_with_parameters, layer_input, slab_backward, slab_forward
 from cnn_core.sparse cimport SparseRows, first_dense, rows_from
 from cnn_core.sparse_wide cimport wide_sparse_forward, wide_sparse_weights, wide_sparse_zeros
@@ -250,7 +250,8 @@ cdef inline int settle(Job* job, real* parameters, Py_ssize_t done, double weigh
     updates = updates and status == DONE
     if updates:
         memcpy(scalars_before, scalars, sizeof(scalars_before))
-        now = optimizer_begin(job.optimizer, job.step + done + 1, job.rates[done], scalars)
+        now = optimizer_begin(job.optimizer, job.step + done + 1, job.numbers[done].rate, scalars)
+        now.decay = job.numbers[done].decay
     # One pass does it all, unless the norm of the whole gradient must be known first.
     sweep(job, parameters, &now, share, 1.0, BOTH if updates and not by_norm else REDUCE, thread, n_threads)
     barrier(job.barrier, n_threads)
@@ -275,11 +276,10 @@ cdef inline void run(Job* job, real* parameters, real* scratch, int thread, int 
     """What each thread of the team does: all minibatches of the call, in step with the others."""
     cdef Py_ssize_t batch, begin, end, chunk, done
     cdef double weight, scale
-    cdef Noise noise
+    cdef Noise noise = noise_of(job.training, job.seed, 0)
     cdef double scalars[4]
     cdef int status = DONE
     cdef uint64_t arithmetic = flush()
-    noise.training, noise.seed, noise.row = job.training, job.seed, 0
     if job.optimizer != NULL:
         memcpy(scalars, job.scalars, sizeof(scalars))
     for batch in range(job.first, job.last):
@@ -289,6 +289,8 @@ cdef inline void run(Job* job, real* parameters, real* scratch, int thread, int 
         weight = sum_of_weights(job, <const real*>job.weights, begin, end)
         scale = 1 / weight if weight > 0 else 0.0
         noise.step = job.step + done + 1
+        if job.numbers != NULL:
+            noise.factor = job.numbers[done].dropout
         if job.wide:
             wide_gradient(job, <const real*>parameters, scratch, begin, end - begin, noise, scale, thread, n_threads)
         else:

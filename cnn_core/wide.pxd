@@ -31,6 +31,14 @@ cdef inline int64_t weights_of(const LayerSpec* layers, Py_ssize_t n_layers) noe
     return size
 
 
+cdef inline Py_ssize_t turned_elements(const LayerSpec* layers, Py_ssize_t n_layers, Py_ssize_t rows) noexcept nogil:
+    """Elements of the deltas by rows, of so many rows: whole panels of the widest layer."""
+    cdef Py_ssize_t i, widest = 0
+    for i in range(n_layers):
+        widest = max(widest, <Py_ssize_t>layers[i].n_units)
+    return rows * ((widest + PANEL - 1) // PANEL * PANEL)
+
+
 # The slabs of a minibatch, and the deltas by rows: panel p of units has (rows, PANEL) at turned + p * rows * PANEL.
 cdef struct Slabs:
     Py_ssize_t n

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import reference
 
 import cnn
 import cnn_core
-from cnn.runtime import products
+from cnn.runtime import arena, data, products
 from cnn_core import Activation, Loss
 
 Array = np.ndarray[Any, Any]
@@ -204,6 +205,30 @@ class Break(cnn.Callback):
         self.left -= 1
         if self.left < 0:
             raise KeyboardInterrupt
+
+
+def training(
+    net_plan: Any, X: Array, *, targets: Array | None = None, classes: Array | None = None,
+    weights: Array | None = None, batch: int | None = None, seed: int = 0, n_threads: int = 1, shuffle: bool = False,
+    outputs: Array | None = None, parameters: Array | None = None, metric: tuple[str, Array] | None = None,
+) -> Any:  # fmt: skip
+    """The core's `Training` of a plan on these rows, and the arrays that it works on: (training, buffers, report)."""
+    cut, dtype = net_plan.cut(batch or len(X)), X.dtype
+    memory = SimpleNamespace(
+        rows=0, wide=cut.wide, n_chunks=cut.parts, seed=seed, layers=net_plan.layers, workspace=cut.workspace,
+        slab=cut.workspace, segments=net_plan.segments, loss=net_plan.loss, optimizer=net_plan.optimizer,
+        parameters=np.zeros(net_plan.size, dtype) if parameters is None else parameters,
+        gradients=arena.aligned_zeros(cut.gradients * net_plan.size, dtype),
+        state=arena.aligned_zeros(net_plan.slots * net_plan.size, dtype), scalars=np.zeros(4),
+        counter=np.zeros(1, np.int64), sums=np.zeros(cnn_core.engine.sums_of_a_step(net_plan.segments, cut.parts)),
+        scratch=arena.aligned_zeros(cut.shared + n_threads * cut.own, dtype),
+    )  # fmt: skip
+    rows = data.Data(X, targets, classes, weights, classes if targets is None else targets)
+    scorer = cnn_core.engine.Scorer(net_plan.loss, rows, *(metric or ()))
+    report = np.zeros((-(-len(X) // (batch or len(X))), 3))
+    order = np.zeros(len(X), np.int64) if shuffle else None
+    made = cnn_core.engine.Training(memory, X, rows, batch or len(X), report, order, None, outputs, scorer)
+    return made, memory, report
 
 
 def error(a: Array, b: Array) -> float:

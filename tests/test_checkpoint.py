@@ -51,7 +51,7 @@ def broken_up(make: Any, folder: Path, breaks: list[int], every: Any = (3, "step
 @pytest.fixture
 def small_pieces(monkeypatch) -> None:
     """A call into the core makes a step or a few, so that there are moments within an epoch."""
-    monkeypatch.setattr(loop, "_PIECE_SECONDS", 1e-5)
+    monkeypatch.setattr(loop, "_PIECE_SECONDS", 2e-6)
 
 
 @pytest.mark.usefixtures("small_pieces")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference
+from helpers import training
 
 import cnn_core
 from cnn import losses, optimizers
@@ -127,21 +128,21 @@ def test_compiled_steps_equal_the_reference(loss, optimizer, clipping):
         views[key] = parameters[offset : offset + int(np.prod(shape))].reshape(shape)
         views[key][...] = layers[key[0]][key[1]]
     state = {key: np.zeros((built.slots, *view.shape)) for key, view in views.items()}
-    cut = built.cut(len(x))
-    report = np.zeros((10, 3))
-    order = np.tile(np.arange(len(x)), 10)
-    done = cnn_core.engine.train_steps(
-        built.layers, cut.workspace, cut.wide, cut.parts, built.segments, built.loss, built.optimizer, parameters,
-        np.zeros(cut.gradients * built.size), np.zeros(built.slots * built.size), np.zeros(4),
-        np.zeros(cut.shared + cut.own), np.tile(x, (10, 1)), np.tile(t, (10, 1)), None, np.tile(w, 10),
-        order, 0, 10, len(x), np.full(10, 0.01), np.zeros(1, np.int64), 42, None, report, 1,
+    made, _, report = training(
+        built, np.tile(x, (10, 1)), targets=np.tile(t, (10, 1)), weights=np.tile(w, 10), batch=len(x), seed=42,
+        parameters=parameters,
     )  # fmt: skip
-    assert done == (10, 0)
-    h = description.spec()[0]
+    # Learning rate and factors on dropout and decay of each step, as schedules might give them.
+    numbers = np.array([[0.01, 1, 1], [0.02, 0.5, 0], [0.005, 0, 2], [0.01, 2.5, 0.5], [0.01, 1, 1]] * 2)
+    assert made.run(0, 0, 10, numbers, np.zeros((1, 5)), 1) == 0
+    assert made.done == 10
     p = reference.PARAMETERS.get(loss, (0.0,))[0]
-    for i in range(1, 11):
+    for i, (rate, dropout, decay) in enumerate(numbers, 1):
+        h = description.spec()[0].copy()
+        h["weight_decay"] *= decay
+        layers[0]["rate"] = layers[2]["rate"] = 0.25 * dropout
         value, penalty = reference.train_step(
-            layers, loss, cnn_core.Optimizer(h["kind"]).name.lower(), h, i, 0.01, state, x, t, p=p, weights=w, seed=42
+            layers, loss, cnn_core.Optimizer(h["kind"]).name.lower(), h, i, rate, state, x, t, p=p, weights=w, seed=42
         )
         assert report[i - 1, 0] / report[i - 1, 1] == pytest.approx(value, rel=1e-12)
         assert report[i - 1, 2] == pytest.approx(penalty, rel=1e-12)

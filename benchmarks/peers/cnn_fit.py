@@ -6,7 +6,6 @@ from networks import Network, Parameters, Problem
 
 import cnn
 from cnn.runtime import data
-from cnn.runtime.arena import aligned_zeros
 from cnn.runtime.plan import Cut
 from cnn.training import loop, position
 
@@ -49,16 +48,12 @@ class Loop:
         train = data.prepare(problem.X, problem.y, None, net.loss, net.dtype, net.n_inputs, net.n_outputs)
         network = problem.network
         self.at = position.Position(0, 0, 0, 0)
-        self.loop = loop.Loop(net, train, network.batch_size, False, False, self.at, 1, threads, 1)
-        if cut is not None:
-            self.loop.cut, self.loop.n_threads = cut, threads
-            self.loop.gradients = aligned_zeros(cut.gradients * net.plan.size, net.dtype)
-            self.loop.scratch = aligned_zeros(cut.shared + threads * cut.own, net.dtype)
+        self.loop = loop.Loop(net, train, network.batch_size, False, None, self.at, 1, threads, 1, cut=cut)
 
     def run(self) -> None:
         """An epoch."""
         self.at.done = 0
-        self.loop.epoch(0, [])
+        self.loop.run(1, [])
 
 
 class Predictor:

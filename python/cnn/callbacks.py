@@ -9,14 +9,16 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO, TypeAlias
+from typing import Any, ClassVar, TextIO, TypeAlias
 
 from cnn._common import checks, console
 from cnn._common.elsewhere import nearest, told
+from cnn._common.progress_bar import Bar
 from cnn._common.types import Mode
 from cnn.files import atomic, states
 from cnn.files.network import save_network
 from cnn.files.strict_json import shown
+from cnn.runtime.history import History
 from cnn.runtime.state import NetworkState
 
 Logs = dict[str, float]
@@ -29,7 +31,7 @@ class Run:
     """What a fit tells its callbacks: the numbers of its epochs, rows and steps, and the names that logs will have.
 
     `step` are the optimizer steps done before, `resumed` the folder that the fit is resumed from, `job` what
-    checkpoints keep of it.
+    checkpoints keep of it, `history` what grows by its epochs.
     """
 
     first_epoch: int
@@ -40,17 +42,21 @@ class Run:
     step: int = 0
     resumed: Path | None = None
     job: Any = None
+    history: History | None = None
 
 
 class Callback:
     """Override what you need; `network`, a `cnn.Network`, is the one that is trained.
 
-    `network.stop_training = True` ends the fit after the epoch.
+    `network.stop_training = True` ends the fit after the epoch. `needs` says which of "epoch_begin", "progress" and
+    "epoch_end" it is called for; by default those whose methods it overrides, "progress" in each epoch.
 
     >>> class Printer(Callback):
     ...     def on_epoch_end(self, network, epoch, logs):
     ...         print(epoch, sorted(logs))
     """
+
+    needs: ClassVar[tuple[str, ...] | None] = None
 
     def check(self, run: Run) -> None:
         """Raises ValueError where this fit can't serve the callback: before anything is touched."""
@@ -62,7 +68,7 @@ class Callback:
         """Before each epoch."""
 
     def on_progress(self, network: Any, epoch: int, rows: int) -> None:
-        """Some times a second: so many more rows of this epoch are done."""
+        """Some times a second: so many more rows are done, up to this epoch."""
 
     def on_epoch_end(self, network: Any, epoch: int, logs: Logs) -> None:
         """After each epoch, with its numbers (also in `network.history`)."""
@@ -389,36 +395,31 @@ class Progress(Callback):
     >>> Progress().on_fit_end(None)
     """
 
+    needs = ("progress",)
+
     def __init__(self) -> None:
-        self._bar: Any = None
-        self._epochs = 0
+        self._bar: Bar | None = None
+        self._run, self._epoch, self._before = Run(0, 0, 0, 0, ()), 0, 0
 
     def on_fit_begin(self, network: NetworkState, run: Run) -> None:
-        from tqdm.auto import tqdm
-
-        self._epochs = run.epochs
-        if (screen := console.errors()) is None:  # nobody to look on
-            return
-        total = run.rows * (run.epochs - run.first_epoch)
-        self._bar = tqdm(total=total, unit="row", unit_scale=True, dynamic_ncols=True, file=screen)
-
-    def on_epoch_begin(self, network: NetworkState, epoch: int) -> None:
-        if self._bar is not None:
-            self._bar.set_description(f"epoch {epoch + 1}/{self._epochs}", refresh=False)
+        self._run, self._epoch, self._before = run, run.first_epoch, len(run.history or ())
+        if (screen := console.errors()) is not None:  # else there is nobody to look on
+            self._bar = Bar(run.rows * (run.epochs - run.first_epoch), screen)
 
     def on_progress(self, network: NetworkState, epoch: int, rows: int) -> None:
-        if self._bar is not None:
-            self._bar.update(rows)
+        self._epoch = epoch
+        if self._bar is not None and self._bar.add(rows):
+            self._bar.draw(*self._shown())
 
-    def on_epoch_end(self, network: NetworkState, epoch: int, logs: Logs) -> None:
-        shown = {name: f"{value:.4g}" for name, value in logs.items() if name not in ("seconds", "learning_rate")}
-        if self._bar is not None:
-            self._bar.set_postfix(shown, refresh=False)
+    def _shown(self) -> tuple[str, dict[str, float]]:
+        run, history = self._run, self._run.history
+        names = [name for name in run.names if name not in ("seconds", "learning_rate")]
+        numbers = {} if history is None or len(history) <= self._before else {n: history[n][-1] for n in names}
+        return f"epoch {self._epoch + 1}/{run.epochs}", numbers
 
     def on_fit_end(self, network: NetworkState) -> None:
         if self._bar is not None:
-            self._bar.refresh()
-            self._bar.close()
+            self._bar.close(*self._shown())
             self._bar = None
 
 

@@ -337,6 +337,22 @@ def get(metric: str | Metric) -> tuple[str, Metric]:
     return name, BY_NAME[name]
 
 
+def compiled(metric: Metric, loss: Loss, n_outputs: int, y: Array) -> tuple[str, Array] | None:
+    """How the core is told to take this metric of these targets, and what it compares with; None where it has it not.
+
+    It sees raw outputs through the loss's link, as the functions here do.
+    """
+    if loss.n_targets(n_outputs) != n_outputs or loss.margins:
+        return None
+    if metric is rmse and not loss.for_classes:
+        return "rmse", y.reshape(len(y), n_outputs).astype(np.float64)
+    if metric is accuracy and loss.one_class and (y.ndim == 1 or not _is_multi_label(y, y)):
+        return "classes", (y if y.ndim == 1 else y.argmax(axis=1)).astype(np.int32)
+    if metric is accuracy and loss.for_classes and not loss.one_class and (n_outputs == 1 or _is_multi_label(y, y)):
+        return "answers", (y.reshape(len(y), n_outputs) > 0.5).astype(np.int32)
+    return None
+
+
 def default_for(loss: Loss) -> tuple[str, ...]:
     """Accuracy for classification, rmse for the rest; nothing for hinge, whose outputs are margins.
 

@@ -51,32 +51,55 @@ def warn_of_range(net: NetworkState, rows: Data) -> None:
 @checks.quiet
 def evaluate(net: NetworkState, rows: Data, chosen: Metrics, n_threads: int | None = None) -> dict[str, float]:
     """{"loss": mean loss plus penalties, metric: value, ...}, without dropout."""
-    out = passes.outputs(net, rows.X, link=False, n_threads=n_threads)
-    penalty = cnn_core.engine.penalty(net.plan.segments, net.plan.loss, net.flat, rows.weight)
-    return {"loss": mean_loss(net, rows, out) + penalty, **measure(net, rows, out, chosen)}
+    return Scores(net, rows, chosen).take(n_threads)
 
 
-def mean_loss(net: NetworkState, rows: Data, out: Array) -> float:
-    """sum(w · loss) / sum(w) of raw outputs."""
-    total, piece = 0.0, max(1, _PIECE // net.n_outputs)
-    delta = np.empty((min(piece, len(rows)), net.n_outputs), net.dtype)
-    for begin in range(0, len(rows), piece):
-        part = rows.rows(begin, begin + piece)
-        total += cnn_core.engine.loss_block(net.plan.loss, out[begin : begin + piece], part.targets, part.classes,
-                                            part.weights, 1.0, delta)  # fmt: skip
-    return total / rows.weight
+class Scores:
+    """Loss and metrics of a network on some rows, prepared once for many epochs."""
 
+    def __init__(self, net: NetworkState, rows: Data, chosen: Metrics) -> None:
+        self.net, self.rows, self.chosen, self.weight = net, rows, chosen, rows.weight
+        how = None
+        if len(chosen) == 1 and len(rows):
+            (metric,) = chosen.values()
+            how = metrics.compiled(metric, net.loss, net.n_outputs, rows.y)
+        self.scorer = cnn_core.engine.Scorer(net.plan.loss, rows, *(how or ()))
+        self.has_penalty = bool((net.plan.segments["l1"] != 0).any() or (net.plan.segments["l2"] != 0).any())
 
-def measure(net: NetworkState, rows: Data, out: Array, chosen: Metrics) -> dict[str, float]:
-    """Metrics of raw outputs, seen through the loss's link: of the first for each target, where there are several."""
-    if not chosen:
-        return {}
-    predicted = np.empty_like(out)
-    cnn_core.engine.link(net.loss.kind, out, predicted)
-    predicted = predicted[:, : net.loss.n_targets(net.n_outputs)]
-    if rows.y.ndim == 1 and predicted.shape[1] == 1:
-        predicted = predicted[:, 0]
-    return {
-        name: float(metric(*metrics.seen(metric, net.loss, rows.y, predicted), rows.weights))
-        for name, metric in chosen.items()
-    }
+    @property
+    def in_python(self) -> bool:
+        """Whether there are metrics that the core does not have."""
+        return bool(self.chosen) and not self.scorer.measures
+
+    def take(self, n_threads: int | None) -> dict[str, float]:
+        """{"loss": mean loss plus penalties, metric: value, ...}, without dropout."""
+        net = self.net
+        out = passes.outputs(net, self.rows.X, link=False, n_threads=n_threads)
+        loss = self.mean_loss(out)
+        if self.has_penalty:
+            loss += cnn_core.engine.penalty(net.plan.segments, net.plan.loss, net.flat, self.weight)
+        return {"loss": loss, **self.measure(out)}
+
+    def mean_loss(self, out: Array) -> float:
+        """sum(w · loss) / sum(w) of raw outputs."""
+        total, n, piece = 0.0, len(out), max(1, _PIECE // self.net.n_outputs)
+        for begin in range(0, n, piece):
+            total += self.scorer.loss(out, begin, min(begin + piece, n))
+        return total / self.weight
+
+    def measure(self, out: Array) -> dict[str, float]:
+        """Metrics of raw outputs, seen through the loss's link; where a target has several, of the first ones."""
+        if self.scorer.measures:
+            return {name: self.scorer.metric(out) for name in self.chosen}
+        if not self.chosen:
+            return {}
+        net, rows = self.net, self.rows
+        predicted = np.empty_like(out)
+        cnn_core.engine.link(net.loss.kind, out, predicted)
+        predicted = predicted[:, : net.loss.n_targets(net.n_outputs)]
+        if rows.y.ndim == 1 and predicted.shape[1] == 1:
+            predicted = predicted[:, 0]
+        return {
+            name: float(metric(*metrics.seen(metric, net.loss, rows.y, predicted), rows.weights))
+            for name, metric in self.chosen.items()
+        }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,10 +42,20 @@ class History:
         """Adds an epoch; a name that is new is NaN for the epochs before."""
         for name in logs:
             if name not in self._values:
-                self._values[name] = [float("nan")] * len(self.epoch)
+                self._values[name] = [math.nan] * len(self.epoch)
         for name, values in self._values.items():
-            values.append(float(logs.get(name, float("nan"))))
+            values.append(float(logs.get(name, math.nan)))
         self.epoch.append(epoch)
+
+    def put(self, at: int, epoch: int, columns: dict[str, list[float]]) -> None:
+        """Puts epochs from `epoch` on, with these numbers, behind the first `at` recorded ones, in place of others."""
+        n = len(next(iter(columns.values())))
+        for name in columns:
+            if name not in self._values:
+                self._values[name] = [math.nan] * at
+        for name, values in self._values.items():
+            values[at:] = columns.get(name, [math.nan] * n)
+        self.epoch[at:] = range(epoch, epoch + n)
 
     def trim(self) -> None:
         """Drops what was added for an epoch that was not finished."""

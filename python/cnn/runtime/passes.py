@@ -14,6 +14,7 @@ from cnn import schedules
 from cnn._common import checks, threads
 from cnn.runtime import arena, sparse
 from cnn.runtime.data import Array, Data
+from cnn.runtime.plan import Cut, Plan
 from cnn.runtime.sparse import SparseRows
 from cnn.runtime.state import NetworkState
 
@@ -94,18 +95,12 @@ def outputs(
 def loss_and_gradient(net: NetworkState, rows: Data, training: bool, n_threads: int | None) -> tuple[float, Array]:
     """Mean loss with penalties over all rows, and its gradient in the layout of `net.flat`."""
     plan = net.plan.taking(rows.X)
-    cut = plan.cut(len(rows))
-    n = threads.for_prediction(n_threads, 6.0 * plan.size * len(rows), cut.feeds)
-    gradients = arena.aligned_zeros(cut.gradients * plan.size, net.dtype)
-    scratch = arena.aligned_zeros(cut.shared + n * cut.own, net.dtype)
-    found = partial(
-        cnn_core.engine.loss_and_gradient,
-        plan.layers, cut.workspace, cut.wide, cut.parts, plan.segments, plan.loss, net.flat, gradients, scratch,
-        rows.X, rows.targets, rows.classes, rows.weights, training, net.step, net.seed, n,
-    )  # fmt: skip
-    flops = 6.0 * plan.size * len(rows)
+    cut, flops = plan.cut(len(rows)), 6.0 * plan.size * len(rows)
+    n = threads.for_prediction(n_threads, flops, cut.feeds)
+    memory = step_buffers(net, plan, cut, n)
+    found = partial(whole(memory, rows.X, rows).loss_and_gradient, training, n)
     loss, penalty = threads.without_blas_threads(plan.uses_blas, partial(threads.promptly, flops, found))
-    return loss + penalty, gradients[: plan.size].copy()
+    return loss + penalty, memory.gradients[: plan.size].copy()
 
 
 @dataclass(frozen=True)
@@ -136,8 +131,13 @@ class Buffers:
 
 def buffers(net: NetworkState, rows: int) -> Buffers:
     """Those of one thread, for up to `rows` rows."""
-    plan, cut, slab = net.plan, net.plan.cut(rows), net.plan.workspace(rows)
-    scratch = max(cut.shared + cut.own, plan.columns * int(slab["capacity"][0]))
+    return step_buffers(net, net.plan, net.plan.cut(rows), 1, rows)
+
+
+def step_buffers(net: NetworkState, plan: Plan, cut: Cut, n_threads: int, rows: int = 0) -> Buffers:
+    """Those of a team that trains on minibatches cut like that; `slab` is for `rows` rows."""
+    slab = plan.workspace(rows)
+    scratch = max(cut.shared + n_threads * cut.own, plan.columns * int(slab["capacity"][0]))
     return Buffers(
         rows=rows, wide=cut.wide, n_chunks=cut.parts, seed=net.seed, layers=plan.layers, workspace=cut.workspace,
         slab=slab, segments=plan.segments, loss=plan.loss, optimizer=plan.optimizer, parameters=net.flat,
@@ -145,6 +145,11 @@ def buffers(net: NetworkState, rows: int) -> Buffers:
         counter=net.counter, sums=np.zeros(cnn_core.engine.sums_of_a_step(plan.segments, cut.parts)),
         scratch=arena.aligned_zeros(scratch, net.dtype),
     )  # fmt: skip
+
+
+def whole(memory: Buffers, X: Array | SparseRows, rows: Data) -> Any:
+    """The core's `Training` on all rows as one minibatch, X being read like that."""
+    return cnn_core.engine.Training(memory, X, rows, len(rows), np.zeros((1, 3)))
 
 
 @dataclass(frozen=True)

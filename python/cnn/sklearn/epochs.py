@@ -14,11 +14,11 @@ from scipy.special import xlogy
 import cnn_core
 from cnn import callbacks, schedules
 from cnn._common import console, threads
-from cnn.network import Network
 from cnn.runtime import evaluation, passes
 from cnn.runtime.data import Array, Data
 from cnn.sklearn import build
 from cnn.training import loop
+from cnn.training.events import check_all, those_that_need
 from cnn.training.fit import hooked
 from cnn.training.position import Position
 
@@ -27,67 +27,65 @@ _ADAPTIVE_DIVISOR = 5.0
 
 
 class Loop(loop.Loop):
-    """An epoch in the order and at the rates that scikit-learn would take."""
+    """Epochs in the order and at the rates that scikit-learn would take, and their losses as it means them.
 
-    def __init__(self, course: Course, train: Data, batch: int, keep_outputs: bool, epochs: int,
-                 incremental: bool) -> None:  # fmt: skip
+    Each epoch shuffles the order of the one before, with the numbers that scikit-learn draws.
+    """
+
+    def __init__(self, course: Course, train: Data, batch: int, epochs: int, incremental: bool) -> None:
         est, net = course.est, course.net
         first = len(est.loss_curve_)
         # `fit` runs the whole of a schedule, all calls of `partial_fit` after it one more.
         begun = est.__dict__.setdefault("_series", net.step) if incremental else net.step
         at = Position(first, begun, len(net.history), first)
         last = first + est.max_iter
-        super().__init__(net, train, batch, est.shuffle, keep_outputs, at, last, est.n_threads, epochs)
+        generator = course.random._bit_generator
+        super().__init__(
+            net, train, batch, est.shuffle, course.scores, at, last, est.n_threads, epochs, generator=generator
+        )
         self.course = course
-        self.index = np.arange(len(train) if est.shuffle else 0, dtype=np.int64)
+        if net.loss.name == "mse":
+            self.training.divisor = net.n_outputs  # its loss is the mean over outputs, its gradient the sum's
         c = None  # Poisson's deviance has a part that the weights can't change, and the loss of a row has not
         if net.loss.name == "poisson" and train.targets is not None:
             t = train.targets.astype(np.float64)
             c = (xlogy(t, t) - t).sum(axis=1)
         self.constant = c
 
-    def order(self, epoch: int) -> Array | None:
-        """Each epoch shuffles the order of the one before, with the numbers that scikit-learn draws."""
-        if not self.shuffle:
-            return None
-        shuffle = partial(cnn_core.engine.shuffle, self.course.random._bit_generator, self.index)
-        threads.apart(len(self.index), shuffle)
-        return self.index
-
-    def learning_rates(self, epoch: int) -> Array:
+    def learning_rates(self, epochs: int) -> Array:
         if isinstance(self.schedule, schedules.Constant):
-            return np.full(self.steps, self.course.rate * self.net.rate_factor)
-        return super().learning_rates(epoch)
+            return np.full(epochs * self.steps, self.course.rate * self.net.rate_factor)
+        return super().learning_rates(epochs)
 
-    def mean_loss(self) -> float:
-        """The epoch's loss as scikit-learn means it: the mean over rows of their minibatch's mean and penalty."""
-        values, weights, penalties = self.report.T
-        means = np.divide(values, weights, out=np.zeros_like(values), where=weights > 0)
-        if self.net.loss.name == "mse":
-            means = means / self.net.n_outputs  # scikit-learn's loss is the mean over outputs, its gradient the sum's
-        if self.constant is not None:
-            means = means + self._constants(weights)
+    @property
+    def mean_losses(self) -> Array:
+        """The loss of each epoch that is ended: the mean over rows of their minibatch's mean and penalty."""
+        losses = self.found[: self.ended, 3]
+        return losses if self.constant is None else losses + self._constant()
+
+    def _constant(self) -> float:
+        """What the constant adds to the loss of the last epoch."""
+        assert self.constant is not None
+        c = self.constant[self.index] if len(self.index) else self.constant
+        if self.train.weights is not None:
+            c = c * (self.train.weights[self.index] if len(self.index) else self.train.weights)
+        weights = self.report[:, 1]
+        sums = np.add.reduceat(c, np.arange(self.steps) * self.batch)
         rows = np.full(self.steps, float(self.batch))
         rows[-1] = len(self.train) - self.batch * (self.steps - 1)
-        return float(rows @ (means + penalties) / len(self.train))
-
-    def _constants(self, weights: Array) -> Array:
-        assert self.constant is not None
-        c = self.constant if not self.shuffle else self.constant[self.index]
-        if self.train.weights is not None:
-            w = self.train.weights if not self.shuffle else self.train.weights[self.index]
-            c = c * w
-        sums = np.add.reduceat(c, np.arange(self.steps) * self.batch)
-        return np.divide(sums, weights, out=np.zeros_like(sums), where=weights > 0)
+        return float(rows @ np.divide(sums, weights, out=np.zeros_like(sums), where=weights > 0) / len(self.train))
 
 
 class Course:
     """A fit by minibatches: `run` trains until a rule of the parameters ends it, and sets the fitted attributes."""
 
     def __init__(self, est: Any, train: Data, held_out: Data | None, random: np.random.RandomState) -> None:
-        self.est, self.net, self.train, self.held_out = est, est._network, train, held_out
+        self.est, self.net, self.train = est, est._network, train
         self.random = random
         self.metrics = metrics_of(est, train, held_out)
+        self.scores = evaluation.Scores(self.net, train, self.metrics)
+        self.held_out = None if held_out is None else evaluation.Scores(self.net, held_out, self.metrics)
+        self.recorded = len(est.history_)
         self.hooks = callbacks.all_of([] if est.callbacks is None else est.callbacks)
         self.is_sgd = isinstance(est.solver, str) and est.solver == "sgd" and est.learning_rate in build.RATE_MODES
         if not hasattr(est, "_rate"):
@@ -119,9 +117,9 @@ class Course:
         names = ["loss", *self.metrics]
         names += ["val_loss", *(f"val_{name}" for name in self.metrics), "val_score"] if self.held_out else []
         first = len(est.loss_curve_)
-        run = callbacks.Run(first, first + epochs, n, steps, (*names, "learning_rate", "seconds"))
-        for hook in self.hooks:
-            hook.check(run)
+        shown = (*names, "learning_rate", "seconds")
+        run = callbacks.Run(first, first + epochs, n, steps, shown, history=est.history_)
+        check_all(self.hooks, run)
         evaluation.warn_of_range(net, self.train)
         net.stop_training = False
         est.n_iter_ = 0
@@ -129,7 +127,7 @@ class Course:
             est.__dict__.pop("_series", None)
 
         def epochs_to_do() -> bool:
-            loop = Loop(self, self.train, batch, bool(self.metrics), epochs, incremental)
+            loop = Loop(self, self.train, batch, epochs, incremental)
             return self._epochs(loop, epochs, root, incremental)
 
         def fit() -> bool:
@@ -156,61 +154,103 @@ class Course:
 
     def _epochs(self, loop: Loop, epochs: int, root: Any, incremental: bool) -> bool:
         """Whether all of max_iter were made and no rule ended them."""
-        est, net, hooks = self.est, self.net, self.hooks
-        start = time.perf_counter()
-        for epoch in range(len(est.loss_curve_), len(est.loss_curve_) + epochs):
-            begin = time.perf_counter()
-            task = self.est._begin_task(root)
-            for hook in hooks:
-                hook.on_epoch_begin(net, epoch)
-            loop.epoch(epoch, hooks)
-            loop.at.epoch, loop.at.done = epoch + 1, 0
-            logs = self._epoch_done(loop)
-            now = time.perf_counter()
-            logs.update(learning_rate=float(loop.rates[-1]), seconds=now - begin)
-            est.history_.append(epoch, logs)
-            for hook in hooks:
-                hook.on_epoch_end(net, epoch, logs)
-            stop = est._end_task(task)
-            if self._rules_stop() or stop or net.stop_training or incremental:
-                break
+        est, net = self.est, self.net
+        one_by_one = self._one_by_one(loop, root, incremental)
+        start, last = time.perf_counter(), loop.at.epoch + epochs
+        while loop.at.epoch < last:
+            if one_by_one:
+                stop = self._epoch(loop, root) or incremental
+            else:
+                stop = False
+                self._several(loop, last - loop.at.epoch)
+            if self._rules_stop() or stop or net.stop_training:
+                return False
             if est.max_seconds is not None:
                 # At the pace so far; a schedule then ends with the last epoch that is made.
+                now = time.perf_counter()
                 affordable = int(min(est.max_seconds * est.n_iter_ / max(now - start, 1e-9), 2.0**62))
                 loop.total = min(max(affordable, 1), est.max_iter) * loop.steps
                 if affordable <= est.n_iter_:
-                    break
-        else:
-            return True
-        return False
+                    return False
+        return True
+
+    def _one_by_one(self, loop: Loop, root: Any, incremental: bool) -> bool:
+        """Whether anything but the training loss is asked for after each epoch."""
+        est, scores = self.est, self.scores
+        at_ends = those_that_need("epoch_begin", self.hooks) + those_that_need("epoch_end", self.hooks)
+        others = self.restores or incremental or est.max_seconds is not None or loop.constant is not None
+        changes = self.is_sgd and est.learning_rate == "invscaling"
+        return bool(at_ends or root._callbacks or scores.in_python or others or changes or self.held_out is not None)
+
+    def _epoch(self, loop: Loop, root: Any) -> bool:
+        """An epoch with what is due at its ends; whether a callback of scikit-learn's stops the fit."""
+        est, net, epoch = self.est, self.net, loop.at.epoch
+        begin = time.perf_counter()
+        task = est._begin_task(root)
+        for hook in those_that_need("epoch_begin", self.hooks):
+            hook.on_epoch_begin(net, epoch)
+        loop.run(1, those_that_need("progress", self.hooks))
+        loop.at.epoch, loop.at.done = epoch + 1, 0
+        logs = self._epoch_done(loop)
+        logs.update(learning_rate=float(loop.rates[-1]), seconds=time.perf_counter() - begin)
+        est.history_.append(epoch, logs)
+        for hook in those_that_need("epoch_end", self.hooks):
+            hook.on_epoch_end(net, epoch, logs)
+        return bool(est._end_task(task))
+
+    def _several(self, loop: Loop, most: int) -> None:
+        """As many epochs as a call into the core makes, up to the one with which the loss has stood still too long."""
+        est = self.est
+        before, n = est.n_iter_, min(est.n_iter_no_change, 1 << 62)
+        loop.training.watch(est.best_loss_, est.tol, est._no_improvement_count, n)
+        keep = partial(self._keep, loop, loop.at.epoch, before, time.perf_counter())
+        cnn_core.finishing(partial(loop.run, most, those_that_need("progress", self.hooks)), [keep])
+        if est.verbose:
+            for i in range(before, est.n_iter_):
+                console.say(f"Iteration {i + 1}, loss = {est.loss_curve_[i - est.n_iter_]:.8f}")
+
+    def _keep(self, loop: Loop, epoch: int, before: int, start: float) -> None:
+        """Takes over the epochs that are ended, from `epoch` on, after `before` of this fit; it may come twice."""
+        est, n = self.est, loop.ended
+        if loop.first != epoch or est.n_iter_ != before or not n:
+            return
+        losses, best, count = loop.mean_losses.tolist(), est.best_loss_, est._no_improvement_count
+        for loss in losses:
+            best, count = counted(best, count, loss, est.tol)
+        columns = {"loss": losses, **{name: loop.found[:n, 4].tolist() for name in self.metrics}}
+        columns["learning_rate"] = loop.rates[loop.steps - 1 : n * loop.steps : loop.steps].tolist()
+        columns["seconds"] = [(time.perf_counter() - start) / n] * n
+        est.history_.put(epoch - loop.at.first_epoch + self.recorded, epoch, columns)
+        est.loss_curve_[epoch:] = losses
+        loop.at.epoch, loop.at.done = epoch + n, 0
+        vars(est).update(n_iter_=before + n, t_=est.t_ + n * len(self.train), loss_=losses[-1], best_loss_=best,
+                         _no_improvement_count=count)  # fmt: skip
 
     def _epoch_done(self, loop: Loop) -> dict[str, float]:
         """The epoch's numbers, and what follows from them: the attributes, the count without improvement, the best."""
         est, net = self.est, self.net
         est.n_iter_ += 1
         est.t_ += len(self.train)
-        est.loss_ = loop.mean_loss()
+        est.loss_ = float(loop.mean_losses[0])
         est.loss_curve_.append(est.loss_)
-        logs = {"loss": est.loss_, **evaluation.measure(net, self.train, loop.outputs, self.metrics)}
+        logs = {"loss": est.loss_, **loop.metrics()}
         if est.verbose:
             console.say(f"Iteration {est.n_iter_}, loss = {est.loss_:.8f}")
         score = None
         if self.held_out is not None:
-            found, score = validate(est, net, self.held_out, self.metrics)
+            found, score = validate(est, self.held_out)
             logs.update(found)
             est.validation_scores_.append(score)
             if est.verbose:
                 console.say(f"Validation score: {score:f}")
-        if self.held_out is not None and score is not None:
+        count = est._no_improvement_count
+        if score is not None:
             better = score > est.best_validation_score_
-            stuck = score < est.best_validation_score_ + est.tol
+            est._no_improvement_count = count + 1 if score < est.best_validation_score_ + est.tol else 0
             est.best_validation_score_ = score if better else est.best_validation_score_
         if not est.early_stopping:
-            better_loss = est.loss_ < est.best_loss_
-            stuck = est.loss_ > est.best_loss_ - est.tol
-            est.best_loss_ = est.loss_ if better_loss else est.best_loss_
-            better = better_loss if score is None else better
-        est._no_improvement_count = est._no_improvement_count + 1 if stuck else 0
+            better = est.loss_ < est.best_loss_ if score is None else better
+            est.best_loss_, est._no_improvement_count = counted(est.best_loss_, count, est.loss_, est.tol)
         if better and self.restores:
             self.best = net.flat.copy()
         return logs
@@ -236,6 +276,11 @@ class Course:
         return True
 
 
+def counted(best: float, count: int, loss: float, tolerance: float) -> tuple[float, int]:
+    """The best loss so far, and how many epochs on end have not been better by the tolerance."""
+    return min(best, loss), count + 1 if loss > best - tolerance else 0
+
+
 def metrics_of(est: Any, *sets: Data | None) -> evaluation.Metrics:
     """The estimator's metrics, which suit these rows."""
     net = est._network
@@ -247,14 +292,15 @@ def metrics_of(est: Any, *sets: Data | None) -> evaluation.Metrics:
     return chosen
 
 
-def validate(est: Any, net: Network, rows: Data, metrics: evaluation.Metrics) -> tuple[dict[str, float], float]:
+def validate(est: Any, held_out: evaluation.Scores) -> tuple[dict[str, float], float]:
     """(loss and metrics on held-out rows, the score that counts)."""
+    net, rows = held_out.net, held_out.rows
     out = passes.outputs(net, rows.X, link=False, n_threads=est.n_threads)
-    loss = evaluation.mean_loss(net, rows, out)
+    loss = held_out.mean_loss(out)
     if net.loss.name == "mse":
         loss /= net.n_outputs
     logs = {"val_loss": loss}
-    logs.update({f"val_{name}": value for name, value in evaluation.measure(net, rows, out, metrics).items()})
+    logs.update({f"val_{name}": value for name, value in held_out.measure(out).items()})
     score = est._validation_score(rows, out, loss)
     logs["val_score"] = score
     return logs, score if math.isfinite(score) else math.nan

@@ -15,9 +15,10 @@ import cnn_core
 from cnn import callbacks
 from cnn._common import console, threads
 from cnn.network import Network
-from cnn.runtime import arena, evaluation
+from cnn.runtime import evaluation, passes
 from cnn.runtime.data import Array, Data
 from cnn.sklearn.epochs import metrics_of, validate
+from cnn.training.events import check_all, those_that_need
 from cnn.training.fit import hooked
 
 
@@ -30,8 +31,8 @@ class Objective:
         self.plan = net.plan.taking(self.X)
         self.cut = self.plan.cut_like(net.plan.taking(rows.X), len(rows))
         self.n = threads.for_prediction(n_threads, 6.0 * net.plan.size * len(rows), self.cut.feeds)
-        self.gradients = arena.aligned_zeros(self.cut.gradients * net.plan.size, net.dtype)
-        self.scratch = arena.aligned_zeros(self.cut.shared + self.n * self.cut.own, net.dtype)
+        self.memory = passes.step_buffers(net, self.plan, self.cut, self.n)
+        self.training = passes.whole(self.memory, self.X, rows)
         self.parts = (0.0, 0.0)
         self.constant = 0.0
         if net.loss.name == "poisson" and rows.targets is not None:
@@ -44,13 +45,8 @@ class Objective:
         return loss, gradient
 
     def _evaluate(self, stop: Array) -> tuple[float, Array]:
-        plan, rows = self.plan, self.rows
-        self.parts = cnn_core.engine.loss_and_gradient(
-            plan.layers, self.cut.workspace, self.cut.wide, self.cut.parts, plan.segments, plan.loss, self.net.flat,
-            self.gradients, self.scratch, self.X, rows.targets, rows.classes, rows.weights, False, self.net.step,
-            self.net.seed, self.n, stop,
-        )  # fmt: skip
-        return sum(self.parts), self.gradients[: plan.size].astype(np.float64)
+        self.parts = self.training.loss_and_gradient(False, self.n, stop)
+        return sum(self.parts), self.memory.gradients[: self.plan.size].astype(np.float64)
 
     def reported(self, x: Array) -> float:
         """The loss at x as scikit-learn means it: of squares the mean over outputs, with Poisson's constant."""
@@ -84,17 +80,19 @@ class Minimisation:
 
     def __init__(self, est: Any, train: Data, held_out: Data | None, root: Any) -> None:
         net = est._network
-        self.est, self.net, self.train, self.held_out, self.root = est, net, train, held_out, root
+        self.est, self.net, self.train, self.root = est, net, train, root
         self.objective = Objective(net, train, est.n_threads)
         self.metrics = metrics_of(est, train, held_out)
+        self.held_out = None if held_out is None else evaluation.Scores(net, held_out, self.metrics)
         self.hooks = callbacks.all_of([] if est.callbacks is None else est.callbacks)
         self.best: Array | None = None
         names = ["loss"]
         names += ["val_loss", *(f"val_{name}" for name in self.metrics), "val_score"] if held_out is not None else []
         first = len(est.loss_curve_)
-        self.fit = callbacks.Run(first, first + est.max_iter, len(train), 1, (*names, "seconds"))
-        for hook in self.hooks:
-            hook.check(self.fit)
+        self.fit = callbacks.Run(
+            first, first + est.max_iter, len(train), 1, (*names, "seconds"), history=est.history_
+        )
+        check_all(self.hooks, self.fit)
         evaluation.warn_of_range(net, train)
         net.stop_training = False
         self.start = self.begin = time.perf_counter()
@@ -119,7 +117,7 @@ class Minimisation:
         epoch = len(self.est.loss_curve_)
         if self.begun < epoch:
             self.begun = epoch
-            for hook in self.hooks:
+            for hook in those_that_need("epoch_begin", self.hooks):
                 hook.on_epoch_begin(self.net, epoch)
         return self.objective(x)
 
@@ -133,7 +131,7 @@ class Minimisation:
         logs = {"loss": float(loss)}
         net.flat[...] = x
         if self.held_out is not None:
-            found, score = validate(est, net, self.held_out, self.metrics)
+            found, score = validate(est, self.held_out)
             logs.update(found)
             est.validation_scores_.append(score)
             if score > est.best_validation_score_:
@@ -144,8 +142,9 @@ class Minimisation:
         est.history_.append(epoch, logs)
         if est.verbose:
             console.say(f"Iteration {epoch + 1}, loss = {loss:.8f}")
-        for hook in self.hooks:
+        for hook in those_that_need("progress", self.hooks):
             hook.on_progress(net, epoch, len(self.train))
+        for hook in those_that_need("epoch_end", self.hooks):
             hook.on_epoch_end(net, epoch, logs)
         stop = est._end_task(est._begin_task(self.root))
         if stop or net.stop_training or (est.max_seconds is not None and now - self.start > est.max_seconds):

@@ -16,6 +16,7 @@ from cnn.runtime.data import Data
 from cnn.runtime.history import History
 from cnn.runtime.state import NetworkState
 from cnn.training import checkpoint, resume
+from cnn.training.events import check_all, those_that_need
 from cnn.training.loop import Loop
 from cnn.training.position import FitIdentity, Position
 
@@ -72,8 +73,7 @@ def prepare(net: NetworkState, X: Any, y: Any, options: FitOptions) -> Fit:
     step, resumed = (net.step, None) if saved is None else (saved.net.step, saved.path.parent)
     shown = (*names, "learning_rate", "seconds")
     run = callbacks.Run(at.epoch, last, len(train), -(-len(train) // batch), shown, step, resumed, identity)
-    for hook in hooks:
-        hook.check(run)
+    check_all(hooks, run)
     return Fit(net, train, validation, measured, hooks, identity, run, saved, verbose, options.n_threads, given)
 
 
@@ -144,41 +144,67 @@ class Fit:
         net.build(self.train.X.shape[1])
         evaluation.warn_of_range(net, self.train)
         net.one_dimensional = net.n_outputs == 1 and self.train.y.ndim == 1
-        net.stop_training = at.stopped
+        net.stop_training, self.about.history = at.stopped, net.history
         # A Ctrl-C may come between two of an epoch's numbers.
         cnn_core.finishing(lambda: hooked(self.hooks, net, self.about, self._epochs), [net.history.trim])
         return net.history.since(at.first_record, self.about.names)
 
     def _epochs(self) -> None:
-        at, last = self.identity.position, self.about.epochs
+        net, at, last = self.net, self.identity.position, self.about.epochs
         if self.saved is not None:
             self.saved.restore_callbacks(self.hooks)
         begun = None if self.initial_epoch is None else 0  # then the whole is that of `epochs` epochs, as in Keras
+        scores = evaluation.Scores(net, self.train, self.metrics)
+        held_out = None if self.validation is None else evaluation.Scores(net, self.validation, self.metrics)
         loop = Loop(
-            self.net, self.train, self.identity.batch, self.identity.shuffle, bool(self.metrics), at, last,
-            self.n_threads, last - at.epoch, begun,
+            net, self.train, self.identity.batch, self.identity.shuffle, scores, at, last, self.n_threads,
+            last - at.epoch, begun,
         )  # fmt: skip
-        for epoch in range(at.epoch, at.epoch if at.stopped else last):
-            self._epoch(loop, epoch)
-            if self.net.stop_training:
-                break
+        at_begin, at_end = (those_that_need(event, self.hooks) for event in ("epoch_begin", "epoch_end"))
+        meanwhile = those_that_need("progress", self.hooks)
+        one_by_one = bool(at_begin or at_end) or held_out is not None or scores.in_python
+        stopped = at.stopped
+        while at.epoch < last and not stopped:
+            if one_by_one:
+                for hook in at_begin:
+                    hook.on_epoch_begin(net, at.epoch)
+                logs = self._epoch(loop, held_out, meanwhile)
+                for hook in at_end:
+                    hook.on_epoch_end(net, at.epoch - 1, logs)
+            else:
+                self._several(loop, last - at.epoch, meanwhile)
+            stopped = net.stop_training
 
-    def _epoch(self, loop: Loop, epoch: int) -> None:
+    def _epoch(
+        self, loop: Loop, held_out: evaluation.Scores | None, hooks: list[callbacks.Callback]
+    ) -> dict[str, float]:
+        """An epoch and its numbers."""
         net, at = self.net, loop.at
-        for hook in self.hooks:
-            hook.on_epoch_begin(net, epoch)
         start = time.perf_counter()
-        loss = loop.epoch(epoch, self.hooks)
-        logs = {"loss": loss, **evaluation.measure(net, loop.train, loop.outputs, self.metrics)}
-        if self.validation is not None:
-            scores = evaluation.evaluate(net, self.validation, self.metrics, loop.asked)
-            logs.update({f"val_{name}": value for name, value in scores.items()})
+        loop.run(1, hooks)
+        logs = {"loss": loop.loss, **loop.metrics()}
+        if held_out is not None:
+            logs.update({f"val_{name}": value for name, value in held_out.take(loop.asked).items()})
         logs["learning_rate"] = float(loop.rates[-1])
         logs["seconds"] = time.perf_counter() - start
-        net.history.append(epoch, logs)
-        at.epoch, at.done = epoch + 1, 0
-        for hook in self.hooks:
-            hook.on_epoch_end(net, epoch, logs)
+        net.history.append(at.epoch, logs)
+        at.epoch, at.done = at.epoch + 1, 0
+        return logs
+
+    def _several(self, loop: Loop, most: int, hooks: list[callbacks.Callback]) -> None:
+        """As many epochs as a call into the core makes; they are kept whatever ends it, a Ctrl-C for one."""
+        keep = partial(self._keep, loop, loop.at.epoch, len(self.net.history), time.perf_counter())
+        cnn_core.finishing(partial(loop.run, most, hooks), [keep])
+
+    def _keep(self, loop: Loop, epoch: int, before: int, start: float) -> None:
+        """Puts the epochs that are ended, from `epoch` on, behind the `before` ones of the history; may come twice."""
+        if loop.first == epoch and (n := loop.ended):
+            columns = {"loss": loop.losses.tolist()}
+            columns |= {name: loop.found[:n, 4].tolist() for name in self.metrics}
+            columns["learning_rate"] = loop.rates[loop.steps - 1 : n * loop.steps : loop.steps].tolist()
+            columns["seconds"] = [(time.perf_counter() - start) / n] * n
+            self.net.history.put(before, epoch, columns)
+            loop.at.epoch, loop.at.done = epoch + n, 0
 
 
 def hooked(hooks: list[callbacks.Callback], net: NetworkState, run: callbacks.Run, work: Callable[[], T]) -> T:

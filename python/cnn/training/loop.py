@@ -1,9 +1,10 @@
-"""One epoch after another of a fit: the order of rows, learning rates, and calls into the core of some 50 ms."""
+"""The epochs of a fit in calls into the core of some 50 ms: as many epochs a call as take that, or a part of one."""
 
 from __future__ import annotations
 
 import time
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -12,117 +13,160 @@ from cnn import schedules
 from cnn._common import threads
 from cnn._common.errors import NonFiniteError
 from cnn.callbacks import Callback
-from cnn.runtime import arena
+from cnn.runtime import passes
 from cnn.runtime.data import Array, Data
+from cnn.runtime.evaluation import Scores
+from cnn.runtime.plan import Cut
 from cnn.runtime.state import NetworkState
 from cnn.training.position import Position
 
 # A call into the core lasts about this long; then signals are looked at and progress is drawn.
 _PIECE_SECONDS = 0.05
+_AHEAD = 4096  # learning rates that are made at a time
+_METRIC = 4  # where `found` has it
 # How much arithmetic a second is expected before the first measurement: rather too little.
 _CAUTIOUS_FLOPS = 5e9
-_CAUTIOUS_STEP = 2e-6  # seconds of a step that are not arithmetic
-
+_CAUTIOUS_STEP, _CAUTIOUS_ROW = 2e-6, 2e-8  # seconds of a step and of a row that are not arithmetic
 
 
 class Loop:
-    """The buffers of a fit, and one epoch after another in them. Order and rates of an epoch may be overridden."""
+    """The buffers of a fit, and one call into the core after another on them. Learning rates may be overridden.
+
+    After `run`, `found` has a row for each epoch since `first` (see `Training.run` in cnn_core), `ended` of them whole;
+    `rates` are those of all their steps.
+    """
 
     def __init__(
-        self, net: NetworkState, train: Data, batch: int, shuffle: bool, keep_outputs: bool, at: Position,
-        last: int, n_threads: int | None, epochs: int, begun: int | None = None,
+        self, net: NetworkState, train: Data, batch: int, shuffle: bool, scores: Scores | None, at: Position,
+        last: int, n_threads: int | None, epochs: int, begun: int | None = None, *, generator: Any = None,
+        cut: Cut | None = None,
     ) -> None:  # fmt: skip
         # What the search for zeros costs is won back after the first of several epochs.
-        self.X = net.plan.without_zeros(train.X) if epochs > 1 else train.X
-        plan = self.plan = net.plan.taking(self.X)
-        self.net, self.train, self.batch, self.shuffle = net, train, batch, shuffle
+        X = net.plan.without_zeros(train.X) if epochs > 1 else train.X
+        plan = net.plan.taking(X)
+        self.net, self.train, self.batch = net, train, batch
         self.steps = -(-len(train) // batch)
         # The steps of the schedule that lie before this fit, which begins it unless it is told otherwise; and all.
         self.at, self.before = at, 0 if begun is None else (at.first_epoch - begun) * self.steps
         self.total = self.before + (last - at.first_epoch) * self.steps
         self.schedule = schedules.get(net.optimizer.learning_rate)
-        self.cut = plan.cut_like(net.plan.taking(train.X), batch)
+        cut = plan.cut_like(net.plan.taking(train.X), batch) if cut is None else cut
         self.asked = n_threads  # a number that was asked for is kept
-        self.n_threads = threads.for_training(n_threads, self.cut.feeds)
-        self.gradients = arena.aligned_zeros(self.cut.gradients * plan.size, net.dtype)
-        self.scratch = arena.aligned_zeros(self.cut.shared + self.n_threads * self.cut.own, net.dtype)
-        self.outputs: Array = np.zeros((len(train), net.n_outputs), net.dtype) if keep_outputs else np.empty((0, 0))
-        self.keep_outputs = keep_outputs
+        self.n_threads = threads.for_training(n_threads, cut.feeds)
+        self.scores, measured = scores, scores is not None and bool(scores.chosen)
+        self.outputs: Array = np.zeros((len(train), net.n_outputs) if measured else (0, 0), net.dtype)
         self.report = np.zeros((self.steps, 3))
-        self.index = np.empty(len(train) if shuffle else 0, np.int64)
+        self.index = np.arange(len(train) if shuffle else 0, dtype=np.int64)
         if at.done:
             at.restore(self.report, self.outputs)
         at.report, at.outputs = self.report, self.outputs
-        self.rates = np.zeros(1)
-        self.step_seconds = 6.0 * plan.size * batch / _CAUTIOUS_FLOPS + _CAUTIOUS_STEP
+        self.training = cnn_core.engine.Training(
+            passes.step_buffers(net, plan, cut, self.n_threads), X, train, batch, self.report,
+            order=self.index if shuffle else None, generator=generator if shuffle else None,
+            outputs=self.outputs if measured else None, scorer=None if scores is None else scores.scorer,
+        )  # fmt: skip
+        self.step_seconds = 6.0 * plan.size * batch / _CAUTIOUS_FLOPS + _CAUTIOUS_STEP + _CAUTIOUS_ROW * batch
         self.per_call = max(1, int(_PIECE_SECONDS / self.step_seconds))
+        self.first, self.begun, self.found, self.rates = at.epoch, net.step - at.done, np.zeros((0, 5)), np.zeros(1)
+        self.numbers, self.ahead = np.zeros((0, 3)), (0, -1, np.zeros(0))
 
-    def order(self, epoch: int) -> Array | None:
-        """The rows in the order of that epoch, (n,) int64; None: as they stand."""
-        if not self.shuffle:
-            return None
-        draw = partial(cnn_core.engine.permutation, self.net.seed, epoch, self.index)
-        threads.apart(len(self.index), draw)
-        return self.index
+    def learning_rates(self, epochs: int) -> Array:
+        """The learning rate of each step of the epochs to come; those of more epochs are drawn at a time, and kept."""
+        first, n = self.before + self.net.step - self.at.done - self.at.first_step, epochs * self.steps
+        begin, total, rates = self.ahead
+        if total != self.total or not begin <= first <= begin + len(rates) - n:
+            more = max(n, min(_AHEAD, self.total - first) // self.steps * self.steps)
+            begin, rates = first, self.schedule.rates(first, more, self.steps, self.total)
+            self.ahead = begin, self.total, rates
+        return rates[first - begin : first - begin + n] * self.net.rate_factor
 
-    def learning_rates(self, epoch: int) -> Array:
-        """The learning rate of each step of that epoch."""
-        first = self.before + self.net.step - self.at.done - self.at.first_step
-        return self.schedule.rates(first, self.steps, self.steps, self.total) * self.net.rate_factor
+    @property
+    def ended(self) -> int:
+        """How many epochs since `first` are ended, by the counter that moves with the weights."""
+        return (self.net.step - self.begun) // self.steps
 
-    def epoch(self, epoch: int, hooks: list[Callback]) -> float:
-        """All minibatches once; returns the mean loss with penalties."""
-        net, order = self.net, self.order(epoch)
-        self.rates = self.learning_rates(epoch)
-        begin = self.at.done  # more than 0 when the fit is resumed in the middle of an epoch
-        if begin:
-            for hook in hooks:
-                hook.on_progress(net, epoch, min(begin * self.batch, len(self.train)))
-        while begin < self.steps:
-            end = min(begin + self.per_call, self.steps)
-            start = time.perf_counter()
-            status = self._steps(begin, end, order)
-            if status:
-                self._not_finite(epoch, status)
-            seconds = time.perf_counter() - start
-            self.step_seconds = seconds / (end - begin)
-            # Towards the wanted duration, by no more than a factor of four at a time.
-            ratio = _PIECE_SECONDS / max(seconds, 1e-9)
-            if ratio < 1 or end - begin == self.per_call:
-                self.per_call = max(1, int((end - begin) * min(ratio, 4.0)))
-            rows = min(end * self.batch, len(self.train)) - begin * self.batch
-            self.at.done = end
-            for hook in hooks:
-                hook.on_progress(net, epoch, rows)
-            begin = end
-        loss, weight, penalty = self.report.sum(axis=0).tolist()
+    @property
+    def losses(self) -> Array:
+        """The mean loss of each epoch that is ended, with penalties."""
+        loss, weight, penalty = self.found[: self.ended, :3].T
         return loss / weight + penalty / self.steps
 
-    def _steps(self, begin: int, end: int, order: Array | None) -> int:
+    def metrics(self) -> dict[str, float]:
+        """The metrics of the last epoch, which is ended."""
+        if self.scores is None:
+            return {}
+        if self.scores.in_python:
+            return self.scores.measure(self.outputs)
+        return {name: float(self.found[-1, _METRIC]) for name in self.scores.chosen}
+
+    @property
+    def loss(self) -> float:
+        """The mean loss of the last epoch, which is ended, with penalties."""
+        loss, weight, penalty = self.found[-1, :3].tolist()
+        return float(loss / weight + penalty / self.steps)
+
+    def run(self, most: int, hooks: list[Callback]) -> None:
+        """The rest of an epoch, or where a call into the core may last that long, up to `most` epochs."""
+        at, steps, begin = self.at, self.steps, self.at.done  # more than 0: resumed in the middle of an epoch
+        n = 1 if begin else max(1, min(most, self.per_call // steps))
+        self.begun, self.found, self.rates = self.net.step - begin, np.zeros((n, 5)), self.learning_rates(n)
+        self.numbers = np.ones((n * steps, 3))
+        self.numbers[:, 0] = self.rates
+        self.first = at.epoch  # last: whoever finds it knows that the others are of this run
+        if begin:
+            self._tell(hooks, 0, begin)
+        if begin == steps:
+            self.training.summarise(self.found)
+        while begin < n * steps:
+            end = min(begin + self.per_call, n * steps)
+            if len(self.index):
+                threads.apart(len(self.index), partial(self.training.draw, at.epoch))
+            start = time.perf_counter()
+            status = self._steps(begin, end)
+            done = self.training.done
+            if status:
+                self._not_finite(begin + done, status)
+            seconds = time.perf_counter() - start
+            self.step_seconds = seconds / done
+            # Towards the wanted duration, by no more than a factor of four at a time.
+            ratio = _PIECE_SECONDS / max(seconds, 1e-9)
+            if ratio < 1 or done > self.per_call - (1 if n == 1 else steps):
+                self.per_call = max(1, int(done * min(ratio, 4.0)))
+            if n == 1:
+                at.done = end
+            self._tell(hooks, begin, begin + done)
+            if done < end - begin:  # what is watched has ended it
+                break
+            begin = end
+
+    def _tell(self, hooks: list[Callback], begin: int, end: int) -> None:
+        if not hooks:
+            return
+        rows = [b // self.steps * len(self.train) + min(b % self.steps * self.batch, len(self.train))
+                for b in (begin, end)]  # fmt: skip
+        for hook in hooks:
+            hook.on_progress(self.net, self.first + (end - 1) // self.steps, rows[1] - rows[0])
+
+    def _steps(self, begin: int, end: int) -> int:
         # One step that is long by itself must be given up in its middle for a Ctrl-C to be prompt.
         if self.step_seconds > _PIECE_SECONDS:
-            return threads.interruptible(lambda stop: self._run(begin, end, order, stop))
-        return self._run(begin, end, order, None)
+            return threads.interruptible(lambda stop: self._run(begin, end, stop))
+        return self._run(begin, end, None)
 
-    def _run(self, begin: int, end: int, order: Array | None, stop: Array | None) -> int:
-        net, plan, rows = self.net, self.plan, self.train
-        n_threads = threads.share(self.n_threads) if self.asked is None else self.n_threads
-        _, status = cnn_core.engine.train_steps(
-            plan.layers, self.cut.workspace, self.cut.wide, self.cut.parts, plan.segments, plan.loss, plan.optimizer,
-            net.flat, self.gradients, net.state, net.scalars, self.scratch, self.X, rows.targets, rows.classes,
-            rows.weights, order, begin, end, self.batch, self.rates[begin:end], net.counter, net.seed,
-            self.outputs if self.keep_outputs else None, self.report[begin:end], n_threads, stop,
-        )  # fmt: skip
-        return int(status)
+    def _run(self, begin: int, end: int, stop: Array | None) -> int:
+        n_threads = threads.share(self.n_threads) if self.asked is None and self.n_threads > 1 else self.n_threads
+        found = self.found[begin // self.steps :]
+        return int(self.training.run(self.first, begin, end, self.numbers[begin:end], found, n_threads, stop))
 
-    def _not_finite(self, epoch: int, status: int) -> None:
+    def _not_finite(self, step: int, status: int) -> None:
+        """`step` counts from the beginning of epoch `first`."""
         net = self.net
-        batch = (net.step - self.at.first_step) % self.steps
+        epoch, batch = self.first + step // self.steps, step % self.steps
         what = {1: "loss", 2: "gradient", 3: "update"}[status]
         if not np.isfinite(net.state).all():
             net.state[...] = 0
         raise NonFiniteError(
             f"the {what} is not finite in epoch {epoch + 1}, batch {batch + 1} of {self.steps}; the network keeps the "
-            f"weights of the last finite step. Lower the learning rate (now {self.rates[batch]:g}), standardise inputs "
+            f"weights of the last finite step. Lower the learning rate (now {self.rates[step]:g}), standardise inputs "
             "and targets, or clip the gradient (clip_norm of the optimizer)"
         )
