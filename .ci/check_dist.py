@@ -15,7 +15,10 @@ IN_SDIST = [
     "cnn_core/_engine.pyx", "cnn_core/step.pxd", "cnn_core/tile.h", "python/cnn/py.typed", "tests/reference.py",
     "tools/find_python.sh", "benchmarks/", "examples/data/", "docs/",
 ]  # fmt: skip
-IN_WHEEL = {"cnn/py.typed", "cnn_core/__init__.pxd", "cnn_core/types.pxd", "cnn_core/step.pxd", "cnn_core/tile.h"}
+IN_WHEEL = {
+    "cnn/py.typed", "cnn_core/py.typed", "cnn_core/_engine.pyi", "cnn_core/__init__.pxd", "cnn_core/types.pxd",
+    "cnn_core/step.pxd", "cnn_core/tile.h",
+}  # fmt: skip
 
 
 def check_wheel(path: Path) -> str:

@@ -9,6 +9,7 @@ import importlib
 import os
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 try:
     from cnn_core.activations import Activation
@@ -90,4 +91,9 @@ def _pick() -> tuple[str, ModuleType]:
     raise ImportError(f"CNN_ISA is {wanted!r}, which this machine or this build lacks; it has {', '.join(engines())}")
 
 
-isa, engine = _pick()
+if TYPE_CHECKING:
+    from cnn_core import _engine as engine  # the builds have the same functions
+
+    isa: str
+else:
+    isa, engine = _pick()

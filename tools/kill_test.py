@@ -107,7 +107,7 @@ def train(kills: int, rng: random.Random) -> str:
         result = Path(folder, "result")
 
         def work() -> None:
-            callback = cnn.Checkpoint(run, *rng.choice([(1, "epochs"), (50, "steps"), (0.002, "seconds")]))
+            callback = cnn.Checkpoint(run, *rng.choice([(1, "epochs"), (50, "steps"), (0.0002, "seconds")]))
             result.write_bytes(pickle.dumps(fit([callback], run)))
 
         while done < kills:

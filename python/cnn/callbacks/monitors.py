@@ -1,119 +1,23 @@
-"""Callbacks: what happens around epochs. A plain function f(network, epoch, logs) is one too."""
+"""Callbacks that watch one number of an epoch: stop, lower the rate, keep the best network."""
 
 from __future__ import annotations
 
 import copy
-import csv
 import math
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, TextIO, TypeAlias
+from collections.abc import Iterable
+from typing import Any
 
-from cnn._common import checks, console
+from cnn._common import checks
 from cnn._common.elsewhere import nearest, told
-from cnn._common.progress_bar import Bar
 from cnn._common.types import Mode
+from cnn.callbacks.callback import Callback, Logs, Run
 from cnn.files import atomic, states
 from cnn.files.network import save_network
-from cnn.files.strict_json import shown
-from cnn.runtime.history import History
 from cnn.runtime.state import NetworkState
 
-Logs = dict[str, float]
 # Names that are better when larger; all others are losses and errors.
 _LARGER = {"r2", "accuracy", "top_k_accuracy", "precision", "recall", "f1", "roc_auc"}
-
-
-@dataclass
-class Run:
-    """What a fit tells its callbacks: the numbers of its epochs, rows and steps, and the names that logs will have.
-
-    `step` are the optimizer steps done before, `resumed` the folder that the fit is resumed from, `job` what
-    checkpoints keep of it, `history` what grows by its epochs.
-    """
-
-    first_epoch: int
-    epochs: int  # the number of the last epoch
-    rows: int
-    steps_per_epoch: int
-    names: tuple[str, ...]
-    step: int = 0
-    resumed: Path | None = None
-    job: Any = None
-    history: History | None = None
-
-
-class Callback:
-    """Override what you need; `network`, a `cnn.Network`, is the one that is trained.
-
-    `network.stop_training = True` ends the fit after the epoch. `needs` says which of "epoch_begin", "progress" and
-    "epoch_end" it is called for; by default those whose methods it overrides, "progress" in each epoch.
-
-    >>> class Printer(Callback):
-    ...     def on_epoch_end(self, network, epoch, logs):
-    ...         print(epoch, sorted(logs))
-    """
-
-    needs: ClassVar[tuple[str, ...] | None] = None
-
-    def check(self, run: Run) -> None:
-        """Raises ValueError where this fit can't serve the callback: before anything is touched."""
-
-    def on_fit_begin(self, network: Any, run: Run) -> None:
-        """Before the first epoch."""
-
-    def on_epoch_begin(self, network: Any, epoch: int) -> None:
-        """Before each epoch."""
-
-    def on_progress(self, network: Any, epoch: int, rows: int) -> None:
-        """Some times a second: so many more rows are done, up to this epoch."""
-
-    def on_epoch_end(self, network: Any, epoch: int, logs: Logs) -> None:
-        """After each epoch, with its numbers (also in `network.history`)."""
-
-    def on_fit_end(self, network: Any) -> None:
-        """After the last epoch, or when the fit was broken off."""
-
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps: numbers, texts, None and arrays, by name (letters, digits, `_`, `.`, `-`)."""
-        return {}
-
-    def check_state(self, state: dict[str, Any], network: Any) -> None:
-        """Raises ValueError where `restore` could not take this, for a network like that: before anything is touched.
-
-        By default all that `state` gives must be there, numbers as numbers and texts as texts; None stands for any.
-        """
-        for name, own in self.state().items():
-            if name not in state:
-                raise ValueError(f"{name!r} is missing")
-            if own is not None and state[name] is not None and (kind := states.kind(own)) != states.kind(state[name]):
-                raise ValueError(f"{name!r} must be a {kind}, got {shown(state[name])}")
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Takes back what `state` gave: after `on_fit_begin`, in a fit that is resumed."""
-
-    def for_member(self, member: int, members: int) -> Callback:
-        """The callback for one of several networks that a fit trains one after another, numbered from 0."""
-        return self
-
-
-class Function(Callback):
-    """Calls f(network, epoch, logs) after each epoch.
-
-    >>> Function(lambda network, epoch, logs: None)  # doctest: +ELLIPSIS
-    <cnn.callbacks.Function object at ...>
-    """
-
-    def __init__(self, function: Callable[[Any, int, Logs], object]) -> None:
-        self.function = function
-
-    def on_epoch_end(self, network: Any, epoch: int, logs: Logs) -> None:
-        self.function(network, epoch, logs)
-
-
-Hook: TypeAlias = Callback | Callable[[Any, int, Logs], object]  # what fits take as callbacks
 
 
 class _Monitor(Callback):
@@ -332,119 +236,3 @@ class SaveModel(_Monitor):
         own = copy.copy(self)
         own.path = self.path.replace("{member}", str(member))
         return own
-
-
-class CSVLogger(Callback):
-    """Writes a line for each epoch to a CSV file; a further fit goes on in the same file.
-
-    A fit that is resumed drops the lines of the epochs that it makes again.
-
-    >>> import tempfile, cnn, numpy as np
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     log = CSVLogger(f"{folder}/log.csv")
-    ...     h = cnn.Network([cnn.Dense(1)]).fit(np.ones((4, 1)), np.ones(4), epochs=2, callbacks=[log], verbose=0)
-    ...     print(log.path.read_text().splitlines()[0])
-    epoch,loss,rmse,learning_rate,seconds
-    """
-
-    @told
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self._file: TextIO | None = None
-
-    def check(self, run: Run) -> None:
-        atomic.check_place(self.path, f"CSVLogger can't write to {self.path}")
-        header = ["epoch", *run.names]
-        if self._begun():
-            with self.path.open(newline="") as file:
-                found = next(csv.reader(file), [])
-            if found != header:
-                raise ValueError(f"{self.path} has the columns {', '.join(found)}; this fit has {', '.join(header)}")
-
-    def _begun(self) -> bool:
-        return self.path.exists() and self.path.stat().st_size > 0
-
-    def on_fit_begin(self, network: NetworkState, run: Run) -> None:
-        fresh = not self._begun()
-        if run.resumed is not None and not fresh:
-            self._drop_from(run.first_epoch)
-        self._file = self.path.open("a", newline="")
-        if fresh:
-            csv.writer(self._file).writerow(["epoch", *run.names])
-
-    def _drop_from(self, epoch: int) -> None:
-        """Lines of that epoch and later ones, and one that was cut short."""
-        header, *lines = self.path.read_text().splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) < epoch]
-        atomic.write_whole(self.path, "".join([header, *kept]).encode())
-
-    def on_epoch_end(self, network: NetworkState, epoch: int, logs: Logs) -> None:
-        assert self._file is not None
-        csv.writer(self._file).writerow([epoch, *logs.values()])
-        self._file.flush()
-
-    def on_fit_end(self, network: NetworkState) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-
-class Progress(Callback):
-    """A progress bar over the rows of all epochs, with the latest numbers; `verbose=1` is this.
-
-    >>> Progress().on_fit_end(None)
-    """
-
-    needs = ("progress",)
-
-    def __init__(self) -> None:
-        self._bar: Bar | None = None
-        self._run, self._epoch, self._before = Run(0, 0, 0, 0, ()), 0, 0
-
-    def on_fit_begin(self, network: NetworkState, run: Run) -> None:
-        self._run, self._epoch, self._before = run, run.first_epoch, len(run.history or ())
-        if (screen := console.errors()) is not None:  # else there is nobody to look on
-            self._bar = Bar(run.rows * (run.epochs - run.first_epoch), screen)
-
-    def on_progress(self, network: NetworkState, epoch: int, rows: int) -> None:
-        self._epoch = epoch
-        if self._bar is not None and self._bar.add(rows):
-            self._bar.draw(*self._shown())
-
-    def _shown(self) -> tuple[str, dict[str, float]]:
-        run, history = self._run, self._run.history
-        names = [name for name in run.names if name not in ("seconds", "learning_rate")]
-        numbers = {} if history is None or len(history) <= self._before else {n: history[n][-1] for n in names}
-        return f"epoch {self._epoch + 1}/{run.epochs}", numbers
-
-    def on_fit_end(self, network: NetworkState) -> None:
-        if self._bar is not None:
-            self._bar.close(*self._shown())
-            self._bar = None
-
-
-class EpochLines(Callback):
-    """Prints a line for each epoch; `verbose=2` is this.
-
-    >>> EpochLines().on_epoch_end(None, 0, {"loss": 0.5})
-    epoch 1: loss 0.5
-    """
-
-    def on_epoch_end(self, network: NetworkState, epoch: int, logs: Logs) -> None:
-        console.say(f"epoch {epoch + 1}: " + ", ".join(f"{name} {value:.4g}" for name, value in logs.items()))
-
-
-def all_of(given: Any) -> list[Callback]:
-    """The callbacks of a list of them."""
-    if isinstance(given, Callback) or not isinstance(given, Iterable):
-        raise TypeError(f"callbacks must be a list of callbacks, got {given!r}")
-    return [get(callback) for callback in given]
-
-
-def get(callback: Any) -> Callback:
-    """The callback, or one that calls the function given."""
-    if isinstance(callback, Callback):
-        return callback
-    if callable(callback) and not isinstance(callback, type):
-        return Function(callback)
-    raise TypeError(f"a callback must be a cnn.Callback or a function f(network, epoch, logs), got {callback!r}")

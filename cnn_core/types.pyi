@@ -1,0 +1,18 @@
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+layer_dtype: np.dtype[Any]
+workspace_dtype: np.dtype[Any]
+segment_dtype: np.dtype[Any]
+loss_dtype: np.dtype[Any]
+optimizer_dtype: np.dtype[Any]
+
+class LayerKind(IntEnum):
+    DENSE = 0
+    DROPOUT = 1
+    SCALE = 2
+
+def cpu_level() -> int: ...
+def more_than_128_bits() -> bool: ...

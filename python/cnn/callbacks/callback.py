@@ -1,0 +1,119 @@
+"""What a callback is, and what a fit tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeAlias
+
+from cnn.files import states
+from cnn.files.strict_json import shown
+from cnn.runtime.history import History
+
+Logs = dict[str, float]
+
+@dataclass
+class Run:
+    """What a fit tells its callbacks: the numbers of its epochs, rows and steps, and the names that logs will have.
+
+    `step` are the optimizer steps done before, `resumed` the folder that the fit is resumed from, `job` what
+    checkpoints keep of it, `history` what grows by its epochs.
+    """
+
+    first_epoch: int
+    epochs: int  # the number of the last epoch
+    rows: int
+    steps_per_epoch: int
+    names: tuple[str, ...]
+    step: int = 0
+    resumed: Path | None = None
+    job: Any = None
+    history: History | None = None
+
+
+class Callback:
+    """Override what you need; `network`, a `cnn.Network`, is the one that is trained.
+
+    `network.stop_training = True` ends the fit after the epoch. `needs` says which of "epoch_begin", "progress" and
+    "epoch_end" it is called for; by default those whose methods it overrides, "progress" in each epoch.
+
+    >>> class Printer(Callback):
+    ...     def on_epoch_end(self, network, epoch, logs):
+    ...         print(epoch, sorted(logs))
+    """
+
+    needs: ClassVar[tuple[str, ...] | None] = None
+
+    def check(self, run: Run) -> None:
+        """Raises ValueError where this fit can't serve the callback: before anything is touched."""
+
+    def on_fit_begin(self, network: Any, run: Run) -> None:
+        """Before the first epoch."""
+
+    def on_epoch_begin(self, network: Any, epoch: int) -> None:
+        """Before each epoch."""
+
+    def on_progress(self, network: Any, epoch: int, rows: int) -> None:
+        """Some times a second: so many more rows are done, up to this epoch."""
+
+    def on_epoch_end(self, network: Any, epoch: int, logs: Logs) -> None:
+        """After each epoch, with its numbers (also in `network.history`)."""
+
+    def on_fit_end(self, network: Any) -> None:
+        """After the last epoch, or when the fit was broken off."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps: numbers, texts, None and arrays, by name (letters, digits, `_`, `.`, `-`)."""
+        return {}
+
+    def check_state(self, state: dict[str, Any], network: Any) -> None:
+        """Raises ValueError where `restore` could not take this, for a network like that: before anything is touched.
+
+        By default all that `state` gives must be there, numbers as numbers and texts as texts; None stands for any.
+        """
+        for name, own in self.state().items():
+            if name not in state:
+                raise ValueError(f"{name!r} is missing")
+            if own is not None and state[name] is not None and (kind := states.kind(own)) != states.kind(state[name]):
+                raise ValueError(f"{name!r} must be a {kind}, got {shown(state[name])}")
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes back what `state` gave: after `on_fit_begin`, in a fit that is resumed."""
+
+    def for_member(self, member: int, members: int) -> Callback:
+        """The callback for one of several networks that a fit trains one after another, numbered from 0."""
+        return self
+
+
+class Function(Callback):
+    """Calls f(network, epoch, logs) after each epoch.
+
+    >>> Function(lambda network, epoch, logs: None)  # doctest: +ELLIPSIS
+    <cnn.callbacks.Function object at ...>
+    """
+
+    def __init__(self, function: Callable[[Any, int, Logs], object]) -> None:
+        self.function = function
+
+    def on_epoch_end(self, network: Any, epoch: int, logs: Logs) -> None:
+        self.function(network, epoch, logs)
+
+
+Hook: TypeAlias = Callback | Callable[[Any, int, Logs], object]  # what fits take as callbacks
+
+
+def all_of(given: Any) -> list[Callback]:
+    """The callbacks of a list of them."""
+    if isinstance(given, Callback) or not isinstance(given, Iterable):
+        raise TypeError(f"callbacks must be a list of callbacks, got {given!r}")
+    return [get(callback) for callback in given]
+
+
+def get(callback: Any) -> Callback:
+    """The callback, or one that calls the function given."""
+    if isinstance(callback, Callback):
+        return callback
+    if callable(callback) and not isinstance(callback, type):
+        return Function(callback)
+    raise TypeError(f"a callback must be a cnn.Callback or a function f(network, epoch, logs), got {callback!r}")
