@@ -26,7 +26,7 @@ from cnn_core.tile cimport CNN_VECTORS, gather, lanes as _lanes, padded, scatter
 from cnn_core.types cimport GROUP, LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
 from cnn_core.update cimport (add_all_partials, clip_values, count_blocks, norm_factor, penalty_of, penalty_share,
                               shrink_by)
-from cnn_core.wide cimport turned_elements, weights_of
+from cnn_core.wide cimport transposed_elements, weights_of
 
 cdef extern from *:
     """
@@ -88,7 +88,7 @@ def cut(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, Py_ssiz
         capacity = min((rows + GROUP - 1) // GROUP * GROUP, WIDE_ROWS)
         n = (rows + capacity - 1) // capacity
         return (True, n, capacity,
-                n * capacity * columns + 2 * turned_elements(&layers[0], layers.shape[0], n * capacity), 0)
+                n * capacity * columns + 2 * transposed_elements(&layers[0], layers.shape[0], n * capacity), 0)
     limit = min(rows // CHUNK_ROWS, MAX_CHUNKS, <Py_ssize_t>(6.0 * size * rows / CHUNK_FLOPS),
                 PARTIAL_ELEMENTS // max(size, 1))
     while 2 * n <= limit:  # a power of two shares out evenly among 2, 4, 8, ... threads

@@ -211,11 +211,12 @@ cdef class Training:
     cdef void work(self, real* parameters, int n_threads) noexcept nogil:
         """The job's minibatches, in one parallel region."""
         cdef Job* job = &self.job
-        job.step, job.steps_done, job.status = self.model.counter[0], 0, DONE
+        cdef int64_t* counter = self.model.counter
+        job.step, job.steps_done, job.status = counter[0], 0, DONE
         job.stopping, job.stop_phase = 0, 0
         memset(&self.gate, 0, sizeof(self.gate))
         team(job, parameters, <real*>self.model.scratch, n_threads)
-        self.model.counter[0] += job.steps_done
+        counter[0] += job.steps_done
 
     cdef bint gave_up(self) noexcept nogil:
         return 0 <= self.patience < self.stuck

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t
 from cnn_core.activations cimport activation_backward, activation_forward
 from cnn_core.products cimport matmul
 from cnn_core.team cimport stopped
-from cnn_core.tile cimport dots, lanes, padded, row_sums, turn
+from cnn_core.tile cimport matmul_narrow, lanes, padded, row_sums, transpose
 from cnn_core.types cimport GROUP, LayerSpec, WorkspaceSpec, real
 
 cdef enum:
@@ -49,7 +49,7 @@ cdef inline void dense_backward(const LayerSpec* layer, const WorkspaceSpec* wor
                                 real* gradient, real* below, bint go_on, const int32_t* stop) noexcept nogil:
     """delta *= f'(z); dW = a delta'; db = row sums of delta; below = W delta, if wanted."""
     cdef int64_t kept = layer.output if layer.saved < 0 else layer.saved
-    cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs, turned = padded(n, parameters), v = 0, inputs
+    cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs, transposed = padded(n, parameters), v = 0, inputs
     cdef Py_ssize_t panel = panel_of_work(layer, m, rows, n, stop)
     cdef const real* weights = parameters + layer.weights
     cdef const real* d = <const real*>delta
@@ -61,12 +61,12 @@ cdef inline void dense_backward(const LayerSpec* layer, const WorkspaceSpec* wor
     if narrow:
         if db != NULL:
             row_sums(n, ld, d, ld, db, add)
-        dots(m, n, ld, a, ld, d, ld, dw, add)
+        matmul_narrow(m, n, ld, a, ld, d, ld, dw, add)
     else:  # a vector of units at a time: the deltas of a row side by side, in the buffer that is free until `below`
-        turn(n, ld, d, ld, below, turned, db, add)
+        transpose(n, ld, d, ld, below, transposed, db, add)
         while v < m and not stopped(stop):
             inputs = min(m - v, panel)
-            matmul(layer.by_blas, inputs, n, rows, a + v * ld, ld, 1, <const real*>below, turned, dw + v * n, n,
+            matmul(layer.by_blas, inputs, n, rows, a + v * ld, ld, 1, <const real*>below, transposed, dw + v * n, n,
                    <const real*>NULL, add, False, <const real*>NULL, 0)
             v += inputs
     if not go_on:

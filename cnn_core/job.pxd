@@ -1,4 +1,4 @@
-"""What one call of the training loop is about: data, buffers and findings, shared by the team."""
+"""What one call of the training loop is about: data, buffers and what is found, shared by the team."""
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from cnn_core.sparse cimport SparseRows
@@ -35,7 +35,7 @@ cdef struct Job:
     int64_t slots_stride                # elements between two slots of the optimizer's state
     bint wide                           # units are shared out among the threads (wide.pxd), else rows
     Py_ssize_t n_chunks                 # parts of a minibatch: chunks with a gradient of their own, or slabs
-    Py_ssize_t turned_size              # wide: elements of the deltas by rows
+    Py_ssize_t transposed_size              # wide: elements of the deltas by rows
     Py_ssize_t n_rows                   # of the data
     Py_ssize_t batch_size
     Py_ssize_t first                    # minibatches first .. last - 1 are run

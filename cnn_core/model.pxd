@@ -16,7 +16,7 @@ from cnn_core.team cimport Barrier
 from cnn_core.tile cimport gather, padded, scatter
 from cnn_core.types cimport LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
 from cnn_core.update cimport count_blocks
-from cnn_core.wide cimport turned_elements
+from cnn_core.wide cimport transposed_elements
 
 
 # Pointers into the arrays of a network and of its buffers. `real*` is the network's type, void* for want of generics.
@@ -84,7 +84,7 @@ cdef inline void fill_job(const Model* model, Job* job) noexcept nogil:
     job.segments, job.n_segments = model.segments, model.n_segments
     job.loss, job.optimizer, job.training = model.loss, model.optimizer, True
     job.wide, job.n_chunks, job.size, job.slots_stride = model.wide, model.n_chunks, model.size, model.size
-    job.turned_size = turned_elements(model.layers, model.n_layers, model.n_chunks * model.workspace.capacity)
+    job.transposed_size = transposed_elements(model.layers, model.n_layers, model.n_chunks * model.workspace.capacity)
     job.scratch_stride = model.workspace.columns * model.workspace.capacity
     job.gradients, job.state, job.scalars, job.seed = model.gradients, model.state, model.scalars, model.seed
     job.n_blocks = count_blocks(model.segments, model.n_segments)

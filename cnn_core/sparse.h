@@ -6,7 +6,7 @@
 /* The line of this address, and the one behind it, will be read soon. Without the empty statement GCC finds that this
  * function, and any that does nothing but call it, has no effect, and leaves it out.
  */
-CNN_INLINE void cnn_soon(const void *p)
+CNN_INLINE void cnn_prefetch(const void *p)
 {
 #if CNN_VECTORS
     __builtin_prefetch(p);

@@ -9,7 +9,7 @@ from libc.string cimport memset
 
 from cnn_core.activations cimport activation_backward, activation_forward
 from cnn_core.random cimport LANES, Noise, dropout_values
-from cnn_core.tile cimport gather, padded, turn
+from cnn_core.tile cimport gather, padded, transpose
 from cnn_core.types cimport DENSE, GROUP, LayerSpec, WorkspaceSpec, real
 
 cdef enum:
@@ -22,7 +22,7 @@ cdef enum:
     SORTED_BYTES = 384
 
 cdef extern from "sparse.h" nogil:
-    void cnn_soon(const void*)
+    void cnn_prefetch(const void*)
     void cnn_add_rowsf(Py_ssize_t, const float*, const int32_t*, const float*, Py_ssize_t, Py_ssize_t, const float*,
                        float*)
     void cnn_add_rows(Py_ssize_t, const double*, const int32_t*, const double*, Py_ssize_t, Py_ssize_t, const double*,
@@ -97,11 +97,11 @@ cdef inline Py_ssize_t numbers_of(const SparseRows* x, Py_ssize_t r) noexcept no
     return x.indptr[row + 1] - x.indptr[row]
 
 
-cdef inline void fetch(const SparseRows* x, Py_ssize_t r, const real* kind) noexcept nogil:
+cdef inline void prefetch(const SparseRows* x, Py_ssize_t r, const real* kind) noexcept nogil:
     """Row r will be wanted soon; `kind` only tells the type of the values."""
     cdef int64_t begin = x.indptr[row_of(x, r)]
-    cnn_soon(x.columns + begin)
-    cnn_soon(<const real*>x.values + begin)
+    cnn_prefetch(x.columns + begin)
+    cnn_prefetch(<const real*>x.values + begin)
 
 
 cdef inline Py_ssize_t take(const SparseRows* x, Py_ssize_t r, Py_ssize_t done, const LayerSpec* layers, int i,
@@ -156,10 +156,10 @@ cdef inline void sparse_forward(const SparseRows* x, const LayerSpec* layers, in
     cdef const real* biases = parameters + layer.biases + u if layer.biases >= 0 else NULL
     cdef real* by_rows = scratch + workspace.delta_next * workspace.capacity + u * ld
     for r in range(min(rows, <Py_ssize_t>AHEAD)):
-        fetch(x, r, parameters)
+        prefetch(x, r, parameters)
     for r in range(rows):
         if r + AHEAD < rows:
-            fetch(x, r + AHEAD, parameters)
+            prefetch(x, r + AHEAD, parameters)
         sparse_row(x, r, layers, i, parameters + layer.weights + u, biases, units, by_rows + r * units)
     gather(rows, ld, units, <const real*>by_rows, <const int64_t*>NULL, 0, z)
     activation_forward(layer.activation, <const real*>z, output, units * ld, <real>layer.alpha)
@@ -273,15 +273,15 @@ cdef inline void sparse_backward(const SparseRows* x, const LayerSpec* layers, i
                                  real* gradient) noexcept nogil:
     """delta *= f'(z); dW = x delta' (+ dW); db = row sums of delta (+ db), for all units of a slab."""
     cdef const LayerSpec* layer = &layers[i]
-    cdef Py_ssize_t n = layer.n_units, ld = padded(rows, <const real*>scratch), turned = padded(n, <const real*>scratch)
+    cdef Py_ssize_t n = layer.n_units, ld = padded(rows, <const real*>scratch), width = padded(n, <const real*>scratch)
     cdef int64_t kept = layer.output if layer.saved < 0 else layer.saved
     cdef Panels deltas
     activation_backward(layer.activation, <const real*>(scratch + kept * workspace.capacity), delta, n * ld,
                         <real>layer.alpha)
-    turn(n, ld, <const real*>delta, ld, below, turned, gradient + layer.biases if layer.biases >= 0 else <real*>NULL,
-         add)
+    transpose(n, ld, <const real*>delta, ld, below, width,
+              gradient + layer.biases if layer.biases >= 0 else <real*>NULL, add)
     if not add:
         memset(gradient + layer.weights, 0, layer.n_inputs * n * sizeof(real))
-    deltas.start, deltas.width, deltas.apart, deltas.stride = below, n, 0, turned
+    deltas.start, deltas.width, deltas.apart, deltas.stride = below, n, 0, width
     sparse_weights(x, layers, i, &deltas, rows,
                    by_columns(x, layer, i > 0 and x.noise.training, rows, 1, 1, <const real*>scratch), 0, 1, gradient)

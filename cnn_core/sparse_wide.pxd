@@ -43,23 +43,23 @@ cdef inline bint wide_sparse_forward(const SparseRows* x, const LayerSpec* layer
 
 
 cdef inline bint wide_sparse_weights(const SparseRows* x, const LayerSpec* layers, int i, const Slabs* slabs,
-                                     Py_ssize_t batch_begin, const real* turned, real* gradient, Noise noise,
+                                     Py_ssize_t batch_begin, const real* transposed, real* gradient, Noise noise,
                                      int thread, int n_threads, const int32_t* stop) noexcept nogil:
     """This thread's share of dW += x delta' and db, over all slabs; whether it was given up."""
     cdef const LayerSpec* layer = &layers[i]
     cdef Py_ssize_t n = layer.n_units, panels = (n + PANEL - 1) // PANEL, panel, s
     cdef SparseRows rows = rows_from(x, batch_begin, noise)
-    cdef bint by_column = by_columns(&rows, layer, i > 0 and noise.training, slabs.rows, slabs.n, n_threads, turned)
+    cdef bint by_column = by_columns(&rows, layer, i > 0 and noise.training, slabs.rows, slabs.n, n_threads, transposed)
     cdef Panels deltas
-    deltas.width, deltas.stride, deltas.apart = PANEL, PANEL, PANEL * slabs.turned_rows
+    deltas.width, deltas.stride, deltas.apart = PANEL, PANEL, PANEL * slabs.transposed_rows
     for s in range(slabs.n):
         if stopped(stop):
             return True
         noise.row = s * slabs.capacity
-        deltas.start = turned + noise.row * PANEL
+        deltas.start = transposed + noise.row * PANEL
         rows = rows_from(x, batch_begin + noise.row, noise)
         sparse_weights(&rows, layers, i, &deltas, rows_of(slabs, s), by_column, thread, n_threads, gradient)
     for panel in range(panels * thread // n_threads, panels * (thread + 1) // n_threads if layer.biases >= 0 else 0):
-        column_sums(slabs, turned + panel * PANEL * slabs.turned_rows, min(n - panel * PANEL, <Py_ssize_t>PANEL),
-                    gradient + layer.biases + panel * PANEL)
+        column_sums(slabs, transposed + panel * PANEL * slabs.transposed_rows,
+                    min(n - panel * PANEL, <Py_ssize_t>PANEL), gradient + layer.biases + panel * PANEL)
     return False

@@ -18,9 +18,9 @@ from cnn_core.sparse_wide cimport wide_sparse_forward, wide_sparse_weights, wide
 from cnn_core.team cimport barrier, flush, note, peek, stopped, unflush
 from cnn_core.tile cimport gather, padded, scatter
 from cnn_core.types cimport DENSE, DROPOUT, LayerSpec, WorkspaceSpec, real
-from cnn_core.update cimport (BAD_GRADIENT, BOTH, REDUCE, UNDO, UPDATE, findings, norm_factor, penalty_share, sweep,
-                              total)
-from cnn_core.wide cimport (PANEL, Slabs, make_slabs, rows_of, turn_panel, wide_delta, wide_forward,
+from cnn_core.update cimport (BAD_GRADIENT, BOTH, REDUCE, UNDO, UPDATE, block_errors, for_own_blocks, norm_factor,
+                              penalty_share, total)
+from cnn_core.wide cimport (PANEL, Slabs, make_slabs, rows_of, transpose_panel, wide_delta, wide_forward,
                             wide_gradients, wide_inputs, wide_slab_forward, wide_slabs_delta, wide_slabs_forward,
                             wide_weights, dense_from, dropouts_from)
 
@@ -113,15 +113,15 @@ cdef inline bint phase_ends(Job* job, int phase, bint given_up, int n_threads) n
 cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, Py_ssize_t batch_begin,
                                Py_ssize_t batch_rows, Noise noise, double scale, int thread,
                                int n_threads) noexcept nogil:
-    """The same of a whole minibatch by the whole team; ends behind a barrier."""
+    """Forward, loss and backward of a whole minibatch by the whole team; ends behind a barrier."""
     cdef const WorkspaceSpec* ws = job.workspace
     cdef const LayerSpec* layers = job.layers
     cdef Slabs slabs = make_slabs(ws, batch_rows)
     cdef Py_ssize_t s, first = slabs.n * thread // n_threads, end = slabs.n * (thread + 1) // n_threads
     cdef int64_t delta = ws.delta, next_delta = ws.delta_next
     # The deltas by rows stand behind the workspaces of as many slabs as the largest minibatch has.
-    cdef real* turned = scratch + job.n_chunks * slabs.stride
-    cdef real* other = turned + job.turned_size
+    cdef real* transposed = scratch + job.n_chunks * slabs.stride
+    cdef real* other = transposed + job.transposed_size
     cdef real* own
     cdef bint given_up = False
     cdef int i, below, top, next_layer, phase = 1, on_sparse = -1 if job.X != NULL else first_dense(layers)
@@ -164,7 +164,7 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
         if stopped(job.stop):
             given_up = True
             break
-        wide_loss(job, &slabs, s, batch_begin, scale, scratch + s * slabs.stride, turned)
+        wide_loss(job, &slabs, s, batch_begin, scale, scratch + s * slabs.stride, transposed)
     if thread == 0:
         for s in range(slabs.n, job.n_chunks):  # a last minibatch may have fewer slabs
             job.chunk_loss[s] = 0
@@ -180,10 +180,10 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
         while top > below and layers[top].kind == DROPOUT:
             top -= 1
         if i == on_sparse:
-            given_up = wide_sparse_weights(&job.sparse, layers, i, &slabs, batch_begin, <const real*>turned,
+            given_up = wide_sparse_weights(&job.sparse, layers, i, &slabs, batch_begin, <const real*>transposed,
                                            <real*>job.gradients, noise, thread, n_threads, job.stop)
         else:
-            given_up = wide_weights(layers, i, ws, &slabs, <const real*>scratch, <const real*>turned,
+            given_up = wide_weights(layers, i, ws, &slabs, <const real*>scratch, <const real*>transposed,
                                     <real*>job.gradients, job.training, thread, n_threads, job.stop)
         if i > lowest and not given_up:
             given_up = wide_inputs(layers, i, top, ws, &slabs, parameters, scratch, delta, next_delta, other,
@@ -192,7 +192,7 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
         if phase_ends(job, phase, given_up, n_threads):
             return
         delta, next_delta = next_delta, delta
-        turned, other = other, turned
+        transposed, other = other, transposed
         for i in range(top, max(below, lowest - 1), -1):
             # Two phases: units are shared out for the gradient, then slabs, whose deltas it needs as they are.
             wide_gradients(layers, i, ws, &slabs, <const real*>scratch, delta, <real*>job.gradients, job.training,
@@ -200,7 +200,8 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
             phase += 1
             if phase_ends(job, phase, stopped(job.stop), n_threads):
                 return
-            wide_slabs_delta(layers, i, ws, &slabs, parameters, scratch, delta, turned, job.training, thread, n_threads)
+            wide_slabs_delta(layers, i, ws, &slabs, parameters, scratch, delta, transposed, job.training, thread,
+                             n_threads)
             phase += 1
             if phase_ends(job, phase, stopped(job.stop), n_threads):
                 return
@@ -208,7 +209,7 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
 
 
 cdef inline void wide_loss(const Job* job, const Slabs* slabs, Py_ssize_t s, Py_ssize_t batch_begin, double scale,
-                           real* own, real* turned) noexcept nogil:
+                           real* own, real* transposed) noexcept nogil:
     """A slab's loss, and the deltas of the last layer, by units and by rows."""
     cdef const WorkspaceSpec* ws = job.workspace
     cdef Py_ssize_t rows = rows_of(slabs, s), ld = padded(rows, <const real*>own), n = job.loss.n_outputs, u = 0
@@ -217,7 +218,7 @@ cdef inline void wide_loss(const Job* job, const Slabs* slabs, Py_ssize_t s, Py_
                                   batch_begin + s * slabs.capacity, rows, scale, own)
     wide_delta(job.layers, job.n_layers - 1, ws, own, delta, 0, n, ld)
     while u < n:
-        turn_panel(slabs, s, u, min(n - u, <Py_ssize_t>PANEL), ld, <const real*>delta, turned)
+        transpose_panel(slabs, s, u, min(n - u, <Py_ssize_t>PANEL), ld, <const real*>delta, transposed)
         u += PANEL
 
 
@@ -230,7 +231,7 @@ cdef inline void gather_classes(const Job* job, Py_ssize_t first, Py_ssize_t row
         classes[r] = 0
 
 
-cdef inline int judge(double loss, int found) noexcept nogil:
+cdef inline int step_status(double loss, int found) noexcept nogil:
     """The status of a step by its loss and what was found in its gradient and update."""
     if not isfinite(loss):
         return LOSS_NOT_FINITE
@@ -239,35 +240,35 @@ cdef inline int judge(double loss, int found) noexcept nogil:
     return UPDATE_NOT_FINITE if found else DONE
 
 
-cdef inline int settle(Job* job, real* parameters, Py_ssize_t done, double weight, double* scalars, int thread,
+cdef inline int apply_gradient(Job* job, real* parameters, Py_ssize_t done, double weight, double* scalars, int thread,
                        int n_threads) noexcept nogil:
     """From the chunks' gradients to the new parameters; the step's status. Every thread draws the same conclusions."""
     cdef double loss = total(job.chunk_loss, job.n_chunks), share = penalty_share(job.loss, weight), penalty, shrink = 1
     cdef bint updates = job.optimizer != NULL, by_norm = updates and job.optimizer.clip_norm > 0
     cdef double scalars_before[4]
     cdef OptimizerStep now
-    cdef int status = judge(loss, 0)
+    cdef int status = step_status(loss, 0)
     updates = updates and status == DONE
     if updates:
         memcpy(scalars_before, scalars, sizeof(scalars_before))
         now = optimizer_begin(job.optimizer, job.step + done + 1, job.numbers[done].rate, scalars)
         now.decay = job.numbers[done].decay
     # One pass does it all, unless the norm of the whole gradient must be known first.
-    sweep(job, parameters, &now, share, 1.0, BOTH if updates and not by_norm else REDUCE, thread, n_threads)
+    for_own_blocks(job, parameters, &now, share, 1.0, BOTH if updates and not by_norm else REDUCE, thread, n_threads)
     barrier(job.barrier, n_threads)
     penalty = total(job.block_penalty, job.n_blocks)
-    status = judge(loss + penalty, findings(job))
+    status = step_status(loss + penalty, block_errors(job))
     if thread == 0:
         job.report[3 * done], job.report[3 * done + 1], job.report[3 * done + 2] = loss, weight, penalty
     if updates and by_norm and status == DONE:
         shrink = norm_factor(job.optimizer, total(job.block_norm, job.n_blocks))
         barrier(job.barrier, n_threads)  # all have read block_bad, which the update writes to
-        sweep(job, parameters, &now, share, shrink, UPDATE, thread, n_threads)
+        for_own_blocks(job, parameters, &now, share, shrink, UPDATE, thread, n_threads)
         barrier(job.barrier, n_threads)
-        status = judge(loss + penalty, findings(job))
+        status = step_status(loss + penalty, block_errors(job))
     if updates and status != DONE:
         if not by_norm or status == UPDATE_NOT_FINITE:
-            sweep(job, parameters, &now, share, shrink, UNDO, thread, n_threads)
+            for_own_blocks(job, parameters, &now, share, shrink, UNDO, thread, n_threads)
         memcpy(scalars, scalars_before, sizeof(scalars_before))
     return status
 
@@ -298,7 +299,9 @@ cdef inline void run(Job* job, real* parameters, real* scratch, int thread, int 
                 chunk_gradient(job, <const real*>parameters, scratch + thread * job.scratch_stride, chunk, begin,
                                end - begin, noise, scale)
             barrier(job.barrier, n_threads)
-        status = STOPPED if peek(&job.stopping) else settle(job, parameters, done, weight, scalars, thread, n_threads)
+        status = STOPPED
+        if not peek(&job.stopping):
+            status = apply_gradient(job, parameters, done, weight, scalars, thread, n_threads)
         if status != DONE:
             break
         if thread == 0:

@@ -130,12 +130,12 @@ typedef struct {
     int32_t arrived; char pad_1[60];
     int32_t round; char pad_2[60];
     int32_t sleepers; char pad_3[60];
-    int32_t haste; char pad_4[60]; /* how often patience is halved */
+    int32_t spin_shift; char pad_4[60]; /* how often spin_ticks is halved */
 } cnn_barrier_t;
 
 static inline void cnn_barrier(cnn_barrier_t *b, int n)
 {
-    int32_t round, haste;
+    int32_t round, spin_shift;
     uint64_t began, spins = 0;
     int slept = 0;
     if (n == 1) return;
@@ -146,10 +146,10 @@ static inline void cnn_barrier(cnn_barrier_t *b, int n)
         if (cnn_load(&b->sleepers)) cnn_wake(&b->round);
         return;
     }
-    haste = cnn_load(&b->haste);
+    spin_shift = cnn_load(&b->spin_shift);
     began = cnn_ticks(0);
     while (cnn_load(&b->round) == round)
-        if (cnn_ticks(++spins) - began < CNN_PATIENCE >> haste) cnn_pause();
+        if (cnn_ticks(++spins) - began < CNN_PATIENCE >> spin_shift) cnn_pause();
         else {
             slept = 1;
             cnn_add(&b->sleepers, 1);
@@ -159,7 +159,7 @@ static inline void cnn_barrier(cnn_barrier_t *b, int n)
     /* Where there are more threads than cores, whoever spins keeps the others from theirs. It does not matter if one of
      * two writes is lost.
      */
-    if (slept && haste < 6) cnn_store(&b->haste, haste + 2);
-    if (!slept && haste > 0) cnn_store(&b->haste, haste - 1);
+    if (slept && spin_shift < 6) cnn_store(&b->spin_shift, spin_shift + 2);
+    if (!slept && spin_shift > 0) cnn_store(&b->spin_shift, spin_shift - 1);
 }
 #endif

@@ -7,21 +7,22 @@ cdef extern from "tile.h" nogil:
     const int CNN_VECTORS
     Py_ssize_t cnn_lanesf()
     Py_ssize_t cnn_lanes()
-    void cnn_productf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, const float*,
+    void cnn_matmulf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, const float*,
                       Py_ssize_t, float*, Py_ssize_t, const float*, bint, bint, const float*, Py_ssize_t)
-    void cnn_product(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, const double*,
+    void cnn_matmul(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, const double*,
                      Py_ssize_t, double*, Py_ssize_t, const double*, bint, bint, const double*, Py_ssize_t)
-    void cnn_dotsf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, const float*, Py_ssize_t, float*, bint)
-    void cnn_dots(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, const double*, Py_ssize_t, double*,
-                  bint)
+    void cnn_matmul_narrowf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, const float*, Py_ssize_t,
+                            float*, bint)
+    void cnn_matmul_narrow(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, const double*, Py_ssize_t,
+                           double*, bint)
     void cnn_row_sumsf(Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, float*, bint)
     void cnn_row_sums(Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, double*, bint)
     void cnn_gatherf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, const int64_t*, Py_ssize_t, float*)
     void cnn_gather(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, const int64_t*, Py_ssize_t, double*)
     void cnn_scatterf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, const int64_t*, Py_ssize_t, float*)
     void cnn_scatter(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, const int64_t*, Py_ssize_t, double*)
-    void cnn_turnf(Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, float*, Py_ssize_t, float*, bint)
-    void cnn_turn(Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, double*, Py_ssize_t, double*, bint)
+    void cnn_transposef(Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, float*, Py_ssize_t, float*, bint)
+    void cnn_transpose(Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, double*, Py_ssize_t, double*, bint)
 
 
 cdef inline Py_ssize_t lanes(const real* kind) noexcept nogil:
@@ -42,27 +43,27 @@ cdef inline void product(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t nk, const real
 
     fill: c may be written up to whole vectors.
     """
-    product_and_fetch(ni, nj, nk, a, ai, ak, b, ldb, c, ldc, start, add, fill, <const real*>NULL, 0)
+    tile_matmul(ni, nj, nk, a, ai, ak, b, ldb, c, ldc, start, add, fill, <const real*>NULL, 0)
 
 
-cdef inline void product_and_fetch(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t nk, const real* a, Py_ssize_t ai,
+cdef inline void tile_matmul(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t nk, const real* a, Py_ssize_t ai,
                                    Py_ssize_t ak, const real* b, Py_ssize_t ldb, real* c, Py_ssize_t ldc,
                                    const real* start, bint add, bint fill, const real* ahead,
                                    Py_ssize_t n_ahead) noexcept nogil:
-    """The same, while n_ahead elements from `ahead` on come to the cache, the next b as a rule; it may be anywhere."""
+    """`product`, while n_ahead elements from `ahead` on come to the cache, the next b as a rule; it may be anywhere."""
     if real is float:
-        cnn_productf(ni, nj, nk, a, ai, ak, b, ldb, c, ldc, start, add, fill, ahead, n_ahead)
+        cnn_matmulf(ni, nj, nk, a, ai, ak, b, ldb, c, ldc, start, add, fill, ahead, n_ahead)
     else:
-        cnn_product(ni, nj, nk, a, ai, ak, b, ldb, c, ldc, start, add, fill, ahead, n_ahead)
+        cnn_matmul(ni, nj, nk, a, ai, ak, b, ldb, c, ldc, start, add, fill, ahead, n_ahead)
 
 
-cdef inline void dots(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t nk, const real* a, Py_ssize_t lda, const real* b,
-                      Py_ssize_t ldb, real* c, bint add) noexcept nogil:
+cdef inline void matmul_narrow(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t nk, const real* a, Py_ssize_t lda,
+                               const real* b, Py_ssize_t ldb, real* c, bint add) noexcept nogil:
     """c (ni, nj) = a b' (+ c), a (ni, nk), b (nj, nk), nj <= 8."""
     if real is float:
-        cnn_dotsf(ni, nj, nk, a, lda, b, ldb, c, add)
+        cnn_matmul_narrowf(ni, nj, nk, a, lda, b, ldb, c, add)
     else:
-        cnn_dots(ni, nj, nk, a, lda, b, ldb, c, add)
+        cnn_matmul_narrow(ni, nj, nk, a, lda, b, ldb, c, add)
 
 
 cdef inline void row_sums(Py_ssize_t n, Py_ssize_t nk, const real* d, Py_ssize_t ld, real* out,
@@ -92,10 +93,10 @@ cdef inline void scatter(Py_ssize_t rows, Py_ssize_t ld, Py_ssize_t n, const rea
         cnn_scatter(rows, ld, n, slab, order, begin, y)
 
 
-cdef inline void turn(Py_ssize_t n, Py_ssize_t nk, const real* d, Py_ssize_t ld, real* out,
+cdef inline void transpose(Py_ssize_t n, Py_ssize_t nk, const real* d, Py_ssize_t ld, real* out,
                       Py_ssize_t ldt, real* sums, bint add) noexcept nogil:
     """out (nk, ldt) = the transpose of d (n, nk); sums (n,), or NULL, = sums of the rows of d (+ sums)."""
     if real is float:
-        cnn_turnf(n, nk, d, ld, out, ldt, sums, add)
+        cnn_transposef(n, nk, d, ld, out, ldt, sums, add)
     else:
-        cnn_turn(n, nk, d, ld, out, ldt, sums, add)
+        cnn_transpose(n, nk, d, ld, out, ldt, sums, add)

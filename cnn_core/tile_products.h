@@ -87,7 +87,7 @@ CNN_INLINE void CNN_(column)(const int I, const int J, const int H, ptrdiff_t ni
  * the product along i or j changes no bit. Meanwhile n_ahead elements from `ahead` on are fetched to L2, where there are
  * enough tiles of the widest kind; they may be anywhere.
  */
-CNN_UNUSED void CNN_(product)(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const T *a, ptrdiff_t ai, ptrdiff_t ak,
+CNN_UNUSED void CNN_(matmul)(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const T *a, ptrdiff_t ai, ptrdiff_t ak,
                               const T *b, ptrdiff_t ldb, T *c, ptrdiff_t ldc, const T *start, int add, int fill,
                               const T *ahead, ptrdiff_t n_ahead)
 {

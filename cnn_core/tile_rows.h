@@ -2,7 +2,7 @@
 
 #if CNN_SHUFFLES
 /* v becomes its transpose. */
-CNN_INLINE void CNN_(transpose)(V *v)
+CNN_INLINE void CNN_(transpose_block)(V *v)
 {
     int i;
 #define ROUND(step) \
@@ -68,7 +68,7 @@ CNN_UNUSED void CNN_(gather)(ptrdiff_t rows, ptrdiff_t ld, ptrdiff_t n, const T 
             else LOAD_ROWS(begin + r + l, CNN_(load_part)(ROW, width))
 #undef LOAD_ROWS
 #undef ROW
-            CNN_(transpose)(v);
+            CNN_(transpose_block)(v);
             if (width == CNN_L) CNN_UNROLL for (l = 0; l < CNN_L; l++) STORE(out + (j + l) * ld + r, v[l]);
             else CNN_UNROLL for (l = 0; l < CNN_L; l++) if (l < width) STORE(out + (j + l) * ld + r, v[l]);
         }
@@ -98,7 +98,7 @@ CNN_UNUSED void CNN_(scatter)(ptrdiff_t rows, ptrdiff_t ld, ptrdiff_t n, const T
             V v[CNN_BYTES / sizeof(T)], zero = {0};
             ptrdiff_t width = n - j < CNN_L ? n - j : CNN_L;
             CNN_UNROLL for (l = 0; l < CNN_L; l++) v[l] = l < width ? LOAD(in + (j + l) * ld + r) : zero;
-            CNN_(transpose)(v);
+            CNN_(transpose_block)(v);
             CNN_UNROLL for (l = 0; l < CNN_L; l++)
                 if (l < here) CNN_(store_part)(row[l] + j, v[l], width);
         }
@@ -112,7 +112,7 @@ CNN_UNUSED void CNN_(scatter)(ptrdiff_t rows, ptrdiff_t ld, ptrdiff_t n, const T
  *
  * sums (n,), unless NULL, = the sums of the rows of d [+ sums if add], for next to nothing on the way.
  */
-CNN_UNUSED void CNN_(turn)(ptrdiff_t n, ptrdiff_t nk, const T *d, ptrdiff_t ld, T *out, ptrdiff_t ldt, T *sums, int add)
+CNN_UNUSED void CNN_(transpose)(ptrdiff_t n, ptrdiff_t nk, const T *d, ptrdiff_t ld, T *out, ptrdiff_t ldt, T *sums, int add)
 {
     ptrdiff_t k, j, l;
 #if !CNN_SHUFFLES
@@ -133,7 +133,7 @@ CNN_UNUSED void CNN_(turn)(ptrdiff_t n, ptrdiff_t nk, const T *d, ptrdiff_t ld, 
                 stride = CNN_L;
             }
             CNN_UNROLL for (l = 0; l < CNN_L; l++) v[l] = LOAD(from + l * stride);
-            CNN_(transpose)(v);
+            CNN_(transpose_block)(v);
             CNN_UNROLL for (l = 0; l < CNN_L; l++) STORE(out + (k + l) * ldt + j, v[l]);
             sum += CNN_(sum_of)(v);
 #else

@@ -59,7 +59,7 @@ CNN_INLINE void CNN_(dot_tile)(const int I, const int J, ptrdiff_t nk, const T *
 }
 
 /* c (ni, nj) = a b' [+ c if add], a (ni, nk), b (nj, nk), nj <= 8, nk a multiple of the vector length: narrow layers. */
-CNN_UNUSED void CNN_(dots)(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const T *a, ptrdiff_t lda, const T *b,
+CNN_UNUSED void CNN_(matmul_narrow)(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const T *a, ptrdiff_t lda, const T *b,
                            ptrdiff_t ldb, T *c, int add)
 {
     ptrdiff_t i;

@@ -15,7 +15,7 @@ from cnn_core.vecmath cimport loop, v_abs
 cdef enum:
     BLOCK = 1024
 
-# What `sweep` does with each block of parameters.
+# What `for_own_blocks` does with each block of parameters.
 cdef enum Pass:
     REDUCE
     UPDATE
@@ -64,7 +64,7 @@ cdef inline void add_partials(real* g, int64_t stride, Py_ssize_t n_parts, Py_ss
 
 
 cdef inline void add_all_partials(real* gradients, int64_t size, Py_ssize_t n_parts) noexcept nogil:
-    """The same for whole gradients (size,), one after the other in memory."""
+    """Adds whole gradients (size,), one after the other in memory, as a binary tree."""
     cdef int64_t begin = 0
     while begin < size:
         add_partials(gradients + begin, size, n_parts, min(size - begin, <int64_t>BLOCK))
@@ -177,8 +177,8 @@ cdef inline bint squares_overflow(const OptimizerSpec* spec, const real* state, 
     return (spec.kind == RMSPROP or spec.kind == ADAGRAD or spec.kind == ADADELTA) and not_finite(state, n)
 
 
-cdef inline void sweep(const Job* job, real* parameters, const OptimizerStep* scalars, double share, double shrink,
-                       Pass what, int thread, int n_threads) noexcept nogil:
+cdef inline void for_own_blocks(const Job* job, real* parameters, const OptimizerStep* scalars, double share,
+                                double shrink, Pass what, int thread, int n_threads) noexcept nogil:
     """One pass over this thread's part of the blocks of all segments; `share` is a factor on the penalties."""
     cdef Py_ssize_t block = 0, lo = job.n_blocks * thread // n_threads, hi = job.n_blocks * (thread + 1) // n_threads
     cdef int64_t begin, n
@@ -207,7 +207,7 @@ cdef inline double total(const double* parts, Py_ssize_t n) noexcept nogil:
     return total(parts, half) + total(parts + half, n - half)
 
 
-cdef inline int findings(const Job* job) noexcept nogil:
+cdef inline int block_errors(const Job* job) noexcept nogil:
     cdef int found = 0
     for i in range(job.n_blocks):
         found |= job.block_bad[i]

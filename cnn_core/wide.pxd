@@ -13,7 +13,7 @@ from cnn_core.layer cimport layer_delta, layer_forward, layer_gradient, layer_in
 from cnn_core.products cimport matmul
 from cnn_core.random cimport Noise
 from cnn_core.team cimport stopped
-from cnn_core.tile cimport padded, turn
+from cnn_core.tile cimport padded, transpose
 from cnn_core.types cimport DENSE, DROPOUT, LayerSpec, WorkspaceSpec, real
 
 cdef enum:
@@ -31,7 +31,8 @@ cdef inline int64_t weights_of(const LayerSpec* layers, Py_ssize_t n_layers) noe
     return size
 
 
-cdef inline Py_ssize_t turned_elements(const LayerSpec* layers, Py_ssize_t n_layers, Py_ssize_t rows) noexcept nogil:
+cdef inline Py_ssize_t transposed_elements(const LayerSpec* layers, Py_ssize_t n_layers,
+                                           Py_ssize_t rows) noexcept nogil:
     """Elements of the deltas by rows, of so many rows: whole panels of the widest layer."""
     cdef Py_ssize_t i, widest = 0
     for i in range(n_layers):
@@ -39,13 +40,13 @@ cdef inline Py_ssize_t turned_elements(const LayerSpec* layers, Py_ssize_t n_lay
     return rows * ((widest + PANEL - 1) // PANEL * PANEL)
 
 
-# The slabs of a minibatch, and the deltas by rows: panel p of units has (rows, PANEL) at turned + p * rows * PANEL.
+# The slabs of a minibatch, and the deltas by rows: panel p of units has (rows, PANEL) at transposed + p * rows * PANEL.
 cdef struct Slabs:
     Py_ssize_t n
     Py_ssize_t rows             # of the minibatch
     Py_ssize_t capacity         # of a slab
     Py_ssize_t stride           # elements between the workspaces of two slabs
-    Py_ssize_t turned_rows      # n * capacity
+    Py_ssize_t transposed_rows      # n * capacity
 
 
 cdef inline Slabs make_slabs(const WorkspaceSpec* workspace, Py_ssize_t rows) noexcept nogil:
@@ -53,7 +54,7 @@ cdef inline Slabs make_slabs(const WorkspaceSpec* workspace, Py_ssize_t rows) no
     slabs.rows, slabs.capacity = rows, workspace.capacity
     slabs.n = (rows + slabs.capacity - 1) // slabs.capacity
     slabs.stride = workspace.columns * workspace.capacity
-    slabs.turned_rows = slabs.n * slabs.capacity
+    slabs.transposed_rows = slabs.n * slabs.capacity
     return slabs
 
 
@@ -165,7 +166,7 @@ cdef inline void wide_slab_forward(const LayerSpec* layers, int first, int end, 
 cdef inline bint wide_slabs_forward(const LayerSpec* layers, int first, int end, const WorkspaceSpec* workspace,
                                     const Slabs* slabs, const real* parameters, real* scratch, Noise noise, int thread,
                                     int n_threads, const int32_t* stop) noexcept nogil:
-    """The same for this thread's slabs; whether it was given up."""
+    """Layers first .. end - 1, none of them dense, for this thread's slabs; whether it was given up."""
     cdef Py_ssize_t s
     for s in range(slabs.n * thread // n_threads, slabs.n * (thread + 1) // n_threads):
         if stopped(stop):
@@ -196,15 +197,15 @@ cdef inline void wide_delta(const LayerSpec* layers, int i, const WorkspaceSpec*
                         (end - u) * ld, <real>layers[i].alpha)
 
 
-cdef inline void turn_panel(const Slabs* slabs, Py_ssize_t s, Py_ssize_t u, Py_ssize_t units, Py_ssize_t ld,
-                            const real* delta, real* turned) noexcept nogil:
+cdef inline void transpose_panel(const Slabs* slabs, Py_ssize_t s, Py_ssize_t u, Py_ssize_t units, Py_ssize_t ld,
+                            const real* delta, real* transposed) noexcept nogil:
     """A panel's deltas of one slab, by rows."""
-    turn(units, ld, delta + u * ld, ld, turned + (u // PANEL * slabs.turned_rows + s * slabs.capacity) * PANEL, PANEL,
-         <real*>NULL, False)
+    cdef real* panel = transposed + (u // PANEL * slabs.transposed_rows + s * slabs.capacity) * PANEL
+    transpose(units, ld, delta + u * ld, ld, panel, PANEL, <real*>NULL, False)
 
 
 cdef inline void wide_slabs_delta(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const Slabs* slabs,
-                                  const real* parameters, real* scratch, int64_t delta_column, real* turned,
+                                  const real* parameters, real* scratch, int64_t delta_column, real* transposed,
                                   bint training, int thread, int n_threads) noexcept nogil:
     """dL/d(input) of layer i, which is not dense, for this thread's slabs; deltas of a dense layer below it at once."""
     cdef Py_ssize_t s, u, ld, n = layers[i].n_inputs
@@ -218,12 +219,12 @@ cdef inline void wide_slabs_delta(const LayerSpec* layers, int i, const Workspac
             wide_delta(layers, i - 1, workspace, own, delta, 0, n, ld)
             u = 0
             while u < n:
-                turn_panel(slabs, s, u, min(n - u, <Py_ssize_t>PANEL), ld, <const real*>delta, turned)
+                transpose_panel(slabs, s, u, min(n - u, <Py_ssize_t>PANEL), ld, <const real*>delta, transposed)
                 u += PANEL
 
 
 cdef inline bint wide_weights(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const Slabs* slabs,
-                              const real* scratch, const real* turned, real* gradient, bint training, int thread,
+                              const real* scratch, const real* transposed, real* gradient, bint training, int thread,
                               int n_threads, const int32_t* stop) noexcept nogil:
     """This thread's blocks of dW = a delta' and db, summed over all slabs; whether it was given up."""
     cdef const LayerSpec* layer = &layers[i]
@@ -237,11 +238,11 @@ cdef inline bint wide_weights(const LayerSpec* layers, int i, const WorkspaceSpe
     for item in range(items * thread // n_threads, items * (thread + 1) // n_threads):
         u, v = item % panels * PANEL, item // panels * PANEL
         units, inputs = min(n - u, <Py_ssize_t>PANEL), min(m - v, <Py_ssize_t>PANEL)
-        panel = turned + u * slabs.turned_rows
+        panel = transposed + u * slabs.transposed_rows
         for s in range(slabs.n):
             if stopped(stop):
                 return True
-            ld = padded(rows_of(slabs, s), turned)
+            ld = padded(rows_of(slabs, s), transposed)
             own = scratch + s * slabs.stride
             d = panel + s * slabs.capacity * PANEL
             matmul(layer.by_blas, inputs, units, rows_of(slabs, s),
@@ -276,7 +277,7 @@ cdef inline void column_sums(const Slabs* slabs, const real* panel, Py_ssize_t u
 
 cdef inline bint wide_inputs(const LayerSpec* layers, int i, int top, const WorkspaceSpec* workspace,
                              const Slabs* slabs, const real* parameters, real* scratch, int64_t delta_column,
-                             int64_t next_column, real* turned, bint training, int thread, int n_threads,
+                             int64_t next_column, real* transposed, bint training, int thread, int n_threads,
                              const int32_t* stop) noexcept nogil:
     """This thread's panels of W delta, seen through the dropouts down to layer `top`; whether it was given up.
 
@@ -311,6 +312,6 @@ cdef inline bint wide_inputs(const LayerSpec* layers, int i, int top, const Work
                         next_delta[r] *= mask[r]
             if top >= 0 and layers[top].kind == DENSE:
                 wide_delta(layers, top, workspace, own, next_delta, v, v + inputs, ld)
-                turn_panel(slabs, s, v, inputs, ld, <const real*>next_delta, turned)
+                transpose_panel(slabs, s, v, inputs, ld, <const real*>next_delta, transposed)
         item += end - first
     return False

@@ -14,7 +14,7 @@ SOURCE = """
 #include <stdlib.h>
 #include <unistd.h>
 #include "team.h"
-void meet(ptrdiff_t threads, ptrdiff_t rounds, ptrdiff_t microseconds, double *ahead, double *haste)
+void meet(ptrdiff_t threads, ptrdiff_t rounds, ptrdiff_t microseconds, double *ahead, double *spin_shift)
 {
     cnn_barrier_t b;
     long *reached = calloc(threads, sizeof(long));
@@ -29,7 +29,7 @@ void meet(ptrdiff_t threads, ptrdiff_t rounds, ptrdiff_t microseconds, double *a
             for (j = 0; j < threads; j++) if (__atomic_load_n(&reached[j], __ATOMIC_SEQ_CST) < i) *ahead = 1;
         }
     }
-    *haste = b.haste;
+    *spin_shift = b.spin_shift;
     free(reached);
 }
 """
@@ -39,9 +39,9 @@ void meet(ptrdiff_t threads, ptrdiff_t rounds, ptrdiff_t microseconds, double *a
 @pytest.mark.parametrize(("threads", "rounds", "microseconds"), [(2, 3000, 0), (7, 300, 0), (2, 20, 5000)])
 def test_nobody_is_ahead(tmp_path: Any, threads: int, rounds: int, microseconds: int) -> None:
     library = compiled(tmp_path, SOURCE, "-O2", "-fopenmp")
-    ahead, haste = np.zeros(1), np.zeros(1)
-    call(library.meet, threads, rounds, microseconds, ahead, haste)
+    ahead, spin_shift = np.zeros(1), np.zeros(1)
+    call(library.meet, threads, rounds, microseconds, ahead, spin_shift)
     assert ahead == 0
-    assert 0 <= haste <= 7
+    assert 0 <= spin_shift <= 7
     if microseconds:  # to spin was in vain each time
-        assert haste >= 4
+        assert spin_shift >= 4

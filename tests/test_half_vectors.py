@@ -16,8 +16,8 @@ SOURCE = """
     void name(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const T *a, const T *b, ptrdiff_t ldb, T *c, ptrdiff_t ldc, \\
               const T *start, int add, int fill) \\
     { cnn_##name(ni, nj, nk, a, nk, 1, b, ldb, c, ldc, start, add, fill, a, ni * nk); }
-PRODUCT(productf, float)
-PRODUCT(product, double)
+PRODUCT(matmulf, float)
+PRODUCT(matmul, double)
 """
 pytestmark = pytest.mark.skipif("v4" not in cnn_core.engines(), reason="they are parts of vectors of 64 bytes")
 
@@ -28,7 +28,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     return [compiled(tmp_path_factory.mktemp("halves"), SOURCE, *flags, f"-DCNN_HALF_PAYS={pays}") for pays in (0, 1)]
 
 
-@pytest.mark.parametrize(("name", "dtype", "tolerance"), [("productf", np.float32, 1e-4), ("product", float, 1e-12)])
+@pytest.mark.parametrize(("name", "dtype", "tolerance"), [("matmulf", np.float32, 1e-4), ("matmul", float, 1e-12)])
 @pytest.mark.parametrize("add", [False, True])
 @pytest.mark.parametrize("fill", [False, True])
 @pytest.mark.parametrize("nj", [1, 3, 7, 8, 9, 17, 20, 24, 33, 36, 49, 56, 100, 200])

@@ -13,11 +13,11 @@ SOURCE = """
 #include "sparse.h"
 void product(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const double *a, ptrdiff_t ai, ptrdiff_t ak, const double *b,
              double *c, const double *start, int add)
-{ cnn_product(ni, nj, nk, a, ai, ak, b, nj, c, nj, start, add, 0, b, nk * nj); }
-void dots(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const double *a, const double *b, double *c, int add)
-{ cnn_dots(ni, nj, nk, a, nk, b, nk, c, add); }
-void turn(ptrdiff_t n, ptrdiff_t nk, const double *d, double *out, double *sums)
-{ cnn_turn(n, nk, d, nk, out, n, sums, 0); }
+{ cnn_matmul(ni, nj, nk, a, ai, ak, b, nj, c, nj, start, add, 0, b, nk * nj); }
+void matmul_narrow(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const double *a, const double *b, double *c, int add)
+{ cnn_matmul_narrow(ni, nj, nk, a, nk, b, nk, c, add); }
+void transpose(ptrdiff_t n, ptrdiff_t nk, const double *d, double *out, double *sums)
+{ cnn_transpose(n, nk, d, nk, out, n, sums, 0); }
 void there_and_back(ptrdiff_t rows, ptrdiff_t n, const double *x, const int64_t *order, double *slab, double *y)
 { cnn_gather(rows, rows, n, x, order, 0, slab); cnn_scatter(rows, rows, n, slab, order, 0, y); }
 """
@@ -48,17 +48,17 @@ def test_product(kernels: Any, shape: tuple[int, int, int]) -> None:
 def test_dots(kernels: Any, nj: int) -> None:
     a, b, c = normal(19, 11), normal(nj, 11), normal(19, nj)
     expected = a @ b.T + c
-    call(kernels.dots, 19, nj, 11, a, b, c, 1)
+    call(kernels.matmul_narrow, 19, nj, 11, a, b, c, 1)
     np.testing.assert_allclose(c, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(("rows", "n"), [(1, 1), (5, 1), (5, 3), (40, 17)])
 def test_rows_and_columns(kernels: Any, rows: int, n: int) -> None:
     x, order = normal(rows, n), np.random.default_rng(0).permutation(rows)
-    slab, back, turned, sums = np.empty((n, rows)), np.empty((rows, n)), np.empty((rows, n)), np.empty(n)
+    slab, back, transposed, sums = np.empty((n, rows)), np.empty((rows, n)), np.empty((rows, n)), np.empty(n)
     call(kernels.there_and_back, rows, n, x, order, slab, back)
     np.testing.assert_array_equal(slab, x[order].T)
     np.testing.assert_array_equal(back, x)
-    call(kernels.turn, n, rows, slab, turned, sums)
-    np.testing.assert_array_equal(turned, x[order])
+    call(kernels.transpose, n, rows, slab, transposed, sums)
+    np.testing.assert_array_equal(transposed, x[order])
     np.testing.assert_allclose(sums, x.sum(0), rtol=1e-12, atol=1e-12)

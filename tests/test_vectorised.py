@@ -107,7 +107,7 @@ def test_rows_of_sparse_x_are_fetched_ahead(engine: str, fuse: int) -> None:
     assert any(line.startswith("prefetch") for line in lines)
 
 
-@pytest.mark.parametrize("name", ["cnn_productf", "cnn_product"])
+@pytest.mark.parametrize("name", ["cnn_matmulf", "cnn_matmul"])
 def test_sums_of_the_widest_tile_stay_in_their_registers(name: str) -> None:
     """GCC 12 once moved three of the 24 in each round: a tenth of the time of all products on Intel's processors.
 

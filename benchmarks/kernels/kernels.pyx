@@ -88,12 +88,12 @@ def layer_product(int kind, bint by_blas, Py_ssize_t rows, real[:, ::1] w, real[
     FORWARD d = w' a, WEIGHTS w = a d', INPUTS a = w d, for w (inputs, units), slabs a (inputs, ld) and d (units, ld)
     of so many rows.
     """
-    cdef Py_ssize_t m = w.shape[0], n = w.shape[1], ld = a.shape[1], turned
+    cdef Py_ssize_t m = w.shape[0], n = w.shape[1], ld = a.shape[1], transposed
     cdef const real* ww = &w[0, 0]
     cdef const real* aa = &a[0, 0]
     cdef const real* dd = &d[0, 0]
     cdef Timer t = timer(seconds)
-    turned = tile.padded(n, ww)
+    transposed = tile.padded(n, ww)
     while more(&t):
         for _ in range(t.repeats):
             if by_blas and kind == FORWARD:
@@ -105,10 +105,10 @@ def layer_product(int kind, bint by_blas, Py_ssize_t rows, real[:, ::1] w, real[
             elif kind == FORWARD:
                 tile.product(n, rows, m, ww, 1, n, aa, ld, &d[0, 0], ld, <const real*>NULL, False, True)
             elif kind == WEIGHTS and n <= 8 and n < tile.lanes(ww):
-                tile.dots(m, n, ld, aa, ld, dd, ld, &w[0, 0], False)
+                tile.matmul_narrow(m, n, ld, aa, ld, dd, ld, &w[0, 0], False)
             elif kind == WEIGHTS:
-                tile.turn(n, ld, dd, ld, &spare[0], turned, <real*>NULL, False)
-                tile.product(m, n, rows, aa, ld, 1, <const real*>&spare[0], turned, &w[0, 0], n, <const real*>NULL,
+                tile.transpose(n, ld, dd, ld, &spare[0], transposed, <real*>NULL, False)
+                tile.product(m, n, rows, aa, ld, 1, <const real*>&spare[0], transposed, &w[0, 0], n, <const real*>NULL,
                              False, False)
             else:
                 tile.product(m, rows, n, ww, n, 1, dd, ld, &a[0, 0], ld, <const real*>NULL, False, True)
