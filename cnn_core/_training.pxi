@@ -196,7 +196,7 @@ cdef class Training:
         cdef Job* job = &self.job
         cdef Py_ssize_t at = begin, first
         job.status = DONE
-        while at < end and job.status == DONE and not self.gave_up():
+        while at < end and job.status == DONE:
             self.draw_order(epoch + at // self.steps)
             first = at % self.steps
             job.first, job.last = first, min(self.steps, first + end - at)
@@ -206,6 +206,8 @@ cdef class Training:
             if job.steps_done and at % self.steps == 0:
                 self.end_epoch(found, parameters)
                 found += FOUND
+                if 0 <= self.patience < self.stuck:
+                    break
         self.done = at - begin
 
     cdef void work(self, real* parameters, int n_threads) noexcept nogil:
@@ -217,9 +219,6 @@ cdef class Training:
         memset(&self.gate, 0, sizeof(self.gate))
         team(job, parameters, <real*>self.model.scratch, n_threads)
         counter[0] += job.steps_done
-
-    cdef bint gave_up(self) noexcept nogil:
-        return 0 <= self.patience < self.stuck
 
     cdef void end_epoch(self, double* found, const real* kind) noexcept nogil:
         cdef Py_ssize_t b, j, batch = self.job.batch_size

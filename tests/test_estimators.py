@@ -149,6 +149,16 @@ def test_has_what_scikit_learns_has() -> None:
         assert {a for a in vars(fitted) if not a.startswith("_") and a.endswith("_")} <= set(dir(ours))
 
 
+def test_a_fit_that_goes_on_after_it_converged_makes_an_epoch() -> None:
+    """Without an improvement for long the next fit ends again, but behind an epoch, as scikit-learn's."""
+    options: dict[str, Any] = {**FIXED, "warm_start": True, "tol": 10.0, "n_iter_no_change": 2, "max_iter": 30}
+    ours, theirs = kinds("regression")[0](**options), kinds("regression")[1](**options)
+    for _ in range(4):
+        for est in (ours, theirs):
+            est.fit(X, Y)
+        assert (ours.n_iter_, len(ours.loss_curve_)) == (theirs.n_iter_, len(theirs.loss_curve_))
+
+
 # What scikit-learn's does not have. -----------------------------------------------------------------------------------
 
 def test_pickle_holds_the_weights_once() -> None:

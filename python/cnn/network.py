@@ -95,7 +95,8 @@ class Network(Told, NetworkState):
             validation_data: (X, y) or (X, y, sample_weight), instead.
             sample_weight: (n,) weights >= 0; every mean is sum(w · value) / sum(w).
             class_weight: weight of each class, or "balanced".
-            shuffle: a new order of the rows in each epoch, a function of the seed and the epoch alone.
+            shuffle: a new order of the rows in each epoch, a function of the seed and the epoch alone; none where a
+                batch has all rows.
             metrics: names or functions f(y, prediction, weights); "auto" is accuracy or rmse by the loss, () none.
             callbacks: `cnn.Callback`s or functions f(network, epoch, logs).
             verbose: 1 a progress bar, 2 a line for each epoch, 0 nothing.

@@ -14,6 +14,8 @@ from cnn._common.types import Mode
 from cnn.callbacks.callback import Callback, Logs, Run
 from cnn.files import atomic, states
 from cnn.files.network import save_network
+from cnn.runtime import arena
+from cnn.runtime.data import Array
 from cnn.runtime.state import NetworkState
 
 # Names that are better when larger; all others are losses and errors.
@@ -101,27 +103,31 @@ class EarlyStopping(_Monitor):
         self.patience = checks.integer("patience", patience, 1)
         self.restore_best = bool(restore_best)
         self.stopped_epoch: int | None = None
-        self._weights: Any = None
+        self._network: NetworkState | None = None
+        self._best: Array | None = None  # the parameters of the best epoch, in the layout of the network's
 
     def on_fit_begin(self, network: NetworkState, run: Run) -> None:
         super().on_fit_begin(network, run)
-        self.stopped_epoch, self._weights = None, None
+        self.stopped_epoch, self._network, self._best = None, network, None
 
     def on_epoch_end(self, network: NetworkState, epoch: int, logs: Logs) -> None:
         if self.improved(epoch, logs):
             if self.restore_best:
-                self._weights = network.get_weights()
+                self._best = network.flat.copy()
         elif epoch - self.best_epoch >= self.patience:
             self.stopped_epoch = epoch
             network.stop_training = True
 
     def on_fit_end(self, network: NetworkState) -> None:
-        if self._weights is not None:
-            network.set_weights(self._weights)
-            self._weights = None
+        if self._best is not None:
+            network.flat[...] = self._best
+        self._network, self._best = None, None
 
     def state(self) -> dict[str, Any]:
-        weights = {f"weights.{name}": array for name, array in (self._weights or {}).items()}
+        weights: dict[str, Array] = {}
+        if self._network is not None and self._best is not None:
+            views = arena.views(self._best, self._network.plan.names)
+            weights = {f"weights.{name}": view for name, view in views.items()}
         return {**super().state(), "stopped_epoch": self.stopped_epoch, **weights}
 
     def _more(self, network: NetworkState) -> Iterable[str]:
@@ -138,8 +144,10 @@ class EarlyStopping(_Monitor):
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
         self.stopped_epoch = state["stopped_epoch"]
-        weights = {name.removeprefix("weights."): a for name, a in state.items() if name.startswith("weights.")}
-        self._weights = weights or None
+        if self._network is not None and any(name.startswith("weights.") for name in state):
+            self._best = self._network.flat.copy()
+            for name, view in arena.views(self._best, self._network.plan.names).items():
+                view[...] = state[f"weights.{name}"]
 
 
 class ReduceOnPlateau(_Monitor):

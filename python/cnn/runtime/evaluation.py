@@ -18,6 +18,7 @@ from cnn.runtime.state import NetworkState
 Metrics = dict[str, Callable[..., float]]
 _TRIED = 64  # rows that metrics are tried on
 _PIECE = 1 << 18  # elements whose loss is taken at a time
+_FEW_FLOPS = 2e5
 
 
 def resolve(chosen: str | Iterable[str | metrics.Metric], loss: Loss) -> Metrics:
@@ -64,6 +65,10 @@ class Scores:
             (metric,) = chosen.values()
             how = metrics.compiled(metric, net.loss, net.n_outputs, rows.y)
         self.scorer = cnn_core.engine.Scorer(net.plan.loss, rows, *(how or ()))
+        # What takes some 10 us needs neither threads nor looks at a flag: its outputs, or None.
+        plan, self.few = net.plan, None
+        if isinstance(rows.X, np.ndarray) and not plan.uses_blas and plan.tiles.flops * len(rows) < _FEW_FLOPS:
+            self.few = np.empty((len(rows), net.n_outputs), net.dtype)
         self.has_penalty = bool((net.plan.segments["l1"] != 0).any() or (net.plan.segments["l2"] != 0).any())
 
     @property
@@ -74,7 +79,8 @@ class Scores:
     def take(self, n_threads: int | None) -> dict[str, float]:
         """{"loss": mean loss plus penalties, metric: value, ...}, without dropout."""
         net = self.net
-        out = passes.outputs(net, self.rows.X, link=False, n_threads=n_threads)
+        if self.few is None or not net.predictor.many(self.rows.X, out := self.few, False, 1):
+            out = passes.outputs(net, self.rows.X, link=False, n_threads=n_threads)
         loss = self.mean_loss(out)
         if self.has_penalty:
             loss += cnn_core.engine.penalty(net.plan.segments, net.plan.loss, net.flat, self.weight)

@@ -156,10 +156,11 @@ class Fit:
         begun = None if self.initial_epoch is None else 0  # then the whole is that of `epochs` epochs, as in Keras
         scores = evaluation.Scores(net, self.train, self.metrics)
         held_out = None if self.validation is None else evaluation.Scores(net, self.validation, self.metrics)
+        # In a batch of all rows their order would say nothing.
+        shuffle = self.identity.shuffle and self.identity.batch < len(self.train)
         loop = Loop(
-            net, self.train, self.identity.batch, self.identity.shuffle, scores, at, last, self.n_threads,
-            last - at.epoch, begun,
-        )  # fmt: skip
+            net, self.train, self.identity.batch, shuffle, scores, at, last, self.n_threads, last - at.epoch, begun
+        )
         at_begin, at_end = (those_that_need(event, self.hooks) for event in ("epoch_begin", "epoch_end"))
         meanwhile = those_that_need("progress", self.hooks)
         one_by_one = bool(at_begin or at_end) or held_out is not None or scores.in_python

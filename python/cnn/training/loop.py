@@ -109,8 +109,9 @@ class Loop:
         """The rest of an epoch, or where a call into the core may last that long, up to `most` epochs."""
         at, steps, begin = self.at, self.steps, self.at.done  # more than 0: resumed in the middle of an epoch
         n = 1 if begin else max(1, min(most, self.per_call // steps))
-        self.begun, self.found, self.rates = self.net.step - begin, np.zeros((n, 5)), self.learning_rates(n)
-        self.numbers = np.ones((n * steps, 3))
+        self.begun, self.rates = self.net.step - begin, self.learning_rates(n)
+        if len(self.found) != n:
+            self.found, self.numbers = np.zeros((n, 5)), np.ones((n * steps, 3))
         self.numbers[:, 0] = self.rates
         self.first = at.epoch  # last: whoever finds it knows that the others are of this run
         if begin:
