@@ -13,7 +13,7 @@ class Bar:
 
     >>> import io
     >>> bar = Bar(8, io.StringIO())
-    >>> bar.add(8)
+    >>> drawn = bar.add(8)
     >>> bar.close("epoch 2/2", {"loss": 0.5})
     """
 
