@@ -90,7 +90,7 @@ class Function(Callback):
     """Calls f(network, epoch, logs) after each epoch.
 
     >>> Function(lambda network, epoch, logs: None)  # doctest: +ELLIPSIS
-    <cnn.callbacks.Function object at ...>
+    <cnn.callbacks.callback.Function object at ...>
     """
 
     def __init__(self, function: Callable[[Any, int, Logs], object]) -> None:
