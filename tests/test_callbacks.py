@@ -179,6 +179,14 @@ def test_reduce_on_plateau() -> None:
     assert net.rate_factor == 0.005
 
 
+def test_reduce_on_plateau_never_raises_the_rate() -> None:
+    net = cnn.Network([cnn.Dense(1)], optimizer=cnn.SGD(0.1), seed=0)
+    net.rate_factor = 1e-6
+    reduce = cnn.ReduceOnPlateau("loss", patience=1, min_delta=1e9)
+    net.fit(np.ones((8, 1)), np.ones(8), epochs=4, verbose=0, callbacks=[reduce])
+    assert net.rate_factor == 1e-6
+
+
 def test_reduce_on_plateau_acts_on_the_steps_that_follow() -> None:
     X, y = data()
     net = network(rate=0.1)

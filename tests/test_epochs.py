@@ -257,6 +257,10 @@ class Misspelt(Callback):
     needs = ("epoch_ends",)
 
 
+class NoTuple(Callback):
+    needs = "progress"  # type: ignore[assignment]
+
+
 def test_what_a_callback_needs() -> None:
     assert needed(Callback()) == set()
     assert needed(Progress()) == needed(Told()) == {"progress"}
@@ -289,3 +293,5 @@ def test_an_unknown_event_is_named(fit: Any) -> None:
     said = r"unknown event in `needs` of Misspelt: 'epoch_ends'. Did you mean 'epoch_end'\? Known: epoch_begin, "
     with pytest.raises(ValueError, match=said):
         fit(*rows("mse"), [Misspelt()])
+    with pytest.raises(TypeError, match=r"`needs` of NoTuple must be a tuple of events, got 'progress'"):
+        fit(*rows("mse"), [NoTuple()])

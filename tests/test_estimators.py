@@ -159,6 +159,12 @@ def test_a_fit_that_goes_on_after_it_converged_makes_an_epoch() -> None:
         assert (ours.n_iter_, len(ours.loss_curve_)) == (theirs.n_iter_, len(theirs.loss_curve_))
 
 
+def test_lbfgs_has_no_learning_rate_to_multiply() -> None:
+    frozen = [cnn.Dense(4, "tanh", learning_rate_factor=0), cnn.Dense(1)]
+    with pytest.raises(ValueError, match="learning_rate_factor of every layer must be 1"):
+        cnn.MLPRegressor(layers=frozen, solver="lbfgs").fit(X, Y)
+
+
 # What scikit-learn's does not have. -----------------------------------------------------------------------------------
 
 def test_pickle_holds_the_weights_once() -> None:

@@ -182,7 +182,8 @@ class ReduceOnPlateau(_Monitor):
     def on_epoch_end(self, network: NetworkState, epoch: int, logs: Logs) -> None:
         self._since = 0 if self.improved(epoch, logs) else self._since + 1
         if self._since >= self.patience:
-            network.rate_factor = max(network.rate_factor * self.factor, self.min_rate)
+            lower = max(network.rate_factor * self.factor, self.min_rate)
+            network.rate_factor = min(network.rate_factor, lower)  # it may be below `min_rate` already
             self._since = 0
 
     def state(self) -> dict[str, Any]:

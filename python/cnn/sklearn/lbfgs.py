@@ -60,6 +60,8 @@ def fit(est: Any, train: Data, held_out: Data | None, root: Any) -> None:
     net = est._network
     if any(int(layer["kind"]) == int(cnn_core.LayerKind.DROPOUT) for layer in net.plan.layers):
         raise ValueError("solver='lbfgs' needs the same loss at every call: there can be no dropout")
+    if (net.plan.segments["rate"] != 1).any():
+        raise ValueError("solver='lbfgs' has no learning rate: learning_rate_factor of every layer must be 1")
     minimisation = Minimisation(est, train, held_out, root)
     found = threads.a_fit(net, minimisation.run)
     if minimisation.best is not None and est.restore_best is not False:

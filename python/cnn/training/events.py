@@ -26,6 +26,8 @@ def needed(callback: Callback) -> set[str]:
     found = set[str]()
     for own in (vars(callback), *map(vars, kinds[: kinds.index(Callback)])):
         if own is not vars(callback) and own.get("needs") is not None:
+            if isinstance(own["needs"], str) or not isinstance(own["needs"], Iterable):
+                raise TypeError(f"`needs` of {type(callback).__name__} must be a tuple of events, got {own['needs']!r}")
             for event in own["needs"]:
                 if event not in EVENTS:
                     raise naming.unknown(f"event in `needs` of {type(callback).__name__}:", event, EVENTS)
