@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -153,3 +155,14 @@ def test_the_environment_chooses() -> None:
     assert run(program, CNN_PRODUCTS="own") == "False"
     with pytest.raises(AssertionError, match="ValueError: CNN_PRODUCTS must be one of auto, own, blas, got 'mkl'"):
         run(program, CNN_PRODUCTS="mkl")
+
+
+def test_copies_keep_what_their_network_was_built_with() -> None:
+    X = np.random.default_rng(0).normal(size=(40, 20))
+    for choice, other in (("blas", "own"), ("own", "blas")):
+        cnn.set_products(choice)  # type: ignore[arg-type]
+        net = cnn.Network([cnn.Dropout(0.1), cnn.Dense(16, "tanh"), cnn.Dense(9)], seed=0).build(20)
+        cnn.set_products(other)  # type: ignore[arg-type]
+        for copied in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+            assert copied.plan.layers["by_blas"].tolist() == net.plan.layers["by_blas"].tolist()
+            assert copied.predict(X).tobytes() == net.predict(X).tobytes()

@@ -166,8 +166,10 @@ class Cut:
         return int(self.workspace["capacity"][0])
 
 
-def build(descriptions: Sequence[Layer], n_inputs: int, loss: Loss, optimizer: Optimizer) -> Plan:
-    """The plan of a network with that many inputs."""
+def build(
+    descriptions: Sequence[Layer], n_inputs: int, loss: Loss, optimizer: Optimizer, by_blas: Sequence[int] | None = None
+) -> Plan:
+    """The plan of a network with that many inputs; `by_blas` says for each layer what else `products` decides now."""
     layers = np.zeros(len(descriptions), cnn_core.layer_dtype)
     names: dict[str, tuple[int, tuple[int, ...]]] = {}
     segments: list[tuple[int, int, float, float, float, float]] = []
@@ -185,7 +187,10 @@ def build(descriptions: Sequence[Layer], n_inputs: int, loss: Loss, optimizer: O
             size = end
         width = layer.width(width)
         spec["n_units"], spec["output"] = width, column
-        spec["by_blas"] = spec["kind"] == cnn_core.LayerKind.DENSE and products.by_blas(int(spec["n_inputs"]), width)
+        if by_blas is not None:
+            spec["by_blas"] = by_blas[i]
+        elif spec["kind"] == cnn_core.LayerKind.DENSE:
+            spec["by_blas"] = products.by_blas(int(spec["n_inputs"]), width)
         column += width
         if layer.keeps_more:
             spec["saved"] = column

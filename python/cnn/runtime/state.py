@@ -210,14 +210,15 @@ class NetworkState:
         """All but what is made again: the plan, the views and the predictor."""
         state = {k: v for k, v in vars(self).items() if k not in ("_parameters", "_plan", "predictor")}
         state["n_inputs"] = self.known_inputs
+        state["by_blas"] = None if self._plan is None else self._plan.layers["by_blas"].tolist()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        n_inputs = state.pop("n_inputs")
+        n_inputs, by_blas = state.pop("n_inputs"), state.pop("by_blas", None)
         vars(self).update(state)
         self._plan, self.predictor = None, None
         self.training_id = secrets.token_hex(8)  # a copy is another training
         if n_inputs is not None:  # unpickled arrays are not aligned
-            self.adopt(build_plan(self.descriptions, n_inputs, self.loss, self.optimizer))
+            self.adopt(build_plan(self.descriptions, n_inputs, self.loss, self.optimizer, by_blas))
             for name in ("flat", "state", "scalars", "counter"):
                 getattr(self, name)[...] = state[name]
