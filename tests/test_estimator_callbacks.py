@@ -75,3 +75,25 @@ def test_early_stopping_of_every_solver(solver: str) -> None:
     np.testing.assert_array_equal(est.network_.flat, recorder.weights[stopping.best_epoch])
     with pytest.raises(ValueError, match="EarlyStopping watches 'val_los', which this fit does not have"):
         cnn.MLPRegressor(callbacks=[cnn.EarlyStopping("val_los")], **settings).fit(X, Y)
+
+
+@pytest.mark.parametrize("restore", ["auto", False])
+def test_an_interrupted_search_leaves_its_iterations(restore: Any) -> None:
+    """As many as the curve has, and the weights of the best one on a validation set or of the last one."""
+    seen: list[np.ndarray] = []
+
+    def stop(network: cnn.Network, epoch: int, logs: dict[str, float]) -> None:
+        seen.append(network.flat.copy())
+        if epoch == 20:
+            raise KeyboardInterrupt
+
+    rng = np.random.default_rng(5)
+    data = rng.normal(size=(60, 20)), rng.normal(size=60)
+    held_out = {"X_val": rng.normal(size=(60, 20)), "y_val": rng.normal(size=60)}
+    est = cnn.MLPRegressor(solver="lbfgs", max_iter=500, random_state=0, callbacks=[stop], restore_best=restore)
+    with pytest.raises(KeyboardInterrupt):
+        est.fit(*data, **held_out)
+    assert (est.n_iter_, len(est.loss_curve_), len(est.validation_scores_)) == (21, 21, 21)
+    assert est.loss_ == est.loss_curve_[-1] == est.best_loss_
+    best = int(np.argmax(est.validation_scores_)) if restore == "auto" else 20
+    np.testing.assert_array_equal(est.network_.flat, seen[best])

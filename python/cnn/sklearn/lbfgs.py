@@ -64,8 +64,6 @@ def fit(est: Any, train: Data, held_out: Data | None, root: Any) -> None:
         raise ValueError("solver='lbfgs' has no learning rate: learning_rate_factor of every layer must be 1")
     minimisation = Minimisation(est, train, held_out, root)
     found = threads.a_fit(net, minimisation.run)
-    if minimisation.best is not None and est.restore_best is not False:
-        net.flat[...] = minimisation.best
     est.best_loss_ = min(est.loss_curve_, default=est.loss_)
     est.t_ += len(train) * est.n_iter_
     if found.status == 1:
@@ -88,6 +86,7 @@ class Minimisation:
         self.held_out = None if held_out is None else evaluation.Scores(net, held_out, self.metrics)
         self.hooks = callbacks.all_of([] if est.callbacks is None else est.callbacks)
         self.best: Array | None = None
+        self.last: Array | None = None  # the parameters after the last iteration
         names = ["loss"]
         names += ["val_loss", *(f"val_{name}" for name in self.metrics), "val_score"] if held_out is not None else []
         first = len(est.loss_curve_)
@@ -103,17 +102,30 @@ class Minimisation:
     def run(self) -> Any:
         """What SciPy found."""
         work = partial(hooked, self.hooks, self.net, self.fit, self._minimise)
-        return cnn_core.finishing(work, [self.est.history_.trim])
+        return cnn_core.finishing(work, [self.est.history_.trim, self._take_best])
+
+    def _take_best(self) -> None:
+        if self.best is not None and self.est.restore_best is not False:
+            self.net.flat[...] = self.best
 
     def _minimise(self) -> Any:
         est = self.est
-        found = minimize(
-            self._loss_and_gradient, self.net.flat.astype(np.float64), method="L-BFGS-B", jac=True,
+        search = partial(
+            minimize, self._loss_and_gradient, self.net.flat.astype(np.float64), method="L-BFGS-B", jac=True,
             callback=self._iteration_done, options={"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol},
         )  # fmt: skip
+        found = cnn_core.finishing(search, [self._leave])
         est.n_iter_ = min(int(found.nit), est.max_iter)
         est.loss_ = self.objective.reported(found.x)
         return found
+
+    def _leave(self) -> None:
+        """What the iterations so far have found, where a Ctrl-C or an error ends the search."""
+        if self.last is not None:
+            est = self.est
+            est.n_iter_, est.loss_ = len(est.loss_curve_) - self.fit.first_epoch, est.loss_curve_[-1]
+            est.best_loss_ = min(est.loss_curve_)
+            self.net.flat[...] = self.last  # it may have been on its way to another
 
     def _loss_and_gradient(self, x: Array) -> tuple[float, Array]:
         epoch = len(self.est.loss_curve_)
@@ -131,7 +143,7 @@ class Minimisation:
             loss = self.objective.reported(x)
         est.loss_curve_.append(float(loss))
         logs = {"loss": float(loss)}
-        net.flat[...] = x
+        net.flat[...], self.last = x, x.copy()
         if self.held_out is not None:
             found, score = validate(est, self.held_out)
             logs.update(found)
