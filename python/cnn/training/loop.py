@@ -1,4 +1,7 @@
-"""The epochs of a fit in calls into the core of some 50 ms: as many epochs a call as take that, or a part of one."""
+"""The epochs of a fit in calls into the core of some 50 ms: as many epochs a call as take that, or a part of one.
+
+The order of each epoch is drawn there (`draw_order` in cnn_core/_training.pxi).
+"""
 
 from __future__ import annotations
 
