@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+import cnn
+import cnn_core
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 MARKS = "Before.\n<!-- results: begin -->\nold\n<!-- results: end -->\nAfter.\n"
 needs_compiler = pytest.mark.skipif(
@@ -101,3 +104,13 @@ def test_suite_runs_without_asv(tmp_path: Path) -> None:
     assert {line.split(".")[0] for line in output.splitlines()} == {"Construction", "Training"}
     config = json.loads((BENCHMARKS / "asv.conf.json").read_text(encoding="utf-8"))
     assert (BENCHMARKS / config["benchmark_dir"]).is_dir()
+
+
+def test_versions(tmp_path: Path) -> None:
+    """Beside itself: the installed packages in a folder that is like a checkout."""
+    for name, where in {"benchmarks": BENCHMARKS, "python": Path(cnn.__file__).parents[1],
+                        "cnn_core": Path(cnn_core.__file__).parent}.items():  # fmt: skip
+        (tmp_path / name).symlink_to(where, target_is_directory=True)
+    output = run(tmp_path, "versions.py", str(tmp_path), "--cases", "fit 10-5-1", "predict 1 x 10-5-1", "--threads",
+                 "1", "--rounds", "2", "--seconds", "0.001")  # fmt: skip
+    assert output.count(" us, x ") == 2
