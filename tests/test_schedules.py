@@ -14,11 +14,22 @@ from hypothesis import strategies as st
 
 import cnn
 from cnn import schedules
-from cnn.schedules import Constant, Cosine, Exponential, InverseScaling, OneCycle, Schedule, Step, WarmUp
+from cnn.schedules import (
+    Constant,
+    Cosine,
+    CosineRestarts,
+    Exponential,
+    InverseScaling,
+    OneCycle,
+    Schedule,
+    Step,
+    WarmUp,
+)
 
 CLASSES = list(schedules.BY_NAME.values())
 EXAMPLES = [
     Constant(0.3), Step(0.3, epochs=2, factor=0.5), Exponential(0.3, factor=0.9), Cosine(0.3, floor=0.01),
+    CosineRestarts(0.3, epochs=2, floor=0.02),
     OneCycle(0.3, warm=0.25, start=10.0, end=100.0), InverseScaling(0.3, power=0.75), WarmUp(0.3, steps=7),
     WarmUp(Cosine(0.3), steps=4), WarmUp(WarmUp(Step(0.3, epochs=1), steps=3), steps=2),
 ]  # fmt: skip
@@ -46,6 +57,10 @@ def at(schedule: Schedule, step: int, per_epoch: int, total: int) -> float:
     elif isinstance(schedule, Cosine):
         angle = math.pi * min(step / total, 1)
         rate = schedule.floor + (rate - schedule.floor) * 0.5 * (1 + math.cos(angle))
+    elif isinstance(schedule, CosineRestarts):
+        while step >= schedule.epochs * per_epoch:
+            step -= schedule.epochs * per_epoch
+        return at(Cosine(rate, floor=schedule.floor), step, per_epoch, schedule.epochs * per_epoch)
     elif isinstance(schedule, OneCycle):
         # torch.optim.lr_scheduler.OneCycleLR: two phases, each annealed by a cosine, with these first and last steps.
         low, peak_step = rate / schedule.start, schedule.warm * total - 1

@@ -120,6 +120,29 @@ class Cosine(Schedule):
 
 
 @dataclass(frozen=True)
+class CosineRestarts(Schedule):
+    """`Cosine` over and over, each time within `epochs` epochs (SGDR: Loshchilov & Hutter 2017).
+
+    Just before each restart the network stands in a minimum: its snapshots there are an ensemble (Huang et al. 2017).
+
+    >>> CosineRestarts(1.0, epochs=2).rates(0, 4, 1, 4)
+    array([1. , 0.5, 1. , 0.5])
+    """
+
+    epochs: int = 10
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._integer("epochs", 1)
+        self._number("floor", 0, self.learning_rate)
+
+    def at(self, step: Rates, per_epoch: int, total: int) -> Rates:
+        done = step % (self.epochs * per_epoch) / (self.epochs * per_epoch)
+        return self.floor + (self.learning_rate - self.floor) * (1 + np.cos(np.pi * done)) / 2
+
+
+@dataclass(frozen=True)
 class OneCycle(Schedule):
     """Up from rate / start to the rate in the first `warm` of all steps, then down to rate / (start · end), by cosines.
 
@@ -202,6 +225,7 @@ BY_NAME = {
     "step": Step,
     "exponential": Exponential,
     "cosine": Cosine,
+    "cosine_restarts": CosineRestarts,
     "one_cycle": OneCycle,
     "inverse_scaling": InverseScaling,
     "warm_up": WarmUp,

@@ -17,7 +17,9 @@ InitializerName = Literal[
 
 OptimizerName = Literal["sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamw", "nadam", "lion"]
 
-ScheduleName = Literal["constant", "step", "exponential", "cosine", "one_cycle", "inverse_scaling", "warm_up"]
+ScheduleName = Literal[
+    "constant", "step", "exponential", "cosine", "cosine_restarts", "one_cycle", "inverse_scaling", "warm_up",
+]  # fmt: skip
 
 MetricName = Literal[
     "mae", "rmse", "r2", "accuracy", "top_k_accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "acc",
