@@ -14,7 +14,7 @@ import pytest
 import cnn
 
 X = np.random.default_rng(0).normal(size=(40, 3)).round(3)
-KINDS = ("network", "estimator", "table")
+KINDS = ("network", "estimator", "ensemble", "table")
 
 
 def table(n: int = 40) -> dict[str, list[Any]]:
@@ -39,6 +39,9 @@ def one(kind: str) -> Any:
         return cnn.Network([cnn.Dense(2)], seed=0).build(3)
     if kind == "estimator":
         return cnn.MLPClassifier(1, random_state=0).partial_fit(X, X[:, 0] > 0, classes=[False, True])
+    if kind == "ensemble":
+        member = cnn.MLPRegressor(hidden_layer_sizes=1, max_iter=1)
+        return cnn.EnsembleRegressor(member, n_estimators=1, random_state=0).fit(X[:5], X[:5, 0])
     rows = {name: table()[name] for name in ("floor", "town", "dear")}
     return cnn.TableModel("dear", hidden=[], members=1, epochs=1, seed=0).fit(rows, verbose=0)
 
@@ -74,6 +77,14 @@ def several() -> dict[str, Any]:
                 cnn.Quantile(0.3), layers=(cnn.Dense(2, "tanh"), cnn.Dropout(0.1), cnn.Dense(2, l2=0.1)), max_iter=3,
                 solver="sgd", momentum=1.0, learning_rate_init=1e-4, random_state=2, warm_start=True,
             ).fit(X, X[:, :2]),
+            "ensemble": cnn.EnsembleRegressor(
+                cnn.MLPRegressor(hidden_layer_sizes=(3, 2), max_iter=4, random_state=3), n_estimators=2, bootstrap=True,
+                max_samples=0.7, max_features=2, cv=3, random_state=0,
+            ).fit(X, X[:, :2]),
+            "ensemble-classes": cnn.EnsembleClassifier(
+                cnn.MLPClassifier(4, "tanh", class_weight={"low": 2.0}, max_iter=4), n_estimators=2, method="snapshots",
+                random_state=1,
+            ).fit(X, labels),
             "table": cnn.TableModel("price", hidden=[3], members=2, epochs=2, seed=0).fit(numbers, verbose=0),
             "table-classes": cnn.TableModel("dear", hidden=[2], activation="tanh", epochs=2, members=1, seed=1).fit(
                 words, verbose=0
@@ -98,6 +109,8 @@ def predictions(model: Any, rows: Any) -> np.ndarray[Any, Any]:
 def networks(model: Any) -> list[cnn.Network]:
     if isinstance(model, cnn.TableModel):
         return list(model.networks)
+    if hasattr(model, "networks_"):
+        return model.networks_
     return [model if isinstance(model, cnn.Network) else model.network_]
 
 
@@ -111,11 +124,17 @@ def described(model: Any) -> str:
         parts += [model.target, changed, model.seed, model.notes, model.dropped, model.encoder.inputs]
         parts += [model.classes.tolist()] if model.task == "classification" else []
     elif not isinstance(model, cnn.Network):
-        defaults = type(model)().get_params()
-        changed = {k: v for k, v in sorted(model.get_params().items()) if v != defaults[k]}
-        parts += [changed, model.n_iter_, model.t_, model.history_.names]
+        defaults = type(model)().get_params(deep=False)
+        changed = {k: v for k, v in sorted(model.get_params(deep=False).items()) if v != defaults[k]}
+        parts += [changed]
+    if hasattr(model, "networks_"):
+        parts += [model.oom_score_, [features.tolist() for features in model.estimators_features_]]
+        parts += [est.n_iter_ for est in model.estimators_]
+    elif hasattr(model, "n_iter_"):
+        parts += [model.n_iter_, model.t_, model.history_.names]
         parts += [model.network_.step, model.network_.optimizer, len(model.loss_curve_)]
-        parts += [model.classes_.tolist(), model.classes_.dtype.str] if hasattr(model, "classes_") else []
+    if hasattr(model, "classes_"):
+        parts += [model.classes_.tolist(), model.classes_.dtype.str]
     return repr(parts)
 
 

@@ -47,6 +47,7 @@ FLOORS = [
     ["callbacks"],
     ["training"],
     ["network"],
+    ["together"],
     ["export"],
     ["sklearn", "table"],
     ["loading"],

@@ -68,7 +68,7 @@ def test_loading_opens_the_file_alone_and_imports_nothing(kind: str, tmp_path) -
     """By an audit hook, in a fresh process, at the very first load; an estimator's class must be there."""
     path = tmp_path / "m.cnn"
     models.one(kind).save(path)
-    before = "from cnn import MLPClassifier; from cnn.sklearn import load" if kind == "estimator" else ""
+    before = "from cnn.sklearn import load, load_ensemble" if kind in ("estimator", "ensemble") else ""
     assert run(LOADS.format(before=before, path=str(path)) + f"""
     assert not new, new
     opened = [arguments[0] for name, arguments in seen if name == "open"]
@@ -85,7 +85,7 @@ def test_an_estimator_brings_its_class_and_nothing_more(tmp_path) -> None:
     assert "sklearn" in loaded
     assert loaded == run("""
         import sys
-        from cnn.sklearn import load
+        from cnn.sklearn import load, load_ensemble
         print(sorted(sys.modules))
     """)
 

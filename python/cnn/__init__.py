@@ -38,10 +38,12 @@ from cnn.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     # Not in __all__: `from cnn import *` works without scikit-learn, too.
+    from cnn.sklearn import EnsembleClassifier as EnsembleClassifier
+    from cnn.sklearn import EnsembleRegressor as EnsembleRegressor
     from cnn.sklearn import MLPClassifier as MLPClassifier
     from cnn.sklearn import MLPRegressor as MLPRegressor
 else:
-    _ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+    _ESTIMATORS = ("EnsembleClassifier", "EnsembleRegressor", "MLPClassifier", "MLPRegressor")
 
     def __getattr__(name: str) -> object:
         """The estimators, which need scikit-learn, are imported when they are asked for."""

@@ -15,9 +15,9 @@ from cnn.table import load as table_load
 from cnn.training import resume
 
 if TYPE_CHECKING:  # they need scikit-learn
-    from cnn.sklearn import MLPClassifier, MLPRegressor
+    from cnn.sklearn import EnsembleClassifier, EnsembleRegressor, MLPClassifier, MLPRegressor
 
-    Model: TypeAlias = Network | TableModel | MLPClassifier | MLPRegressor
+    Model: TypeAlias = Network | TableModel | MLPClassifier | MLPRegressor | EnsembleClassifier | EnsembleRegressor
 
 T = TypeVar("T")
 
@@ -35,12 +35,12 @@ def _load_checkpoint(contents: Contents) -> Network:
 
 def _load_estimator(contents: Contents) -> Any:
     try:
-        from cnn.sklearn import load
+        from cnn.sklearn import load, load_ensemble
     except ImportError as error:
         what = "scikit-learn 1.4 or newer (extra 'sklearn'): pip install -U scikit-learn"
         text = f"holds an estimator, which needs {what}"
         raise ImportError(f"{contents.path}: {text}") from error
-    return load.from_file(contents)
+    return (load_ensemble if contents.kind == "ensemble" else load).from_file(contents)
 
 
 # Every kind of file there is: a file can't name code.
@@ -48,6 +48,7 @@ _LOADERS: Mapping[str, Callable[[Contents], Any]] = {
     "network": _load_network,
     "checkpoint": _load_checkpoint,
     "estimator": _load_estimator,
+    "ensemble": _load_estimator,
     "table": table_load.from_file,
 }
 
@@ -61,7 +62,7 @@ def load(path: str | os.PathLike[str], kind: type[T]) -> T: ...
 
 
 def load(path: str | os.PathLike[str], kind: type[Any] | None = None) -> Any:
-    """The model of a file, a `Network`, an estimator or a `TableModel`; no code of the file is run.
+    """The model of a file, a `Network`, an estimator, an ensemble or a `TableModel`; no code of the file is run.
 
     It predicts the same to the last bit, and can be trained on; a network begins with a fresh optimizer.
 

@@ -155,22 +155,31 @@ def inspect(screen: Screen, path: str) -> None:
 def _inspect_estimator(screen: Screen, model: Any) -> None:
     from cnn.inspect import reports
 
-    defaults = type(model)().get_params()
-    changed = {name: value for name, value in model.get_params().items() if value != defaults[name]}
+    defaults = type(model)().get_params(deep=False)
+    changed = {name: value for name, value in model.get_params(deep=False).items() if value != defaults[name]}
     classes = model.classes_.tolist() if hasattr(model, "classes_") else None
+    members = getattr(model, "estimators_", [model])
+    first = members[0].network_
     about = {
         "class": type(model).__name__, "inputs": model.n_features_in_, "outputs": model.n_outputs_, "classes": classes,
         "features": model.feature_names_in_.tolist() if hasattr(model, "feature_names_in_") else None,
-        "epochs": model.n_iter_, "loss": getattr(model, "loss_", None),
-        "layers": [reports.short(layer) for layer in model.network_.descriptions],
+        "layers": [reports.short(layer) for layer in first.descriptions],
     }  # fmt: skip
-    body = [[name, repr(value)] for name, value in changed.items()]
+    body = [[name, " ".join(repr(value).split())] for name, value in changed.items()]
     body += [[name, ", ".join(map(str, about[name]))] for name in ("classes", "features") if about[name] is not None]
-    body += [["epochs of the last fit", str(model.n_iter_)]]
-    body += [["loss of the last epoch", figure(model.loss_)]] if hasattr(model, "loss_") else []
-    screen.say(*reports.summary(model.network_).splitlines())
+    if hasattr(model, "estimators_"):
+        kind = "ensemble"
+        about |= {"networks": len(members), "epochs": [est.n_iter_ for est in members], "oom_score": model.oom_score_}
+        body += [["networks", str(len(members))], ["epochs of each", ", ".join(map(str, about["epochs"]))],
+                 ["out-of-member score", figure(model.oom_score_)]]  # fmt: skip
+    else:
+        kind = "estimator"
+        about |= {"epochs": model.n_iter_, "loss": getattr(model, "loss_", None)}
+        body += [["epochs of the last fit", str(model.n_iter_)]]
+        body += [["loss of the last epoch", figure(model.loss_)]] if hasattr(model, "loss_") else []
+    screen.say(*reports.summary(first).splitlines())
     screen.table(about["class"], ["", ""], body)
-    screen.result({"kind": "estimator", **about, "parameters": {name: repr(value) for name, value in changed.items()}})
+    screen.result({"kind": kind, **about, "parameters": {name: repr(value) for name, value in changed.items()}})
 
 
 def export(screen: Screen, path: str, onnx: str | None, c: str | None) -> None:

@@ -55,7 +55,7 @@ def _shifted(error: TableError, rows: int) -> str:
 def _has_probabilities(model: Any) -> bool:
     if isinstance(model, TableModel):
         return model.task == "classification"
-    return hasattr(model, "classes_") and not model.network_.loss.margins
+    return hasattr(model, "classes_") and not getattr(model, "estimators_", [model])[0].network_.loss.margins
 
 
 def _predictions(model: Any, piece: Piece, writing: str, probabilities: bool, threads: int | None) -> dict[str, Any]:

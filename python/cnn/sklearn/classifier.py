@@ -267,7 +267,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def predict_proba(self, X: Any) -> Array:
         """Probabilities (n, n_classes) in the order of `classes_`; (n, n_labels) where there are several a row."""
-        out = self._outputs(X)
+        return self._probabilities(self._outputs(X))
+
+    def _probabilities(self, out: Array) -> Array:
+        """The same of outputs."""
         if self._network.loss.margins:
             name = self._network.loss.name
             raise AttributeError(f"loss={name!r} has no probabilities: train with loss='log_loss'")

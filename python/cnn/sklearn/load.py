@@ -38,29 +38,34 @@ def from_file(contents: Contents) -> MLPClassifier | MLPRegressor:
     names = _FIELDS + (_OF_CLASSES if cls is MLPClassifier else [])
     found = dict(zip(names, contents.fields(contents.payload, *names), strict=True))
     try:
-        est = _revive_parameters(contents, cls, found["parameters"])
+        est = revive_parameters(contents, cls, found["parameters"])
         net = revive_network(contents, found["network"], Network, "network.")
         check_parameters(est, net.loss)
         if net.one_dimensional or net.loss != build.row_loss(net.loss, net.n_outputs):
             raise ValueError(f"its network has the loss {net.loss!r}")
         if cls is MLPClassifier:
-            _revive_classes(contents, est, net, *(found[field] for field in _OF_CLASSES))
+            revive_classes(contents, est, net, *(found[field] for field in _OF_CLASSES))
         elif not net.loss.for_classes:
             est._n_targets = net.n_outputs
         else:
             raise ValueError(f"a regressor with the loss {net.loss.name!r}")
         est._adopt(net)
         _revive_course(contents, est, found)
-    except ModelFormatError:
-        raise
     except (TypeError, ValueError, OverflowError) as error:
-        text = str(error)  # it may show all of a value
-        text = text if len(text) <= 300 else text[:297] + "..."
-        raise contents.error(f"it describes an estimator that can't be: {text}") from None
+        raise cannot_be(contents, error) from None
     return est
 
 
-def _revive_parameters(contents: Contents, cls: type[Any], given: Any) -> Any:
+def cannot_be(contents: Contents, error: Exception) -> ModelFormatError:
+    """The error of a file whose estimator its class refuses."""
+    if isinstance(error, ModelFormatError):
+        return error
+    text = str(error)  # it may show all of a value
+    text = text if len(text) <= 300 else text[:297] + "..."
+    return contents.error(f"it describes an estimator that can't be: {text}")
+
+
+def revive_parameters(contents: Contents, cls: type[Any], given: Any) -> Any:
     """The estimator of such parameters, not fitted. One that a later version has added has its default."""
     default = defaults(cls)
     known = [name for name in default if not isinstance(given, dict) or name in given]
@@ -81,7 +86,7 @@ def _value(contents: Contents, value: Any) -> Any:
     if "class" in value:
         return revive(contents, value, object)
     if "float" in value:
-        return _real(contents, value)
+        return real(contents, value)
     (items,) = contents.fields(value, "items")
     if not isinstance(items, list) or not all(isinstance(item, list) and len(item) == 2 for item in items):
         raise ValueError("weights of classes must be pairs of a label and a weight")
@@ -91,7 +96,7 @@ def _value(contents: Contents, value: Any) -> Any:
     return {label: _value(contents, weight) for label, weight in items}
 
 
-def _real(contents: Contents, value: Any) -> float | None:
+def real(contents: Contents, value: Any) -> float | None:
     """What `save` has written."""
     if isinstance(value, dict):
         (word,) = contents.fields(value, "float")
@@ -101,7 +106,7 @@ def _real(contents: Contents, value: Any) -> float | None:
     return None if value is None else checks.number("a number", value)
 
 
-def _revive_classes(contents: Contents, est: Any, net: Network, task: Any, labels: Any, sparse: Any) -> None:
+def revive_classes(contents: Contents, est: Any, net: Network, task: Any, labels: Any, sparse: Any) -> None:
     if labels == "text":
         texts = container.unpack_text(contents, "classes")
         check_labels(texts)
@@ -147,21 +152,26 @@ def _revive_course(contents: Contents, est: Any, found: dict[str, Any]) -> None:
     est.t_ = checks.integer("t", found["t"], 0, 2**62)
     est._no_improvement_count = checks.integer("no_improvement_count", found["no_improvement_count"], 0, 2**62)
     if found["loss"] is not None:
-        est.loss_ = _real(contents, found["loss"])
-    est.best_loss_ = _real(contents, found["best_loss"])
+        est.loss_ = real(contents, found["loss"])
+    est.best_loss_ = real(contents, found["best_loss"])
     curves = [name for name in contents.specs if name.startswith("history.")] + ["loss_curve", "validation_scores"]
     if (n := sum(math.prod(contents.specs[name].shape) for name in curves if name in contents.specs)) > MOST_NUMBERS:
         raise ValueError(f"{n:,} numbers in its curves, and a file holds {MOST_NUMBERS:,}")
     est.loss_curve_ = _curve(contents, "loss_curve")
     est.history_ = take_history(contents, found["history"])
-    est.best_validation_score_ = _real(contents, found["best_validation_score"])
+    est.best_validation_score_ = real(contents, found["best_validation_score"])
     if est.best_validation_score_ is not None:
         est.validation_scores_ = _curve(contents, "validation_scores")
-    est.n_features_in_ = net.n_inputs
+    revive_features(contents, est, net.n_inputs)
+
+
+def revive_features(contents: Contents, est: Any, n: int) -> None:
+    """How many features it takes, and their names, if it knows some."""
+    est.n_features_in_ = n
     if "feature_names" in contents.specs:
         names = container.unpack_text(contents, "feature_names")
-        if len(names) != net.n_inputs:
-            raise ValueError(f"{len(names)} names for {net.n_inputs} features")
+        if len(names) != n:
+            raise ValueError(f"{len(names)} names for {n} features")
         est.feature_names_in_ = np.array(names, object)
 
 

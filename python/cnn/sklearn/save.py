@@ -26,7 +26,8 @@ from cnn.runtime.data import Array
 from cnn.sklearn import build
 
 # Parameters that may hold what a file can't, and on which no prediction depends.
-_FOR_FITS = ("scoring", "metrics", "random_state")
+_FOR_FITS = ("scoring", "metrics", "random_state", "cv")
+_APART = ("callbacks", "estimator")  # parameters that are not in files, or stand there by themselves
 MOST_NUMBERS = 1 << 20  # of all curves together: in lists they take five times the memory that they take in the file
 _MOST_LABELS = 1 << 24  # bytes of labels that are text, all as long as the longest
 
@@ -37,14 +38,14 @@ def save(est: Any, path: str | os.PathLike[str]) -> None:
     if not vars(type(est)).get("_in_files"):
         raise TypeError(f"a file can hold cnn's own MLPClassifier and MLPRegressor, not a {name}")
     check_parameters(est, net.loss)
-    parameters, left_out = _describe_parameters(est)
+    parameters, left_out = describe_parameters(est)
     goes_on = est.warm_start or est._partial
     payload = {
         "class": name, "parameters": parameters, "network": describe_network(net), "partial": bool(est._partial),
         "step": net.step if goes_on else 0, "rate_factor": float(net.rate_factor),
-        "rate": _number(est.__dict__.get("_rate")), "n_iter": int(est.n_iter_), "t": int(est.t_),
-        "loss": _number(est.__dict__.get("loss_")), "best_loss": _number(est.best_loss_),
-        "best_validation_score": _number(est.best_validation_score_),
+        "rate": describe_number(est.__dict__.get("_rate")), "n_iter": int(est.n_iter_), "t": int(est.t_),
+        "loss": describe_number(est.__dict__.get("loss_")), "best_loss": describe_number(est.best_loss_),
+        "best_validation_score": describe_number(est.best_validation_score_),
         "no_improvement_count": int(est._no_improvement_count), "history": est.history_.names,
     }  # fmt: skip
     tensors = network_tensors(net, "network.") | _curves(est)
@@ -53,7 +54,7 @@ def save(est: Any, path: str | os.PathLike[str]) -> None:
     if (names := getattr(est, "feature_names_in_", None)) is not None:
         tensors["feature_names"] = container.pack_text([str(name) for name in names])
     if is_classifier(est):
-        labels, tensors["classes"] = _describe_classes(est.classes_)
+        labels, tensors["classes"] = describe_classes(est.classes_)
         payload |= {"task": est._task, "labels": labels, "sparse_labels": bool(est._sparse_labels)}
     container.write(path, "estimator", payload, tensors)
     if left_out:
@@ -65,10 +66,10 @@ def save(est: Any, path: str | os.PathLike[str]) -> None:
 
 def defaults(cls: type[Any]) -> dict[str, Any]:
     """The parameters that a file holds."""
-    return {name: p.default for name, p in inspect.signature(cls).parameters.items() if name != "callbacks"}
+    return {name: p.default for name, p in inspect.signature(cls).parameters.items() if name not in _APART}
 
 
-def _describe_parameters(est: Any) -> tuple[dict[str, Any], list[str]]:
+def describe_parameters(est: Any) -> tuple[dict[str, Any], list[str]]:
     """(the parameters as plain JSON values, the names of those that have their default instead)."""
     described, left_out = {}, []
     for name, default in defaults(type(est)).items():
@@ -96,7 +97,7 @@ def _plain(name: str, value: Any) -> Any:
             raise ValueError(f"{name}={whole} can't be saved: a file holds whole numbers from -2**63 to 2**64")
         return whole
     if isinstance(value, numbers.Real):
-        return _number(value)
+        return describe_number(value)
     if isinstance(value, Mapping):
         return {"items": [[_plain(name, label), _plain(name, weight)] for label, weight in value.items()]}
     if isinstance(value, Iterable):
@@ -106,7 +107,7 @@ def _plain(name: str, value: Any) -> Any:
     return described
 
 
-def _number(value: Any) -> Any:
+def describe_number(value: Any) -> Any:
     """JSON has no infinity and no NaN."""
     if value is None or math.isfinite(value):
         return None if value is None else float(value)
@@ -123,7 +124,7 @@ def _curves(est: Any) -> dict[str, Any]:
     return tensors
 
 
-def _describe_classes(classes: Array) -> tuple[str, Array]:
+def describe_classes(classes: Array) -> tuple[str, Array]:
     """(what the labels are, the tensor that holds them)."""
     if classes.dtype.kind in "biuf" and classes.dtype.itemsize <= 8 and classes.dtype != np.float16:
         return "numbers", classes
