@@ -16,7 +16,7 @@ from cnn.callbacks import Callback, Progress
 from cnn.runtime import data
 from cnn.runtime.evaluation import Scores
 from cnn.runtime.history import History
-from cnn.training import loop
+from cnn.training.calls import Piece
 from cnn.training.events import needed
 
 Array = np.ndarray[Any, Any]
@@ -44,13 +44,13 @@ def numbers(history: cnn.History) -> dict[str, list[float]]:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """The minibatches of each call into the core."""
     made: list[tuple[int, int]] = []
-    run = loop.Loop._run
+    run = Piece.run
 
-    def noted(self: loop.Loop, begin: int, end: int, stop: Array | None) -> int:
-        made.append((begin, end))
-        return run(self, begin, end, stop)
+    def noted(self: Piece, stop: Array | None) -> int:
+        made.append((self.begin, self.end))
+        return run(self, stop)
 
-    monkeypatch.setattr(loop.Loop, "_run", noted)
+    monkeypatch.setattr(Piece, "run", noted)
     return made
 
 
@@ -185,14 +185,14 @@ def test_epochs_before_a_ctrl_c_are_kept(monkeypatch: pytest.MonkeyPatch) -> Non
     """It comes behind the call: history and weights are of as many epochs."""
     X, y = rows("mse")
     net = network()
-    run = loop.Loop._run
+    run = Piece.run
 
-    def broken(self: loop.Loop, begin: int, end: int, stop: Array | None) -> int:
-        run(self, begin, end, stop)
+    def broken(self: Piece, stop: Array | None) -> int:
+        run(self, stop)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Loop, "_run", broken)
+        patch.setattr(Piece, "run", broken)
         with pytest.raises(KeyboardInterrupt):
             net.fit(X, y, epochs=50, batch_size=30, verbose=0)
     assert len(net.history) == net.step // 4 == 50
@@ -205,13 +205,13 @@ def test_epochs_before_a_ctrl_c_are_kept(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_an_estimator_keeps_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = rows("cross_entropy")
-    run = loop.Loop._run
+    run = Piece.run
 
-    def broken(self: loop.Loop, begin: int, end: int, stop: Array | None) -> int:
-        run(self, begin, end, stop)
+    def broken(self: Piece, stop: Array | None) -> int:
+        run(self, stop)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop.Loop, "_run", broken)
+    monkeypatch.setattr(Piece, "run", broken)
     estimator = cnn.MLPClassifier(hidden_layer_sizes=(4,), random_state=0, max_iter=20)
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         estimator.fit(X, y)

@@ -17,7 +17,7 @@ from helpers import preloaded, run, same_bits
 
 import cnn
 from cnn._common import threads
-from cnn.training import loop
+from cnn.training import calls
 
 INTERRUPTED = """
     import os, signal, threading, time
@@ -64,16 +64,16 @@ def test_a_long_step_is_given_up_whole_and_has_the_same_bits() -> None:
     plain.fit(X, y, epochs=3, batch_size=300, verbose=0, n_threads=2)
     watched = cnn.Network([cnn.Dense(64, "relu"), cnn.Dense(1)], optimizer="nadam", seed=0)
 
-    def slow(self: loop.Loop, begin: int, end: int) -> int:
+    def slow(self: calls.Piece) -> tuple[int, float]:
         before = watched.flat.copy(), watched.state.copy(), watched.scalars.copy(), watched.step
-        stopped = self._run(begin, end, np.ones(1, np.int32))
+        stopped = self.run(np.ones(1, np.int32))
         assert stopped == 4
         after = watched.flat, watched.state, watched.scalars, watched.step
         assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
-        return threads.interruptible(lambda stop: self._run(begin, end, stop))
+        return threads.interruptible(self.run), 1.0
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.Loop, "_steps", slow)
+        patch.setattr(calls.Piece, "make", slow)
         watched.fit(X, y, epochs=3, batch_size=300, verbose=0, n_threads=2)
     assert same_bits(plain, watched)
 

@@ -8,6 +8,7 @@ import cnn
 from cnn.runtime import data
 from cnn.runtime.plan import Cut
 from cnn.training import loop, position
+from cnn.training.calls import drive
 
 VARIANTS = ("fit",)
 
@@ -53,7 +54,7 @@ class Loop:
     def run(self) -> None:
         """An epoch."""
         self.at.done = 0
-        self.loop.run(1, [])
+        drive(self.loop.run(1, []))
 
 
 class Predictor:

@@ -199,9 +199,14 @@ def interruptible(call: Callable[[Array], T], *, waits: bool = True) -> T:
     return found[0]
 
 
+def takes_long(numbers: int) -> bool:
+    """Whether to sort, draw or shuffle so many numbers takes too long to wait for its end after a Ctrl-C."""
+    return numbers > _MANY_NUMBERS
+
+
 def apart(numbers: int, call: Callable[[], T]) -> T:
     """call(), a function of NumPy's or SciPy's of so many numbers; a long one is left to itself after a Ctrl-C."""
-    return interruptible(lambda stop: call(), waits=False) if numbers > _MANY_NUMBERS else call()
+    return interruptible(lambda stop: call(), waits=False) if takes_long(numbers) else call()
 
 
 def promptly(flops: float, call: Callable[[Array | None], T]) -> T:

@@ -18,6 +18,7 @@ from cnn.runtime import evaluation, passes
 from cnn.runtime.data import Array, Data
 from cnn.sklearn import build
 from cnn.training import loop
+from cnn.training.calls import drive
 from cnn.training.events import check_all, those_that_need
 from cnn.training.fit import hooked
 from cnn.training.position import Position
@@ -189,7 +190,7 @@ class Course:
         task = est._begin_task(root)
         for hook in those_that_need("epoch_begin", self.hooks):
             hook.on_epoch_begin(net, epoch)
-        loop.run(1, those_that_need("progress", self.hooks))
+        drive(loop.run(1, those_that_need("progress", self.hooks)))
         loop.at.epoch, loop.at.done = epoch + 1, 0
         logs = self._epoch_done(loop)
         logs.update(learning_rate=float(loop.rates[-1]), seconds=time.perf_counter() - begin)
@@ -204,7 +205,7 @@ class Course:
         before, n = est.n_iter_, min(est.n_iter_no_change, 1 << 62)
         loop.training.watch(est.best_loss_, est.tol, est._no_improvement_count, n)
         keep = partial(self._keep, loop, loop.at.epoch, before, time.perf_counter())
-        cnn_core.finishing(partial(loop.run, most, those_that_need("progress", self.hooks)), [keep])
+        cnn_core.finishing(lambda: drive(loop.run(most, those_that_need("progress", self.hooks))), [keep])
         if est.verbose:
             for i in range(before, est.n_iter_):
                 console.say(f"Iteration {i + 1}, loss = {est.loss_curve_[i - est.n_iter_]:.8f}")

@@ -16,6 +16,7 @@ from cnn.runtime.data import Data
 from cnn.runtime.history import History
 from cnn.runtime.state import NetworkState
 from cnn.training import checkpoint, resume
+from cnn.training.calls import Calls, Evaluation, drive
 from cnn.training.events import check_all, those_that_need
 from cnn.training.loop import Loop
 from cnn.training.position import FitIdentity, Position
@@ -138,6 +139,14 @@ class Fit:
     @checks.quiet
     def run(self) -> History:
         """Trains, and gives the history of this call. The activations are chosen by now, or the checkpoint's."""
+        self.begin()
+        ends: list[Callable[[], None]] = []
+        work = partial(cnn_core.finishing, lambda: drive(self.calls(ends)), ends)
+        threads.without_blas_threads(self.net.plan.uses_blas, work)
+        return self.history()
+
+    def begin(self) -> None:
+        """Makes the network what it is before the first of its epochs."""
         net, at = self.net, self.identity.position
         if self.saved is not None:
             self.saved.restore(net)
@@ -145,17 +154,26 @@ class Fit:
         evaluation.warn_of_range(net, self.train)
         net.one_dimensional = net.n_outputs == 1 and self.train.y.ndim == 1
         net.stop_training, self.about.history = at.stopped, net.history
-        # A Ctrl-C may come between two of an epoch's numbers.
-        cnn_core.finishing(lambda: hooked(self.hooks, net, self.about, self._epochs), [net.history.trim])
-        return net.history.since(at.first_record, self.about.names)
 
-    def _epochs(self) -> None:
+    def history(self) -> History:
+        """That of this fit alone."""
+        return self.net.history.since(self.identity.position.first_record, self.about.names)
+
+    def calls(self, ends: list[Callable[[], None]]) -> Calls[None]:
+        """All of its epochs as calls into the core; `ends` gets what must be called however they end, the last first.
+
+        So after a Ctrl-C, which may come between two of an epoch's numbers.
+        """
         net, at, last = self.net, self.identity.position, self.about.epochs
+        ends.append(net.history.trim)
+        _begin(self.hooks, net, self.about, ends)
         if self.saved is not None:
             self.saved.restore_callbacks(self.hooks)
         begun = None if self.initial_epoch is None else 0  # then the whole is that of `epochs` epochs, as in Keras
         scores = evaluation.Scores(net, self.train, self.metrics)
-        held_out = None if self.validation is None else evaluation.Scores(net, self.validation, self.metrics)
+        held_out = None
+        if self.validation is not None:
+            held_out = Evaluation(evaluation.Scores(net, self.validation, self.metrics), self.n_threads)
         # In a batch of all rows their order would say nothing.
         shuffle = self.identity.shuffle and self.identity.batch < len(self.train)
         loop = Loop(
@@ -169,33 +187,39 @@ class Fit:
             if one_by_one:
                 for hook in at_begin:
                     hook.on_epoch_begin(net, at.epoch)
-                logs = self._epoch(loop, held_out, meanwhile)
+                logs = yield from self._epoch(loop, held_out, meanwhile)
                 for hook in at_end:
                     hook.on_epoch_end(net, at.epoch - 1, logs)
             else:
-                self._several(loop, last - at.epoch, meanwhile)
+                yield from self._several(loop, last - at.epoch, meanwhile, ends)
             stopped = net.stop_training
 
     def _epoch(
-        self, loop: Loop, held_out: evaluation.Scores | None, hooks: list[callbacks.Callback]
-    ) -> dict[str, float]:
+        self, loop: Loop, held_out: Evaluation | None, hooks: list[callbacks.Callback]
+    ) -> Calls[dict[str, float]]:
         """An epoch and its numbers."""
         net, at = self.net, loop.at
         start = time.perf_counter()
-        loop.run(1, hooks)
+        yield from loop.run(1, hooks)
         logs = {"loss": loop.loss, **loop.metrics()}
         if held_out is not None:
-            logs.update({f"val_{name}": value for name, value in held_out.take(loop.asked).items()})
+            found: dict[str, float] = yield held_out
+            logs.update({f"val_{name}": value for name, value in found.items()})
         logs["learning_rate"] = float(loop.rates[-1])
         logs["seconds"] = time.perf_counter() - start
         net.history.append(at.epoch, logs)
         at.epoch, at.done = at.epoch + 1, 0
         return logs
 
-    def _several(self, loop: Loop, most: int, hooks: list[callbacks.Callback]) -> None:
+    def _several(
+        self, loop: Loop, most: int, hooks: list[callbacks.Callback], ends: list[Callable[[], None]]
+    ) -> Calls[None]:
         """As many epochs as a call into the core makes; they are kept whatever ends it, a Ctrl-C for one."""
         keep = partial(self._keep, loop, loop.at.epoch, len(self.net.history), time.perf_counter())
-        cnn_core.finishing(partial(loop.run, most, hooks), [keep])
+        ends.append(keep)
+        yield from loop.run(most, hooks)
+        keep()
+        ends.pop()
 
     def _keep(self, loop: Loop, epoch: int, before: int, start: float) -> None:
         """Puts the epochs that are ended, from `epoch` on, behind the `before` ones of the history; may come twice."""
@@ -216,13 +240,20 @@ def hooked(hooks: list[callbacks.Callback], net: NetworkState, run: callbacks.Ru
     ends: list[Callable[[], None]] = []
 
     def begun() -> T:
-        for hook in hooks:
-            ends.append(partial(hook.on_fit_end, net))  # first: Ctrl-C may come as soon as it has begun
-            try:
-                hook.on_fit_begin(net, run)
-            except Exception:
-                ends.pop()
-                raise
+        _begin(hooks, net, run, ends)
         return work()
 
     return threads.without_blas_threads(net.plan.uses_blas, partial(cnn_core.finishing, begun, ends))
+
+
+def _begin(
+    hooks: list[callbacks.Callback], net: NetworkState, run: callbacks.Run, ends: list[Callable[[], None]]
+) -> None:
+    """Tells the callbacks that the fit begins; `ends` gets the ends of those that have begun."""
+    for hook in hooks:
+        ends.append(partial(hook.on_fit_end, net))  # first: Ctrl-C may come as soon as it has begun
+        try:
+            hook.on_fit_begin(net, run)
+        except Exception:
+            ends.pop()
+            raise

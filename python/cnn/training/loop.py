@@ -5,7 +5,6 @@ The order of each epoch is drawn there (`draw_order` in cnn_core/_training.pxi).
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import Any
 
@@ -21,6 +20,7 @@ from cnn.runtime.data import Array, Data
 from cnn.runtime.evaluation import Scores
 from cnn.runtime.plan import Cut
 from cnn.runtime.state import NetworkState
+from cnn.training.calls import Calls, Piece
 from cnn.training.position import Position
 
 # A call into the core lasts about this long; then signals are looked at and progress is drawn.
@@ -108,10 +108,11 @@ class Loop:
         loss, weight, penalty = self.found[-1, :3].tolist()
         return float(loss / weight + penalty / self.steps)
 
-    def run(self, most: int, hooks: list[Callback]) -> None:
+    def run(self, most: int, hooks: list[Callback]) -> Calls[None]:
         """The rest of an epoch, or where a call into the core may last that long, up to `most` epochs."""
         at, steps, begin = self.at, self.steps, self.at.done  # more than 0: resumed in the middle of an epoch
         n = 1 if begin else max(1, min(most, self.per_call // steps))
+        shares = self.asked is None and self.n_threads > 1
         self.begun, self.rates = self.net.step - begin, self.learning_rates(n)
         if len(self.found) != n:
             self.found, self.numbers = np.zeros((n, 5)), np.ones((n * steps, 3))
@@ -123,14 +124,15 @@ class Loop:
             self.training.summarise(self.found)
         while begin < n * steps:
             end = min(begin + self.per_call, n * steps)
-            if len(self.index):
+            if threads.takes_long(len(self.index)):  # else the core draws it
                 threads.apart(len(self.index), partial(self.training.draw, at.epoch))
-            start = time.perf_counter()
-            status = self._steps(begin, end)
+            found, long = self.found[begin // steps :], self.step_seconds > _PIECE_SECONDS
+            status, seconds = yield Piece(
+                self.training, self.first, begin, end, self.numbers[begin:end], found, self.n_threads, shares, long
+            )
             done = self.training.done
             if status:
                 self._not_finite(begin + done, status)
-            seconds = time.perf_counter() - start
             self.step_seconds = seconds / done
             # Towards the wanted duration, by no more than a factor of four at a time.
             ratio = _PIECE_SECONDS / max(seconds, 1e-9)
@@ -150,17 +152,6 @@ class Loop:
                 for b in (begin, end)]  # fmt: skip
         for hook in hooks:
             hook.on_progress(self.net, self.first + (end - 1) // self.steps, rows[1] - rows[0])
-
-    def _steps(self, begin: int, end: int) -> int:
-        # One step that is long by itself must be given up in its middle for a Ctrl-C to be prompt.
-        if self.step_seconds > _PIECE_SECONDS:
-            return threads.interruptible(lambda stop: self._run(begin, end, stop))
-        return self._run(begin, end, None)
-
-    def _run(self, begin: int, end: int, stop: Array | None) -> int:
-        n_threads = threads.share(self.n_threads) if self.asked is None and self.n_threads > 1 else self.n_threads
-        found = self.found[begin // self.steps :]
-        return int(self.training.run(self.first, begin, end, self.numbers[begin:end], found, n_threads, stop))
 
     def _not_finite(self, step: int, status: int) -> None:
         """`step` counts from the beginning of epoch `first`."""
