@@ -154,6 +154,10 @@ def test_threads_are_started_in_the_engine_only() -> None:
     assert files_with(r"\bprange\b|cython\.parallel|omp parallel", CORE_FILES) == {"_engine.pyx"}
 
 
+def test_long_calls_are_given_up_on_ctrl_c_in_one_place_only() -> None:
+    assert files_with(r"\bthreading\.Thread\(|\braise_flag\(", API_FILES) == {"interrupt.py"}
+
+
 def test_the_machine_is_asked_in_one_place_only() -> None:
     asks = r"\benviron\b|\bgetenv\b|affinity|cgroup|cpu_count"
     assert files_with(asks, API_FILES) == {"products.py", "threads.py"}

@@ -16,7 +16,7 @@ import pytest
 from helpers import preloaded, run, same_bits
 
 import cnn
-from cnn._common import threads
+from cnn._common import interrupt
 from cnn.training import calls
 
 INTERRUPTED = """
@@ -70,7 +70,7 @@ def test_a_long_step_is_given_up_whole_and_has_the_same_bits() -> None:
         assert stopped == 4
         after = watched.flat, watched.state, watched.scalars, watched.step
         assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
-        return threads.interruptible(self.run), 1.0
+        return interrupt.interruptible(self.run), 1.0
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(calls.Piece, "make", slow)
@@ -93,9 +93,9 @@ def test_a_flag_that_is_up_leaves_the_work_undone(widths: tuple[int, ...]) -> No
             return call(np.ones(1, np.int32))
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(threads, "promptly", stopped)
-            patch.setattr(threads, "LONG_FLOPS", 0)
-            patch.setattr(threads, "interruptible", lambda call: call(np.ones(1, np.int32)))
+            patch.setattr(interrupt, "promptly", stopped)
+            patch.setattr(interrupt, "LONG_FLOPS", 0)
+            patch.setattr(interrupt, "interruptible", lambda call: call(np.ones(1, np.int32)))
             out = net.forward(X, n_threads=n_threads)
             assert np.array_equal(out, np.zeros_like(out))
             assert np.array_equal(net.backward(y), np.zeros_like(X))
@@ -115,7 +115,7 @@ def test_panels_between_two_looks_change_no_bit(monkeypatch) -> None:
     net = cnn.Network([cnn.Dense(257, "tanh"), cnn.Dense(259)], seed=0).build(301)
     results = []
     for limit in (1e18, 0.0):
-        monkeypatch.setattr(threads, "LONG_FLOPS", limit)
+        monkeypatch.setattr(interrupt, "LONG_FLOPS", limit)
         out = net.forward(X)
         results.append((out.tobytes(), net.backward(y).tobytes(), net.gradients["layers.0.weights"].tobytes(),
                         net.predict(X).tobytes(), net.loss_and_gradient(X, y)[1]["layers.1.weights"].tobytes(),
@@ -150,8 +150,8 @@ def test_what_is_raised_in_the_thread_is_raised_here() -> None:
         raise ZeroDivisionError("inside")
 
     with pytest.raises(ZeroDivisionError, match="inside"):
-        threads.interruptible(fail)
-    assert threads.interruptible(lambda stop: int(stop[0])) == 0
+        interrupt.interruptible(fail)
+    assert interrupt.interruptible(lambda stop: int(stop[0])) == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="os.kill can't send Ctrl-C there")
@@ -167,7 +167,7 @@ def test_ctrl_c_sets_the_flag_and_waits_for_the_thread() -> None:
         seen.append(int(stop[0]))
 
     with pytest.raises(KeyboardInterrupt):
-        threads.interruptible(work)
+        interrupt.interruptible(work)
     assert seen == [1]
 
 
@@ -194,7 +194,7 @@ def test_an_ignored_ctrl_c_stays_ignored() -> None:
         X, y = np.ones((9, 2)), np.ones(9)
         net = cnn.Network([cnn.Dense(1)], seed=0)
         net.fit(X, y, epochs=3, callbacks=[lambda *_: os.kill(os.getpid(), signal.SIGINT)], verbose=0)
-        cnn._common.threads.interruptible(lambda stop: os.kill(os.getpid(), signal.SIGINT))
+        cnn._common.interrupt.interruptible(lambda stop: os.kill(os.getpid(), signal.SIGINT))
         print(net.epoch, signal.getsignal(signal.SIGINT) == signal.SIG_IGN)
     """)
     assert out == "3 True"

@@ -14,7 +14,7 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 
 import cnn
 import cnn_core
-from cnn._common import threads
+from cnn._common import interrupt, threads
 from cnn.runtime import products
 
 X = np.random.default_rng(0).normal(size=(300, 20))
@@ -246,7 +246,7 @@ LIMITED = """
 @pytest.mark.parametrize("work", [
     "net.fit(X, y, epochs=1, batch_size=512, verbose=0, n_threads=4)", "net.predict(X, n_threads=4)",
     "net.loss_and_gradient(X, y, n_threads=4)", "net.backward(net.forward(X, n_threads=4))",
-    "cnn._common.threads.interruptible(lambda stop: 1)",
+    "cnn._common.interrupt.interruptible(lambda stop: 1)",
 ])  # fmt: skip
 def test_where_the_system_gives_no_thread_the_process_lives(work: str) -> None:
     """Fewer do the work; OpenMP's runtime would end the process."""
@@ -263,7 +263,7 @@ def test_without_a_thread_an_interruptible_call_is_made_as_it_is(monkeypatch) ->
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    assert threads.interruptible(lambda stop: threading.current_thread() is threading.main_thread())
+    assert interrupt.interruptible(lambda stop: threading.current_thread() is threading.main_thread())
 
 
 def test_what_is_left_to_itself_is_not_waited_for() -> None:
@@ -276,8 +276,8 @@ def test_what_is_left_to_itself_is_not_waited_for() -> None:
         ended.set()
 
     with pytest.raises(KeyboardInterrupt):
-        threads.apart(threads._MANY_NUMBERS + 1, sort)
+        interrupt.apart(interrupt._MANY_NUMBERS + 1, sort)
     assert not ended.is_set()
     go_on.set()
     assert ended.wait(60)
-    assert threads.apart(1, threading.current_thread) is threading.current_thread()
+    assert interrupt.apart(1, threading.current_thread) is threading.current_thread()

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn._common import checks, naming, threads
+from cnn._common import checks, interrupt, naming
 from cnn.losses import Loss
 
 Array = np.ndarray[Any, Any]
@@ -139,7 +139,7 @@ def top_k_accuracy(y: Array, p: Array, weights: Array | None = None, k: int = 5)
         raise ValueError("top_k_accuracy needs one class a row, got several labels a row")
     if n_classes == 2 and _flat(y, p)[1].ndim == 1:
         return _mean((true == predicted) | (k > 1), weights)
-    order = threads.apart(np.size(p), partial(np.argsort, np.asarray(p), axis=1, kind="stable"))[:, ::-1]
+    order = interrupt.apart(np.size(p), partial(np.argsort, np.asarray(p), axis=1, kind="stable"))[:, ::-1]
     return _mean((order[:, :k] == true[:, None]).any(axis=1), weights)
 
 
@@ -198,7 +198,7 @@ def f1(y: Array, p: Array, weights: Array | None = None) -> float:
 
 def _binary_auc(true: Array, score: Array, weights: Array | None) -> float:
     """Probability that a positive scores above a negative, ties counted half."""
-    order = threads.apart(len(score), partial(np.argsort, score, kind="stable"))
+    order = interrupt.apart(len(score), partial(np.argsort, score, kind="stable"))
     score, positive = score[order], true[order].astype(np.float64)
     w = np.ones(len(score)) if weights is None else np.asarray(weights, np.float64)[order]
     last = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)

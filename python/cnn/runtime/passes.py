@@ -11,7 +11,7 @@ import numpy as np
 
 import cnn_core
 from cnn import schedules
-from cnn._common import checks, threads
+from cnn._common import checks, interrupt, threads
 from cnn.runtime import arena, sparse
 from cnn.runtime.data import Array, Data
 from cnn.runtime.plan import Cut, Plan
@@ -74,13 +74,13 @@ def outputs(
     share = plan.tiles.rows * n
     piece = max(int(_PIECE_FLOPS / flops) // share, predictor.at_once) * share
 
-    long = flops * min(piece, rows) > threads.LONG_FLOPS
+    long = flops * min(piece, rows) > interrupt.LONG_FLOPS
 
     def fill() -> None:
         for begin in range(0, rows, piece):
             end = begin + piece
             if long:
-                good = threads.interruptible(partial(predictor.many, X[begin:end], out[begin:end], link, n))
+                good = interrupt.interruptible(partial(predictor.many, X[begin:end], out[begin:end], link, n))
             else:
                 good = predictor.many(X[begin:end], out[begin:end], link, n)
             if not good:
@@ -99,7 +99,7 @@ def loss_and_gradient(net: NetworkState, rows: Data, training: bool, n_threads: 
     n = threads.for_prediction(n_threads, flops, cut.feeds)
     memory = step_buffers(net, plan, cut, n)
     found = partial(whole(memory, rows.X, rows).loss_and_gradient, training, n)
-    loss, penalty = threads.without_blas_threads(plan.uses_blas, partial(threads.promptly, flops, found))
+    loss, penalty = threads.without_blas_threads(plan.uses_blas, partial(interrupt.promptly, flops, found))
     return loss + penalty, memory.gradients[: plan.size].copy()
 
 
@@ -181,7 +181,7 @@ def forward(net: NetworkState, X: Any, training: bool, n_threads: int | None) ->
             cnn_core.engine.forward, plan.layers, workspace, net.flat, scratch, X, out, parts, training, net.step + 1,
             net.seed, n,
         )  # fmt: skip
-        threads.without_blas_threads(plan.uses_blas, partial(threads.promptly, 2.0 * plan.size * len(X), pass_))
+        threads.without_blas_threads(plan.uses_blas, partial(interrupt.promptly, 2.0 * plan.size * len(X), pass_))
     return out, Tape(X, scratch, workspace, parts, training, net.step + 1, n)
 
 
@@ -196,7 +196,7 @@ def backward(net: NetworkState, tape: Tape, dout: Array) -> tuple[Array | None, 
             cnn_core.engine.backward, plan.layers, tape.workspace, net.flat, gradients, tape.scratch, tape.X, dout, dX,
             tape.training, tape.step, net.seed, tape.n_threads,
         )  # fmt: skip
-        threads.without_blas_threads(plan.uses_blas, partial(threads.promptly, 4.0 * plan.size * len(tape.X), pass_))
+        threads.without_blas_threads(plan.uses_blas, partial(interrupt.promptly, 4.0 * plan.size * len(tape.X), pass_))
     return dX, gradients[: plan.size].copy()
 
 
@@ -246,7 +246,7 @@ def layer_passes(net: NetworkState, X: Array | SparseRows) -> list[LayerPass | N
         cnn_core.engine.forward, plan.layers, workspace, net.flat, scratch, X, out, 1, False, 0, net.seed, 1
     )
     if len(X):
-        threads.without_blas_threads(plan.uses_blas, partial(threads.promptly, 2.0 * plan.size * len(X), pass_))
+        threads.without_blas_threads(plan.uses_blas, partial(interrupt.promptly, 2.0 * plan.size * len(X), pass_))
     stride = cnn_core.engine.row_stride(len(X), net.flat)
 
     def buffer(column: int, width: int) -> Array:

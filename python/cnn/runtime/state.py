@@ -12,7 +12,7 @@ import numpy as np
 
 import cnn_core
 from cnn import losses, optimizers
-from cnn._common import checks, naming, threads
+from cnn._common import checks, interrupt, naming
 from cnn._common.errors import NotBuiltError
 from cnn.layers import Layer, Parameter, checked
 from cnn.losses import Loss
@@ -121,7 +121,7 @@ class NetworkState:
             view = self._parameters[f"layers.{index}.{parameter.name}"]
             rng = np.random.default_rng((self.seed, index, place))
             draw = partial(parameter.initializer.draw, view.shape, rng, parameter.activation)
-            view[...] = threads.apart(view.size, draw)
+            view[...] = interrupt.apart(view.size, draw)
 
     @property
     def plan(self) -> Plan:

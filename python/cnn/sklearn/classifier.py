@@ -18,7 +18,7 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 
-from cnn._common import console, threads
+from cnn._common import console, interrupt
 from cnn._common.types import MetricName, RealType
 from cnn.callbacks import Hook
 from cnn.layers import Layer
@@ -33,7 +33,7 @@ from cnn.sklearn.constraints import Activations, Rate, Seed, Sizes, Solver
 
 def _labels(y: Any) -> Any:
     """The different labels, ascending."""
-    return threads.apart(np.size(y), partial(unique_labels, y))
+    return interrupt.apart(np.size(y), partial(unique_labels, y))
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):

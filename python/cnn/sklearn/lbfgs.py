@@ -13,7 +13,7 @@ from scipy.special import xlogy
 
 import cnn_core
 from cnn import callbacks
-from cnn._common import console, threads
+from cnn._common import console, interrupt, threads
 from cnn.network import Network
 from cnn.runtime import evaluation, passes
 from cnn.runtime.data import Array, Data
@@ -41,7 +41,7 @@ class Objective:
 
     def __call__(self, x: Array) -> tuple[float, Array]:
         self.net.flat[...] = x
-        loss, gradient = threads.interruptible(self._evaluate)
+        loss, gradient = interrupt.interruptible(self._evaluate)
         return loss, gradient
 
     def _evaluate(self, stop: Array) -> tuple[float, Array]:

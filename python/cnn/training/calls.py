@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from cnn._common import threads
+from cnn._common import interrupt, threads
 from cnn.runtime.data import Array
 from cnn.runtime.evaluation import Scores
 
@@ -32,7 +32,7 @@ class Piece(NamedTuple):
 
     def make(self) -> tuple[int, float]:
         start = time.perf_counter()
-        status = threads.interruptible(self.run) if self.long else self.run(None)
+        status = interrupt.interruptible(self.run) if self.long else self.run(None)
         return status, time.perf_counter() - start
 
     def run(self, stop: Array | None) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 
 import cnn_core
 from cnn import schedules
-from cnn._common import threads
+from cnn._common import interrupt, threads
 from cnn._common.errors import NonFiniteError
 from cnn.callbacks import Callback
 from cnn.runtime import passes
@@ -124,8 +124,8 @@ class Loop:
             self.training.summarise(self.found)
         while begin < n * steps:
             end = min(begin + self.per_call, n * steps)
-            if threads.takes_long(len(self.index)):  # else the core draws it
-                threads.apart(len(self.index), partial(self.training.draw, at.epoch))
+            if interrupt.takes_long(len(self.index)):  # else the core draws it
+                interrupt.apart(len(self.index), partial(self.training.draw, at.epoch))
             found, long = self.found[begin // steps :], self.step_seconds > _PIECE_SECONDS
             status, seconds = yield Piece(
                 self.training, self.first, begin, end, self.numbers[begin:end], found, self.n_threads, shares, long
