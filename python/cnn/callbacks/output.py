@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TextIO
 
-from cnn._common import console
+from cnn._common import console, interrupt
 from cnn._common.elsewhere import told
 from cnn._common.progress_bar import Bar
 from cnn.callbacks.callback import Callback, Logs, Run
@@ -85,7 +85,10 @@ class Progress(Callback):
     def on_fit_begin(self, network: NetworkState, run: Run) -> None:
         self._run, self._epoch, self._before = run, run.first_epoch, len(run.history or ())
         if (screen := console.errors()) is not None:  # else there is nobody to look on
-            self._bar = Bar(run.rows * (run.epochs - run.first_epoch), screen)
+            rows = run.rows * (run.epochs - run.first_epoch)
+            self._bar = Bar(rows, screen)
+            if 6.0 * network.plan.size * rows > interrupt.LONG_FLOPS:  # its first step may take long
+                self._bar.draw(*self._shown())
 
     def on_progress(self, network: NetworkState, epoch: int, rows: int) -> None:
         self._epoch = epoch
