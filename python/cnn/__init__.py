@@ -42,13 +42,14 @@ if TYPE_CHECKING:
     from cnn.sklearn import EnsembleRegressor as EnsembleRegressor
     from cnn.sklearn import MLPClassifier as MLPClassifier
     from cnn.sklearn import MLPRegressor as MLPRegressor
+    from cnn.sklearn import cross_validate as cross_validate
 else:
-    _ESTIMATORS = ("EnsembleClassifier", "EnsembleRegressor", "MLPClassifier", "MLPRegressor")
+    _WITH_SKLEARN = ("EnsembleClassifier", "EnsembleRegressor", "MLPClassifier", "MLPRegressor", "cross_validate")
 
     def __getattr__(name: str) -> object:
-        """The estimators, which need scikit-learn, are imported when they are asked for."""
-        if name not in _ESTIMATORS:
-            raise AttributeError(missing(name, [*__all__, *_ESTIMATORS]))
+        """What needs scikit-learn is imported when it is asked for."""
+        if name not in _WITH_SKLEARN:
+            raise AttributeError(missing(name, [*__all__, *_WITH_SKLEARN]))
         try:
             from cnn import sklearn
         except ImportError as error:  # not there, or one that lacks what later ones have
@@ -57,7 +58,7 @@ else:
         return getattr(sklearn, name)
 
     def __dir__() -> list[str]:
-        return sorted([*globals(), *_ESTIMATORS])
+        return sorted([*globals(), *_WITH_SKLEARN])
 
 
 __all__ = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +109,12 @@ def all_of(given: Any) -> list[Callback]:
     if isinstance(given, Callback) or not isinstance(given, Iterable):
         raise TypeError(f"callbacks must be a list of callbacks, got {given!r}")
     return [get(callback) for callback in given]
+
+
+def copies(given: Any, n: int) -> list[list[Callback]]:
+    """The callbacks for each of n networks that are trained side by side: copies, or they would get mixed up."""
+    hooks = all_of(given)
+    return [copy.deepcopy([hook.for_member(i, n) for hook in hooks]) for i in range(n)]
 
 
 def get(callback: Any) -> Callback:

@@ -1,8 +1,9 @@
-"""`MLPClassifier` and `MLPRegressor` in place of scikit-learn's, and ensembles of them (extra `sklearn`)."""
+"""`MLPClassifier` and `MLPRegressor` in place of scikit-learn's, ensembles, `cross_validate` (extra `sklearn`)."""
 
 from cnn.sklearn import export  # it registers with cnn.export_c and cnn.export_onnx
 from cnn.sklearn.classifier import MLPClassifier
+from cnn.sklearn.cross_validation import cross_validate
 from cnn.sklearn.ensemble import EnsembleClassifier, EnsembleRegressor
 from cnn.sklearn.regressor import MLPRegressor
 
-__all__ = ["EnsembleClassifier", "EnsembleRegressor", "MLPClassifier", "MLPRegressor", "export"]
+__all__ = ["EnsembleClassifier", "EnsembleRegressor", "MLPClassifier", "MLPRegressor", "cross_validate", "export"]

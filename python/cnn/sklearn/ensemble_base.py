@@ -179,9 +179,8 @@ class BaseEnsemble(BaseEstimator):
     def _train(
         self, base: Any, rows: Data, draws: list[Draw], members: list[Any], own: list[list[Callback]], epochs: int
     ) -> None:
-        hooks = callbacks.all_of([] if base.callbacks is None else base.callbacks)
-        given = [[*copy.deepcopy([hook.for_member(i, len(members)) for hook in hooks]), *mine]
-                 for i, mine in enumerate(own)]  # fmt: skip
+        copies = callbacks.copies([] if base.callbacks is None else base.callbacks, len(members))
+        given = [[*users, *mine] for users, mine in zip(copies, own, strict=True)]
         X: Any = rows.X.to_scipy() if isinstance(rows.X, SparseRows) else rows.X
         if any(found.columns is not None for found in draws):
             X = _one_or_each([X[:, found.columns] for found in draws])

@@ -1,0 +1,175 @@
+"""`cnn.cross_validate`: a network or an estimator on all folds at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from joblib import parallel_config
+from sklearn import model_selection
+
+from cnn import callbacks
+from cnn._common import checks, console, html_tables, threads
+from cnn._common.elsewhere import nearest
+from cnn._common.errors import NonFiniteError
+from cnn._common.types import MetricName
+from cnn.inspect import reports
+from cnn.metrics import Metric
+from cnn.network import Network
+from cnn.runtime import data, evaluation
+from cnn.runtime.data import Array, Data
+from cnn.runtime.history import History
+from cnn.runtime.sparse import SparseRows
+from cnn.together import train_many
+
+_OF_A_FIT = ("epochs", "batch_size", "class_weight", "shuffle", "callbacks", "verbose")
+_NOT_SHOWN = ("network", "estimator", "history")
+
+
+class CrossValidation(dict[str, Any]):
+    """Arrays with a number for each fold by name, as scikit-learn's `cross_validate` gives them; prints as a table.
+
+    >>> print(CrossValidation(test_r2=np.array([0.5, 0.7])))
+    fold  test_r2
+    0         0.5
+    1         0.7
+    mean      0.6
+    std       0.1
+    """
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        columns = {name: np.asarray(found, float) for name, found in self.items() if name not in _NOT_SHOWN}
+        folds = range(len(next(iter(columns.values()), [])))
+        rows = [("fold", *columns)]
+        rows += [(str(i), *(f"{column[i]:.4g}" for column in columns.values())) for i in folds]
+        for name, function in (("mean", np.mean), ("std", np.std)):
+            rows.append((name, *(f"{function(column):.4g}" for column in columns.values())))
+        return rows
+
+    def __str__(self) -> str:
+        rows = self._rows()
+        return reports.table(rows, right=len(rows[0]) - 1)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return html_tables.table(self._rows())
+
+
+def cross_validate(
+    model: Any, X: Any, y: Any, *, cv: Any = 5,
+    scoring: Any | MetricName | Iterable[MetricName | Metric] = "auto", groups: Any = None, sample_weight: Any = None,
+    return_networks: bool = False, return_train_score: bool = False, n_threads: int | None = None, **options: Any,
+) -> CrossValidation:  # fmt: skip
+    """Trains on all but one fold of the rows and scores on that fold, for every fold, all of them side by side.
+
+    Args:
+        model: a `cnn.Network`, of which each fold trains a copy from its initial weights, or an estimator of
+            scikit-learn's kind, of which each fold fits a clone in a thread of its own. It stays as it is.
+        X, y: as the model's `fit` takes them.
+        cv: a number of folds, or a splitter of scikit-learn's; for classes and a number, folds have equal shares of
+            each. A number takes rows in their order, as in scikit-learn: shuffle them, or give a splitter that does.
+        scoring: of a network, names of `cnn.metrics` or functions, "auto" by the loss; the loss is always there. Of an
+            estimator, what scikit-learn takes; "auto" is its own `score`.
+        groups: (n,) for splitters that keep groups together.
+        sample_weight: (n,) for training, and for a network's scores.
+        return_networks: also "network", the trained networks (of estimators "estimator").
+        return_train_score: also the scores on the rows trained on.
+        n_threads: the result has the same bits for every number; None chooses.
+        **options: of a network, arguments of `Network.fit`: epochs, batch_size, class_weight, shuffle, callbacks,
+            verbose (0 here if not given). Each fold has copies of the callbacks.
+
+    Returns:
+        A dict of arrays (folds,): "fit_time", "score_time" in seconds, "test_loss", "test_rmse", ..., "epochs". A fold
+        whose training failed for numbers that are not finite has NaN, with a warning.
+
+    Raises:
+        TypeError, ValueError: before anything is trained.
+
+    >>> import numpy as np, cnn
+    >>> X = np.random.default_rng(0).normal(size=(200, 3))
+    >>> net = cnn.Network([cnn.Dense(8, "tanh"), cnn.Dense(1)], optimizer=cnn.Adam(0.02), seed=0)
+    >>> found = cross_validate(net, X, X.sum(axis=1), cv=4, epochs=40, scoring="r2")
+    >>> found["test_r2"].shape, bool(found["test_r2"].mean() > 0.9)
+    ((4,), True)
+    """
+    if n_threads is not None:
+        checks.integer("n_threads", n_threads, 1)
+    if isinstance(model, Network):
+        _check_options(options)
+        return _of_network(model, X, y, cv, scoring, groups, sample_weight, return_networks, return_train_score,
+                           n_threads, options)  # fmt: skip
+    if not hasattr(model, "fit") or not hasattr(model, "get_params"):
+        raise TypeError(f"cross_validate takes a cnn.Network or an estimator of scikit-learn's kind, got {model!r}")
+    if options:
+        raise TypeError(f"{next(iter(options))!r} is for networks; give the estimator {type(model).__name__} its own "
+                        "parameters")  # fmt: skip
+    with parallel_config(backend="threading", n_jobs=n_threads or threads.available()):
+        found = model_selection.cross_validate(
+            model, X, y, cv=cv, scoring=None if isinstance(scoring, str) and scoring == "auto" else scoring,
+            groups=groups, params=None if sample_weight is None else {"sample_weight": sample_weight},
+            return_estimator=return_networks, return_train_score=return_train_score,
+        )  # fmt: skip
+    return CrossValidation(found)
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    for name in options:
+        if name not in _OF_A_FIT:
+            near = nearest(name, _OF_A_FIT)
+            hint = f": here it is {near!r}" if near else ""
+            raise TypeError(f"cross_validate has no argument {name!r}{hint}; of a fit it takes {', '.join(_OF_A_FIT)}")
+
+
+def _of_network(
+    model: Network, X: Any, y: Any, cv: Any, scoring: Any, groups: Any, sample_weight: Any, return_networks: bool,
+    return_train_score: bool, n_threads: int | None, options: dict[str, Any],
+) -> CrossValidation:  # fmt: skip
+    rows = data.prepare(X, y, sample_weight, model.loss, model.dtype, model.known_inputs, model.n_outputs)
+    chosen = evaluation.check(model.loss, rows, model.n_outputs, evaluation.resolve(scoring, model.loss))
+    folds = splits(cv, rows, model.loss.for_classes, groups)
+    networks = [fresh(model) for _ in folds]
+    hooks = callbacks.copies(options.pop("callbacks", ()), len(folds))
+    histories = train_many(
+        networks, rows.X.to_scipy() if isinstance(rows.X, SparseRows) else rows.X, rows.y, sample_weight=rows.weights,
+        rows=[train for train, _ in folds], metrics=(), n_threads=n_threads, errors="return",
+        callbacks=hooks if len(hooks) > 1 else hooks[0], **{"epochs": 10, "verbose": 0, **options},
+    )  # fmt: skip
+    names = ["loss", *chosen]
+    found = {name: np.full(len(folds), np.nan) for name in ("fit_time", "score_time", "epochs")}
+    parts = [("test", 1), ("train", 0)] if return_train_score else [("test", 1)]
+    found |= {f"{part}_{name}": np.full(len(folds), np.nan) for part, _ in parts for name in names}
+    for i, (net, history) in enumerate(zip(networks, histories, strict=True)):
+        if isinstance(history, NonFiniteError):
+            console.warn(f"fold {i} has no scores: {history}")
+            continue
+        assert isinstance(history, History)
+        found["fit_time"][i], found["epochs"][i] = sum(history.seconds), len(history)
+        begin = time.perf_counter()
+        for part, which in parts:
+            for name, value in evaluation.evaluate(net, rows.take(folds[i][which]), chosen, n_threads).items():
+                found[f"{part}_{name}"][i] = value
+        found["score_time"][i] = time.perf_counter() - begin
+    result = CrossValidation(found)
+    if return_networks:
+        result["network"] = networks
+    return result
+
+
+def splits(cv: Any, rows: Data, classes: bool, groups: Any = None) -> list[tuple[Array, Array]]:
+    """(rows to train on, rows to score on) of each fold, by scikit-learn's splitters."""
+    empty = np.zeros((len(rows), 1))
+    found: Sequence[tuple[Array, Array]] = list(
+        model_selection.check_cv(cv, rows.y, classifier=classes).split(empty, rows.y, groups)
+    )
+    for i, (train, test) in enumerate(found):
+        if not len(train) or not len(test):
+            raise ValueError(f"fold {i} has {len(train)} rows to train on and {len(test)} to score on")
+    return list(found)
+
+
+def fresh(net: Network) -> Network:
+    """A network of the same descriptions, not trained, nor built."""
+    return Network(net.descriptions, net.loss, net.optimizer, net.dtype, net.seed)
