@@ -43,7 +43,7 @@ FLOORS = [
     ["layers", "metrics", "optimizers"],
     ["plots"],  # draws data, and knows no network
     ["runtime"],
-    ["files", "inspect"],
+    ["files", "inspect", "streams"],
     ["callbacks"],
     ["training"],
     ["network"],

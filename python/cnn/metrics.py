@@ -61,7 +61,16 @@ def rmse(y: Array, p: Array, weights: Array | None = None) -> float:
     >>> rmse(np.array([0.0, 2.0]), np.array([2.0, 2.0])) ** 2
     2.0000000000000004
     """
-    return float(np.mean(np.sqrt(np.average(_difference(y, p) ** 2, axis=0, weights=weights))))
+    return float(np.mean(np.sqrt(mean_squares(y, p, weights))))
+
+
+def mean_squares(y: Array, p: Array, weights: Array | None = None) -> Array:
+    """The mean squared error of each output.
+
+    >>> mean_squares(np.array([0.0, 2.0]), np.array([2.0, 2.0]))
+    array([2.])
+    """
+    return np.average(_difference(y, p) ** 2, axis=0, weights=weights)
 
 
 @checks.quiet
@@ -256,6 +265,8 @@ _ALIASES = {"acc": "accuracy", "auc": "roc_auc", "r2_score": "r2", "root_mean_sq
 # Those that compare classes; those of them that look at the label alone.
 _OF_LABELS = {accuracy, top_k_accuracy, precision, recall, f1}
 _OF_CLASSES = _OF_LABELS | {roc_auc, log_loss}
+# Means over rows.
+_MEANS = (mae, accuracy, top_k_accuracy, log_loss)
 # Names that logs have for something else.
 _TAKEN = ("loss", "learning_rate", "seconds", "epoch")
 
@@ -294,6 +305,23 @@ def is_own(metric: Metric) -> bool:
     True
     """
     return _plain(metric) in BY_NAME.values()
+
+
+def of_parts(name: str, metric: Metric) -> Callable[[Array, Array, Array | None], float | Array]:
+    """What of each part of the rows makes the metric of them all: itself, a mean over rows, or the squares of rmse.
+
+    Raises:
+        ValueError: it has to see all rows at once.
+
+    >>> of_parts("rmse", rmse) is mean_squares, of_parts("mae", mae) is mae
+    (True, True)
+    """
+    if _plain(metric) is rmse:
+        return mean_squares
+    if _plain(metric) not in _MEANS:
+        means = ", ".join(f.__name__ for f in (rmse, *_MEANS))
+        raise ValueError(f"the metric {name!r} needs all rows at once; of a stream there are {means}")
+    return metric
 
 
 def seen(metric: Metric, loss: Loss, y: Array, p: Array) -> tuple[Array, Array]:

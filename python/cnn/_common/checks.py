@@ -193,8 +193,8 @@ def same_rows(name: str, n: int, n_rows: int) -> None:
         raise ValueError(f"{name} has {n} rows, but X has {n_rows}")
 
 
-def weights(name: str, data: Any, dtype: np.dtype[Any], n_rows: int) -> FloatArray:
-    """Sample weights (n,): finite, none negative, not all zero."""
+def weights(name: str, data: Any, dtype: np.dtype[Any], n_rows: int, part: bool = False) -> FloatArray:
+    """Sample weights (n,): finite, none negative, not all zero, or for `part` of the rows alone."""
     w = numeric(name, data, dtype)
     if w.ndim != 1:
         raise ValueError(f"{name} must have one dimension (rows,), got shape {w.shape}")
@@ -203,7 +203,7 @@ def weights(name: str, data: Any, dtype: np.dtype[Any], n_rows: int) -> FloatArr
     if len(w) and (low := float(w.min())) < 0:
         raise ValueError(f"{name} must not be negative, got {low:g} at row {int(w.argmin())}")
     normal_weights(name, array(name, data), dtype)
-    if len(w) and not w.any():
+    if len(w) and not part and not w.any():
         raise ValueError(f"{name} is zero for every row")
     return w
 

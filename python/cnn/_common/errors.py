@@ -15,6 +15,10 @@ class ModelFormatError(ValueError):
     """The file is not a whole model of a format that this version reads."""
 
 
+class StreamError(ValueError):
+    """Rows that are read while a network trains are not what they were or should be; steps made so far are kept."""
+
+
 class NotBuiltError(ValueError, AttributeError):
     """The network does not know its number of inputs yet: fit it, or call `build(n_inputs)`."""
 

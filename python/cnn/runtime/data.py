@@ -85,52 +85,75 @@ def prepare(
     n_inputs: int | None,
     n_outputs: int,
     prefix: str = "",
+    place: str = "",
 ) -> Data:
-    """Checks and converts all of it; `prefix` names the set in errors."""
-    X = sparse.features(f"{prefix}X", X, dtype, n_inputs)
-    if len(X) == 0:
+    """Checks and converts all of it; `prefix` names the set in errors, `place` where in it a part of it is."""
+    X = sparse.features(f"{prefix}X{place}", X, dtype, n_inputs)
+    if len(X) == 0 and not place:
         raise ValueError(f"{prefix}X has no rows: shape {X.shape}")
-    real, classes, original = targets(f"{prefix}y", y, loss, dtype, len(X), n_outputs)
+    real, classes, original = targets(f"{prefix}y{place}", y, loss, dtype, len(X), n_outputs)
     weights = None
     if sample_weight is not None:
-        weights = checks.weights(f"{prefix}sample_weight", sample_weight, dtype, len(X))
+        weights = checks.weights(f"{prefix}sample_weight{place}", sample_weight, dtype, len(X), bool(place))
     return Data(X, real, classes, weights, original)
 
 
-def with_class_weights(data: Data, class_weight: Mapping[int, float] | str | None, loss: Loss, n_outputs: int) -> Data:
-    """The data with its weights multiplied by those of each row's class ("balanced": rows / (classes · count))."""
-    if class_weight is None:
-        return data
+def labels_of(data: Data, loss: Loss, n_outputs: int) -> Array:
+    """The class of each row; ValueError where there are none."""
     labels = data.classes
     if labels is None and loss.for_classes and n_outputs == 1 and data.targets is not None:
         labels = (data.targets[:, 0] > 0.5).astype(np.int32)
     if labels is None:
         raise ValueError(f"class_weight needs integer classes and a loss for them, got loss {loss.name!r}")
-    n_classes = max(n_outputs, 2)
-    factors, without = np.ones(n_classes), list[int]()
+    return labels
+
+
+def class_factors(class_weight: Mapping[int, float] | str, counts: Array) -> Array:
+    """The weight of each class, of which there are so many rows ("balanced": rows / (classes · count))."""
+    factors = np.ones(len(counts))
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise ValueError(f"class_weight must be a dict of class: weight or 'balanced', got {class_weight!r}")
-        counts = np.bincount(labels, minlength=n_classes)
-        factors = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
-    elif isinstance(class_weight, Mapping):
-        for label, weight in class_weight.items():
-            if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or not 0 <= label < n_classes:
-                raise ValueError(f"class_weight names class {label!r}; the classes are 0 .. {n_classes - 1}")
-            factors[label] = checks.number(f"class_weight[{label}]", weight, 0)
-        without = [int(label) for label in np.unique(labels) if label not in class_weight]
-    else:
+        return counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    if not isinstance(class_weight, Mapping):
         raise TypeError(f"class_weight must be a dict of class: weight or 'balanced', got {class_weight!r}")
+    for label, weight in class_weight.items():
+        if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or not 0 <= label < len(counts):
+            raise ValueError(f"class_weight names class {label!r}; the classes are 0 .. {len(counts) - 1}")
+        factors[label] = checks.number(f"class_weight[{label}]", weight, 0)
+    return factors
+
+
+def weighted(data: Data, labels: Array, factors: Array) -> Data:
+    """The data with its weights multiplied by the factor of each row's class."""
     weights = factors[labels] if data.weights is None else factors[labels] * data.weights
-    if not weights.any():
-        raise ValueError("class_weight and sample_weight together are zero for every row")
     checks.normal_weights("class_weight times sample_weight", weights, data.X.dtype)
     with np.errstate(all="ignore"):
         weights = weights.astype(data.X.dtype)
     checks.finite("class_weight times sample_weight", weights)
-    if without:
-        console.warn(f"class_weight has no weight for class {without[0]}, which counts as 1")
     return Data(data.X, data.targets, data.classes, weights, data.y)
+
+
+def with_class_weights(data: Data, class_weight: Mapping[int, float] | str | None, loss: Loss, n_outputs: int) -> Data:
+    """The data with its weights multiplied by those of each row's class (see `class_factors`)."""
+    if class_weight is None:
+        return data
+    labels = labels_of(data, loss, n_outputs)
+    counts = np.bincount(labels, minlength=max(n_outputs, 2))
+    factors = class_factors(class_weight, counts)
+    if not (factors[labels] if data.weights is None else factors[labels] * data.weights).any():
+        raise ValueError("class_weight and sample_weight together are zero for every row")
+    found = weighted(data, labels, factors)
+    warn_of_classes(class_weight, counts)
+    return found
+
+
+def warn_of_classes(class_weight: Mapping[int, float] | str, counts: Array) -> None:
+    """A warning where classes that there are have no weight."""
+    if isinstance(class_weight, str):
+        return
+    if without := [label for label in np.flatnonzero(counts).tolist() if label not in class_weight]:
+        console.warn(f"class_weight has no weight for class {without[0]}, which counts as 1")
 
 
 def validation_sets(given: Any) -> tuple[Any, Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +63,15 @@ class SparseRows:
 
         indptr, indices, values = self.parts()
         return csr_array((values, indices, indptr), shape=self.shape)
+
+
+def stacked(parts: Sequence[SparseRows]) -> SparseRows:
+    """The rows of all parts, one after another, copied."""
+    indptr, indices, values = zip(*(part.parts() for part in parts), strict=True)
+    begins = np.cumsum([0, *(len(own) for own in values)])
+    ends = [own[1:] + begin for own, begin in zip(indptr, begins, strict=False)]
+    rows = np.concatenate([np.zeros(1, np.int64), *ends])
+    return SparseRows(rows, np.concatenate(indices), np.concatenate(values), parts[0].n_inputs)
 
 
 def without_zeros(X: Array | SparseRows, units: int) -> Array | SparseRows:

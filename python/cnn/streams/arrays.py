@@ -1,0 +1,71 @@
+"""Arrays that may lie in a file larger than the memory: X and y as NumPy maps them."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cnn._common import checks
+from cnn.runtime.data import Data
+from cnn.streams.source import Form, Source, drawn
+
+
+def is_mapped(given: Any) -> bool:
+    """Whether an array's numbers stay in a file until somebody looks at them.
+
+    >>> is_mapped(np.zeros(3))
+    False
+    """
+    while isinstance(given, np.ndarray):
+        if isinstance(given, np.memmap) or isinstance(given.base, mmap.mmap):
+            return True
+        given = given.base
+    return False
+
+
+class Arrays(Source):
+    """Rows begin .. end - 1 of X, y and perhaps weights, which are read a piece at a time, each in one go."""
+
+    def __init__(
+        self, X: Any, y: Any, weights: Any, form: Form, n_inputs: int | None, begin: int = 0, end: int | None = None
+    ) -> None:
+        self.form = form
+        self._arrays = X, y, weights
+        if getattr(X, "ndim", 0) != 2 or not len(X):
+            form.data(X, y, weights, n_inputs, "")  # raises
+        self.n_inputs = int(X.shape[1])
+        for name, array in (("y", y), ("sample_weight", weights)):
+            if array is not None:
+                checks.same_rows(f"{form.prefix}{name}", len(array), len(X))
+        self._begin, self._end = begin, len(X) if end is None else end
+        self.rows = self._end - self._begin
+        self._first = self._part(self._begin, n_inputs)
+
+    def share(self, begin: int, end: int) -> Arrays:
+        """Some of the rows, which count from the first of these."""
+        return Arrays(*self._arrays, self.form, self.n_inputs, self._begin + begin, self._begin + end)
+
+    def _part(self, begin: int, n_inputs: int | None) -> Data:
+        X, y, weights = (
+            None if array is None else array[begin : min(begin + self.piece, self._end)] for array in self._arrays
+        )
+        return self.form.data(X, y, weights, n_inputs, f" from row {begin:,} on")
+
+    def first(self) -> Data:
+        return self._first
+
+    def description(self) -> str:
+        digest = hashlib.sha256()
+        for array in self._arrays:
+            if array is not None:
+                for begin in (self._begin, max(self._begin, self._end - self.piece)):
+                    digest.update(np.ascontiguousarray(array[begin : min(begin + self.piece, self._end)]).tobytes())
+        return f"{self.rows} rows of {self.n_inputs} inputs, first and last {digest.hexdigest()}"
+
+    def read(self, epoch: int, order: np.random.Generator | None) -> Iterator[Data]:
+        for begin in drawn(range(self._begin, self._end, self.piece), order):
+            yield self._part(begin, self.n_inputs)

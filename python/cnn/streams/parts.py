@@ -1,0 +1,61 @@
+"""Parts of any number of rows, joined and cut anew: nothing is dropped, and minibatches are exact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from cnn.runtime.data import Array, Data
+from cnn.runtime.sparse import SparseRows, stacked
+
+
+def joined(parts: list[Data]) -> Data:
+    """The rows of all parts, which are alike; of a single one without copying."""
+    if len(parts) == 1:
+        return parts[0]
+    X: list[Any] = [part.X for part in parts]
+    return Data(
+        stacked(X) if isinstance(X[0], SparseRows) else np.concatenate(X),
+        _joined([part.targets for part in parts]),
+        _joined([part.classes for part in parts]),
+        _joined([part.weights for part in parts]),
+        np.concatenate([part.y for part in parts]),
+    )
+
+
+def _joined(arrays: list[Array | None]) -> Array | None:
+    there = [array for array in arrays if array is not None]
+    return np.concatenate(there) if there else None
+
+
+def recut(parts: Iterable[Data], rows: int, batch: int = 1) -> Iterator[Data]:
+    """The rows of the parts in blocks of so many, the last one shorter.
+
+    Where the parts end with an error, the whole minibatches of `batch` rows before it come first.
+    """
+    held: list[Data] = []
+    n = 0
+    try:
+        for part in parts:
+            begin = 0
+            while begin < len(part):
+                end = min(begin + rows - n, len(part))
+                held.append(part.rows(begin, end))
+                n, begin = n + end - begin, end
+                if n == rows:
+                    full, held, n = joined(held), [], 0
+                    yield full
+    except Exception:
+        if n >= batch:
+            yield joined(held).rows(0, n // batch * batch)
+        raise
+    if held:
+        yield joined(held)
+
+
+def shuffled(parts: Iterable[Data], rows: int, rng: np.random.Generator) -> Iterator[Data]:
+    """The same rows, those of each window of so many mixed."""
+    for window in recut(parts, rows):
+        yield window.take(rng.permutation(len(window)))
