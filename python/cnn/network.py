@@ -20,6 +20,7 @@ from cnn.runtime import arena, data, evaluation, passes
 from cnn.runtime.data import Array
 from cnn.runtime.history import History
 from cnn.runtime.state import NetworkState
+from cnn.schedules import Schedule
 from cnn.training import choose_activation
 from cnn.training.fit import FitOptions, prepare
 
@@ -34,6 +35,8 @@ class Network(Told, NetworkState):
         optimizer: a name or a `cnn.Optimizer`.
         dtype: "float32" or "float64".
         seed: of the initial weights, the order of rows and dropout; None draws one (kept in `seed`).
+        dropout_factor: a schedule whose number is a factor on the rates of all `Dropout` layers in each step of a fit,
+            which must stay below 1; None leaves them as they are.
 
     Raises:
         TypeError, ValueError: an argument of the wrong type, an unknown name, layers that can't follow one another.
@@ -54,8 +57,9 @@ class Network(Told, NetworkState):
         optimizer: OptimizerName | Optimizer = "adam",
         dtype: RealType = "float32",
         seed: int | None = None,
+        dropout_factor: Schedule | None = None,
     ) -> None:
-        super().__init__(layers, loss, optimizer, dtype, seed)
+        super().__init__(layers, loss, optimizer, dtype, seed, dropout_factor)
         self._tape: passes.Tape | None = None
         self._gradients: Array | None = None
 
@@ -128,7 +132,7 @@ class Network(Told, NetworkState):
     ) -> tuple[float, dict[str, Array]]:
         """(loss, gradients): the mean loss plus penalties over all rows, and its gradient for each parameter, by name.
 
-        `training` turns dropout on, with the mask of the next step.
+        `training` turns dropout on, with the mask of the next step, at the layers' own rates.
 
         >>> import cnn, numpy as np
         >>> net = cnn.Network([cnn.Dense(1)], dtype="float64", seed=0).build(2)

@@ -3,7 +3,7 @@
 theta is a parameter, g its gradient, a the learning rate. All take, besides their own arguments and by keyword:
 
 - `learning_rate`: a number or a schedule (`cnn.schedules`); it may come first without its name;
-- `weight_decay`: w; coupled, g + w theta, or decoupled, theta - a w theta, for AdamW and Lion;
+- `weight_decay`: w, a number or a schedule; coupled, g + w theta, or decoupled, theta - a w theta, for AdamW and Lion;
 - `decay_biases`: whether biases decay too (default: no);
 - `clip_value`: every element of the gradient is held within ± this;
 - `clip_norm`: the gradient of all parameters together is scaled down to this Euclidean norm.
@@ -20,7 +20,7 @@ import numpy as np
 import cnn_core
 from cnn._common import checks, naming
 from cnn._common.elsewhere import told
-from cnn.schedules import Schedule
+from cnn.schedules import Schedule, first_number
 from cnn.schedules import get as get_schedule
 
 
@@ -32,7 +32,7 @@ class Optimizer:
     decoupled: ClassVar[bool] = False
     learning_rate: float | Schedule = 0.001
     _: KW_ONLY
-    weight_decay: float = 0.0
+    weight_decay: float | Schedule = 0.0
     decay_biases: bool = False
     clip_value: float | None = None
     clip_norm: float | None = None
@@ -42,7 +42,8 @@ class Optimizer:
             object.__setattr__(self, "learning_rate", get_schedule(self.learning_rate))
         else:
             self._number("learning_rate", 0)
-        self._number("weight_decay", 0)
+        if not isinstance(self.weight_decay, Schedule):
+            self._number("weight_decay", 0)
         for name in ("clip_value", "clip_norm"):
             if getattr(self, name) is not None:
                 self._number(name, 0, open_low=True)
@@ -64,8 +65,9 @@ class Optimizer:
         spec = np.zeros(1, cnn_core.optimizer_dtype)
         spec["kind"] = int(cnn_core.Optimizer[self.kind])
         spec["decoupled"] = self.decoupled
+        spec["weight_decay"] = first_number(self.weight_decay)  # on which a schedule is a factor
         for name in spec.dtype.names or ():
-            if name not in ("kind", "decoupled") and getattr(self, name, None) is not None:
+            if name not in ("kind", "decoupled", "weight_decay") and getattr(self, name, None) is not None:
                 spec[name] = getattr(self, name)
         return spec
 
@@ -161,7 +163,7 @@ class AdamW(Adam):
     """
 
     decoupled: ClassVar[bool] = True
-    weight_decay: float = field(default=0.01, kw_only=True)
+    weight_decay: float | Schedule = field(default=0.01, kw_only=True)
 
 
 @dataclass(frozen=True)

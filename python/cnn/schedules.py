@@ -1,4 +1,4 @@
-"""Learning-rate schedules: the rate of every step, known before it is made."""
+"""Schedules of the learning rate, the weight decay and dropout: the number of every step, known before it is made."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ Rates = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True)
 class Schedule:
-    """A learning rate as a function of the step. Each fit runs the whole of it; one that is resumed goes on.
+    """A learning rate, or another number, as a function of the step. Each fit runs the whole of it; one that is resumed
+    goes on.
 
     `rates` takes the steps of the fit done before (`first`), how many rates are wanted (`n`), the steps of an epoch and
     those of the whole fit (`total`), and returns (n,) float64.
@@ -233,6 +234,17 @@ BY_NAME = {
 
 for _class in BY_NAME.values():
     _class.__init__ = told(_class.__init__)  # type: ignore[misc]
+
+
+def first_number(value: float | Schedule) -> float:
+    """The number that a schedule makes others of, below all warm-ups; a number itself.
+
+    >>> first_number(WarmUp(Cosine(0.05), steps=10))
+    0.05
+    """
+    while isinstance(value, Schedule):
+        value = value.learning_rate
+    return value
 
 
 def get(schedule: str | float | Schedule) -> Schedule:

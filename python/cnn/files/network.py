@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from cnn import layers, losses, optimizers
+from cnn import layers, losses, optimizers, schedules
 from cnn._common.errors import ModelFormatError
 from cnn.files import container
 from cnn.files.container import Contents
@@ -30,6 +30,7 @@ def describe_network(net: NetworkState) -> dict[str, Any]:
         "seed": net.seed,
         "n_inputs": net.n_inputs,
         "one_dimensional": bool(net.one_dimensional),
+        "dropout_factor": describe(net.dropout_factor),
     }
 
 
@@ -40,9 +41,10 @@ def network_tensors(net: NetworkState, prefix: str = "") -> dict[str, Any]:
 
 def revive_network(contents: Contents, description: Any, cls: type[N], prefix: str = "") -> N:
     """The network of such a description, one of that class, with the weights that the file has for it."""
-    stack, loss, optimizer, dtype, seed, n_inputs, one_dimensional = contents.fields(
-        description, "layers", "loss", "optimizer", "dtype", "seed", "n_inputs", "one_dimensional"
-    )
+    stack, loss, optimizer, dtype, seed, n_inputs, one_dimensional, factor = contents.fields(
+        description, "layers", "loss", "optimizer", "dtype", "seed", "n_inputs", "one_dimensional", "dropout_factor",
+        older={"dropout_factor": None},
+    )  # fmt: skip
     if not isinstance(stack, list) or not isinstance(one_dimensional, bool) or type(seed) is not int:
         raise contents.error("it does not describe a network: layers, seed or one_dimensional is of the wrong type")
     if type(n_inputs) is not int or not 1 <= n_inputs < 2**31 or dtype not in ("float32", "float64"):
@@ -54,6 +56,7 @@ def revive_network(contents: Contents, description: Any, cls: type[N], prefix: s
             optimizer=revive(contents, optimizer, optimizers.Optimizer),
             dtype=dtype,
             seed=seed,
+            dropout_factor=None if factor is None else revive(contents, factor, schedules.Schedule),
         )
         made = plan.build(net.descriptions, n_inputs, net.loss, net.optimizer)
     except ModelFormatError:

@@ -8,6 +8,7 @@ from typing import Any
 import cnn_core
 from cnn._common import checks
 from cnn.layers.layer import Layer
+from cnn.schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Dropout(Layer):
     rate: float
 
     def __post_init__(self) -> None:
+        if isinstance(self.rate, Schedule):
+            raise TypeError(
+                f"rate of Dropout must be a number, got {self.rate!r}; a schedule is a factor on the rates of all "
+                "layers: cnn.Network(..., dropout_factor=schedule)"
+            )
         object.__setattr__(self, "rate", checks.number("rate of Dropout", self.rate, 0, 1, open_high=True))
 
     @property

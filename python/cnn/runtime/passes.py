@@ -219,9 +219,15 @@ def update(net: NetworkState, gradients: Mapping[str, Any], learning_rate: float
         rate = float(schedule.rates(net.step, 1, 1, net.step + 1)[0]) * net.rate_factor
     else:
         rate = checks.number("learning_rate", learning_rate, 0)
-    cnn_core.engine.clip(net.plan.optimizer, net.plan.segments, flat)
+    optimizer, decay = net.plan.optimizer, net.optimizer.weight_decay
+    if isinstance(decay, schedules.Schedule):
+        if decay.of_a_fit:
+            raise ValueError(f"{decay!r} is known within a fit alone: update needs a weight_decay that is a number")
+        optimizer = optimizer.copy()
+        optimizer["weight_decay"] = decay.rates(net.step, 1, 1, net.step + 1)
+    cnn_core.engine.clip(optimizer, net.plan.segments, flat)
     cnn_core.engine.optimizer_update(
-        net.plan.optimizer, net.plan.segments, net.flat, flat, net.state, net.scalars, net.step + 1, rate
+        optimizer, net.plan.segments, net.flat, flat, net.state, net.scalars, net.step + 1, rate
     )
     net.counter += 1
 

@@ -15,6 +15,7 @@ from cnn.layers import Layer
 from cnn.losses import Loss
 from cnn.optimizers import Optimizer
 from cnn.runtime import products, sparse
+from cnn.schedules import first_number
 
 Spec = np.ndarray[Any, Any]
 _WIDE_FLOPS = 2e6  # of a step in wide layers, for each thread: some 20 us, between barriers of 1 us
@@ -246,7 +247,7 @@ def _workspace(column: int, n_inputs: int, n_outputs: int, widest: int) -> Spec:
 
 def _merged(segments: list[tuple[int, int, float, float, float, float]], optimizer: Optimizer) -> Spec:
     """Neighbours that are updated alike become one segment: small networks are then one block."""
-    decays = optimizer.weight_decay > 0
+    decays = first_number(optimizer.weight_decay) > 0
     merged: list[list[Any]] = []
     for begin, end, rate, decay, l1, l2 in segments:
         alike = [rate, decay if decays else 1.0, l1, l2]

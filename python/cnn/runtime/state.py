@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 import cnn_core
-from cnn import losses, optimizers
+from cnn import losses, optimizers, schedules
 from cnn._common import checks, interrupt, naming
 from cnn._common.errors import NotBuiltError
 from cnn.layers import Layer, Parameter, checked
@@ -43,11 +43,15 @@ class NetworkState:
         optimizer: str | Optimizer = "adam",
         dtype: Any = "float32",
         seed: int | None = None,
+        dropout_factor: schedules.Schedule | None = None,
     ) -> None:
         self.descriptions = checked(layers)
         self.loss = losses.get(loss)
         self.optimizer = optimizers.get(optimizer)
         self.dtype = checks.real_dtype(dtype)
+        if not isinstance(dropout_factor, schedules.Schedule | None):
+            raise TypeError(f"dropout_factor must be a cnn.schedules.Schedule, got {dropout_factor!r}")
+        self.dropout_factor = dropout_factor
         self.seed_given = seed is not None
         seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self.seed = checks.integer("seed", seed, 0, 2**64 - 1)
@@ -197,9 +201,10 @@ class NetworkState:
 
     def __repr__(self) -> str:
         inside = ", ".join(map(repr, self.descriptions))
+        factor = "" if self.dropout_factor is None else f", dropout_factor={self.dropout_factor!r}"
         return (
             f"Network([{inside}], loss={self.loss!r}, optimizer={self.optimizer!r}, dtype={self.dtype.name!r}, "
-            f"seed={self.seed})"
+            f"seed={self.seed}{factor})"
         )
 
     def __copy__(self) -> Self:

@@ -75,6 +75,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             raise TypeError(f"from_network takes a cnn.Network, got {type(network).__name__}")
         if network.loss.for_classes != network_is_for_classes:
             raise ValueError(f"a network with loss {network.loss.name!r} makes a cnn.{other}, not a {cls.__name__}")
+        if network.dropout_factor is not None:
+            raise ValueError(f"an estimator has no dropout_factor, and the network has {network.dropout_factor!r}")
         return cls(
             layers=list(network.descriptions), loss=network.loss, solver=network.optimizer, dtype=network.dtype.name,
             random_state=network.seed % 2**32,

@@ -38,7 +38,9 @@ def choose(net: NetworkState, rows: Data, verbose: int) -> None:
     epochs = -(-_STEPS * batch // len(train))
 
     alive = {
-        name: NetworkState(with_activation(net.descriptions, name), net.loss, net.optimizer, net.dtype, net.seed)
+        name: NetworkState(
+            with_activation(net.descriptions, name), net.loss, net.optimizer, net.dtype, net.seed, net.dropout_factor
+        )
         for name in CANDIDATES
     }
     losses: dict[str, float] = {}

@@ -20,6 +20,7 @@ from cnn.training.calls import Calls, Evaluation, drive
 from cnn.training.events import check_all, those_that_need
 from cnn.training.loop import Loop
 from cnn.training.position import FitIdentity, Position
+from cnn.training.step_numbers import check_dropout
 
 T = TypeVar("T")
 
@@ -71,9 +72,11 @@ def prepare(net: NetworkState, X: Any, y: Any, options: FitOptions) -> Fit:
         saved.check(net, identity)
         at = identity.position = saved.position
     last = at.first_epoch + epochs if given is None else max(epochs, at.first_epoch)
+    steps = -(-len(train) // batch)
+    check_dropout(net, steps, (last - (at.first_epoch if given is None else 0)) * steps)
     step, resumed = (net.step, None) if saved is None else (saved.net.step, saved.path.parent)
     shown = (*names, "learning_rate", "seconds")
-    run = callbacks.Run(at.epoch, last, len(train), -(-len(train) // batch), shown, step, resumed, identity)
+    run = callbacks.Run(at.epoch, last, len(train), steps, shown, step, resumed, identity)
     check_all(hooks, run)
     return Fit(net, train, validation, measured, hooks, identity, run, saved, verbose, options.n_threads, given)
 

@@ -22,10 +22,10 @@ from cnn.runtime.plan import Cut
 from cnn.runtime.state import NetworkState
 from cnn.training.calls import Calls, Piece
 from cnn.training.position import Position
+from cnn.training.step_numbers import Ahead, Factors
 
 # A call into the core lasts about this long; then signals are looked at and progress is drawn.
 _PIECE_SECONDS = 0.05
-_AHEAD = 4096  # learning rates that are made at a time
 _METRIC = 4  # where `found` has it
 # How much arithmetic a second is expected before the first measurement: rather too little.
 _CAUTIOUS_FLOPS = 5e9
@@ -53,6 +53,7 @@ class Loop:
         self.at, self.before = at, 0 if begun is None else (at.first_epoch - begun) * self.steps
         self.total = self.before + (last - at.first_epoch) * self.steps
         self.schedule = schedules.get(net.optimizer.learning_rate)
+        self.ahead, self.factors = Ahead(self.schedule, self.steps), Factors(net, self.steps)
         cut = plan.cut_like(net.plan.taking(train.X), batch) if cut is None else cut
         self.asked = n_threads  # a number that was asked for is kept
         self.n_threads = threads.for_training(n_threads, cut.feeds)
@@ -71,17 +72,16 @@ class Loop:
         self.step_seconds = 6.0 * plan.size * batch / _CAUTIOUS_FLOPS + _CAUTIOUS_STEP + _CAUTIOUS_ROW * batch
         self.per_call = max(1, int(_PIECE_SECONDS / self.step_seconds))
         self.first, self.begun, self.found, self.rates = at.epoch, net.step - at.done, np.zeros((0, 5)), np.zeros(1)
-        self.numbers, self.ahead = np.zeros((0, 3)), (0, -1, np.zeros(0))
+        self.numbers = np.zeros((0, 3))
 
     def learning_rates(self, epochs: int) -> Array:
-        """The learning rate of each step of the epochs to come; those of more epochs are drawn at a time, and kept."""
-        first, n = self.before + self.net.step - self.at.done - self.at.first_step, epochs * self.steps
-        begin, total, rates = self.ahead
-        if total != self.total or not begin <= first <= begin + len(rates) - n:
-            more = max(n, min(_AHEAD, self.total - first) // self.steps * self.steps)
-            begin, rates = first, self.schedule.rates(first, more, self.steps, self.total)
-            self.ahead = begin, self.total, rates
-        return rates[first - begin : first - begin + n] * self.net.rate_factor
+        """The learning rate of each step of the epochs to come."""
+        return self.ahead.of(self.coming, epochs * self.steps, self.total) * self.net.rate_factor
+
+    @property
+    def coming(self) -> int:
+        """The first step of the epochs to come, in the schedules."""
+        return self.before + self.net.step - self.at.done - self.at.first_step
 
     @property
     def ended(self) -> int:
@@ -117,6 +117,7 @@ class Loop:
         if len(self.found) != n:
             self.found, self.numbers = np.zeros((n, 5)), np.ones((n * steps, 3))
         self.numbers[:, 0] = self.rates
+        self.factors.put(self.numbers, self.coming, self.total)
         self.first = at.epoch  # last: whoever finds it knows that the others are of this run
         if begin:
             self._tell(hooks, 0, begin)

@@ -100,7 +100,7 @@ def _same_network(here: NetworkState, there: NetworkState, n_inputs: int, path: 
     pairs: dict[str, tuple[Any, Any]] = {
         "layers": (list(here.descriptions), list(layers)), "loss": (here.loss, there.loss),
         "optimizer": (here.optimizer, there.optimizer), "dtype": (here.dtype.name, there.dtype.name),
-        "n_inputs": (n_inputs, there.n_inputs),
+        "n_inputs": (n_inputs, there.n_inputs), "dropout_factor": (here.dropout_factor, there.dropout_factor),
     }  # fmt: skip
     if here.seed_given:
         pairs["seed"] = (here.seed, there.seed)
