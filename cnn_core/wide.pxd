@@ -177,16 +177,22 @@ cdef inline bint wide_slabs_forward(const LayerSpec* layers, int first, int end,
     return False
 
 
-cdef inline void wide_gradients(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const Slabs* slabs,
+cdef inline bint wide_gradients(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const Slabs* slabs,
                                 const real* scratch, int64_t delta_column, real* gradient, bint training, int thread,
-                                int n_threads) noexcept nogil:
-    """The gradient of this thread's units of a layer that is not dense, summed over all slabs in their order."""
+                                int n_threads, const int32_t* stop) noexcept nogil:
+    """The gradient of this thread's units of a layer that is not dense, summed over all slabs in their order.
+
+    Whether it was given up.
+    """
     cdef Py_ssize_t n = layers[i].n_units, first = n * thread // n_threads, end = n * (thread + 1) // n_threads, s
     cdef const real* own
     for s in range(slabs.n):
+        if stopped(stop):
+            return True
         own = scratch + s * slabs.stride
         layer_gradient(layers, i, workspace, own, own + delta_column * workspace.capacity, rows_of(slabs, s),
                        padded(rows_of(slabs, s), scratch), training, first, end, gradient, s > 0)
+    return False
 
 
 cdef inline void wide_delta(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, real* own, real* delta,
@@ -204,14 +210,19 @@ cdef inline void transpose_panel(const Slabs* slabs, Py_ssize_t s, Py_ssize_t u,
     transpose(units, ld, delta + u * ld, ld, panel, PANEL, <real*>NULL, False)
 
 
-cdef inline void wide_slabs_delta(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const Slabs* slabs,
+cdef inline bint wide_slabs_delta(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const Slabs* slabs,
                                   const real* parameters, real* scratch, int64_t delta_column, real* transposed,
-                                  bint training, int thread, int n_threads) noexcept nogil:
-    """dL/d(input) of layer i, which is not dense, for this thread's slabs; deltas of a dense layer below it at once."""
+                                  bint training, int thread, int n_threads, const int32_t* stop) noexcept nogil:
+    """dL/d(input) of layer i, which is not dense, for this thread's slabs; deltas of a dense layer below it at once.
+
+    Whether it was given up.
+    """
     cdef Py_ssize_t s, u, ld, n = layers[i].n_inputs
     cdef real* own
     cdef real* delta
     for s in range(slabs.n * thread // n_threads, slabs.n * (thread + 1) // n_threads):
+        if stopped(stop):
+            return True
         own, ld = scratch + s * slabs.stride, padded(rows_of(slabs, s), parameters)
         delta = own + delta_column * workspace.capacity
         layer_delta(layers, i, workspace, parameters, <const real*>own, delta, ld, training)
@@ -221,6 +232,7 @@ cdef inline void wide_slabs_delta(const LayerSpec* layers, int i, const Workspac
             while u < n:
                 transpose_panel(slabs, s, u, min(n - u, <Py_ssize_t>PANEL), ld, <const real*>delta, transposed)
                 u += PANEL
+    return False
 
 
 cdef inline bint wide_weights(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const Slabs* slabs,

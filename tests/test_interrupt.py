@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -78,12 +80,14 @@ def test_a_long_step_is_given_up_whole_and_has_the_same_bits() -> None:
     assert same_bits(plain, watched)
 
 
+@pytest.mark.parametrize("scale", [False, True])
 @pytest.mark.parametrize("widths", [(20, 16, 1), (300, 500, 3)])
-def test_a_flag_that_is_up_leaves_the_work_undone(widths: tuple[int, ...]) -> None:
+def test_a_flag_that_is_up_leaves_the_work_undone(widths: tuple[int, ...], scale: bool) -> None:
     """Each pass looks at it within its layers: outputs and gradients are not there, and nothing waits for ever."""
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(2000, widths[0])), rng.normal(size=(2000, widths[-1]))
-    net = cnn.Network([*(cnn.Dense(n) for n in widths[1:])], dtype="float64", seed=0).build(widths[0])
+    layers = [layer for n in widths[1:] for layer in ([cnn.Scale()] if scale else []) + [cnn.Dense(n)]]
+    net = cnn.Network(layers, dtype="float64", seed=0).build(widths[0])
     for n_threads in (1, 2):
         made = {"out": net.forward(X, n_threads=n_threads), "dX": net.backward(y), "predicted": net.predict(X)}
         made["gradient"] = net.loss_and_gradient(X, y, n_threads=n_threads)[1]["layers.0.weights"]
@@ -106,6 +110,32 @@ def test_a_flag_that_is_up_leaves_the_work_undone(widths: tuple[int, ...]) -> No
             assert np.array_equal(gradient, np.zeros_like(gradient))
         again = net.forward(X, n_threads=n_threads)
         assert again.tobytes() == made["out"].tobytes()
+
+
+@pytest.mark.parametrize("when", np.linspace(0, 0.02, 12))
+def test_a_flag_that_goes_up_at_any_moment_leaves_a_whole_step_or_none(when: float) -> None:
+    """In wide layers with kinds beside the dense one, which are phases of their own."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(1500, 300)), rng.normal(size=1500)
+    layers = [cnn.Scale(), *[cnn.Dense(300, "relu"), cnn.Scale(), cnn.Scale()] * 2, cnn.Dense(1)]
+    made, broken = (cnn.Network(layers, seed=0).build(300) for _ in range(2))
+    made.fit(X, y, epochs=1, batch_size=None, verbose=0, n_threads=2)
+    before = broken.flat.tobytes()
+
+    def raised(self: loop.Loop, begin: int, end: int) -> int:
+        stop = np.zeros(1, np.int32)
+        timer = threading.Timer(when, stop.fill, (1,))
+        timer.start()
+        status = self._run(begin, end, stop)
+        timer.join()
+        if status == 4:
+            raise KeyboardInterrupt
+        return status
+
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        patch.setattr(loop.Loop, "_steps", raised)
+        broken.fit(X, y, epochs=1, batch_size=None, verbose=0, n_threads=2)
+    assert broken.flat.tobytes() == (made.flat.tobytes() if broken.step else before)
 
 
 def test_panels_between_two_looks_change_no_bit(monkeypatch) -> None:
