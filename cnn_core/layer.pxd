@@ -67,18 +67,19 @@ cdef inline bint layer_backward(const LayerSpec* layers, int i, const WorkspaceS
                        layer_input(layers, i, workspace, <const real*>scratch, training), scratch, rows, ld, add, delta,
                        gradient, below, go_on, stop)
         return True
-    layer_gradient(layers, i, workspace, <const real*>scratch, <const real*>delta, rows, ld, training, 0,
-                   layers[i].n_units, gradient, add)
-    layer_delta(layers, i, workspace, parameters, <const real*>scratch, delta, ld, training)
+    layer_gradient(layers, i, workspace, <const real*>scratch, <const real*>delta, ld, training, 0, layers[i].n_units,
+                   gradient, add)
+    if go_on:
+        layer_delta(layers, i, workspace, parameters, <const real*>scratch, delta, ld, training)
     return False
 
 
 cdef inline void layer_gradient(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const real* scratch,
-                                const real* delta, Py_ssize_t rows, Py_ssize_t ld, bint training, Py_ssize_t first,
-                                Py_ssize_t end, real* gradient, bint add) noexcept nogil:
+                                const real* delta, Py_ssize_t ld, bint training, Py_ssize_t first, Py_ssize_t end,
+                                real* gradient, bint add) noexcept nogil:
     """The gradient of the parameters of units first .. end - 1 of a layer that is not dense, (+ gradient if add)."""
     if layers[i].kind == SCALE:
-        scale_gradient(&layers[i], layer_input(layers, i, workspace, scratch, training), delta, rows, ld, first, end,
+        scale_gradient(&layers[i], layer_input(layers, i, workspace, scratch, training), delta, ld, first, end,
                        gradient, add)
 
 

@@ -200,6 +200,8 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
             phase += 1
             if phase_ends(job, phase, given_up, n_threads):
                 return
+            if i == lowest:  # nobody asks for the delta below it
+                break
             given_up = wide_slabs_delta(layers, i, ws, &slabs, parameters, scratch, delta, transposed, job.training,
                                         thread, n_threads, job.stop)
             phase += 1

@@ -17,6 +17,8 @@ cdef extern from "tile.h" nogil:
                            double*, bint)
     void cnn_row_sumsf(Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, float*, bint)
     void cnn_row_sums(Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, double*, bint)
+    void cnn_row_dotsf(Py_ssize_t, Py_ssize_t, const float*, const float*, Py_ssize_t, float*, bint)
+    void cnn_row_dots(Py_ssize_t, Py_ssize_t, const double*, const double*, Py_ssize_t, double*, bint)
     void cnn_gatherf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, const int64_t*, Py_ssize_t, float*)
     void cnn_gather(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, const int64_t*, Py_ssize_t, double*)
     void cnn_scatterf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, const int64_t*, Py_ssize_t, float*)
@@ -73,6 +75,15 @@ cdef inline void row_sums(Py_ssize_t n, Py_ssize_t nk, const real* d, Py_ssize_t
         cnn_row_sumsf(n, nk, d, ld, out, add)
     else:
         cnn_row_sums(n, nk, d, ld, out, add)
+
+
+cdef inline void row_dots(Py_ssize_t n, Py_ssize_t nk, const real* d, const real* a, Py_ssize_t ld, real* out,
+                          bint add) noexcept nogil:
+    """out (n,) = sums of the rows of d a, both (n, nk), (+ out)."""
+    if real is float:
+        cnn_row_dotsf(n, nk, d, a, ld, out, add)
+    else:
+        cnn_row_dots(n, nk, d, a, ld, out, add)
 
 
 cdef inline void gather(Py_ssize_t rows, Py_ssize_t ld, Py_ssize_t n, const real* x, const int64_t* order,

@@ -72,19 +72,31 @@ CNN_UNUSED void CNN_(matmul_narrow)(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, co
 #undef DOTS
 }
 
-/* out (n,) = sums of the rows of d (n, nk) [+ out if add], nk a multiple of the vector length. */
-CNN_UNUSED void CNN_(row_sums)(ptrdiff_t n, ptrdiff_t nk, const T *d, ptrdiff_t ld, T *out, int add)
+/* out (n,) = sums of the rows of d (n, nk), or with a (n, nk) of d a, [+ out if add]; nk is whole vectors. */
+CNN_INLINE void CNN_(sums_of_rows)(ptrdiff_t n, ptrdiff_t nk, const T *d, const T *a, ptrdiff_t ld, T *out, int add)
 {
-    ptrdiff_t i, k, l;
+    ptrdiff_t i, k, l, row;
     for (i = 0; i < n; i += 16) {
         V sum[16], zero = {0};
         T t[16];
         ptrdiff_t here = n - i < 16 ? n - i : 16;
         for (l = 0; l < 16; l++) {
             sum[l] = zero;
-            if (l < here) for (k = 0; k < nk; k += CNN_L) sum[l] += LOAD(d + (i + l) * ld + k);
+            row = (i + l) * ld;
+            if (l < here && a == NULL) for (k = row; k < row + nk; k += CNN_L) sum[l] += LOAD(d + k);
+            if (l < here && a != NULL) for (k = row; k < row + nk; k += CNN_L) sum[l] += LOAD(d + k) * LOAD(a + k);
         }
         CNN_(totals)(sum, 16, t);
         for (l = 0; l < here; l++) out[i + l] = add ? out[i + l] + t[l] : t[l];
     }
+}
+
+CNN_UNUSED void CNN_(row_sums)(ptrdiff_t n, ptrdiff_t nk, const T *d, ptrdiff_t ld, T *out, int add)
+{
+    CNN_(sums_of_rows)(n, nk, d, NULL, ld, out, add);
+}
+
+CNN_UNUSED void CNN_(row_dots)(ptrdiff_t n, ptrdiff_t nk, const T *d, const T *a, ptrdiff_t ld, T *out, int add)
+{
+    CNN_(sums_of_rows)(n, nk, d, a, ld, out, add);
 }

@@ -190,7 +190,7 @@ cdef inline bint wide_gradients(const LayerSpec* layers, int i, const WorkspaceS
         if stopped(stop):
             return True
         own = scratch + s * slabs.stride
-        layer_gradient(layers, i, workspace, own, own + delta_column * workspace.capacity, rows_of(slabs, s),
+        layer_gradient(layers, i, workspace, own, own + delta_column * workspace.capacity,
                        padded(rows_of(slabs, s), scratch), training, first, end, gradient, s > 0)
     return False
 

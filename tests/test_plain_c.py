@@ -16,6 +16,8 @@ void product(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const double *a, ptrdiff_
 { cnn_matmul(ni, nj, nk, a, ai, ak, b, nj, c, nj, start, add, 0, b, nk * nj); }
 void matmul_narrow(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const double *a, const double *b, double *c, int add)
 { cnn_matmul_narrow(ni, nj, nk, a, nk, b, nk, c, add); }
+void row_dots(ptrdiff_t n, ptrdiff_t nk, const double *d, const double *a, double *out, int add)
+{ cnn_row_dots(n, nk, d, a, nk, out, add); }
 void transpose(ptrdiff_t n, ptrdiff_t nk, const double *d, double *out, double *sums)
 { cnn_transpose(n, nk, d, nk, out, n, sums, 0); }
 void there_and_back(ptrdiff_t rows, ptrdiff_t n, const double *x, const int64_t *order, double *slab, double *y)
@@ -62,3 +64,13 @@ def test_rows_and_columns(kernels: Any, rows: int, n: int) -> None:
     call(kernels.transpose, n, rows, slab, transposed, sums)
     np.testing.assert_array_equal(transposed, x[order])
     np.testing.assert_allclose(sums, x.sum(0), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 7, 16, 35])
+def test_sums_of_products_along_rows(kernels: Any, n: int) -> None:
+    d, a, out = normal(n, 11), normal(n, 11)[::-1].copy(), normal(n)
+    expected = (d * a).sum(axis=1)
+    for add in (1, 0):
+        found = out.copy()
+        call(kernels.row_dots, n, 11, d, a, found, add)
+        np.testing.assert_allclose(found, expected + add * out, rtol=1e-12, atol=1e-12)

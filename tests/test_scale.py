@@ -52,6 +52,19 @@ def test_gradient_agrees_with_the_reference(layers: list[cnn.layers.Layer], trai
         np.testing.assert_allclose(dX[:, 4].sum(), numeric[0] / 2e-6, rtol=1e-5, atol=1e-9)
 
 
+@pytest.mark.parametrize("n", [1, 15, 17, 4001])
+@pytest.mark.parametrize("layers", ALL, ids=range(len(ALL)))
+def test_gradient_in_float32_is_that_of_float64(layers: list[cnn.layers.Layer], n: int) -> None:
+    """Whatever part of a vector is empty; sums lose no more than those of biases do."""
+    X, y = data(n)
+    single, double = (network(layers, dtype) for dtype in ("float32", "float64"))
+    double.set_weights(single.get_weights())
+    rounded = X.astype(np.float32), y.astype(np.float32)
+    found, expected = single.loss_and_gradient(*rounded)[1], double.loss_and_gradient(*rounded)[1]
+    for name, gradient in expected.items():
+        np.testing.assert_allclose(found[name], gradient, rtol=1e-4, atol=1e-5 * np.abs(gradient).max(), err_msg=name)
+
+
 @pytest.mark.parametrize("layers", ALL, ids=range(len(ALL)))
 def test_steps_agree_with_the_reference_and_threads_change_no_bit(layers: list[cnn.layers.Layer]) -> None:
     nets = [network(layers) for _ in range(2)]

@@ -31,6 +31,7 @@ LOOPS = [
     *(("predict", name) for name in ("add_8_rows", "add_4_rows", "add_1_row")),
     *(("links", name) for name in ("softmax_exponentials", "softmax_quotients")),
     *(("optimizers", optimizer.name.lower()) for optimizer in Optimizer),
+    *(("scale", name) for name in ("scale_units", "scale_gradient")),
     *(("update", name) for name in ("add_2", "add_4", "add_decay")),
 ]
 
