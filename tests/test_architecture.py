@@ -50,6 +50,7 @@ FLOORS = [
     ["together"],
     ["export"],
     ["sklearn", "table"],
+    ["tuning"],
     ["loading"],
     ["__init__"],
     ["cli"],

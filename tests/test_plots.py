@@ -147,6 +147,8 @@ def test_every_plot_shows_itself(net: cnn.Network) -> None:
         "residuals": plots.residuals(X[0], X[1]), "confusion": plots.confusion([0, 1], [1, 1]),
         "importance": plots.importance(importance), "weights": plots.weights(net),
         "activations": plots.activations(net, X), "network": plots.network(net),
+        "search": plots.search({"state": ["complete", "pruned", "diverged"], "rmse": [1.0, 2.0, None], "a": [1, 9, 5],
+                                "b": ["x", "y$", None]}, "rmse", {"a": True, "b": False}),
     }  # fmt: skip
     public = {name for name, f in vars(plots).items() if getattr(f, "__module__", "") == plots.__name__}
     assert {name for name in public if not name.startswith("_")} == set(figures)

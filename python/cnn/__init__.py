@@ -35,6 +35,7 @@ from cnn.runtime.products import set_products
 from cnn.table import TableModel
 from cnn.table.frames import TableError
 from cnn.training.checkpoint import Checkpoint
+from cnn.tuning import SearchResult, search
 
 if TYPE_CHECKING:
     # Not in __all__: `from cnn import *` works without scikit-learn, too.
@@ -66,8 +67,9 @@ __all__ = [
     "Checkpoint", "CrossEntropy", "Dense", "Diagnosis", "DivergenceError", "Dropout", "EarlyStopping",
     "GradientCheck", "History", "Huber", "Initializer", "Lion", "Loss", "ModelFormatError", "Nadam", "Network",
     "NonFiniteError", "NotBuiltError", "Progress", "Quantile", "RMSprop", "ReduceOnPlateau", "SaveModel", "Scale",
-    "StreamError",
+    "SearchResult", "StreamError",
     "TableError", "TableModel", "Tweedie", "activations", "callbacks", "diagnose", "export_c", "export_onnx",
     "from_sklearn", "from_torch_state_dict", "gradient_check", "initializers", "load", "losses", "metrics",
-    "optimizers", "plots", "schedules", "set_products", "show_config", "to_sklearn", "to_torch", "to_torch_state_dict",
+    "optimizers", "plots", "schedules", "search", "set_products", "show_config", "to_sklearn", "to_torch",
+    "to_torch_state_dict",
 ]  # fmt: skip

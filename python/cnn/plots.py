@@ -273,7 +273,6 @@ def activations(net: _Drawn, X: Any) -> Figure:
     >>> len(activations(net, np.ones((5, 3))).axes)
     2
     """
-
     spread = [
         (f"layers.{i}\n{_activation(layer)}", outputs)
         for i, (layer, outputs) in enumerate(zip(net.descriptions, net.layer_outputs(X), strict=True))
@@ -364,3 +363,38 @@ def _heights(n: int) -> list[float]:
 
 def _rgb(colour: str) -> tuple[float, float, float]:
     return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))  # type: ignore[return-value]
+
+
+def search(results: Mapping[str, Any], metric: str, settings: Mapping[str, bool], larger: bool = False) -> Figure:
+    """Scores of a search in the order of its trials, and over each setting (by logarithms or not); `larger` is better.
+
+    >>> found = {"state": ["pruned", "complete"], "rmse": [2.0, 1.0], "rate": [0.1, 0.01]}
+    >>> len(search(found, "rmse", {"rate": True}).axes)
+    2
+    """
+    y = np.array([np.nan if v is None else v for v in results[metric]], np.float64)
+    done, columns = np.array(results["state"]) == "complete", min(len(settings) + 1, 4)
+    rows = -(-(len(settings) + 1) // columns)
+    figure = _figure(3.6 * columns, 3.0 * rows)
+    for i, name in enumerate(["", *settings]):
+        axes = _bare(figure.add_subplot(rows, columns, i + 1))
+        x = np.arange(1.0, len(y) + 1) if not name else _numbers(axes, results[name], settings[name])
+        axes.plot(x[~done], y[~done], "o", ms=4, mfc="none", mec=_TRAINING, alpha=0.6, label="given up")
+        axes.plot(x[done], y[done], "o", ms=5, color=_TRAINING, label="to the end")
+        if not name:
+            best = (np.maximum if larger else np.minimum).accumulate(y[done])
+            axes.step(x[done], best, where="post", color=_HELD_OUT, label="best so far")
+            axes.legend(frameon=False, fontsize=8)
+        scale = "log" if 0 < 20 * np.nanmin(y) < np.nanmax(y) else "linear"
+        axes.set(xlabel=_plain(name) or "trial", ylabel="" if i % columns else _plain(metric), yscale=scale)
+    return figure
+
+
+def _numbers(axes: Any, values: Sequence[Any], log: bool) -> Array:
+    """Places of a setting's values on the axis; texts side by side."""
+    if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
+        axes.set_xscale("log" if log else "linear")
+        return np.asarray(values, np.float64)
+    names = sorted({str(v) for v in values})
+    axes.set(xticks=range(len(names)), xticklabels=[_plain(name)[:12] for name in names], xlim=(-0.5, len(names) - 0.5))
+    return np.array([names.index(str(v)) for v in values], np.float64)

@@ -19,7 +19,7 @@ from cnn.runtime.data import Array
 from cnn.runtime.state import NetworkState
 
 # Names that are better when larger; all others are losses and errors.
-_LARGER = {"r2", "accuracy", "top_k_accuracy", "precision", "recall", "f1", "roc_auc"}
+LARGER = {"r2", "accuracy", "top_k_accuracy", "precision", "recall", "f1", "roc_auc"}
 
 
 class _Monitor(Callback):
@@ -30,7 +30,7 @@ class _Monitor(Callback):
             raise TypeError(f"monitor must be a name such as 'val_loss', got {monitor!r}")
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"mode must be 'auto', 'min' or 'max', got {mode!r}")
-        larger = monitor.removeprefix("val_") in _LARGER if mode == "auto" else mode == "max"
+        larger = monitor.removeprefix("val_") in LARGER if mode == "auto" else mode == "max"
         self.monitor = monitor
         self.min_delta = checks.number("min_delta", min_delta, 0)
         self.best = math.inf
