@@ -294,7 +294,8 @@ def raised_texts() -> list[tuple[str, list[str]]]:
     found = []
     for name in (
         "_common/checks", "files/states", "runtime/data", "runtime/state", "runtime/layer_view", "runtime/plan",
-        "network", "callbacks/callback", "callbacks/monitors", "callbacks/output", "training/fit", "training/loop",
+        "network", "streams/arrays", "streams/batches", "streams/parquet", "training/stream", "training/stream_loop",
+        "callbacks/callback", "callbacks/monitors", "callbacks/output", "training/fit", "training/loop",
         "training/position", "training/checkpoint",
         "training/resume", "inspect/diagnosis", "inspect/gradient_check",
     ):  # fmt: skip

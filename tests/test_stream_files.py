@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -229,8 +230,14 @@ def test_a_broken_row_group_is_told(folder: Path) -> None:
     content = bytearray((folder / "a.parquet").read_bytes())
     content[4:1000] = b"\xff" * 996
     (folder / "a.parquet").write_bytes(content)
-    with pytest.raises(StreamError, match=r"row group \d of .*a.parquet can't be read"):
+    with pytest.raises(StreamError, match=r"row group \d of .*a.parquet can't be read: "):
         list(of(folder).parts(0, None))
+
+
+def test_what_is_missing_is_named(folder: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r"Parquet files need pyarrow \(extra 'arrow'\): pip install pyarrow"):
+        of(folder)
 
 
 def test_descriptions_tell_sources_apart(folder: Path, mapped: tuple[Any, Any]) -> None:

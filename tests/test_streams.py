@@ -17,7 +17,7 @@ from streams import FORM, X, Y, alike, first, rows
 
 from cnn._common.errors import StreamError
 from cnn.runtime.data import Data
-from cnn.streams.ahead import Ahead
+from cnn.streams.ahead import ReadAhead
 from cnn.streams.batches import Batches, is_batches
 from cnn.streams.parts import recut, shuffled
 
@@ -77,25 +77,27 @@ def wait(condition: Any) -> None:
 def test_no_more_is_read_ahead_than_asked_for() -> None:
     made = []
 
-    def items() -> Iterator[int]:
+    def items(unwanted: threading.Event) -> Iterator[int]:
         for i in range(100):
             made.append(i)
             yield i
 
-    with Ahead(items, 2) as ahead:
-        wait(lambda: len(made) == 3)  # two in the queue, one that waits for its place
+    with ReadAhead(items, 2) as ahead:
+        assert made == []  # nobody has asked yet
+        assert next(ahead) == 0
+        wait(lambda: len(made) == 4)  # two in the queue, one that waits for its place
         time.sleep(0.02)
-        assert len(made) == 3
-        assert list(ahead) == [*range(100)]
+        assert len(made) == 4
+        assert list(ahead) == [*range(1, 100)]
     assert not reading()
 
 
 def test_errors_come_where_their_item_would() -> None:
-    def items() -> Iterator[int]:
+    def items(unwanted: threading.Event) -> Iterator[int]:
         yield 1
         raise KeyError("gone")
 
-    with Ahead(items) as ahead:
+    with ReadAhead(items) as ahead:
         assert next(ahead) == 1
         with pytest.raises(KeyError, match="gone"):
             next(ahead)
@@ -107,13 +109,13 @@ def test_errors_come_where_their_item_would() -> None:
 def test_what_is_not_wanted_is_closed() -> None:
     closed = []
 
-    def items() -> Iterator[int]:
+    def items(unwanted: threading.Event) -> Iterator[int]:
         try:
             yield from range(10**9)
         finally:
             closed.append(True)
 
-    with Ahead(items) as ahead:
+    with ReadAhead(items) as ahead:
         next(ahead)
     assert closed == [True]
     ahead.close()
@@ -123,12 +125,12 @@ def test_what_is_not_wanted_is_closed() -> None:
 def test_a_source_that_waits_is_left_to_itself() -> None:
     go = threading.Event()
 
-    def items() -> Iterator[int]:
+    def items(unwanted: threading.Event) -> Iterator[int]:
         yield 1
         go.wait()
         yield 2
 
-    with Ahead(items) as ahead:
+    with ReadAhead(items) as ahead:
         assert next(ahead) == 1
         begin = time.monotonic()
     assert time.monotonic() - begin < 5

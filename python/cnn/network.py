@@ -22,6 +22,7 @@ from cnn.runtime.history import History
 from cnn.runtime.state import NetworkState
 from cnn.schedules import Schedule
 from cnn.training import choose_activation
+from cnn.training import stream as streams
 from cnn.training.fit import FitOptions, prepare
 
 
@@ -71,12 +72,12 @@ class Network(Told, NetworkState):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         *,
         epochs: int = 10,
         batch_size: int | None = 128,
         validation_split: float = 0.0,
-        validation_data: Sequence[Any] | None = None,
+        validation_data: Any = None,
         sample_weight: Any = None,
         class_weight: Mapping[int, float] | Literal["balanced"] | None = None,
         shuffle: bool = True,
@@ -86,30 +87,37 @@ class Network(Told, NetworkState):
         verbose: int = 1,
         n_threads: int | None = None,
         resume: str | os.PathLike[str] | None = None,
+        stream: bool | None = None,
     ) -> History:
         """Trains on minibatches and returns the history of this call; a further fit continues where this one stopped.
 
         Args:
             X: (n, n_inputs) numbers of any type and order, or one of SciPy's sparse arrays (best CSR), which costs what
-                its non-zeros cost. Never changed; copied only if of another type or order.
-            y: (n,) or (n, n_outputs) targets; (n,) integer classes or (n, k) probabilities for cross_entropy.
+                its non-zeros cost. Never changed; copied only if of another type or order. Or a stream, read while the
+                network trains: an iterable of batches (X, y) or (X, y, weights), or the path of a Parquet file or
+                folder (extra `arrow`).
+            y: (n,) or (n, n_outputs) targets; (n,) integer classes or (n, k) probabilities for cross_entropy. Not for
+                batches; of a Parquet file the name of a column, or several; all others but that of the weights are X.
             epochs: how many more; with `initial_epoch`, the number of the last one (as in Keras).
-            batch_size: rows of a step; None takes all.
+            batch_size: rows of a step, however batches of a stream are cut; None takes all, of a stream each batch.
             validation_split: the last share of the rows is held out (before any shuffling).
-            validation_data: (X, y) or (X, y, sample_weight), instead.
-            sample_weight: (n,) weights >= 0; every mean is sum(w · value) / sum(w).
+            validation_data: (X, y) or (X, y, sample_weight), instead; or batches, or the path of a Parquet file.
+            sample_weight: (n,) weights >= 0; every mean is sum(w · value) / sum(w). Of a Parquet file a column's name.
             class_weight: weight of each class, or "balanced".
             shuffle: a new order of the rows in each epoch, a function of the seed and the epoch alone; none where a
-                batch has all rows.
+                batch has all rows. Of files parts are drawn and the rows of some parts mixed; batches keep their order.
             metrics: names or functions f(y, prediction, weights); "auto" is accuracy or rmse by the loss, () none.
             callbacks: `cnn.Callback`s or functions f(network, epoch, logs).
             verbose: 1 a progress bar, 2 a line for each epoch, 0 nothing.
             n_threads: the result has the same bits for every number; None chooses.
             resume: the folder of a `cnn.Checkpoint`: goes on from the newest one there, with the same network, data and
                 settings to the same bits as without the interruption; begins when it is empty.
+            stream: whether arrays are read by pieces, too, for memory-mapped ones; None: if they are larger than the
+                memory that is free.
 
         Raises:
             TypeError, ValueError: before anything is touched.
+            StreamError: a stream ends early or changes; the weights of the last step and the history are kept.
             NonFiniteError: the loss stopped being finite; the weights of the last finite step are kept.
             KeyboardInterrupt: Ctrl-C, within 200 ms; the network stays usable.
         """
@@ -120,9 +128,10 @@ class Network(Told, NetworkState):
         )  # fmt: skip
 
         def fitted() -> History:
-            fit = prepare(self, X, y, options)
+            how = streams.prepare if streams.is_wanted(stream, X, y, self.dtype) else prepare
+            fit = how(self, X, y, options)
             if self.chooses_activation and fit.saved is None:
-                choose_activation.choose(self, fit.train, fit.verbose)
+                choose_activation.choose(self, fit.sample, fit.verbose)
             return fit.run()
 
         return threads.a_fit(self, fitted)

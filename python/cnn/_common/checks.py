@@ -136,7 +136,8 @@ def features(
     """X as (n, n_inputs), finite (unless somebody else is to look)."""
     X = numeric(name, data, dtype)
     if X.ndim != 2:
-        hint = f"; for one row use {name}[None, :], for one column {name}[:, None]" if X.ndim == 1 else ""
+        plain = name.partition(" of ")[0].partition(" from ")[0]
+        hint = f"; for one row use {plain}[None, :], for one column {plain}[:, None]" if X.ndim == 1 else ""
         raise ValueError(f"{name} must have two dimensions (rows, inputs), got shape {X.shape}{hint}")
     if X.shape[1] == 0:
         raise ValueError(f"{name} has no columns: shape {X.shape}")

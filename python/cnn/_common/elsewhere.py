@@ -65,7 +65,7 @@ PACKAGE = {
     "ReLU": "a name: cnn.Dense(8, 'relu')", "Softmax": "the loss's own link: loss='cross_entropy'",
     "MSELoss": "a name: loss='mse'", "CrossEntropyLoss": "cnn.CrossEntropy", "BCELoss": "cnn.BinaryCrossEntropy",
     "BCEWithLogitsLoss": "cnn.BinaryCrossEntropy", "HuberLoss": "cnn.Huber", "RMSProp": "cnn.RMSprop",
-    "DataLoader": "none: fit takes arrays", "MLP": "cnn.Network",
+    "DataLoader": "none: fit takes arrays, or a DataLoader", "MLP": "cnn.Network",
 }  # fmt: skip
 # Methods of networks elsewhere.
 METHODS = {

@@ -37,7 +37,8 @@ def _columns(screen: Any) -> int | None:
 
 
 class Bar:
-    """A bar of tqdm over so many rows, made with its first drawing: that takes as long as a small fit.
+    """A bar of tqdm over so many rows (0: nobody knows how many), made with its first drawing:
+    that takes as long as a small fit.
 
     A bar that is closed before it was drawn leaves the line that tqdm would have left.
 
@@ -48,7 +49,7 @@ class Bar:
     """
 
     def __init__(self, total: int, screen: Any) -> None:
-        self._total, self._screen = total, screen
+        self._total, self._screen = total or None, screen
         self._bar: Any = None
         self._begin = self._drawn = time.time()  # tqdm's clock
         self._rows = 0

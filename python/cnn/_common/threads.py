@@ -1,4 +1,4 @@
-"""How many threads: the only reader of affinity, control groups and thread limits; keeps BLAS at one while we run."""
+"""What the machine grants: the only reader of affinity, control groups, limits; keeps BLAS at one while we run."""
 
 from __future__ import annotations
 
@@ -71,6 +71,58 @@ def available() -> int:
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, int(min(cores, _cgroup_cores(), cnn_core.engine.max_threads())))
+
+
+def free_memory() -> float:
+    """Bytes that this process may still take: by the system, its control group and its own limits; infinite if unknown.
+
+    >>> free_memory() > 0
+    True
+    """
+    return max(1.0, min(_system_memory(), _cgroup_memory(), *_own_limits()))
+
+
+def _fields(path: str, unit: int) -> dict[str, float]:
+    """A file of lines "name value", with a colon or without; nothing where there is none."""
+    try:
+        lines = [line.replace(":", " ").split() for line in Path(path).read_text().splitlines()]
+    except OSError:
+        return {}
+    return {line[0]: float(line[1]) * unit for line in lines if len(line) > 1 and line[1].isdecimal()}
+
+
+def _system_memory() -> float:
+    return _fields("/proc/meminfo", 1024).get("MemAvailable", float("inf"))
+
+
+def _cgroup_memory() -> float:
+    """What a control group (version 2, then 1) leaves; pages of files that it can drop are free."""
+    for most, used, dropped in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        folder = Path("/sys/fs/cgroup")
+        try:
+            limit, now = ((folder / name).read_text().strip() for name in (most, used))
+        except OSError:
+            continue
+        if not limit.isdecimal():  # "max"
+            return float("inf")
+        stat = _fields(str(folder / most.replace("max", "stat").replace("limit_in_bytes", "stat")), 1)
+        return float(limit) - float(now) + stat.get(dropped, 0.0)
+    return float("inf")
+
+
+def _own_limits() -> list[float]:
+    """What `ulimit -v` and `ulimit -d` leave."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return []
+    taken = _fields("/proc/self/status", 1024)
+    limits = (resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")
+    soft = [(resource.getrlimit(which)[0], taken.get(name, 0.0)) for which, name in limits]
+    return [limit - used for limit, used in soft if limit != resource.RLIM_INFINITY]
 
 
 def _most() -> int:

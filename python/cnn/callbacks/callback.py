@@ -18,8 +18,9 @@ Logs = dict[str, float]
 class Run:
     """What a fit tells its callbacks: the numbers of its epochs, rows and steps, and the names that logs will have.
 
-    `step` are the optimizer steps done before, `resumed` the folder that the fit is resumed from, `job` what
-    checkpoints keep of it, `history` what grows by its epochs.
+    `rows` and `steps_per_epoch` are 0 where a stream does not tell. `step` are the optimizer steps done before,
+    `resumed` the folder that the fit is resumed from, `job` what checkpoints keep of it, `history` what grows by its
+    epochs.
     """
 
     first_epoch: int

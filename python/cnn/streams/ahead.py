@@ -15,27 +15,27 @@ _LOOK = 0.05  # seconds after which a thread that waits looks whether it is stil
 _GRACE = 0.1  # seconds that a source gets to end, which may be waiting for something else
 
 
-class Ahead(Generic[T]):
-    """Iterates over make(), an iterator, which runs in a thread of its own, `most` items ahead at most.
+class ReadAhead(Generic[T]):
+    """Iterates over make(unwanted), an iterator, which runs in a thread of its own, `most` items ahead at most.
 
-    What it raises comes out where its items would. `close` ends it, and its iterator, as soon as the item that it makes
-    is there; whoever iterates must call it, for the thread would wait for ever.
+    It starts when the first item is asked for. What it raises comes out where its items would. `close` sets the event
+    `unwanted`, which ends the thread when the next item is there, or when the iterator sees it and ends; whoever
+    iterates must call it, or the thread waits for ever.
 
-    >>> with Ahead(lambda: iter("abc")) as letters:
+    >>> with ReadAhead(lambda unwanted: iter("abc")) as letters:
     ...     print(*letters)
     a b c
     """
 
-    def __init__(self, make: Callable[[], Iterator[T]], most: int = 2) -> None:
+    def __init__(self, make: Callable[[threading.Event], Iterator[T]], most: int = 2) -> None:
         self._items: queue.Queue[tuple[bool, T | BaseException | None]] = queue.Queue(most)
         self._make, self._unwanted, self._ended = make, threading.Event(), False
-        self._thread = threading.Thread(target=checks.quiet(self._work), name="cnn reads ahead", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     def _work(self) -> None:
         last: BaseException | None = None
         try:
-            items = self._make()
+            items = self._make(self._unwanted)
             try:
                 for item in items:
                     if not self._put(True, item):
@@ -59,6 +59,9 @@ class Ahead(Generic[T]):
         return self
 
     def __next__(self) -> T:
+        if self._thread is None and not self._ended:
+            self._thread = threading.Thread(target=checks.quiet(self._work), name="cnn reads ahead", daemon=True)
+            self._thread.start()
         while not self._ended:
             try:
                 good, item = self._items.get(timeout=_LOOK)  # without a limit, Windows would not see Ctrl-C
@@ -75,9 +78,10 @@ class Ahead(Generic[T]):
         """Ends the thread; may come twice. One that waits for its source is left to it."""
         self._ended = True
         self._unwanted.set()
-        self._thread.join(_GRACE)
+        if self._thread is not None and self._thread.ident is not None:  # else Ctrl-C came before it was started
+            self._thread.join(_GRACE)
 
-    def __enter__(self) -> Ahead[T]:
+    def __enter__(self) -> ReadAhead[T]:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -51,10 +51,11 @@ class Batches(Source):
             raise StreamError(f"the stream of {form.prefix}batches is empty")
         self._first = self._taken(begin, 1, n_inputs)
         self.n_inputs = self._first.X.shape[1]
-        self._begun: Iterator[Any] | None = itertools.chain([begin], iterator)
+        self._begun: tuple[Any, Iterator[Any]] | None = (begin, iterator)
+        self._weighted = self._first.weights is not None
         self.rows = None
         if isinstance(given, list | tuple):
-            self.rows = sum(len(_parts(batch, number)[0]) for number, batch in enumerate(given, 1))
+            self.rows = sum(_length(_parts(batch, number)[0]) for number, batch in enumerate(given, 1))
 
     def first(self) -> Data:
         return self._first
@@ -63,14 +64,14 @@ class Batches(Source):
         return f"batches of {self.n_inputs} inputs"
 
     def read(self, epoch: int, order: np.random.Generator | None) -> Iterator[Data]:
-        iterator, self._begun = self._begun or iter(self._given), None
-        number = 0
+        begin, iterator = ((), iter(self._given)) if self._begun is None else ((self._begun[0],), self._begun[1])
+        self._begun, number = None, 0
         try:
-            for number, batch in enumerate(iterator, 1):
+            for number, batch in enumerate(itertools.chain(begin, iterator), 1):
                 if number == (self.batches or 0) + 1 and self.batches is not None:
                     raise StreamError(f"the stream goes on after the {self.batches} batches that it is to have")
                 rows = self._taken(batch, number, self.n_inputs)
-                self._alike(rows, number)
+                self._alike(rows, len(batch) > 2 and batch[2] is not None, number)
                 if len(rows):
                     yield rows
         finally:
@@ -84,10 +85,10 @@ class Batches(Source):
         X, y, *weights = map(_plain, _parts(batch, number))
         return self.form.data(X, y, weights[0] if weights else None, n_inputs, f" of batch {number}")
 
-    def _alike(self, rows: Data, number: int) -> None:
+    def _alike(self, rows: Data, weighted: bool, number: int) -> None:
         """Refuses what can't stand in one block with the first batch."""
         for what, here, there in (
-            ("weights", rows.weights is not None, self._first.weights is not None),
+            ("weights", weighted, self._weighted),
             ("classes", rows.classes is not None, self._first.classes is not None),
             ("sparse rows", not isinstance(rows.X, np.ndarray), not isinstance(self._first.X, np.ndarray)),
         ):
@@ -106,6 +107,10 @@ def _parts(batch: Any, number: int) -> Sequence[Any]:
         what = f"{len(batch)} items" if isinstance(batch, tuple | list) else type(batch).__name__
         raise StreamError(f"batch {number} must be (X, y) or (X, y, weights), got {what}")
     return batch
+
+
+def _length(X: Any) -> int:
+    return int(X.shape[0]) if hasattr(X, "shape") else len(X)  # sparse arrays have no length
 
 
 def _plain(part: Any) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,15 @@ def joined(parts: list[Data]) -> Data:
 def _joined(arrays: list[Array | None]) -> Array | None:
     there = [array for array in arrays if array is not None]
     return np.concatenate(there) if there else None
+
+
+def until(unwanted: threading.Event, parts: Iterator[Data]) -> Iterator[Data]:
+    """The parts, as long as somebody wants them."""
+    with closing(parts) as found:  # type: ignore[type-var]
+        for part in found:
+            if unwanted.is_set():
+                return
+            yield part
 
 
 def recut(parts: Iterable[Data], rows: int, batch: int = 1) -> Iterator[Data]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from cnn._common import interrupt, threads
 from cnn.runtime.data import Array
-from cnn.runtime.evaluation import Scores
 
 T = TypeVar("T")
 
@@ -41,10 +40,16 @@ class Piece(NamedTuple):
         return int(self.training.run(self.epoch, self.begin, self.end, self.numbers, self.found, n, stop))
 
 
+class Taking(Protocol):
+    """Rows that were held out, in memory or read anew."""
+
+    def take(self, n_threads: int | None) -> dict[str, float]: ...
+
+
 class Evaluation(NamedTuple):
     """Loss and metrics on some rows, which are the answer."""
 
-    scores: Scores
+    scores: Taking
     n_threads: int | None
 
     def make(self) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from cnn.training.position import FitIdentity, Position
 from cnn.training.step_numbers import check_dropout
 
 T = TypeVar("T")
+F = TypeVar("F", bound="Fit")
 
 
 @dataclass
@@ -32,7 +33,7 @@ class FitOptions:
     epochs: int
     batch_size: int | None
     validation_split: float = 0.0
-    validation_data: Sequence[Any] | None = None
+    validation_data: Any = None
     sample_weight: Any = None
     class_weight: Mapping[int, float] | str | None = None
     shuffle: bool = True
@@ -44,41 +45,80 @@ class FitOptions:
     resume: Any = None
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a fit is asked for beside its rows: checked, with callbacks for what is shown."""
+
+    epochs: int
+    initial_epoch: int | None
+    first: int
+    verbose: int
+    metrics: evaluation.Metrics
+    hooks: list[callbacks.Callback]
+    options: FitOptions
+
+    @staticmethod
+    def of(net: NetworkState, options: FitOptions) -> Asked:
+        epochs = checks.integer("epochs", options.epochs, 0)
+        given = options.initial_epoch
+        first = net.epoch if given is None else checks.integer("initial_epoch", given, 0)
+        verbose = options.verbose
+        verbose = int(verbose) if isinstance(verbose, bool) else checks.integer("verbose", verbose, 0)
+        checks.flag("shuffle", options.shuffle)
+        measured = evaluation.resolve(options.metrics, net.loss)
+        hooks = _with_output(callbacks.all_of(options.callbacks), verbose)
+        if options.n_threads is not None:
+            checks.integer("n_threads", options.n_threads, 1)
+        return Asked(epochs, given, first, verbose, measured, hooks, options)
+
+    @property
+    def share(self) -> float:
+        """What is held out of the rows."""
+        share = checks.number("validation_split", self.options.validation_split, 0, 1, open_high=True)
+        if self.options.validation_data is not None and share > 0:
+            raise ValueError("give validation_split or validation_data, not both")
+        return share
+
+
 def prepare(net: NetworkState, X: Any, y: Any, options: FitOptions) -> Fit:
     """The fit of these arguments, all of them checked (see `Network.fit` for the errors); nothing is touched."""
-    epochs = checks.integer("epochs", options.epochs, 0)
-    given = options.initial_epoch
-    first = net.epoch if given is None else checks.integer("initial_epoch", given, 0)
-    verbose = options.verbose
-    verbose = int(verbose) if isinstance(verbose, bool) else checks.integer("verbose", verbose, 0)
-    checks.flag("shuffle", options.shuffle)
-    measured = evaluation.resolve(options.metrics, net.loss)
-    hooks = _with_output(callbacks.all_of(options.callbacks), verbose)
-    if options.n_threads is not None:
-        checks.integer("n_threads", options.n_threads, 1)
-    train, validation = _split(net, X, y, options)
+    asked = Asked.of(net, options)
+    train, validation = _split(net, X, y, asked)
     for rows in (train, validation):
-        evaluation.check(net.loss, rows, net.n_outputs, measured)
+        evaluation.check(net.loss, rows, net.n_outputs, asked.metrics)
     batch = options.batch_size
     batch = len(train) if batch is None else min(checks.integer("batch_size", batch, 1), len(train))
+    return ready(Fit, net, train, validation, batch, asked, len(train), -(-len(train) // batch))
 
-    names = ["loss", *measured]
+
+def ready(
+    kind: type[F], net: NetworkState, train: Any, validation: Any, batch: int, asked: Asked, rows: int, steps: int
+) -> F:
+    """The fit that begins where the network stands, or the newest checkpoint; `rows` and `steps` are those of an epoch.
+
+    Raises:
+        ValueError: a checkpoint of another fit, a callback that this one can't serve.
+    """
+    options, first = asked.options, asked.first
+    names = ["loss", *asked.metrics]
     names += [f"val_{name}" for name in names] if validation is not None else []
     at = Position(first, net.step, len(net.history), first, training=net.training_id)
-    identity = FitIdentity(batch, options.shuffle, tuple(names), train, validation, hooks, at)
-    folders = [hook.folder for hook in hooks if isinstance(hook, checkpoint.Checkpoint)]
+    identity = FitIdentity(batch, options.shuffle, tuple(names), train, validation, asked.hooks, at)
+    folders = [hook.folder for hook in asked.hooks if isinstance(hook, checkpoint.Checkpoint)]
     saved = None if options.resume is None else resume.find(options.resume, folders)
     if saved is not None:
         saved.check(net, identity)
         at = identity.position = saved.position
-    last = at.first_epoch + epochs if given is None else max(epochs, at.first_epoch)
-    steps = -(-len(train) // batch)
-    check_dropout(net, steps, (last - (at.first_epoch if given is None else 0)) * steps)
+    last = at.first_epoch + asked.epochs if asked.initial_epoch is None else max(asked.epochs, at.first_epoch)
+    check_dropout(net, steps, (last - (at.first_epoch if asked.initial_epoch is None else 0)) * steps)
     step, resumed = (net.step, None) if saved is None else (saved.net.step, saved.path.parent)
     shown = (*names, "learning_rate", "seconds")
-    run = callbacks.Run(at.epoch, last, len(train), steps, shown, step, resumed, identity)
-    check_all(hooks, run)
-    return Fit(net, train, validation, measured, hooks, identity, run, saved, verbose, options.n_threads, given)
+    run = callbacks.Run(at.epoch, last, rows, steps, shown, step, resumed, identity)
+    check_all(asked.hooks, run)
+    return kind(
+        net, train, validation, asked.metrics, asked.hooks, identity, run, saved, asked.verbose, options.n_threads,
+        asked.initial_epoch,
+    )  # fmt: skip
 
 
 def of_rows(net: NetworkState, train: Data, epochs: int, batch: int) -> Fit:
@@ -98,22 +138,25 @@ def _with_output(hooks: list[callbacks.Callback], verbose: int) -> list[callback
     return sorted(hooks, key=lambda hook: isinstance(hook, checkpoint.Checkpoint))
 
 
-def _split(net: NetworkState, X: Any, y: Any, options: FitOptions) -> tuple[Data, Data | None]:
+def trained_on(rows: int, share: float) -> int:
+    """How many of the rows are left when the last `share` of them is held out."""
+    held_out = round(rows * share)
+    if held_out in (0, rows):
+        raise ValueError(
+            f"validation_split={share:g} of {rows} rows leaves {rows - held_out} to train on and {held_out} to "
+            "validate on"
+        )
+    return rows - held_out
+
+
+def _split(net: NetworkState, X: Any, y: Any, asked: Asked) -> tuple[Data, Data | None]:
     """Training and validation rows, all checked."""
-    share = checks.number("validation_split", options.validation_split, 0, 1, open_high=True)
-    if options.validation_data is not None and share > 0:
-        raise ValueError("give validation_split or validation_data, not both")
+    share, options = asked.share, asked.options
     everything = data.prepare(X, y, options.sample_weight, net.loss, net.dtype, net.known_inputs, net.n_outputs)
     train, validation = everything, None
     if share > 0:
-        held_out = round(len(everything) * share)
-        if held_out in (0, len(everything)):
-            raise ValueError(
-                f"validation_split={share:g} of {len(everything)} rows leaves {len(everything) - held_out} to train on "
-                f"and {held_out} to validate on"
-            )
-        train = everything.rows(0, len(everything) - held_out)
-        validation = everything.rows(len(everything) - held_out, len(everything))
+        kept = trained_on(len(everything), share)
+        train, validation = everything.rows(0, kept), everything.rows(kept, len(everything))
     if options.validation_data is not None:
         given = data.validation_sets(options.validation_data)
         validation = data.prepare(*given, net.loss, net.dtype, train.X.shape[1], net.n_outputs, "validation ")
@@ -139,6 +182,11 @@ class Fit:
     n_threads: int | None
     initial_epoch: int | None
 
+    @property
+    def sample(self) -> Data:
+        """Rows that show what all are like."""
+        return self.train
+
     @checks.quiet
     def run(self) -> History:
         """Trains, and gives the history of this call. The activations are chosen by now, or the checkpoint's."""
@@ -153,9 +201,9 @@ class Fit:
         net, at = self.net, self.identity.position
         if self.saved is not None:
             self.saved.restore(net)
-        net.build(self.train.X.shape[1])
-        evaluation.warn_of_range(net, self.train)
-        net.one_dimensional = net.n_outputs == 1 and self.train.y.ndim == 1
+        net.build(self.sample.X.shape[1])
+        evaluation.warn_of_range(net, self.sample)
+        net.one_dimensional = net.n_outputs == 1 and self.sample.y.ndim == 1
         net.stop_training, self.about.history = at.stopped, net.history
 
     def history(self) -> History:
@@ -172,19 +220,11 @@ class Fit:
         _begin(self.hooks, net, self.about, ends)
         if self.saved is not None:
             self.saved.restore_callbacks(self.hooks)
-        begun = None if self.initial_epoch is None else 0  # then the whole is that of `epochs` epochs, as in Keras
-        scores = evaluation.Scores(net, self.train, self.metrics)
-        held_out = None
-        if self.validation is not None:
-            held_out = Evaluation(evaluation.Scores(net, self.validation, self.metrics), self.n_threads)
-        # In a batch of all rows their order would say nothing.
-        shuffle = self.identity.shuffle and self.identity.batch < len(self.train)
-        loop = Loop(
-            net, self.train, self.identity.batch, shuffle, scores, at, last, self.n_threads, last - at.epoch, begun
-        )
+        loop, held_out = self._loop(), self._held_out()
+        ends.append(loop.close)
         at_begin, at_end = (those_that_need(event, self.hooks) for event in ("epoch_begin", "epoch_end"))
         meanwhile = those_that_need("progress", self.hooks)
-        one_by_one = bool(at_begin or at_end) or held_out is not None or scores.in_python
+        one_by_one = bool(at_begin or at_end) or held_out is not None or loop.one_by_one
         stopped = at.stopped
         while at.epoch < last and not stopped:
             if one_by_one:
@@ -196,6 +236,22 @@ class Fit:
             else:
                 yield from self._several(loop, last - at.epoch, meanwhile, ends)
             stopped = net.stop_training
+
+    @property
+    def begun(self) -> int | None:
+        """The epoch that the schedule begins with; None for the first of this fit."""
+        return None if self.initial_epoch is None else 0  # then the whole is that of `epochs` epochs, as in Keras
+
+    def _loop(self) -> Loop:
+        net, at, last, batch = self.net, self.identity.position, self.about.epochs, self.identity.batch
+        scores = evaluation.Scores(net, self.train, self.metrics)
+        shuffle = self.identity.shuffle and batch < len(self.train)  # in a batch of all their order would say nothing
+        return Loop(net, self.train, batch, shuffle, scores, at, last, self.n_threads, last - at.epoch, self.begun)
+
+    def _held_out(self) -> Evaluation | None:
+        if self.validation is None:
+            return None
+        return Evaluation(evaluation.Scores(self.net, self.validation, self.metrics), self.n_threads)
 
     def _epoch(
         self, loop: Loop, held_out: Evaluation | None, hooks: list[callbacks.Callback]

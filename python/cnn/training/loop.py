@@ -39,6 +39,8 @@ class Loop:
     `rates` are those of all their steps.
     """
 
+    made = 0  # steps of this epoch on rows that were there before
+
     def __init__(
         self, net: NetworkState, train: Data, batch: int, shuffle: bool, scores: Scores | None, at: Position,
         last: int, n_threads: int | None, epochs: int, begun: int | None = None, *, generator: Any = None,
@@ -69,10 +71,14 @@ class Loop:
             order=self.index if shuffle else None, generator=generator if shuffle else None,
             outputs=self.outputs if measured else None, scorer=None if scores is None else scores.scorer,
         )  # fmt: skip
-        self.step_seconds = 6.0 * plan.size * batch / _CAUTIOUS_FLOPS + _CAUTIOUS_STEP + _CAUTIOUS_ROW * batch
-        self.per_call = max(1, int(_PIECE_SECONDS / self.step_seconds))
+        self._expect(plan.size)
         self.first, self.begun, self.found, self.rates = at.epoch, net.step - at.done, np.zeros((0, 5)), np.zeros(1)
         self.numbers = np.zeros((0, 3))
+
+    def _expect(self, size: int) -> None:
+        """How long a step may last, and how many steps a call, before the first measurement."""
+        self.step_seconds = 6.0 * size * self.batch / _CAUTIOUS_FLOPS + _CAUTIOUS_STEP + _CAUTIOUS_ROW * self.batch
+        self.per_call = max(1, int(_PIECE_SECONDS / self.step_seconds))
 
     def learning_rates(self, epochs: int) -> Array:
         """The learning rate of each step of the epochs to come."""
@@ -82,6 +88,11 @@ class Loop:
     def coming(self) -> int:
         """The first step of the epochs to come, in the schedules."""
         return self.before + self.net.step - self.at.done - self.at.first_step
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether each epoch has to be looked at before the next."""
+        return self.scores is not None and self.scores.in_python
 
     @property
     def ended(self) -> int:
@@ -112,7 +123,6 @@ class Loop:
         """The rest of an epoch, or where a call into the core may last that long, up to `most` epochs."""
         at, steps, begin = self.at, self.steps, self.at.done  # more than 0: resumed in the middle of an epoch
         n = 1 if begin else max(1, min(most, self.per_call // steps))
-        shares = self.asked is None and self.n_threads > 1
         self.begun, self.rates = self.net.step - begin, self.learning_rates(n)
         if len(self.found) != n:
             self.found, self.numbers = np.zeros((n, 5)), np.ones((n * steps, 3))
@@ -123,6 +133,11 @@ class Loop:
             self._tell(hooks, 0, begin)
         if begin == steps:
             self.training.summarise(self.found)
+        yield from self._through(begin, n, hooks)
+
+    def _through(self, begin: int, n: int, hooks: list[Callback]) -> Calls[None]:
+        """The steps of n epochs from `begin` on."""
+        at, steps, shares = self.at, self.steps, self.asked is None and self.n_threads > 1
         while begin < n * steps:
             end = min(begin + self.per_call, n * steps)
             if interrupt.takes_long(len(self.index)):  # else the core draws it
@@ -140,7 +155,7 @@ class Loop:
             if ratio < 1 or done > self.per_call - (1 if n == 1 else steps):
                 self.per_call = max(1, int(done * min(ratio, 4.0)))
             if n == 1:
-                at.done = end
+                at.done = self.made + end
             self._tell(hooks, begin, begin + done)
             if done < end - begin:  # what is watched has ended it
                 break
@@ -154,15 +169,22 @@ class Loop:
         for hook in hooks:
             hook.on_progress(self.net, self.first + (end - 1) // self.steps, rows[1] - rows[0])
 
+    def close(self) -> None:
+        """Ends what reads rows; may come twice."""
+
+    @property
+    def _of_steps(self) -> str:
+        return f" of {self.steps}"
+
     def _not_finite(self, step: int, status: int) -> None:
         """`step` counts from the beginning of epoch `first`."""
         net = self.net
-        epoch, batch = self.first + step // self.steps, step % self.steps
+        epoch, batch = self.first + step // self.steps, f"{self.made + step % self.steps + 1}{self._of_steps}"
         what = {1: "loss", 2: "gradient", 3: "update"}[status]
         if not np.isfinite(net.state).all():
             net.state[...] = 0
         raise NonFiniteError(
-            f"the {what} is not finite in epoch {epoch + 1}, batch {batch + 1} of {self.steps}; the network keeps the "
+            f"the {what} is not finite in epoch {epoch + 1}, batch {batch}; the network keeps the "
             f"weights of the last finite step. Lower the learning rate (now {self.rates[step]:g}), standardise inputs "
             "and targets, or clip the gradient (clip_norm of the optimizer)"
         )

@@ -15,6 +15,7 @@ import numpy as np
 from cnn.callbacks import Callback
 from cnn.runtime.data import Array, Data
 from cnn.runtime.sparse import SparseRows
+from cnn.streams.source import Source
 
 _FILE = re.compile(r"step-(\d{12})\.cnn", re.ASCII)
 _CHUNK = 1 << 24  # bytes
@@ -58,11 +59,15 @@ class FitIdentity:
     batch: int
     shuffle: bool
     names: tuple[str, ...]
-    train: Data
-    validation: Data | None
+    train: Data | Source
+    validation: Data | Source | None
     hooks: Sequence[Callback]
     position: Position
     fingerprints: dict[str, Any] | None = None
+
+    @property
+    def n_inputs(self) -> int:
+        return self.train.n_inputs if isinstance(self.train, Source) else self.train.X.shape[1]
 
     def data(self) -> dict[str, Any]:
         """The data's fingerprints, taken once."""
@@ -77,8 +82,13 @@ class FitIdentity:
         return {"batch_size": self.batch, "shuffle": self.shuffle, "names": list(self.names)}
 
 
-def fingerprint(rows: Data) -> str:
-    """SHA-256 of rows: types, shapes and every byte. (`y` is what the targets or the classes are.)"""
+def fingerprint(rows: Data | Source) -> str:
+    """SHA-256 of rows: types, shapes and every byte. (`y` is what the targets or the classes are.)
+
+    Of rows that are read while the network trains: of what their source says of itself.
+    """
+    if isinstance(rows, Source):
+        return hashlib.sha256(rows.description().encode()).hexdigest()
     digest = hashlib.sha256(str(rows.y.shape).encode())
     X: tuple[Array, ...]
     if isinstance(rows.X, SparseRows):

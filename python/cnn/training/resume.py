@@ -22,6 +22,7 @@ from cnn.files.container import Contents
 from cnn.files.network import revive_network, take_history, take_optimizer
 from cnn.files.strict_json import shown
 from cnn.runtime.state import NetworkState
+from cnn.streams.source import Source
 from cnn.training.position import POSITION, FitIdentity, Position, checkpoints, stateful
 
 _TRAINING = re.compile(r"[0-9a-f]{16}", re.ASCII)
@@ -40,7 +41,7 @@ class Saved:
 
     def check(self, net: NetworkState, identity: FitIdentity) -> None:
         """Raises ValueError where the fit is another one; warns where the machine is, for then the bits may differ."""
-        _same_network(net, self.net, identity.train.X.shape[1], self.path)
+        _same_network(net, self.net, identity.n_inputs, self.path)
         for name, here in identity.settings().items():
             if here != (there := self.payload["settings"][name]):
                 raise ValueError(f"{self.path} was made with {name}={there!r}, this fit has {here!r}")
@@ -65,8 +66,11 @@ class Saved:
             )  # fmt: skip
 
     def _holds_its_epoch(self, n_outputs: int, identity: FitIdentity) -> bool:
-        at, rows = self.position, len(identity.train)
+        at = self.position
         whole = at.epoch >= at.first_epoch and at.first_record <= len(self.net.history)
+        if isinstance(identity.train, Source):
+            return whole and not at.done
+        rows = len(identity.train)
         if not whole or (at.done - 1) * identity.batch >= rows:
             return False
         if at.report is None or at.outputs is None:

@@ -1,0 +1,159 @@
+"""The epochs of a fit on rows that are read meanwhile: minibatches block by block, in the order of the stream."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+import cnn_core
+from cnn import schedules
+from cnn._common import threads
+from cnn._common.errors import StreamError
+from cnn.callbacks import Callback
+from cnn.runtime import passes
+from cnn.runtime.data import Array, Data
+from cnn.runtime.evaluation import Metrics
+from cnn.runtime.running import Running
+from cnn.runtime.sparse import SparseRows
+from cnn.runtime.state import NetworkState
+from cnn.streams.ahead import ReadAhead
+from cnn.streams.parts import recut, until
+from cnn.streams.source import Source
+from cnn.training.calls import Calls
+from cnn.training.loop import Loop
+from cnn.training.position import Position
+from cnn.training.step_numbers import Ahead, Factors
+
+_SIZES = 4  # of minibatches whose memory is kept
+
+
+class StreamLoop(Loop):
+    """A `Loop` whose rows come in blocks of whole minibatches; each block is to the core what an epoch of arrays is.
+
+    `batch` is None where each batch of the source is one step; `steps_of_all` are those of an epoch, 0 where the source
+    does not tell, and then the schedule looks at the step alone.
+    """
+
+    one_by_one = True
+
+    def __init__(
+        self, net: NetworkState, source: Source, batch: int | None, seed: int | None, chosen: Metrics, at: Position,
+        last: int, n_threads: int | None, begun: int | None, steps_of_all: int,
+    ) -> None:  # fmt: skip
+        self.net, self.source, self.rows_of_a_step, self.seed, self.chosen = net, source, batch, seed, chosen
+        self.at, self.steps_of_all, self.asked = at, steps_of_all, n_threads
+        self.before = 0 if begun is None else (at.first_epoch - begun) * steps_of_all
+        self.total = self.before + (last - at.first_epoch) * steps_of_all
+        self.ahead = Ahead(schedules.get(net.optimizer.learning_rate), max(steps_of_all, 1))
+        self.factors = Factors(net, max(steps_of_all, 1))
+        self.index: Array = np.arange(0, dtype=np.int64)
+        self.step_seconds, self.per_call = 0.0, 0
+        self.sums, self.running = np.zeros(3), Running(net, chosen)
+        self._reader: ReadAhead[tuple[Data, Array | SparseRows]] | None = None
+        self._memory: dict[Any, tuple[passes.Buffers, int]] = {}
+
+    # One epoch --------------------------------------------------------------------------------------------------------
+
+    def run(self, most: int, hooks: list[Callback]) -> Calls[None]:
+        """An epoch."""
+        self.first, self.made = self.at.epoch, 0
+        self.sums, self.running = np.zeros(3), Running(self.net, self.chosen)
+        self._reader = ReadAhead(self._blocks)
+        for rows, X in self._reader:
+            yield from self._block(rows, X, hooks)
+        self.close()
+        if self.sums[1] == 0:
+            raise StreamError("sample_weight is zero for every training row")
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+
+    def _blocks(self, unwanted: threading.Event) -> Iterator[tuple[Data, Array | SparseRows]]:
+        """The blocks, each with X as the core reads it; made by the thread that reads ahead."""
+        parts, batch = until(unwanted, self.source.parts(self.at.epoch, self.seed)), self.rows_of_a_step
+        if batch is not None:
+            parts = recut(parts, -(-self.source.piece // batch) * batch, batch)
+        for rows in parts:
+            yield rows, self.net.plan.without_zeros(rows.X)
+
+    def _block(self, rows: Data, X: Array | SparseRows, hooks: list[Callback]) -> Calls[None]:
+        """The steps of a block."""
+        net, dense = self.net, self.net.plan.taking(rows.X)
+        batch = self.rows_of_a_step
+        if batch is None or (batch > len(rows) and not self.made):  # all rows that there are, as in arrays
+            batch = len(rows)
+        plan = net.plan.taking(X)
+        buffers, self.n_threads = self._buffers(plan, dense, batch)
+        self.train, self.batch, self.steps = rows, batch, -(-len(rows) // batch)
+        self.report = np.zeros((self.steps, 3))
+        self.outputs = np.zeros((len(rows), net.n_outputs) if self.chosen else (0, 0), net.dtype)
+        self.training = cnn_core.engine.Training(
+            buffers, X, rows, batch, self.report, outputs=self.outputs if self.chosen else None
+        )
+        if not self.per_call:
+            self._expect(plan.size)
+        self.rates = self.learning_rates(1)
+        self.numbers, self.found = np.ones((self.steps, 3)), np.zeros((1, 5))
+        self.numbers[:, 0] = self.rates
+        self.factors.put(self.numbers, self.coming, self.total)
+        yield from self._through(0, 1, hooks)
+        self.made += self.steps
+        self.sums = np.add.accumulate(np.vstack([self.sums, self.report]))[-1]  # one after another, as the core adds
+        if self.chosen:
+            self.running.add(rows, self.outputs)
+
+    def _buffers(self, plan: Any, dense: Any, batch: int) -> tuple[passes.Buffers, int]:
+        """The core's memory for minibatches of that size, and the threads they can feed."""
+        key = plan is dense, batch
+        if key not in self._memory:
+            if len(self._memory) >= _SIZES:
+                self._memory.clear()
+            cut = plan.cut_like(dense, batch)
+            n = threads.for_training(self.asked, cut.feeds)
+            self._memory[key] = passes.step_buffers(self.net, plan, cut, n), n
+        return self._memory[key]
+
+    @property
+    def coming(self) -> int:
+        """The first step of the block to come, in the schedules."""
+        return self.before + self.net.step - self.at.first_step
+
+    # What an epoch has found ------------------------------------------------------------------------------------------
+
+    @property
+    def _of_steps(self) -> str:
+        return f" of {self.steps_of_all}" if self.steps_of_all else ""
+
+    @property
+    def loss(self) -> float:
+        loss, weight, penalty = self.sums.tolist()
+        return float(loss / weight + penalty / self.made)
+
+    def metrics(self) -> dict[str, float]:
+        return self.running.measured()
+
+
+class HeldOut:
+    """Scores of rows that are read anew for each epoch."""
+
+    def __init__(self, net: NetworkState, source: Source, chosen: Metrics) -> None:
+        self.net, self.source, self.chosen, self._epoch = net, source, chosen, 0
+
+    def take(self, n_threads: int | None) -> dict[str, float]:
+        """{"loss": mean loss plus penalties, metric: value, ...}, without dropout."""
+        running = Running(self.net, self.chosen)
+        reader = ReadAhead(lambda unwanted: until(unwanted, self.source.parts(self._epoch, None)))
+
+        def through() -> None:
+            for rows in reader:
+                running.outputs(rows, n_threads)
+
+        cnn_core.finishing(through, [reader.close])
+        self._epoch += 1
+        if running.weight == 0:
+            raise StreamError("sample_weight is zero for every validation row")
+        return {"loss": running.loss(), **running.measured()}
