@@ -122,18 +122,18 @@ def test_a_flag_that_goes_up_at_any_moment_leaves_a_whole_step_or_none(when: flo
     made.fit(X, y, epochs=1, batch_size=None, verbose=0, n_threads=2)
     before = broken.flat.tobytes()
 
-    def raised(self: loop.Loop, begin: int, end: int) -> int:
+    def raised(self: calls.Piece) -> tuple[int, float]:
         stop = np.zeros(1, np.int32)
         timer = threading.Timer(when, stop.fill, (1,))
         timer.start()
-        status = self._run(begin, end, stop)
+        status = self.run(stop)
         timer.join()
         if status == 4:
             raise KeyboardInterrupt
-        return status
+        return status, 1.0
 
     with pytest.MonkeyPatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
-        patch.setattr(loop.Loop, "_steps", raised)
+        patch.setattr(calls.Piece, "make", raised)
         broken.fit(X, y, epochs=1, batch_size=None, verbose=0, n_threads=2)
     assert broken.flat.tobytes() == (made.flat.tobytes() if broken.step else before)
 
