@@ -69,6 +69,7 @@ FIT: list[tuple[dict[str, Any], str, type[Exception], str]] = [
     ({"epochs": 2.0}, "mse", TypeError, "epochs must be an integer >= 0, got 2.0 of type float"),
     ({"epochs": True}, "mse", TypeError, "epochs must be an integer >= 0, got True of type bool"),
     ({"initial_epoch": -1}, "mse", ValueError, "initial_epoch must be an integer >= 0, got -1"),
+    ({"initial_epoch": 2**63}, "mse", ValueError, f"initial_epoch must be an integer in \\[0, {2**62}\\], got {2**63}"),
     ({"batch_size": 0}, "mse", ValueError, "batch_size must be an integer >= 1, got 0"),
     ({"batch_size": "all"}, "mse", TypeError, "batch_size must be an integer >= 1, got 'all'"),
     ({"n_threads": 0}, "mse", ValueError, "n_threads must be an integer >= 1, got 0"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -97,3 +98,32 @@ def test_an_interrupted_search_leaves_its_iterations(restore: Any) -> None:
     assert est.loss_ == est.loss_curve_[-1] == est.best_loss_
     best = int(np.argmax(est.validation_scores_)) if restore == "auto" else 20
     np.testing.assert_array_equal(est.network_.flat, seen[best])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_an_interrupted_scorer_leaves_curves_of_one_length(solver: str, error: type[BaseException]) -> None:
+    """The epoch whose score was not to be had is in none of them, and the fit can go on."""
+    calls: list[int] = []
+
+    def scorer(est: Any, X: Any, y: Any) -> float:
+        calls.append(1)
+        if len(calls) == 4:
+            raise error
+        return -float(len(calls))
+
+    est = cnn.MLPRegressor(solver=solver, max_iter=2, warm_start=True, **SETTINGS).fit(X, Y)
+    est.set_params(scoring=scorer, max_iter=6)
+    fit = partial(est.fit, X, Y, X_val=X[:100], y_val=Y[:100])
+    if solver == "adam" and error is KeyboardInterrupt:  # scikit-learn's way
+        with pytest.warns(UserWarning, match="Training interrupted by user"):
+            fit()
+    else:
+        with pytest.raises(error):
+            fit()
+    assert len(est.loss_curve_) == len(est.history_) == 2 + 3
+    assert est.n_iter_ == len(est.validation_scores_) == 3
+    assert est.loss_ == est.loss_curve_[-1] == est.history_.loss[-1]
+    assert est.best_validation_score_ == -1.0
+    fit()
+    assert len(est.loss_curve_) == len(est.history_) == len(est.validation_scores_) + 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 from typing import Any
 
 import numpy as np
@@ -155,6 +156,54 @@ def test_the_environment_chooses() -> None:
     assert run(program, CNN_PRODUCTS="own") == "False"
     with pytest.raises(AssertionError, match="ValueError: CNN_PRODUCTS must be one of auto, own, blas, got 'mkl'"):
         run(program, CNN_PRODUCTS="mkl")
+
+
+@pytest.mark.parametrize(("choice", "other"), [("blas", "own"), ("own", "blas")])
+def test_files_and_estimators_keep_what_their_network_was_built_with(choice: Any, other: Any, tmp_path) -> None:
+    exceptions = pytest.importorskip("sklearn.exceptions")
+    cnn.set_products(choice)
+    X = np.random.default_rng(0).normal(size=(300, 20))
+    net = cnn.Network([cnn.Dropout(0.1), cnn.Dense(16, "tanh"), cnn.Dense(9)], seed=0).build(20)
+    settings = {"hidden_layer_sizes": (12, 10), "max_iter": 2, "random_state": 0, "n_iter_no_change": 9}
+    warm = cnn.MLPRegressor(warm_start=True, **settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
+        warm.fit(X, X[:, :9])
+        again = copy.deepcopy(warm).set_params(alpha=0.5).fit(X, X[:, :9])
+        net.save(tmp_path / "net.cnn")
+        warm.save(tmp_path / "est.cnn")
+        kept = pickle.dumps(warm)
+        cnn.set_products(other)
+        loaded = cnn.load(tmp_path / "net.cnn")
+        estimators = [cnn.load(tmp_path / "est.cnn"), pickle.loads(kept), copy.deepcopy(warm)]
+        warm.set_params(alpha=0.5).fit(X, X[:, :9])
+    assert warm.network_.flat.tobytes() == again.network_.flat.tobytes()
+    assert loaded.plan.layers["by_blas"].tolist() == net.plan.layers["by_blas"].tolist() == [0, *2 * [choice == "blas"]]
+    assert loaded.predict(X).tobytes() == net.predict(X).tobytes()
+    estimators.append(cnn.MLPRegressor.from_network(net))
+    for est in estimators:
+        assert est.network_.plan.uses_blas == (choice == "blas")
+
+
+def test_a_checkpoint_made_with_other_products_is_told_of(tmp_path) -> None:
+    X = np.random.default_rng(0).normal(size=(300, 20))
+
+    def made(choice: Any) -> cnn.Network:
+        cnn.set_products(choice)
+        return cnn.Network([cnn.Dense(16, "tanh"), cnn.Dense(9)], seed=0)
+
+    def fit(net: cnn.Network, epochs: int, **options: Any) -> cnn.Network:
+        net.fit(X, X[:, :9], epochs=epochs, verbose=0, **options)
+        return net
+
+    fit(made("blas"), 2, callbacks=[cnn.Checkpoint(tmp_path)])
+    whole = fit(made("blas"), 4)
+    # One that is not built yet becomes what it was, without a word.
+    assert fit(made("own"), 4, resume=tmp_path).flat.tobytes() == whole.flat.tobytes()
+    told = r"made with the products of its layers by \['blas', 'blas'\], here they are by \['own', 'own'\]"
+    with pytest.warns(UserWarning, match=told + r" \(cnn.set_products\): the fit goes on, but not to the same bits"):
+        other = fit(made("own").build(20), 4, resume=tmp_path)
+    assert not other.plan.uses_blas
 
 
 def test_copies_keep_what_their_network_was_built_with() -> None:

@@ -48,21 +48,25 @@ class Facts:
         aliases: other usual names.
         parameter: the default of the field of that name in the core's LossSpec.
         outputs: how many the network has for each target.
+        halved: whether scikit-learn means half of it by the loss of a row.
+        log_constant: whether the deviance of a row has a part t log t - t, which no output can change, beside it.
     """
 
     targets: Targets = REAL
     aliases: tuple[str, ...] = ()
     parameter: float = 0.0
     outputs: int = 1
+    halved: bool = False
+    log_constant: bool = False
 
 
 FACTS = {
-    "mse": Facts(aliases=("mean_squared_error", "squared_error", "l2")),
+    "mse": Facts(aliases=("mean_squared_error", "squared_error", "l2"), halved=True),
     "mae": Facts(aliases=("mean_absolute_error", "absolute_error", "l1")),
     "huber": Facts(parameter=1.0),
     "log_cosh": Facts(aliases=("logcosh",)),
     "quantile": Facts(aliases=("pinball",), parameter=0.5),
-    "poisson": Facts(COUNT),
+    "poisson": Facts(COUNT, log_constant=True),
     "binary_cross_entropy": Facts(BINARY, ("binary_crossentropy", "bce")),
     "cross_entropy": Facts(
         CLASSES,

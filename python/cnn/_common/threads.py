@@ -239,7 +239,10 @@ def a_fit(what: object, work: Callable[[], T]) -> T:
     def counted() -> T:
         _running[token] = what, threading.get_ident()
         if token is not next(key for key, (other, _) in list(_running.items()) if other is what):
-            raise RuntimeError("this network is being fitted in another thread; make a copy for each (copy.deepcopy)")
+            raise RuntimeError(
+                "this network is being fitted in another thread, or by the fit whose callback calls this one; make a "
+                "copy for each (copy.deepcopy)"
+            )
         return work()
 
     return cnn_core.finishing(counted, [partial(_running.pop, token, None)])

@@ -31,6 +31,7 @@ def describe_network(net: NetworkState) -> dict[str, Any]:
         "n_inputs": net.n_inputs,
         "one_dimensional": bool(net.one_dimensional),
         "dropout_factor": describe(net.dropout_factor),
+        "by_blas": np.flatnonzero(net.plan.layers["by_blas"]).tolist(),
     }
 
 
@@ -41,9 +42,9 @@ def network_tensors(net: NetworkState, prefix: str = "") -> dict[str, Any]:
 
 def revive_network(contents: Contents, description: Any, cls: type[N], prefix: str = "") -> N:
     """The network of such a description, one of that class, with the weights that the file has for it."""
-    stack, loss, optimizer, dtype, seed, n_inputs, one_dimensional, factor = contents.fields(
+    stack, loss, optimizer, dtype, seed, n_inputs, one_dimensional, factor, by_blas = contents.fields(
         description, "layers", "loss", "optimizer", "dtype", "seed", "n_inputs", "one_dimensional", "dropout_factor",
-        older={"dropout_factor": None},
+        "by_blas", older={"dropout_factor": None, "by_blas": None},
     )  # fmt: skip
     if not isinstance(stack, list) or not isinstance(one_dimensional, bool) or type(seed) is not int:
         raise contents.error("it does not describe a network: layers, seed or one_dimensional is of the wrong type")
@@ -58,7 +59,8 @@ def revive_network(contents: Contents, description: Any, cls: type[N], prefix: s
             seed=seed,
             dropout_factor=None if factor is None else revive(contents, factor, schedules.Schedule),
         )
-        made = plan.build(net.descriptions, n_inputs, net.loss, net.optimizer)
+        chosen = _by_blas(contents, by_blas, net)
+        made = plan.build(net.descriptions, n_inputs, net.loss, net.optimizer, chosen)
     except ModelFormatError:
         raise
     except (TypeError, ValueError, OverflowError) as error:
@@ -72,6 +74,16 @@ def revive_network(contents: Contents, description: Any, cls: type[N], prefix: s
     for name, view in net.parameters.items():
         contents.take_into(prefix + name, view)
     return net
+
+
+def _by_blas(contents: Contents, numbers: Any, net: NetworkState) -> list[int] | None:
+    """For each layer whether BLAS computes its products, of the numbers of those; None where the file does not say."""
+    if numbers is None:
+        return None
+    dense = {i for i, layer in enumerate(net.descriptions) if isinstance(layer, layers.Dense)}
+    if not isinstance(numbers, list) or not all(type(i) is int and i in dense for i in numbers):
+        raise contents.error(f"by_blas must hold numbers of dense layers, got {shown(numbers)}")
+    return [int(i in numbers) for i in range(len(net.descriptions))]
 
 
 def optimizer_tensors(net: NetworkState) -> dict[str, Any]:

@@ -87,7 +87,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         self._partial = False
         loss = build.row_loss(network.loss, network.n_outputs)
         own = Network(network.descriptions, loss, network.optimizer, network.dtype, network.seed)
-        own.build(network.n_inputs).set_weights(network.get_weights())
+        by_blas = network.plan.layers["by_blas"].tolist()
+        own.adopt(build_plan(own.descriptions, network.n_inputs, own.loss, own.optimizer, by_blas))
+        own.set_weights(network.get_weights())
         self._adopt(own)
         return self
 
@@ -253,11 +255,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _take_parameters(self) -> None:
         """Warm start and partial_fit go on with the parameters as they are now."""
         net = self._network
+        build.check_unchanged(self, self._settle()[0], net)
         layers = tuple(build.describe_layers(self, self.n_outputs_))
         optimizer = build.describe_optimizer(self)
         if layers == net.descriptions and optimizer == net.optimizer:
             return
-        made = build_plan(layers, net.n_inputs, net.loss, optimizer)
+        by_blas = net.plan.layers["by_blas"].tolist() if len(layers) == len(net.descriptions) else None
+        made = build_plan(layers, net.n_inputs, net.loss, optimizer, by_blas)
         if made.names != net.plan.names:
             raise ValueError("the layers can't change between two fits with warm_start: set warm_start=False")
         if optimizer.learning_rate != net.optimizer.learning_rate:
@@ -368,7 +372,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             goes_on = self.warm_start or state.get("_partial", False)
             state["_network_state"] = {
                 "layers": net.descriptions, "loss": net.loss, "optimizer": net.optimizer, "dtype": net.dtype.name,
-                "seed": net.seed, "n_inputs": net.n_inputs, "flat": net.flat.copy(),
+                "seed": net.seed, "n_inputs": net.n_inputs, "by_blas": net.plan.layers["by_blas"].tolist(),
+                "flat": net.flat.copy(),
                 "state": net.state.copy() if goes_on else None, "scalars": net.scalars,
                 "counter": net.counter if goes_on else np.zeros_like(net.counter), "rate_factor": net.rate_factor,
             }  # fmt: skip
@@ -381,7 +386,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         if kept is None:
             return
         net = Network(kept["layers"], kept["loss"], kept["optimizer"], kept["dtype"], kept["seed"])
-        net.build(kept["n_inputs"])
+        net.adopt(build_plan(net.descriptions, kept["n_inputs"], net.loss, net.optimizer, kept.get("by_blas")))
         net.flat[...] = kept["flat"]
         if kept["state"] is not None:
             net.state[...] = kept["state"]

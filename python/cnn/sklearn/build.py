@@ -6,15 +6,17 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from scipy.special import xlogy
 
 from cnn import activations, losses, optimizers, schedules
-from cnn._common import naming
+from cnn._common import checks, naming
 from cnn.activations import Activation
 from cnn.layers import Dense, Dropout, Layer
 from cnn.losses import BinaryCrossEntropy, CrossEntropy, Loss, Quantile, RowLoss
 from cnn.network import Network
 from cnn.optimizers import Optimizer
 from cnn.runtime.data import Array
+from cnn.runtime.state import NetworkState
 
 # scikit-learn's own modes of the learning rate; the last two change it between epochs only, and for sgd only.
 RATE_MODES = ("constant", "invscaling", "adaptive")
@@ -26,14 +28,27 @@ def row_loss(loss: Loss, n_outputs: int) -> RowLoss:
     if loss.facts.outputs > 1:
         each = f"{loss.facts.outputs} outputs for each target"
         raise ValueError(f"an estimator can't be trained by loss {loss.name!r}, which has {each}: use a cnn.Network")
-    scale = {"mse": n_outputs / 2, "cross_entropy": 1.0}.get(loss.name, float(n_outputs))
+    scale = 1.0 if loss.one_class else n_outputs / (2 if loss.facts.halved else 1)
     return RowLoss(of=loss.of if isinstance(loss, RowLoss) else loss, scale=scale)
+
+
+def reported_outputs(net: NetworkState) -> int:
+    """By how many outputs scikit-learn divides the sum over outputs that it descends, where it reports a loss."""
+    return net.n_outputs if net.loss.facts.halved else 1
+
+
+def deviance_constant(loss: Loss, targets: Array | None) -> Array | None:
+    """Of each row the part of scikit-learn's deviance that the weights can't change, and that the loss has not."""
+    if targets is None or not loss.facts.log_constant:
+        return None
+    t = targets.astype(np.float64)
+    return np.asarray((xlogy(t, t) - t).sum(axis=1))
 
 
 def regression_loss(est: Any) -> Loss:
     """The loss of a regressor, which its parameter names."""
     loss = losses.get(est.loss)
-    if loss.name == "quantile" and isinstance(est.loss, str):
+    if loss.name == Quantile.name and isinstance(est.loss, str):
         loss = Quantile(0.5 if est.quantile is None else est.quantile)
     elif est.quantile is not None:
         raise ValueError(f"quantile={est.quantile!r} belongs to loss='quantile', got loss={est.loss!r}")
@@ -47,11 +62,11 @@ def regression_loss(est: Any) -> Loss:
 def classification_loss(est: Any, task: str, n_classes: int) -> Loss:
     """The loss of a classifier for a task "binary", "multiclass" or "multilabel"."""
     loss = losses.get(est.loss)
-    if loss.name == "cross_entropy" and isinstance(est.loss, str):
+    if loss.one_class and isinstance(est.loss, str):
         # "log_loss": one logistic output where there are two classes, as scikit-learn has it.
         soft = task == "multiclass" or (est.layers is not None and task == "binary" and _last_units(est.layers) == 2)
         loss = CrossEntropy(est.label_smoothing) if soft else BinaryCrossEntropy(est.label_smoothing)
-    elif loss.name == "binary_cross_entropy" and isinstance(est.loss, str):
+    elif loss.name == BinaryCrossEntropy.name and isinstance(est.loss, str):
         loss = BinaryCrossEntropy(est.label_smoothing)
     elif est.label_smoothing:
         raise ValueError(f"label_smoothing belongs to loss='log_loss'; give it to {est.loss!r} itself")
@@ -144,6 +159,18 @@ def learning_rate(est: Any) -> float | schedules.Schedule:
     if name not in schedules.BY_NAME:
         raise naming.unknown("learning_rate", est.learning_rate, [*RATE_MODES, *schedules.BY_NAME])
     return schedules.BY_NAME[name](est.learning_rate_init)
+
+
+def check_unchanged(est: Any, loss: Loss, net: Network) -> None:
+    """ValueError where a further fit asks for another loss or another type than its network has."""
+    loss, changed = row_loss(loss, net.n_outputs), ""
+    if loss != net.loss:
+        by_number = isinstance(est.loss, str) and loss.name == net.loss.name
+        changed = ("label_smoothing" if loss.for_classes else "quantile") if by_number else "loss"
+    elif est.dtype != "auto" and checks.real_dtype(est.dtype) != net.dtype:
+        changed = "dtype"
+    if changed:
+        raise ValueError(f"{changed} can't change between two fits with warm_start: set warm_start=False")
 
 
 def build(est: Any, n_features: int, n_outputs: int, loss: Loss, dtype: Any, random: np.random.RandomState) -> Network:

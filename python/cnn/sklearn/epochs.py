@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.special import xlogy
 
 import cnn_core
 from cnn import callbacks, schedules
@@ -45,13 +44,8 @@ class Loop(loop.Loop):
             net, train, batch, est.shuffle, course.scores, at, last, est.n_threads, epochs, generator=generator
         )
         self.course = course
-        if net.loss.name == "mse":
-            self.training.divisor = net.n_outputs  # its loss is the mean over outputs, its gradient the sum's
-        c = None  # Poisson's deviance has a part that the weights can't change, and the loss of a row has not
-        if net.loss.name == "poisson" and train.targets is not None:
-            t = train.targets.astype(np.float64)
-            c = (xlogy(t, t) - t).sum(axis=1)
-        self.constant = c
+        self.training.divisor = build.reported_outputs(net)
+        self.constant = build.deviance_constant(net.loss, train.targets)
 
     def learning_rates(self, epochs: int) -> Array:
         if isinstance(self.schedule, schedules.Constant):
@@ -187,14 +181,15 @@ class Course:
         """An epoch with what is due at its ends; whether a callback of scikit-learn's stops the fit."""
         est, net, epoch = self.est, self.net, loop.at.epoch
         begin = time.perf_counter()
+        before = len(est.history_), len(est.loss_curve_), len(est.validation_scores_ or ())
         task = est._begin_task(root)
         for hook in those_that_need("epoch_begin", self.hooks):
             hook.on_epoch_begin(net, epoch)
         drive(loop.run(1, those_that_need("progress", self.hooks)))
         loop.at.epoch, loop.at.done = epoch + 1, 0
-        logs = self._epoch_done(loop)
+        logs, attributes = self._epoch_done(loop)
         logs.update(learning_rate=float(loop.rates[-1]), seconds=time.perf_counter() - begin)
-        est.history_.append(epoch, logs)
+        cnn_core.finishing(lambda: None, [partial(self._record, epoch, before, logs, attributes)])
         for hook in those_that_need("epoch_end", self.hooks):
             hook.on_epoch_end(net, epoch, logs)
         return bool(est._end_task(task))
@@ -227,34 +222,39 @@ class Course:
         vars(est).update(n_iter_=before + n, t_=est.t_ + n * len(self.train), loss_=losses[-1], best_loss_=best,
                          _no_improvement_count=count)  # fmt: skip
 
-    def _epoch_done(self, loop: Loop) -> dict[str, float]:
-        """The epoch's numbers, and what follows from them: the attributes, the count without improvement, the best."""
-        est, net = self.est, self.net
-        est.n_iter_ += 1
-        est.t_ += len(self.train)
-        est.loss_ = float(loop.mean_losses[0])
-        est.loss_curve_.append(est.loss_)
-        logs = {"loss": est.loss_, **loop.metrics()}
+    def _epoch_done(self, loop: Loop) -> tuple[dict[str, float], dict[str, Any]]:
+        """The epoch's numbers, and the attributes that follow from them; nothing is recorded yet."""
+        est, loss = self.est, float(loop.mean_losses[0])
+        found: dict[str, Any] = {"n_iter_": est.n_iter_ + 1, "t_": est.t_ + len(self.train), "loss_": loss}
+        logs = {"loss": loss, **loop.metrics()}
         if est.verbose:
-            console.say(f"Iteration {est.n_iter_}, loss = {est.loss_:.8f}")
-        score = None
+            console.say(f"Iteration {found['n_iter_']}, loss = {loss:.8f}")
+        score, count = None, est._no_improvement_count
         if self.held_out is not None:
-            found, score = validate(est, self.held_out)
-            logs.update(found)
-            est.validation_scores_.append(score)
+            measured, score = validate(est, self.held_out)
+            logs.update(measured)
             if est.verbose:
                 console.say(f"Validation score: {score:f}")
-        count = est._no_improvement_count
-        if score is not None:
             better = score > est.best_validation_score_
-            est._no_improvement_count = count + 1 if score < est.best_validation_score_ + est.tol else 0
-            est.best_validation_score_ = score if better else est.best_validation_score_
+            found["_no_improvement_count"] = count + 1 if score < est.best_validation_score_ + est.tol else 0
+            found["best_validation_score_"] = score if better else est.best_validation_score_
         if not est.early_stopping:
-            better = est.loss_ < est.best_loss_ if score is None else better
-            est.best_loss_, est._no_improvement_count = counted(est.best_loss_, count, est.loss_, est.tol)
-        if better and self.restores:
-            self.best = net.flat.copy()
-        return logs
+            better = loss < est.best_loss_ if score is None else better
+            found["best_loss_"], found["_no_improvement_count"] = counted(est.best_loss_, count, loss, est.tol)
+        found["_score"], found["_best"] = score, self.net.flat.copy() if better and self.restores else self.best
+        return logs, found
+
+    def _record(
+        self, epoch: int, before: tuple[int, int, int], logs: dict[str, float], attributes: dict[str, Any]
+    ) -> None:
+        """Takes over an epoch after those recorded `before`, in all curves; it may come twice."""
+        est, found = self.est, dict(attributes)
+        score, self.best = found.pop("_score"), found.pop("_best")
+        est.history_.put(before[0], epoch, {name: [float(value)] for name, value in logs.items()})
+        est.loss_curve_[before[1] :] = [found["loss_"]]
+        if score is not None:
+            est.validation_scores_[before[2] :] = [score]
+        vars(est).update(found)
 
     def _rules_stop(self) -> bool:
         """scikit-learn's rules of the learning rate and of stopping."""
@@ -298,8 +298,7 @@ def validate(est: Any, held_out: evaluation.Scores) -> tuple[dict[str, float], f
     net, rows = held_out.net, held_out.rows
     out = passes.outputs(net, rows.X, link=False, n_threads=est.n_threads)
     loss = held_out.mean_loss(out)
-    if net.loss.name == "mse":
-        loss /= net.n_outputs
+    loss /= build.reported_outputs(net)
     logs = {"val_loss": loss}
     logs.update({f"val_{name}": value for name, value in held_out.measure(out).items()})
     score = est._validation_score(rows, out, loss)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import xlogy
 
 import cnn_core
 from cnn import callbacks
@@ -17,6 +16,7 @@ from cnn._common import console, interrupt, threads
 from cnn.network import Network
 from cnn.runtime import evaluation, passes
 from cnn.runtime.data import Array, Data
+from cnn.sklearn import build
 from cnn.sklearn.epochs import metrics_of, validate
 from cnn.training.events import check_all, those_that_need
 from cnn.training.fit import hooked
@@ -34,10 +34,8 @@ class Objective:
         self.memory = passes.step_buffers(net, self.plan, self.cut, self.n)
         self.training = passes.whole(self.memory, self.X, rows)
         self.parts = (0.0, 0.0)
-        self.constant = 0.0
-        if net.loss.name == "poisson" and rows.targets is not None:
-            t = rows.targets.astype(np.float64)
-            self.constant = float(np.average((xlogy(t, t) - t).sum(axis=1), weights=rows.weights))
+        constant = build.deviance_constant(net.loss, rows.targets)
+        self.constant = 0.0 if constant is None else float(np.average(constant, weights=rows.weights))
 
     def __call__(self, x: Array) -> tuple[float, Array]:
         self.net.flat[...] = x
@@ -52,7 +50,7 @@ class Objective:
         """The loss at x as scikit-learn means it: of squares the mean over outputs, with Poisson's constant."""
         self(x)
         data, penalty = self.parts
-        return (data / self.net.n_outputs if self.net.loss.name == "mse" else data) + penalty + self.constant
+        return data / build.reported_outputs(self.net) + penalty + self.constant
 
 
 def fit(est: Any, train: Data, held_out: Data | None, root: Any) -> None:
@@ -135,25 +133,32 @@ class Minimisation:
                 hook.on_epoch_begin(self.net, epoch)
         return self.objective(x)
 
+    def _record(self, before: tuple[int, int, int], logs: dict[str, float], score: float | None, x: Array) -> None:
+        """Takes over an iteration that led to x, after those recorded `before`, in all curves; it may come twice."""
+        est, (epoch, recorded, scored) = self.est, before
+        est.history_.put(recorded, epoch, {name: [float(value)] for name, value in logs.items()})
+        est.loss_curve_[epoch:] = [logs["loss"]]
+        if score is not None:
+            est.validation_scores_[scored:] = [score]
+            if score > est.best_validation_score_:
+                est.best_validation_score_, self.best = score, x
+        self.last = x
+
     def _iteration_done(self, intermediate_result: Any) -> None:
         """The numbers of an iteration, and the callbacks; StopIteration where the fit is to end."""
         est, net, epoch = self.est, self.net, len(self.est.loss_curve_)
         x, loss = intermediate_result.x, intermediate_result.fun
         if net.n_outputs > 1 or self.objective.constant:
             loss = self.objective.reported(x)
-        est.loss_curve_.append(float(loss))
-        logs = {"loss": float(loss)}
-        net.flat[...], self.last = x, x.copy()
+        before = epoch, len(est.history_), len(est.validation_scores_ or ())
+        logs, score = {"loss": float(loss)}, None
+        net.flat[...] = x
         if self.held_out is not None:
             found, score = validate(est, self.held_out)
             logs.update(found)
-            est.validation_scores_.append(score)
-            if score > est.best_validation_score_:
-                est.best_validation_score_ = score
-                self.best = x.copy()
         now = time.perf_counter()
         logs["seconds"], self.begin = now - self.begin, now
-        est.history_.append(epoch, logs)
+        cnn_core.finishing(lambda: None, [partial(self._record, before, logs, score, x.copy())])
         if est.verbose:
             console.say(f"Iteration {epoch + 1}, loss = {loss:.8f}")
         for hook in those_that_need("progress", self.hooks):

@@ -61,7 +61,7 @@ class Asked:
     def of(net: NetworkState, options: FitOptions) -> Asked:
         epochs = checks.integer("epochs", options.epochs, 0)
         given = options.initial_epoch
-        first = net.epoch if given is None else checks.integer("initial_epoch", given, 0)
+        first = net.epoch if given is None else checks.integer("initial_epoch", given, 0, 1 << 62)
         verbose = options.verbose
         verbose = int(verbose) if isinstance(verbose, bool) else checks.integer("verbose", verbose, 0)
         checks.flag("shuffle", options.shuffle)

@@ -64,6 +64,12 @@ class Saved:
                 f"{self.path} was made with instruction set {self.payload['isa']!r} and cnn {self.writer}, here are "
                 f"{cnn_core.isa!r} and {__version__}: the fit goes on, but not to the same bits", stacklevel=2,
             )  # fmt: skip
+        here, there = (_products(n) for n in (self.net if net.known_inputs is None else net, self.net))
+        if here != there:
+            warnings.warn(
+                f"{self.path} was made with the products of its layers by {there}, here they are by {here} "
+                "(cnn.set_products): the fit goes on, but not to the same bits", stacklevel=2,
+            )  # fmt: skip
 
     def _holds_its_epoch(self, n_outputs: int, identity: FitIdentity) -> bool:
         at = self.position
@@ -94,6 +100,12 @@ class Saved:
     def restore_callbacks(self, hooks: Sequence[Callback]) -> None:
         for (hook, _), state in zip(stateful(hooks), self.states, strict=True):
             hook.restore(state)
+
+
+def _products(net: NetworkState) -> list[str]:
+    """Who computes the products of each layer that has some."""
+    dense = net.plan.layers[net.plan.layers["kind"] == cnn_core.LayerKind.DENSE]
+    return ["blas" if by_blas else "own" for by_blas in dense["by_blas"]]
 
 
 def _same_network(here: NetworkState, there: NetworkState, n_inputs: int, path: Path) -> None:
