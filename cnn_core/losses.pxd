@@ -107,12 +107,13 @@ cdef inline real gamma(real f, real t, real p, real* delta) noexcept nogil:
 
 
 # l = -t e^((1 - p) f) / (1 - p) + e^((2 - p) f) / (2 - p), 1 < p < 2: half the deviance, without what it is at best.
-# A target of 0 has no say in the first term, which may be infinite.
-cdef inline real tweedie(real f, real t, real p, real* delta) noexcept nogil:
-    cdef real first = t * v_exp((<real>1 - p) * f) if t > 0 else <real>0
-    cdef real second = v_exp((<real>2 - p) * f)
+# A target of 0 has no say in the first term, which may be infinite. a = p - 1 and b = 2 - p are rounded once: of a p
+# that is rounded already they would have no digits left near 1 and 2.
+cdef inline real tweedie(real f, real t, real a, real b, real* delta) noexcept nogil:
+    cdef real first = t * v_exp(-a * f) if t > 0 else <real>0
+    cdef real second = v_exp(b * f)
     delta[0] = second - first
-    return first / (p - <real>1) + second / (<real>2 - p)
+    return first / a + second / b
 
 
 # l = max(0, 1 - t f)^2, t = -1 or 1 (0 counts as -1)
@@ -170,10 +171,10 @@ cdef inline loop gamma_loop(const real* f, const real* t, real p, real* value, r
         value[i] = gamma(f[i], t[i], p, &delta[i])
 
 
-cdef inline loop tweedie_loop(const real* f, const real* t, real p, real* value, real* delta,
+cdef inline loop tweedie_loop(const real* f, const real* t, real a, real b, real* value, real* delta,
                               Py_ssize_t n) noexcept nogil:
     for i in range(n):
-        value[i] = tweedie(f[i], t[i], p, &delta[i])
+        value[i] = tweedie(f[i], t[i], a, b, &delta[i])
 
 
 cdef inline loop squared_hinge_loop(const real* f, const real* t, real p, real* value, real* delta,
@@ -223,7 +224,7 @@ cdef inline void elementwise(const LossSpec* spec, const real* f, const real* t,
     elif kind == GAMMA:
         gamma_loop(f, t, p, value, delta, n)
     elif kind == TWEEDIE:
-        tweedie_loop(f, t, p, value, delta, n)
+        tweedie_loop(f, t, <real>(spec.parameter - 1), <real>(2 - spec.parameter), value, delta, n)
     elif kind == SQUARED_HINGE:
         squared_hinge_loop(f, t, p, value, delta, n)
 

@@ -8,7 +8,7 @@ import pytest
 import reference
 from test_losses import NAMES, compute, draw_outputs, draw_targets, dtypes, engines
 
-from cnn.losses import BinaryCrossEntropy, CrossEntropy, Loss
+from cnn.losses import BinaryCrossEntropy, CrossEntropy, Loss, Tweedie
 
 SIZES = [50.0, 88.8, 104.0, 745.0, 1e4, 1e30]
 
@@ -68,6 +68,24 @@ def test_log_cosh_keeps_its_digits(dtype, engine):
         total, _ = compute(engine, Loss("log_cosh"), np.array([[x]]), np.zeros((1, 1), dtype))
         # Where the series ends, log 2 is taken from d + log(1 + ...): half a digit of 0.7 is left in d^2 / 2.
         assert total == pytest.approx(exact, rel=6e-5 if dtype is np.float32 else 5e-11)
+
+
+@engines
+@dtypes
+@pytest.mark.parametrize("near", [1e-9, 1e-6, 1e-4, 5e-4, 0.1])
+@pytest.mark.parametrize("end", [1, 2])
+def test_tweedie_keeps_its_digits_near_its_ends(end, near, dtype, engine):
+    """A power that is rounded to float32 first has no digits of p - 1 and 2 - p there."""
+    power = 1 + near if end == 1 else 2 - near
+    mpmath.mp.dps = 40
+    p, tolerance = mpmath.mpf(power), 1e-6 if dtype is np.float32 else 4e-15
+    for x, t in [(0.3, 2.0), (-1.7, 0.25), (4.0, 30.0), (2.5, 0.0)]:
+        f, target = np.array([[x]], dtype), np.array([[t]], dtype)
+        exact_f, exact_t = (mpmath.mpf(float(a[0, 0])) for a in (f, target))
+        first, second = exact_t * mpmath.exp((1 - p) * exact_f), mpmath.exp((2 - p) * exact_f)
+        total, delta = compute(engine, Tweedie(power), f, target)
+        assert total == pytest.approx(float(first / (p - 1) + second / (2 - p)), rel=tolerance)
+        assert float(delta[0, 0]) == pytest.approx(float(second - first), rel=10 * tolerance)
 
 
 @engines
