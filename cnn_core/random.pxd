@@ -72,7 +72,7 @@ cdef inline loop philox(uint64_t block, uint32_t stream, uint64_t step, uint64_t
 
 cdef inline loop philox_units(const int32_t* units, uint64_t block, uint32_t stream, uint64_t step, uint64_t key,
                               uint32_t* words) noexcept nogil:
-    """The same of the counters unit * 2^32 + block, for LANES units of a layer."""
+    """Word j of counter (unit * 2^32 + block, stream, step) of the i-th unit at words[j * LANES + i]."""
     cdef int i
     for i in range(LANES):
         philox_counter((<uint64_t>units[i] << 32) + block, stream, step, i, words)

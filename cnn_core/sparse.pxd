@@ -207,7 +207,7 @@ cdef inline void sparse_weights(const SparseRows* x, const LayerSpec* layers, in
 
 cdef inline void weights_by_rows(const SparseRows* x, const LayerSpec* layers, int i, const Panels* deltas,
                                  Py_ssize_t rows, Py_ssize_t u, Py_ssize_t end, real* gradient) noexcept nogil:
-    """The same for units u .. end - 1."""
+    """dW += x delta' of units u .. end - 1, row by row of the slab."""
     cdef Py_ssize_t n = layers[i].n_units, r, v, stop, done, count
     cdef const int32_t* columns
     cdef const real* values
@@ -230,7 +230,7 @@ cdef inline void weights_by_rows(const SparseRows* x, const LayerSpec* layers, i
 cdef inline void weights_by_columns(const SparseRows* x, const LayerSpec* layer, const Panels* deltas,
                                     Py_ssize_t first, Py_ssize_t last, int32_t begin, int32_t end,
                                     real* gradient) noexcept nogil:
-    """The same for columns begin .. end - 1 and rows first .. last - 1, which have no more than SORTED numbers."""
+    """dW += x delta' of columns begin .. end - 1, by columns; rows first .. last - 1 have SORTED numbers at most."""
     cdef Py_ssize_t n = layer.n_units, r, k, u = 0
     cdef int32_t to[SORTED_COLUMNS]
     cdef int32_t index[SORTED]

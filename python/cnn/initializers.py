@@ -103,7 +103,7 @@ def get(initializer: str | Initializer) -> Initializer:
 
 
 def plain(name: str, initializer: str | Initializer) -> Initializer:
-    """The same for a vector, which has no inputs and outputs to suit: ValueError for another than `PLAIN`."""
+    """The initializer of a vector, which has no inputs and outputs to suit: ValueError for another than `PLAIN`."""
     found = get(initializer)
     if found.name not in PLAIN:
         raise ValueError(f"{name} must be one of {', '.join(PLAIN)}, got {found.name!r}")

@@ -49,7 +49,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """The same rate always.
+    """A rate that never changes.
 
     >>> Constant(0.1).rates(0, 2, 10, 100)
     array([0.1, 0.1])

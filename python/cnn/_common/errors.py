@@ -8,7 +8,7 @@ class NonFiniteError(FloatingPointError):
 
 
 class DivergenceError(NonFiniteError, ValueError):
-    """The same in the fit of an estimator, where users of scikit-learn expect a ValueError."""
+    """The loss of an estimator stopped being finite: a ValueError, as users of scikit-learn expect."""
 
 
 class ModelFormatError(ValueError):

@@ -215,7 +215,7 @@ def without_blas_threads(calls_blas: bool, work: Callable[[], T]) -> T:
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """The same around a block, for those who call the core themselves."""
+    """BLAS at one thread within a `with` block, for those who call the core themselves."""
     user = object()
     _blas_limit.enter(user)
     try:

@@ -91,7 +91,7 @@ class Source:
 
     @contextmanager
     def open_anywhere(self) -> Iterator[BinaryIO]:
-        """The same for a reader that goes to and fro: what is zipped is unzipped to a temporary file first."""
+        """The bytes for a reader that goes to and fro: what is zipped is unzipped to a temporary file first."""
         with self.open() as file:
             if not isinstance(file, gzip.GzipFile):
                 yield file

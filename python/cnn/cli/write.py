@@ -36,7 +36,7 @@ def check_place(path: str, option: str) -> None:
 
 
 def check_folder(path: str, option: str, *names: str) -> None:
-    """The same for files of these names in a folder, which is there or will be made."""
+    """Refuses a folder, there already or to be made, in which files of these names could not be written."""
     folder = Path(path)
     while not os.path.lexists(folder):
         folder = folder.parent

@@ -109,7 +109,7 @@ def to_torch_state_dict(net: Network) -> dict[str, Tensor]:
 
 
 def to_torch(net: Network) -> Any:
-    """The same network as a `torch.nn.Sequential` with a copy of the weights, in `eval` mode: it gives raw outputs.
+    """The network as a `torch.nn.Sequential` with a copy of the weights, in `eval` mode: it gives raw outputs.
 
     Those of `Network.forward`, to rounding. Its modules are named in `to_torch_state_dict`: the link of the loss
     (softmax, sigmoid, exp) is none of them, for PyTorch's losses bring their own. `train()` turns its Dropouts on.

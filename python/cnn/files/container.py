@@ -262,7 +262,7 @@ class Contents:
         return out
 
     def take_into(self, name: str, out: Array) -> None:
-        """The same, into an array (C-contiguous) that is there already."""
+        """Reads a tensor into an array (C-contiguous) of its type and shape, and checks its digest."""
         spec = self.spec(name, out.dtype, out.shape)
         view = out.reshape(-1).view(np.uint8).data
         self._file.seek(self._data + spec.begin)

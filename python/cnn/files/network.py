@@ -93,7 +93,7 @@ def optimizer_tensors(net: NetworkState) -> dict[str, Any]:
 
 
 def take_optimizer(contents: Contents, net: NetworkState) -> None:
-    """The same from a file into a network."""
+    """Reads the numbers that the optimizer keeps, as `optimizer_tensors` writes them, into a network."""
     for i, slot in enumerate(_slots(net)):
         for name, view in slot.items():
             contents.take_into(f"optimizer.{i}.{name}", view)

@@ -42,7 +42,7 @@ def summary(net: NetworkState) -> str:
 
 
 def html(net: NetworkState) -> str:
-    """The same for notebooks; of a network that is not built, what it was made of."""
+    """The table of `Network.summary` for notebooks; of a network that is not built, what it was made of."""
     if net.known_inputs is None:
         return f"<code>{escape(repr(net))}</code>"
     rows, last = _layers(net)

@@ -50,7 +50,7 @@ class Plan:
 
     @cached_property
     def without_input(self) -> Plan:
-        """The same for sparse rows, which are read where they are: nothing below the first dense layer has a buffer."""
+        """The plan for sparse rows, which are read where they are: nothing below the first dense layer has a buffer."""
         first = int(np.flatnonzero(self.layers["kind"] == cnn_core.LayerKind.DENSE)[0])
         if (self.layers["kind"][:first] != cnn_core.LayerKind.DROPOUT).any():
             raise ValueError("sparse X needs a cnn.Dense as the first layer, but for dropouts: give X.toarray()")

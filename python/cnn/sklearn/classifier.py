@@ -270,7 +270,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._probabilities(self._outputs(X))
 
     def _probabilities(self, out: Array) -> Array:
-        """The same of outputs."""
+        """What `predict_proba` makes of outputs."""
         if self._network.loss.margins:
             name = self._network.loss.name
             raise AttributeError(f"loss={name!r} has no probabilities: train with loss='log_loss'")
@@ -294,5 +294,5 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return tags
 
     def _more_tags(self) -> dict[str, Any]:
-        """The same before scikit-learn 1.6."""
+        """What scikit-learn before 1.6 asks instead of `__sklearn_tags__`."""
         return {"multilabel": True}

@@ -131,5 +131,5 @@ class EnsembleClassifier(ClassifierMixin, BaseEnsemble):
         return tags
 
     def _more_tags(self) -> dict[str, Any]:
-        """The same before scikit-learn 1.6."""
+        """What scikit-learn before 1.6 asks instead of `__sklearn_tags__`."""
         return {"multilabel": True}

@@ -67,6 +67,6 @@ def recut(parts: Iterable[Data], rows: int, batch: int = 1) -> Iterator[Data]:
 
 
 def shuffled(parts: Iterable[Data], rows: int, rng: np.random.Generator) -> Iterator[Data]:
-    """The same rows, those of each window of so many mixed."""
+    """The rows of `parts`, those of each window of so many mixed."""
     for window in recut(parts, rows):
         yield window.take(rng.permutation(len(window)))

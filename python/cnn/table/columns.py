@@ -225,7 +225,7 @@ def learn(series: Any, rows: Array, most: int, decimal: str | None = None) -> Co
 
 
 def learn_plain(frame: Any, names: Sequence[str], places: Array, rows: Array) -> dict[str, Column | str]:
-    """The same as `learn` for the columns at these places, of numbers or truth values as they are, many at a time."""
+    """What `learn` finds, for the columns at these places: numbers or truth values as they are, many at a time."""
     found: dict[str, Column | str] = {}
     truths = np.array([dtype.kind == "b" for dtype in frame.dtypes.iloc[places]], bool)
     for boolean in (True, False):

@@ -53,7 +53,7 @@ def kind_of(series: Any, decimal: str | None = None) -> Kind:
 
 
 def _begin_small(parts: Iterator[tuple[Any, Array]]) -> Iterator[tuple[Any, Array]]:
-    """The same, with few cells first: most ways of reading fit no column of text, and some cells show it."""
+    """The parts, few cells first: most ways of reading fit no column of text, and some cells show it."""
     for cells, counts in parts:
         yield cells[:_HEAD], counts[:_HEAD]
         if len(cells) > _HEAD:
