@@ -271,6 +271,9 @@ def as_numbers(series: Any, writing: str = "") -> tuple[Array, Array]:
     else:
         cells = _as_str(series)
         values = pandas().to_numeric(cells, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        if pandas().__version__.startswith(("1.", "2.")):  # the last digits of its numbers are lost
+            values, good = values.copy(), np.isfinite(values)
+            values[good] = cells[good].to_numpy(object).astype(np.float64)
         bad = np.isnan(values) & cells.notna().to_numpy(bool)
         if bad.any():  # words for what is missing are not wrong
             bad[bad] = _by_distinct(cells[bad], lambda texts: _refused(texts, np.full(len(texts), np.nan)))[1]
