@@ -38,21 +38,14 @@ cdef inline Py_ssize_t padded(Py_ssize_t n, const real* kind) noexcept nogil:
     return (n + step - 1) // step * step
 
 
-cdef inline void product(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t nk, const real* a, Py_ssize_t ai, Py_ssize_t ak,
-                         const real* b, Py_ssize_t ldb, real* c, Py_ssize_t ldc, const real* start,
-                         bint add, bint fill) noexcept nogil:
+cdef inline void tile_matmul(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t nk, const real* a, Py_ssize_t ai, Py_ssize_t ak,
+                             const real* b, Py_ssize_t ldb, real* c, Py_ssize_t ldc, const real* start, bint add,
+                             bint fill, const real* ahead, Py_ssize_t n_ahead) noexcept nogil:
     """c (ni, nj) = sum over k of a[i ai + k ak] b[k ldb + j], from start[i], from c (add) or from 0.
 
-    fill: c may be written up to whole vectors.
+    fill: c may be written up to whole vectors. Meanwhile n_ahead elements from `ahead` on come to the cache, the next b
+    as a rule; it may be anywhere.
     """
-    tile_matmul(ni, nj, nk, a, ai, ak, b, ldb, c, ldc, start, add, fill, <const real*>NULL, 0)
-
-
-cdef inline void tile_matmul(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t nk, const real* a, Py_ssize_t ai,
-                                   Py_ssize_t ak, const real* b, Py_ssize_t ldb, real* c, Py_ssize_t ldc,
-                                   const real* start, bint add, bint fill, const real* ahead,
-                                   Py_ssize_t n_ahead) noexcept nogil:
-    """`product`, while n_ahead elements from `ahead` on come to the cache, the next b as a rule; it may be anywhere."""
     if real is float:
         cnn_matmulf(ni, nj, nk, a, ai, ak, b, ldb, c, ldc, start, add, fill, ahead, n_ahead)
     else:

@@ -5,7 +5,8 @@ The arrays stay in cache, as they do within a training step. Compiled by run.py,
 from libc.stdint cimport int32_t, uint64_t
 from libc.string cimport memcpy
 
-from cnn_core cimport activations, blas, losses, optimizers, random, tile
+from cnn_core cimport activations, losses, optimizers, random, tile
+from cnn_core.products cimport matmul
 from cnn_core.types cimport LossSpec, OptimizerSpec, real
 
 cdef extern from "timing.h":
@@ -83,7 +84,7 @@ cdef enum Product:
 
 def layer_product(int kind, bint by_blas, Py_ssize_t rows, real[:, ::1] w, real[:, ::1] a, real[:, ::1] d,
                   real[::1] spare, double seconds):
-    """One of a dense layer's products, as dense.pxd calls it: by BLAS or by the tiles of the core.
+    """One of a dense layer's products, as dense.pxd makes it, by BLAS or by the tiles of the core.
 
     FORWARD d = w' a, WEIGHTS w = a d', INPUTS a = w d, for w (inputs, units), slabs a (inputs, ld) and d (units, ld)
     of so many rows.
@@ -92,26 +93,21 @@ def layer_product(int kind, bint by_blas, Py_ssize_t rows, real[:, ::1] w, real[
     cdef const real* ww = &w[0, 0]
     cdef const real* aa = &a[0, 0]
     cdef const real* dd = &d[0, 0]
+    cdef const real* none = NULL
     cdef Timer t = timer(seconds)
     transposed = tile.padded(n, ww)
     while more(&t):
         for _ in range(t.repeats):
-            if by_blas and kind == FORWARD:
-                blas.gemm(True, False, n, ld, m, ww, n, aa, ld, <real>0, &d[0, 0], ld)
-            elif by_blas and kind == WEIGHTS:
-                blas.gemm(False, True, m, n, ld, aa, ld, dd, ld, <real>0, &w[0, 0], n)
-            elif by_blas:
-                blas.gemm(False, False, m, ld, n, ww, n, dd, ld, <real>0, &a[0, 0], ld)
-            elif kind == FORWARD:
-                tile.product(n, rows, m, ww, 1, n, aa, ld, &d[0, 0], ld, <const real*>NULL, False, True)
-            elif kind == WEIGHTS and n <= 8 and n < tile.lanes(ww):
+            if kind == FORWARD:
+                matmul(by_blas, n, rows, m, ww, 1, n, aa, ld, &d[0, 0], ld, none, False, True, none, 0)
+            elif kind == WEIGHTS and n <= 8 and n < tile.lanes(ww) and not by_blas:
                 tile.matmul_narrow(m, n, ld, aa, ld, dd, ld, &w[0, 0], False)
             elif kind == WEIGHTS:
                 tile.transpose(n, ld, dd, ld, &spare[0], transposed, <real*>NULL, False)
-                tile.product(m, n, rows, aa, ld, 1, <const real*>&spare[0], transposed, &w[0, 0], n, <const real*>NULL,
-                             False, False)
+                matmul(by_blas, m, n, rows, aa, ld, 1, <const real*>&spare[0], transposed, &w[0, 0], n, none, False,
+                       False, none, 0)
             else:
-                tile.product(m, rows, n, ww, n, 1, dd, ld, &a[0, 0], ld, <const real*>NULL, False, True)
+                matmul(by_blas, m, rows, n, ww, n, 1, dd, ld, &a[0, 0], ld, none, False, True, none, 0)
     return t.best
 
 

@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 
 import cnn_core
 from cnn.runtime.arena import aligned_zeros
+from cnn.runtime.products import NARROWEST
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -66,24 +67,23 @@ class Bench:
 
     def products(self, networks: list[str]) -> Iterator[Result]:
         """Forward, weight gradient and input gradient of each layer, with the rows of the first slab, in the blocks in
-        which the engine takes them."""
+        which the engine takes them, by its own kernels and, where it may ever ask BLAS, by that."""
         for network in (NETWORKS[name] for name in networks):
             cut = cnn_fit.described(network).plan.cut(network.batch_size)
             groups = -(-network.batch_size // GROUP) // cut.parts  # a chunk is whole groups of rows
             rows = min(cut.capacity, network.batch_size if cut.wide else max(groups, 1) * GROUP)
             ld = cnn_core.engine.row_stride(rows, self.zeros(1))
             for i, (m, n) in enumerate(pairwise(network.sizes)):
-                blocks = [(m, n)] * 3
-                if cut.wide:
-                    sides = (DEPTH, SPAN), (PANEL, PANEL), (PANEL, DEPTH)
-                    blocks = [(min(m, inputs), min(n, units)) for inputs, units in sides]
                 for kind, name in enumerate(("forward", "weights", "inputs")[: 2 + (i > 0)]):
-                    m_block, n_block = blocks[kind]
-                    arrays = self.normal(m_block, n_block), self.normal(m_block, ld), self.normal(n_block, ld)
-                    for way in ("blas", "tile"):
-                        best = self.kernels.layer_product(
-                            kind, way == "blas", rows, *arrays, self.zeros((n_block + 64) * ld), self.seconds
-                        )
+                    for way in ("blas", "tile") if min(m, n) >= NARROWEST else ("tile",):
+                        m_block, n_block = m, n
+                        if cut.wide:
+                            depth = DEPTH if way == "tile" else max(m, n)  # BLAS cuts sums by itself
+                            inputs, units = ((depth, SPAN), (PANEL, PANEL), (PANEL, depth))[kind]
+                            m_block, n_block = min(m, inputs), min(n, units)
+                        arrays = self.normal(m_block, n_block), self.normal(m_block, ld), self.normal(n_block, ld)
+                        spare = self.zeros((n_block + 64) * ld)
+                        best = self.kernels.layer_product(kind, way == "blas", rows, *arrays, spare, self.seconds)
                         case = f"{network.name}: {name}, {m} to {n}, {rows} rows"
                         result = self.arithmetic(way, case, best, 2 * rows * m_block * n_block)
                         yield {**result, "network": network.name, "layer": [m, n], "flops": 2 * rows * m * n}

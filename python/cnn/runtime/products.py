@@ -10,7 +10,7 @@ import cnn_core
 Products: TypeAlias = Literal["auto", "own", "blas"]
 _CHOICES: tuple[str, ...] = get_args(Products)
 # BLAS computes whole tiles of an output: for fewer inputs or units there is little to share out.
-_NARROWEST = 8
+NARROWEST = 8
 # From so many weights on, wider vectors are worth more than what a call of BLAS takes.
 _WIDE_WEIGHTS = 1 << 14
 
@@ -51,7 +51,7 @@ def chosen() -> Products:
 
 def by_blas(n_inputs: int, units: int) -> bool:
     """Whether BLAS computes the products of such a layer, if it is built now."""
-    if _choice == "own" or min(n_inputs, units) < _NARROWEST:
+    if _choice == "own" or min(n_inputs, units) < NARROWEST:
         return False
     return _choice == "blas" or faster_by_blas(n_inputs, units)
 
