@@ -329,11 +329,12 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "command-line.md"
 @pytest.mark.skipif(not PAGE.exists(), reason="the docs are not beside the tests")
 def test_the_page_runs(run: Any) -> None:
     pytest.importorskip("matplotlib")
+    pytest.importorskip("optuna")
     text = PAGE.read_text(encoding="utf-8")
     exec(text.split("```python\n")[1].split("```")[0], {})
     commands = [line for block in text.split("```sh\n")[1:] for line in block.split("```")[0].splitlines()]
     assert {line.split()[1] for line in commands} == {
-        "train", "predict", "evaluate", "inspect", "export", "bench", "demo",
+        "train", "tune", "predict", "evaluate", "inspect", "export", "bench", "demo",
     }  # fmt: skip
     for command in commands:
         quick = [*QUICK] if command.startswith("cnn train") else []

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from cnn import __version__, activations
-from cnn.cli import commands, memory
+from cnn.cli import commands, memory, tuning
 from cnn.cli import predict as predictions
 from cnn.cli.screen import Screen
 from cnn.cli.shown import one_line
@@ -141,6 +141,44 @@ def train(
     }  # fmt: skip
     reading = Reading(data, format, encoding, separator, header, decimal)
     _run(commands.train, Screen(quiet, json), reading, target, options, out, report, threads)
+
+
+@app.command(cls=Command)
+def tune(
+    data: Data,
+    target: Annotated[str, _option(MODEL, "--target", "-t", help="The column to predict.")],
+    budget: Annotated[int, _option(TRAINING, "--budget", "-n", min=1, help="Settings to try.")] = 30,
+    out: Annotated[str, _option(OUTPUT, "--out", "-o", help="The model file to write.")] = "model.cnn",
+    study: Annotated[str | None, _option(WORK, "--study", help="A file of what was tried; goes on with it.")] = None,
+    picture: Annotated[str | None, _option(OUTPUT, "--picture", help="A .png, .svg or .pdf of the search.")] = None,
+    task: Annotated[
+        str, _option(MODEL, "--task", help="auto, regression or classification.", words=("auto", *TASKS))
+    ] = "auto",
+    valid: Annotated[float, _option(TRAINING, "--valid", help="Share of the rows held out.")] = 0.1,
+    epochs: Annotated[int | None, _option(TRAINING, "--epochs", help="At most; by the rows if not given.")] = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+    format: Format = None,
+    encoding: Encoding = None,
+    separator: Separator = None,
+    header: Header = None,
+    decimal: Decimal = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find good settings for a table, and train a model with them.
+
+    Layers, dropout, learning rate, weight decay and rows in a step are chosen by the score on rows that are held out;
+    settings that do worse are given up early.
+
+    \b
+    Examples:
+      cnn tune houses.csv --target price
+      cnn tune adult.csv.gz -t income --budget 60 --study adult.log --picture search.png
+    """
+    reading = Reading(data, format, encoding, separator, header, decimal)
+    options = {"task": task, "valid": valid, "epochs": epochs, "decimal": decimal}
+    _run(tuning.tune, Screen(quiet, json), reading, target, budget, options, seed, out, study, picture, threads)
 
 
 @app.command(cls=Command)

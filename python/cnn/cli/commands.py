@@ -36,9 +36,9 @@ def train(
     if reading.path != "-" and os.path.exists(out) and os.path.samefile(out, reading.path):
         raise TableError(f"--out {out}: that is the table itself")
     page = None if report is None else _page(report)
-    tables = [_table(reading, target, {target} if reading.decimal != "," else None)]
+    tables = [table_of(reading, target, {target} if reading.decimal != "," else None)]
     rows, kept = len(tables[0]), None if page is None else tables[0]
-    _fit(screen, model, tables, threads)
+    fit(screen, model, tables, threads)
     model.save(out)
     written = [out]
     if page is not None and kept is not None:
@@ -47,10 +47,10 @@ def train(
         page.parent.mkdir(parents=True, exist_ok=True)
         pages.write(model, kept.iloc[model.held_out], page, Path(reading.path).name, threads)
         written.append(str(page))
-    _closing(screen, model, rows, written)
+    closing(screen, model, rows, written)
 
 
-def _table(reading: Reading, target: str, texts: Collection[str] | None, names: Collection[str] | None = None) -> Any:
+def table_of(reading: Reading, target: str, texts: Collection[str] | None, names: Collection[str] | None = None) -> Any:
     """The whole table (see `read.table`), which must have a column of that name."""
     with source(reading) as found:
         table = read.table(found, texts, names)
@@ -58,7 +58,7 @@ def _table(reading: Reading, target: str, texts: Collection[str] | None, names: 
     return table
 
 
-def _fit(screen: Screen, model: TableModel, tables: list[Any], threads: int | None) -> None:
+def fit(screen: Screen, model: TableModel, tables: list[Any], threads: int | None) -> None:
     """Trains on the one table; it is taken from the list, so that it need not be there while the networks train."""
     rows = round(len(tables[0]) * (1 - model.settings.valid))
     settings = model.settings.for_rows(max(rows, 1))
@@ -70,7 +70,8 @@ def _fit(screen: Screen, model: TableModel, tables: list[Any], threads: int | No
             callback.close()  # type: ignore[attr-defined]
 
 
-def _closing(screen: Screen, model: TableModel, rows: int, written: list[str]) -> None:
+def closing(screen: Screen, model: TableModel, rows: int, written: list[str], **more: Any) -> None:
+    """What was learnt and written; `more` goes into the JSON object."""
     screen.say(*(f"- {note}" for note in model.notes))
     names = list(model.scores["training"])
     body = [
@@ -80,7 +81,8 @@ def _closing(screen: Screen, model: TableModel, rows: int, written: list[str]) -
     sizes = f"{counted(len(model.networks), 'network')}, {counted(sum(map(len, model.histories)), 'epoch')}"
     screen.table(f"{counted(rows, 'row')}, {sizes}, {model.seconds:.1f} s", ["score", "training", "held out"], body)
     screen.say(f"written: {', '.join(written)}")
-    screen.result({**_about(model), "rows": rows, "epochs": [len(h) for h in model.histories], "written": written})
+    epochs = [len(history) for history in model.histories]
+    screen.result({**_about(model), "rows": rows, "epochs": epochs, "written": written, **more})
 
 
 def _about(model: TableModel) -> dict[str, Any]:
@@ -99,7 +101,7 @@ def evaluate(screen: Screen, path: str, reading: Reading, importance: bool, thre
     texts = {column.name for column in model.encoder.columns if not isinstance(column, Number) or column.writing}
     if model.goal.writing or model.task == "classification":
         texts.add(model.target)
-    table = _table(reading, model.target, texts, {model.target, *model.columns})
+    table = table_of(reading, model.target, texts, {model.target, *model.columns})
     scores = model.evaluate(table, n_threads=threads)
     body = [[name, figure(value)] for name, value in scores.items()]
     screen.table(f"{model.target} in {counted(len(table), 'row')}", ["score", ""], body)
@@ -211,12 +213,12 @@ def demo(screen: Screen, out: str, epochs: int | None, seed: int, threads: int |
     pictures = ("report.html", "learning_curves.png", "predicted_against_true.png")
     write.check_folder(out, "--out", *names, *pictures)
     target = "median_house_value"
-    table = _table(Reading(str(demo_table())), target, {target})
+    table = table_of(Reading(str(demo_table())), target, {target})
     order = np.random.default_rng(0).permutation(len(table))
     test, rest = table.iloc[order[: len(table) // 5]], table.iloc[order[len(table) // 5 :]]
     screen.say(f"House prices in California: {len(rest):,} block groups to learn from, {len(test):,} to test")
     model = TableModel(target, epochs=epochs, seed=seed)
-    _fit(screen, model, [rest], threads)
+    fit(screen, model, [rest], threads)
     scores = model.evaluate(test, n_threads=threads)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in names]

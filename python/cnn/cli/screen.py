@@ -48,6 +48,11 @@ class Screen:
             for line in lines:
                 self.out.print(_text(line), soft_wrap=True)
 
+    def note(self, line: str) -> None:
+        """How a long work goes, on standard error; nothing where nobody sees it."""
+        if self.talks and self.err.is_terminal:
+            self.err.print(_text(line), soft_wrap=True)
+
     def warn(self, message: Warning | str, *_: Any, **__: Any) -> None:
         """A warning, on standard error; in place of `warnings.showwarning`."""
         if not self.quiet:

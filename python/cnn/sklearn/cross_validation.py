@@ -145,6 +145,8 @@ def _of_network(
         if isinstance(history, NonFiniteError):
             console.warn(f"fold {i} has no scores: {history}")
             continue
+        if isinstance(history, Exception):
+            raise history
         assert isinstance(history, History)
         found["fit_time"][i], found["epochs"][i] = sum(history.seconds), len(history)
         begin = time.perf_counter()
@@ -172,4 +174,4 @@ def splits(cv: Any, rows: Data, classes: bool, groups: Any = None) -> list[tuple
 
 def fresh(net: Network) -> Network:
     """A network of the same descriptions, not trained, nor built."""
-    return Network(net.descriptions, net.loss, net.optimizer, net.dtype, net.seed)
+    return Network(net.descriptions, net.loss, net.optimizer, net.dtype, net.seed, net.dropout_factor)

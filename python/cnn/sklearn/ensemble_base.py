@@ -84,14 +84,12 @@ class BaseEnsemble(BaseEstimator):
         rows = base._prepare(X, y, sample_weight, "first")
         random = check_random_state(self.random_state)
         draws = self._draws(base, rows, random)
-        try:
-            if self.method == "snapshots":
-                members, stops = self._snapshots(base, rows, draws[0], random), None
-                draws = draws[:1] * len(members)
-            else:
-                members, stops = self._independent(base, rows, draws, random)
-        except NonFiniteError as error:
-            raise DivergenceError(str(error)) from None
+        stops: list[Stopping | None] | None = None
+        if self.method == "snapshots":
+            members = self._snapshots(base, rows, draws[0], random)
+            draws = draws[:1] * len(members)
+        else:
+            members, stops = self._independent(base, rows, draws, random)
         made = copy.copy(self)
         for name in ("classes_", "_task", "_sparse_labels", "_n_targets", "n_features_in_", "feature_names_in_"):
             made.__dict__.pop(name, None)
@@ -191,8 +189,13 @@ class BaseEnsemble(BaseEstimator):
             [member.network_ for member in members], X, rows.classes if rows.targets is None else rows.targets,
             epochs=epochs, batch_size=200 if base.batch_size == "auto" else base.batch_size, sample_weight=weights,
             shuffle=base.shuffle, metrics=base.metrics, callbacks=_one_or_each(given),
-            rows=[found.rows for found in draws], verbose=int(self.verbose), n_threads=base.n_threads,
+            rows=[found.rows for found in draws], verbose=int(self.verbose), n_threads=base.n_threads, errors="return",
         )  # fmt: skip
+        for error in histories:
+            if isinstance(error, NonFiniteError):
+                raise DivergenceError(str(error)) from None
+            if isinstance(error, Exception):
+                raise error
         for member, history, found in zip(members, histories, draws, strict=True):
             losses = list(history.loss)
             vars(member).update(history_=history, loss_curve_=losses, n_iter_=len(losses), loss_=losses[-1],

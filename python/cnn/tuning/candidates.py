@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -113,7 +114,7 @@ class Candidate:
 def candidate(trial: Any, made: tuple[Network, dict[str, Any]], task: Task) -> Candidate:
     """A candidate of a network that is not trained, of which each fold gets a copy."""
     net, options = made
-    networks = [net, *(Network(net.descriptions, net.loss, net.optimizer, net.dtype, net.seed) for _ in task.folds[1:])]
+    networks = [net, *(copy.deepcopy(net) for _ in task.folds[1:])]
     watches = [Watch(held_out, task.measure, task.patience, task.n_threads) for _, held_out in task.folds]
     return Candidate(trial, networks, options["batch_size"], watches)
 
@@ -141,6 +142,8 @@ def train(candidates: Sequence[Candidate], until: int, task: Task) -> None:
     for (one, _), history in zip(work, histories, strict=True):
         if isinstance(history, NonFiniteError):
             one.error = history
+        elif isinstance(history, Exception):
+            raise history
         else:
             one.seconds += sum(history.seconds)
     _judge(candidates, until, task)

@@ -57,27 +57,29 @@ class SearchResult:
         """The network of the best settings, trained on all rows but the held-out ones (of the first fold)."""
         return self.networks[0]
 
-    def _rows(self, most: int) -> list[tuple[str, ...]]:
-        """The table, the settings that were trained the longest first, and the best of them."""
+    def order(self) -> list[int]:
+        """The places in `results`: those trained to the end first, and of these the best."""
+        sign, scores, states = -1 if self.larger_is_better else 1, self.results[self.metric], self.results["state"]
+        return sorted(
+            range(len(scores)), key=lambda i: (states[i] != "complete", scores[i] is None, sign * (scores[i] or 0))
+        )
+
+    def _rows(self) -> list[tuple[str, ...]]:
         names = [self.metric, "state", "epochs", "seconds", *self.settings]
-        sign = -1 if self.larger_is_better else 1
-        score = self.results[self.metric]
-        order = sorted(range(len(score)), key=lambda i: (
-            self.results["state"][i] != "complete", score[i] is None, sign * (score[i] or 0)
-        ))  # fmt: skip
-        return [tuple(names), *(tuple(_cell(self.results[name][i]) for name in names) for i in order[:most])]
+        shown = self.order()[:_SHOWN]
+        return [tuple(names), *(tuple(_cell(self.results[name][i]) for name in names) for i in shown)]
 
     def __str__(self) -> str:
         left = len(self.results["state"]) - _SHOWN
         more = f"\n... and {left} more" if left > 0 else ""
-        rows = self._rows(_SHOWN)
+        rows = self._rows()
         return reports.table(rows, right=len(rows[0])) + more
 
     def __repr__(self) -> str:
         return f"SearchResult({len(self.results['state'])} settings, best {self.metric} {self.best_score:.4g})"
 
     def _repr_html_(self) -> str:
-        return html_tables.table(self._rows(_SHOWN), repr(self))
+        return html_tables.table(self._rows(), repr(self))
 
     def to_frame(self) -> pd.DataFrame:
         """`results` as a data frame (needs the extra `pandas`)."""

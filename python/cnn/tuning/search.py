@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnn import losses, metrics
-from cnn._common import checks
+from cnn._common import checks, console
 from cnn._common.types import MetricName, Mode, RealType
 from cnn.callbacks.monitors import LARGER
 from cnn.losses import Loss, LossName
@@ -19,7 +19,6 @@ from cnn.tuning import study
 from cnn.tuning.candidates import LOSS, Measure, Task
 from cnn.tuning.result import SearchResult
 from cnn.tuning.space import Function, Space
-from cnn.tuning.study import Options
 
 
 def search(
@@ -74,15 +73,8 @@ def search(
     >>> sorted(found.best_settings), found.results["state"].count("complete") >= 1
     (['activation', 'learning_rate', 'units'], True)
     """
-    budget = checks.integer("budget", budget, 1)
-    factor = checks.integer("factor", factor, 1)
-    if pruner is None and budget < factor:
-        raise ValueError(f"budget={budget} is too small: successive halving keeps 1 of {factor} settings; try {factor} "
-                         "at least, or take factor=1")  # fmt: skip
-    options = Options(
-        budget, factor, checks.integer("at_once", at_once, 1), sampler, pruner, storage, name,
-        checks.integer("seed", seed, 0, 2**31), checks.integer("verbose", verbose, 0),
-    )  # fmt: skip
+    say = console.say if checks.integer("verbose", verbose, 0) else None
+    options = study.checked(budget, factor, at_once, sampler, pruner, storage, name, seed, say)
     checks.integer("epochs", epochs, 1)
     if patience is not None:
         checks.integer("patience", patience, 1)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from cnn._common import console
+from cnn._common import checks
 from cnn._common.errors import DivergenceError
 from cnn.training.position import fingerprint
 from cnn.tuning import candidates
@@ -35,7 +35,22 @@ class Options:
     storage: Any
     name: str
     seed: int
-    verbose: int
+    say: Callable[[str], object] | None  # is told how it goes
+
+
+def checked(
+    budget: Any, factor: Any, at_once: Any, sampler: Any, pruner: Any, storage: Any, name: Any, seed: Any,
+    say: Callable[[str], object] | None,
+) -> Options:  # fmt: skip
+    """The options, all of them checked."""
+    budget, factor = checks.integer("budget", budget, 1), checks.integer("factor", factor, 1)
+    if pruner is None and budget < factor:
+        raise ValueError(f"budget={budget} is too small: successive halving keeps 1 of {factor} settings; try {factor} "
+                         "at least, or take factor=1")  # fmt: skip
+    if not isinstance(name, str):
+        raise TypeError(f"name must be that of a study, got {name!r}")
+    at_once, seed = checks.integer("at_once", at_once, 1), checks.integer("seed", seed, 0, 2**31)
+    return Options(budget, factor, at_once, sampler, pruner, storage, name, seed, say)
 
 
 def _optuna() -> Any:
@@ -78,8 +93,8 @@ def run(build: Space | Function, task: Task, options: Options) -> SearchResult:
             found = _try(optuna, study, batch, task, options)
             if found is not None and (best is None or task.measure.better(found.score, best.score)):
                 best = found
-            if options.verbose:
-                console.say(_progress(study, build, task.measure, options.budget))
+            if options.say is not None:
+                options.say(_progress(study, build, task.measure, options.budget))
         complete = [trial for trial in finished(study) if trial.state.name == "COMPLETE"]
         if not complete:
             raise DivergenceError(

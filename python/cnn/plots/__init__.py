@@ -13,13 +13,14 @@ import numpy as np
 
 from cnn._common import checks
 from cnn.layers import Dense, Layer
+from cnn.plots.canvas import ACCENT, HELD_OUT, TRAINING, bare, by_logarithms, new_figure, plain
+from cnn.plots.searches import search as search
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 Array = np.ndarray[Any, Any]
-_TRAINING, _HELD_OUT, _ACCENT = "#4477aa", "#ee6677", "#222222"  # told apart by colour-blind eyes, too
 _MANY = 3000  # points; more are counted in cells
 _FEW = 10  # values, of which none is left out
 _MOST_UNITS = 12  # of a layer are drawn one by one
@@ -53,31 +54,6 @@ class _Drawn(Protocol):
     def layer_outputs(self, X: Any) -> list[Array]: ...
 
 
-def _figure(width: float, height: float) -> Figure:
-    try:
-        from cnn._common.figure import Figure
-    except ImportError as error:
-        raise ImportError("plots need matplotlib (extra 'plot'): pip install matplotlib") from error
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _plain(text: object) -> str:
-    """Text that matplotlib does not take for a formula."""
-    return str(text).replace("\\", "/").replace("$", r"\$")
-
-
-def _bare(axes: Any) -> Any:
-    from cnn._common.figure import Separated
-
-    axes.spines[["top", "right"]].set_visible(False)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(Separated())
-    axes.xaxis.get_major_locator().set_params(nbins=4, min_n_ticks=3)  # numbers of ten places stand side by side
-    axes.grid(alpha=0.25, lw=0.6)
-    axes.set_axisbelow(True)
-    return axes
-
-
 def curves(histories: _Curves | Iterable[_Curves]) -> Figure:
     """Learning curves, a panel for the loss and one for each metric; several histories are drawn over one another.
 
@@ -93,28 +69,24 @@ def curves(histories: _Curves | Iterable[_Curves]) -> Figure:
     if not all_of or not all(isinstance(history, _Curves) for history in all_of):
         raise TypeError(f"curves takes a History or a list of them, got {histories!r}")
     names = [n for n in all_of[0].names if not n.startswith("val_") and n not in ("learning_rate", "seconds")]
-    figure = _figure(5.5 * max(len(names), 1), 3.8)
+    figure = new_figure(5.5 * max(len(names), 1), 3.8)
     thin = 1.6 if len(all_of) == 1 else 1.0
     for i, name in enumerate(names):
-        axes = _bare(figure.add_subplot(1, len(names), i + 1))
+        axes = bare(figure.add_subplot(1, len(names), i + 1))
         for j, history in enumerate(all_of):
             epochs = np.asarray(history.epoch) + 1
-            axes.plot(epochs, history[name], color=_TRAINING, lw=thin, label=None if j else "training")
+            axes.plot(epochs, history[name], color=TRAINING, lw=thin, label=None if j else "training")
             if f"val_{name}" in history:
                 held_out = np.asarray(history[f"val_{name}"])
-                axes.plot(epochs, held_out, color=_HELD_OUT, lw=thin, label=None if j else "validation")
+                axes.plot(epochs, held_out, color=HELD_OUT, lw=thin, label=None if j else "validation")
                 if name == "loss" and len(held_out) and np.isfinite(held_out).any():
                     best = int(np.nanargmin(held_out))
                     label = None if j else "best epoch"
-                    axes.plot(epochs[best], held_out[best], "o", ms=5, color=_HELD_OUT, label=label)
+                    axes.plot(epochs[best], held_out[best], "o", ms=5, color=HELD_OUT, label=label)
         axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
         axes.xaxis.get_major_locator().set_params(integer=True)
         if name == "loss" and all(min(history[name], default=0) > 0 for history in all_of):
-            from cnn._common.figure import PlainLog
-
-            axes.set_yscale("log")
-            for pick in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-                pick(PlainLog())
+            by_logarithms(axes, "y")
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False)
     return figure
@@ -154,7 +126,7 @@ def _outside(shown: Array, what: str) -> str:
 def _cloud(figure: Figure, axes: Any, x: Array, y: Array) -> None:
     """Points, or how many there are in each cell."""
     if len(x) <= _MANY:
-        axes.scatter(x, y, s=9, alpha=0.45, color=_TRAINING, lw=0)
+        axes.scatter(x, y, s=9, alpha=0.45, color=TRAINING, lw=0)
         return
     cells = axes.hexbin(x, y, gridsize=55, bins="log", mincnt=1, cmap="viridis", lw=0.1)
     figure.colorbar(cells, ax=axes, label="rows")
@@ -168,15 +140,15 @@ def predicted_against_true(true: Any, predicted: Any, name: str = "") -> Figure:
     'true price'
     """
     t, p = _pair(true, predicted)
-    figure = _figure(5.8, 4.8)
-    axes = _bare(figure.add_subplot())
+    figure = new_figure(5.8, 4.8)
+    axes = bare(figure.add_subplot())
     shown = _inside(t) & _inside(p)
     _cloud(figure, axes, t[shown], p[shown])
     axes.set_title(_outside(shown, "rows"), fontsize=9)
     ends = np.concatenate([t[shown], p[shown]])
     low, high = ends.min(), ends.max()
-    axes.plot([low, high], [low, high], color=_HELD_OUT, lw=1.2, label="predicted = true")
-    what = _plain(name) or "value"
+    axes.plot([low, high], [low, high], color=HELD_OUT, lw=1.2, label="predicted = true")
+    what = plain(name) or "value"
     axes.set(xlabel=f"true {what}", ylabel=f"predicted {what}")
     axes.legend(frameon=False, loc="upper left")
     return figure
@@ -189,16 +161,16 @@ def residuals(true: Any, predicted: Any, name: str = "") -> Figure:
     2
     """
     t, p = _pair(true, predicted)
-    figure = _figure(9.5, 4.0)
-    left, right = (_bare(axes) for axes in figure.subplots(1, 2))
-    what = _plain(name) or "value"
+    figure = new_figure(9.5, 4.0)
+    left, right = (bare(axes) for axes in figure.subplots(1, 2))
+    what = plain(name) or "value"
     shown = _inside(p) & _inside(p - t)
     _cloud(figure, left, p[shown], (p - t)[shown])
     left.set_title(_outside(shown, "rows"), fontsize=9)
-    left.axhline(0, color=_HELD_OUT, lw=1.2)
+    left.axhline(0, color=HELD_OUT, lw=1.2)
     left.set(xlabel=f"predicted {what}", ylabel="predicted - true")
     right.set_title(_histogram(right, p - t, "rows"), fontsize=9)
-    right.axvline(0, color=_HELD_OUT, lw=1.2)
+    right.axvline(0, color=HELD_OUT, lw=1.2)
     right.set(xlabel="predicted - true", ylabel="rows")
     return figure
 
@@ -221,18 +193,18 @@ def confusion(true: Any, predicted: Any, labels: Sequence[Any] | None = None) ->
     np.add.at(counts, ([places[v] for v in t.tolist()], [places[v] for v in p.tolist()]), 1)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(max(3.8, 1.2 + 0.55 * len(known)), 14)
-    figure = _figure(side + 1.2, side)
+    figure = new_figure(side + 1.2, side)
     axes = figure.add_subplot()
     image = axes.imshow(share, vmin=0, vmax=1, cmap="Blues")
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.85)
-    names = [_plain(label)[:24] for label in known]
+    names = [plain(label)[:24] for label in known]
     axes.set(xlabel="predicted", ylabel="true")
     axes.set_xticks(range(len(known)), names, rotation=0 if max(map(len, names)) < 7 else 40, ha="center"
                     if max(map(len, names)) < 7 else "right", rotation_mode="anchor")  # fmt: skip
     axes.set_yticks(range(len(known)), names)
     if len(known) <= 25:
         for i, j in np.ndindex(counts.shape):
-            colour = "white" if share[i, j] > 0.55 else _ACCENT
+            colour = "white" if share[i, j] > 0.55 else ACCENT
             axes.text(j, i, f"{counts[i, j]:,}", ha="center", va="center", color=colour, fontsize=9)
     return figure
 
@@ -240,11 +212,11 @@ def confusion(true: Any, predicted: Any, labels: Sequence[Any] | None = None) ->
 def importance(table: Any, most: int = 20) -> Figure:
     """Bars of `TableModel.feature_importance`, the largest on top; lines are the deviations over the shuffles."""
     shown = table.iloc[:most][::-1]
-    figure = _figure(6.5, 1.1 + 0.3 * len(shown))
-    axes = _bare(figure.add_subplot())
-    names = [_plain(name)[:32] for name in shown.index]
-    axes.barh(range(len(shown)), shown["importance"], xerr=shown["deviation"], color=_TRAINING, height=0.7,
-              error_kw={"lw": 1, "ecolor": _ACCENT})  # fmt: skip
+    figure = new_figure(6.5, 1.1 + 0.3 * len(shown))
+    axes = bare(figure.add_subplot())
+    names = [plain(name)[:32] for name in shown.index]
+    axes.barh(range(len(shown)), shown["importance"], xerr=shown["deviation"], color=TRAINING, height=0.7,
+              error_kw={"lw": 1, "ecolor": ACCENT})  # fmt: skip
     axes.set_yticks(range(len(shown)), names)
     axes.set_xlabel("rise of the error when the column is shuffled")
     axes.grid(visible=False, axis="y")
@@ -287,17 +259,17 @@ def _histogram(axes: Any, values: Array, what: str) -> str:
     left_out = _outside((values >= low) & (values <= high), what)
     if high - low <= 1e-9 * max(abs(low), abs(high)):  # one bin for equal values
         low, high = low - 0.5, high + 0.5
-    axes.hist(values, bins=min(60, max(8, int(math.sqrt(values.size)))), range=(low, high), color=_TRAINING)
+    axes.hist(values, bins=min(60, max(8, int(math.sqrt(values.size)))), range=(low, high), color=TRAINING)
     return left_out
 
 
 def _spreads(values: list[tuple[str, Array]], what: str) -> Figure:
-    figure = _figure(3.0 * len(values), 3.2)
+    figure = new_figure(3.0 * len(values), 3.2)
     for i, (name, all_of) in enumerate(values):
-        axes = _bare(figure.add_subplot(1, len(values), i + 1))
+        axes = bare(figure.add_subplot(1, len(values), i + 1))
         flat = np.asarray(all_of, np.float64).ravel()
         left_out = _histogram(axes, flat, f"{what}s")
-        axes.axvline(0, color=_ACCENT, lw=0.8)
+        axes.axvline(0, color=ACCENT, lw=0.8)
         title = f"{name}\nmean {flat.mean():.3g}, deviation {flat.std():.3g}\n{left_out}".rstrip()
         axes.set_title(title, fontsize=9)
         axes.set_xlabel(what)
@@ -320,7 +292,7 @@ def network(net: _Drawn) -> Figure:
     dense = [(i, layer) for i, layer in enumerate(net.descriptions) if isinstance(layer, Dense)]
     sizes = [net.n_inputs, *(layer.units for _, layer in dense)]
     names = ["inputs", *(f"layers.{i}\n{_activation(layer)}" for i, layer in dense)]
-    figure = _figure(1.2 + 2.0 * len(sizes), 5.0)
+    figure = new_figure(1.2 + 2.0 * len(sizes), 5.0)
     axes = figure.add_subplot()
     shown = [_shown(size) for size in sizes]
     heights = [_heights(len(units)) for units in shown]
@@ -329,12 +301,12 @@ def network(net: _Drawn) -> Figure:
         strength = np.abs(view) / (np.abs(view).max() or 1)
         lines = [[(k, a), (k + 1, b)] for a in heights[k] for b in heights[k + 1]]
         colours = [
-            (*_rgb(_TRAINING if w > 0 else _HELD_OUT), 0.08 + 0.8 * float(s))
+            (*_rgb(TRAINING if w > 0 else HELD_OUT), 0.08 + 0.8 * float(s))
             for w, s in zip(view.ravel(), strength.ravel(), strict=True)
         ]  # fmt: skip
         axes.add_collection(LineCollection(lines, colors=colours, linewidths=0.9, zorder=1))
     for k, (size, ys) in enumerate(zip(sizes, heights, strict=True)):
-        axes.scatter([k] * len(ys), ys, s=130, color="white", edgecolors=_ACCENT, lw=1.1, zorder=2)
+        axes.scatter([k] * len(ys), ys, s=130, color="white", edgecolors=ACCENT, lw=1.1, zorder=2)
         axes.text(k, -0.62, f"{names[k]}\n{size:,}", ha="center", va="top", fontsize=9)
         if size > len(ys):
             axes.text(k, (ys[len(ys) // 2 - 1] + ys[len(ys) // 2]) / 2, "⋮", ha="center", va="center", fontsize=15)
@@ -363,38 +335,3 @@ def _heights(n: int) -> list[float]:
 
 def _rgb(colour: str) -> tuple[float, float, float]:
     return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))  # type: ignore[return-value]
-
-
-def search(results: Mapping[str, Any], metric: str, settings: Mapping[str, bool], larger: bool = False) -> Figure:
-    """Scores of a search in the order of its trials, and over each setting (by logarithms or not); `larger` is better.
-
-    >>> found = {"state": ["pruned", "complete"], "rmse": [2.0, 1.0], "rate": [0.1, 0.01]}
-    >>> len(search(found, "rmse", {"rate": True}).axes)
-    2
-    """
-    y = np.array([np.nan if v is None else v for v in results[metric]], np.float64)
-    done, columns = np.array(results["state"]) == "complete", min(len(settings) + 1, 4)
-    rows = -(-(len(settings) + 1) // columns)
-    figure = _figure(3.6 * columns, 3.0 * rows)
-    for i, name in enumerate(["", *settings]):
-        axes = _bare(figure.add_subplot(rows, columns, i + 1))
-        x = np.arange(1.0, len(y) + 1) if not name else _numbers(axes, results[name], settings[name])
-        axes.plot(x[~done], y[~done], "o", ms=4, mfc="none", mec=_TRAINING, alpha=0.6, label="given up")
-        axes.plot(x[done], y[done], "o", ms=5, color=_TRAINING, label="to the end")
-        if not name:
-            best = (np.maximum if larger else np.minimum).accumulate(y[done])
-            axes.step(x[done], best, where="post", color=_HELD_OUT, label="best so far")
-            axes.legend(frameon=False, fontsize=8)
-        scale = "log" if 0 < 20 * np.nanmin(y) < np.nanmax(y) else "linear"
-        axes.set(xlabel=_plain(name) or "trial", ylabel="" if i % columns else _plain(metric), yscale=scale)
-    return figure
-
-
-def _numbers(axes: Any, values: Sequence[Any], log: bool) -> Array:
-    """Places of a setting's values on the axis; texts side by side."""
-    if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
-        axes.set_xscale("log" if log else "linear")
-        return np.asarray(values, np.float64)
-    names = sorted({str(v) for v in values})
-    axes.set(xticks=range(len(names)), xticklabels=[_plain(name)[:12] for name in names], xlim=(-0.5, len(names) - 0.5))
-    return np.array([names.index(str(v)) for v in values], np.float64)

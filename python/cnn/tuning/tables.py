@@ -1,0 +1,88 @@
+"""A search over the settings of a `TableModel`: the table is encoded once, and the networks trained side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from cnn import losses, metrics
+from cnn.network import Network
+from cnn.runtime import data
+from cnn.runtime.data import Array, Data
+from cnn.table import TableModel, frames
+from cnn.table.settings import Settings
+from cnn.table.target import Target
+from cnn.tuning import study
+from cnn.tuning.candidates import Measure, Task
+from cnn.tuning.result import SearchResult
+from cnn.tuning.space import Function
+
+
+def tune(
+    table: Any, target: str, *, budget: int, given: Mapping[str, Any], seed: int = 0,
+    storage: str | os.PathLike[str] | None = None, say: Callable[[str], object] | None = None,
+    n_threads: int | None = None,
+) -> tuple[dict[str, Any], SearchResult]:  # fmt: skip
+    """(arguments of `TableModel` that were best on its held-out rows, all that was tried).
+
+    Args:
+        given: what is not searched: task, valid, epochs, patience, decimal.
+        storage: a file that keeps what was tried.
+
+    Raises:
+        ValueError: as `TableModel.fit` and `cnn.search`.
+    """
+    options = study.checked(budget, 3, 16, None, None, storage, f"cnn tune, target {target}", seed, say)
+    first = TableModel(target, **{**given, "epochs": 1, "members": 1}, seed=seed).fit(
+        table, verbose=0, n_threads=n_threads
+    )  # fmt: skip
+    frame, goal = frames.to_pandas(table), first.goal
+    known = goal.known(frames.column(frame, target))
+    train = np.setdiff1d(known, first.held_out)
+    rows, held_out = (_rows(first, frame, which) for which in (train, first.held_out))
+    fixed = Settings(**given).for_rows(len(train))
+    assert fixed.epochs is not None
+    fold = np.arange(len(train)), held_out
+    task = Task(rows, [fold], _measure(goal), fixed.epochs, fixed.patience, None, n_threads)
+
+    def build(trial: Any) -> tuple[Network, dict[str, Any]]:
+        chosen = Settings(**given, **_settings(_suggested(trial))).for_rows(len(train))
+        return chosen.network(goal, seed), {"batch_size": chosen.batch_size}
+
+    result = study.run(Function(build, None), task, options)
+    return _settings(result.best_settings), result
+
+
+def _suggested(trial: Any) -> dict[str, Any]:
+    return {
+        "units": trial.suggest_int("units", 16, 512, log=True), "depth": trial.suggest_int("depth", 1, 4),
+        "activation": trial.suggest_categorical("activation", ["relu", "silu", "tanh"]),
+        "dropout": trial.suggest_float("dropout", 0.0, 0.5),
+        "learning_rate": trial.suggest_float("learning_rate", 1e-3, 0.05, log=True),
+        "weight_decay": trial.suggest_float("weight_decay", 1e-4, 0.3, log=True),
+        "batch_size": trial.suggest_int("batch_size", 32, 512, log=True),
+    }  # fmt: skip
+
+
+def _settings(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of `TableModel`."""
+    rest = {name: value for name, value in chosen.items() if name not in ("units", "depth")}
+    return {"hidden": (chosen["units"],) * chosen["depth"], **rest}
+
+
+def _rows(model: TableModel, frame: Any, which: Array) -> Data:
+    goal = model.goal
+    y = goal.scaled(goal.numbers(frames.column(frame, model.target).iloc[which]))
+    net = model.networks[0]
+    X = model.encoder.encode(frame, which)
+    return data.prepare(X, y, None, losses.get(goal.loss), net.dtype, net.n_inputs, net.n_outputs)
+
+
+def _measure(goal: Target) -> Measure:
+    """The RMSE in units of the target, or the log loss."""
+    if goal.task == "classification":
+        return Measure("log_loss", metrics.log_loss, False)
+    return Measure("rmse", lambda y, p, weights=None: goal.deviation * metrics.rmse(y, p, weights), False)
