@@ -231,7 +231,7 @@ def test_other_machines_are_told_of(kept: Path, tmp_path) -> None:
     path = position.checkpoints(kept)[-1][1]
     with container.read(path) as contents:
         payload = {**contents.payload, "isa": "sse9"}
-        tensors = {name: contents.take(name, spec.dtype) for name, spec in contents.specs.items()}
+        tensors = {name: contents.read_tensor(name, spec.dtype) for name, spec in contents.specs.items()}
     container.write(tmp_path / path.name, "checkpoint", payload, tensors)
     with pytest.warns(UserWarning, match="instruction set 'sse9'.*not to the same bits"):
         fit(network(), resume=tmp_path, epochs=3)
@@ -253,7 +253,7 @@ def test_forged_checkpoints_are_refused(change: dict[str, Any], text: str, kept:
     path = position.checkpoints(kept)[-1][1]
     with container.read(path) as contents:
         payload = {**contents.payload, **change}
-        tensors = {name: contents.take(name, spec.dtype) for name, spec in contents.specs.items()}
+        tensors = {name: contents.read_tensor(name, spec.dtype) for name, spec in contents.specs.items()}
     container.write(tmp_path / path.name, "checkpoint", payload, tensors)
     with pytest.raises(cnn.ModelFormatError, match=text):
         resume.read(tmp_path / path.name)

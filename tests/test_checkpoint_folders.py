@@ -125,7 +125,7 @@ def test_forged_states_are_refused_before_anything_is_touched(name: str, tmp_pat
     path = position.checkpoints(tmp_path)[-1][1]
     with container.read(path) as contents:
         payload = contents.payload
-        tensors = {name: contents.take(name, spec.dtype) for name, spec in contents.specs.items()}
+        tensors = {name: contents.read_tensor(name, spec.dtype) for name, spec in contents.specs.items()}
     STATES[name](payload["callbacks"][0]["state"])
     run = tmp_path / "forged"
     run.mkdir()
@@ -146,7 +146,7 @@ def test_a_place_that_the_fit_never_had_is_refused(change: dict[str, Any], tmp_p
     path = position.checkpoints(tmp_path)[-1][1]
     with container.read(path) as contents:
         payload = contents.payload
-        tensors = {name: contents.take(name, spec.dtype) for name, spec in contents.specs.items()}
+        tensors = {name: contents.read_tensor(name, spec.dtype) for name, spec in contents.specs.items()}
     at = {"done": 1, **{name: value for name, value in change.items() if isinstance(value, int)}}
     payload["position"] |= at
     tensors["epoch.report"] = np.zeros(change.get("report", (at["done"], 3)))
@@ -166,7 +166,7 @@ def test_a_training_is_sixteen_digits(training: Any, kept: Path, tmp_path) -> No
     path = position.checkpoints(kept)[-1][1]
     with container.read(path) as contents:
         payload = {**contents.payload, "position": {**contents.payload["position"], "training": training}}
-        tensors = {name: contents.take(name, spec.dtype) for name, spec in contents.specs.items()}
+        tensors = {name: contents.read_tensor(name, spec.dtype) for name, spec in contents.specs.items()}
     container.write(tmp_path / path.name, "checkpoint", payload, tensors)
     with pytest.raises(cnn.ModelFormatError, match="its training is no 16 digits"):
         cnn.load(tmp_path / path.name)
@@ -204,7 +204,7 @@ def test_a_tensor_that_nobody_named_is_refused_by_load_as_well(kept: Path, tmp_p
     path = position.checkpoints(kept)[-1][1]
     with container.read(path) as contents:
         payload = contents.payload
-        tensors = {name: contents.take(name, spec.dtype) for name, spec in contents.specs.items()}
+        tensors = {name: contents.read_tensor(name, spec.dtype) for name, spec in contents.specs.items()}
     container.write(tmp_path / path.name, "checkpoint", payload, {**tensors, "more": np.zeros(1)})
     with pytest.raises(cnn.ModelFormatError, match="unknown tensor more"):
         cnn.load(tmp_path / path.name)

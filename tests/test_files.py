@@ -204,7 +204,7 @@ def test_tensors_of_every_type_come_back(tmp_path) -> None:
     with container.read(tmp_path / "t.cnn") as contents:
         assert (contents.kind, contents.payload) == ("test", {"a": [1, 2.5, "é", None, True]})
         for name, value in tensors.items():
-            found = contents.take(name, contents.specs[name].dtype, value.shape)
+            found = contents.read_tensor(name, contents.specs[name].dtype, value.shape)
             np.testing.assert_array_equal(found, value)
     by_others = safetensors.numpy.load_file(tmp_path / "t.cnn")
     assert all(np.array_equal(by_others[name], value) for name, value in tensors.items())
@@ -256,7 +256,7 @@ def test_bools_hold_nothing_else(tmp_path) -> None:
     path.write_bytes(signed(header, b"\1\2"))
     assert data == b"\1\0"
     with pytest.raises(cnn.ModelFormatError, match="must hold 0 and 1"), container.read(path) as contents:
-        contents.take("a", bool)
+        contents.read_tensor("a", bool)
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

@@ -255,13 +255,13 @@ class Contents:
             raise self.error(f"tensor {name} must be {expected}, got {spec.dtype} of shape {spec.shape}")
         return spec
 
-    def take(self, name: str, dtype: Any, shape: tuple[int, ...] | None = None) -> Array:
+    def read_tensor(self, name: str, dtype: Any, shape: tuple[int, ...] | None = None) -> Array:
         """A tensor of this type and, unless None, shape."""
         out = np.empty(self.spec(name, dtype, shape).shape, dtype)
-        self.take_into(name, out)
+        self.read_into(name, out)
         return out
 
-    def take_into(self, name: str, out: Array) -> None:
+    def read_into(self, name: str, out: Array) -> None:
         """Reads a tensor into an array (C-contiguous) of its type and shape, and checks its digest."""
         spec = self.spec(name, out.dtype, out.shape)
         view = out.reshape(-1).view(np.uint8).data
@@ -356,7 +356,7 @@ def unpack_text(contents: Contents, name: str) -> list[str]:
     spec = contents.spec(name, np.uint8)
     if spec.end - spec.begin > MAX_TEXT:
         raise contents.error(f"tensor {name} must be texts of {MAX_TEXT:,} bytes at most, got {spec.shape}")
-    text = contents.take(name, np.uint8).tobytes()
+    text = contents.read_tensor(name, np.uint8).tobytes()
     if said := _too_long(text):
         raise contents.error(f"tensor {name} holds {said}")
     try:

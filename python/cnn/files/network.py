@@ -72,7 +72,7 @@ def revive_network(contents: Contents, description: Any, cls: type[N], prefix: s
     net.adopt(made)
     net.one_dimensional = one_dimensional
     for name, view in net.parameters.items():
-        contents.take_into(prefix + name, view)
+        contents.read_into(prefix + name, view)
     return net
 
 
@@ -92,12 +92,12 @@ def optimizer_tensors(net: NetworkState) -> dict[str, Any]:
     return tensors | {"optimizer.scalars": net.scalars}
 
 
-def take_optimizer(contents: Contents, net: NetworkState) -> None:
+def read_optimizer(contents: Contents, net: NetworkState) -> None:
     """Reads the numbers that the optimizer keeps, as `optimizer_tensors` writes them, into a network."""
     for i, slot in enumerate(_slots(net)):
         for name, view in slot.items():
-            contents.take_into(f"optimizer.{i}.{name}", view)
-    contents.take_into("optimizer.scalars", net.scalars)
+            contents.read_into(f"optimizer.{i}.{name}", view)
+    contents.read_into("optimizer.scalars", net.scalars)
 
 
 def _slots(net: NetworkState) -> list[dict[str, Any]]:
@@ -111,16 +111,16 @@ def history_tensors(history: History) -> dict[str, Any]:
     return {"history.epoch": np.array(history.epoch, np.int64), **columns}
 
 
-def take_history(contents: Contents, names: Any) -> History:
+def read_history(contents: Contents, names: Any) -> History:
     """The history with those names."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise contents.error("the names of its history are not texts")
     if len(set(names)) < len(names):
         raise contents.error("two columns of its history have the same name")
-    epochs = contents.take("history.epoch", np.int64)
+    epochs = contents.read_tensor("history.epoch", np.int64)
     if epochs.ndim != 1:
         raise contents.error(f"tensor history.epoch must have one dimension, got {epochs.shape}")
-    columns = [contents.take(f"history.{i}", np.float64, epochs.shape) for i in range(len(names))]
+    columns = [contents.read_tensor(f"history.{i}", np.float64, epochs.shape) for i in range(len(names))]
     return History.of(epochs.tolist(), {name: c.tolist() for name, c in zip(names, columns, strict=True)})
 
 

@@ -87,7 +87,7 @@ class NetworkState:
         for i, (layer, spec) in enumerate(zip(placed(self.descriptions, self.loss), made.layers, strict=True)):
             for j, parameter in enumerate(layer.parameters(int(spec["n_inputs"]))):
                 self._draw(i, j, parameter)
-        self.take(made)  # last: a network whose building was broken off is not built
+        self.use_plan(made)  # last: a network whose building was broken off is not built
         return self
 
     def _allocate(self, made: Plan) -> None:
@@ -100,9 +100,9 @@ class NetworkState:
     def adopt(self, made: Plan) -> None:
         """Builds the network by a plan of it, with zeros: for those who have its parameters already."""
         self._allocate(made)
-        self.take(made)
+        self.use_plan(made)
 
-    def take(
+    def use_plan(
         self, made: Plan, layers: tuple[Layer, ...] | None = None, optimizer: Optimizer | None = None, *,
         fresh: bool = False,
     ) -> None:  # fmt: skip

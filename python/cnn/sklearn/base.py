@@ -28,7 +28,7 @@ from cnn.runtime.sparse import SparseRows
 from cnn.sklearn import build, lbfgs, save
 from cnn.sklearn.compat import CallbackSupportMixin, validate_data
 from cnn.sklearn.constraints import CONSTRAINTS
-from cnn.sklearn.epochs import Course
+from cnn.sklearn.epochs import MinibatchFit
 
 _NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
@@ -162,16 +162,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             self._initialize(rows, random)
         else:
             self._take_parameters()
-        held_out = None
+        scored = None
         if validation is not None:
-            held_out = self._prepare(*validation, "validation")
+            scored = self._prepare(*validation, "validation")
         elif self.early_stopping and self.solver != "lbfgs":
-            rows, held_out = self._split(rows, random)
-        self._begin(held_out)
-        self._train(X, y, sample_weight, rows, held_out, random, incremental)
+            rows, scored = self._split(rows, random)
+        self._begin(scored)
+        self._train(X, y, sample_weight, rows, scored, random, incremental)
 
     def _train(
-        self, X: Any, y: Any, sample_weight: Any, rows: Data, held_out: Data | None, random: np.random.RandomState,
+        self, X: Any, y: Any, sample_weight: Any, rows: Data, validation: Data | None, random: np.random.RandomState,
         incremental: bool,
     ) -> None:  # fmt: skip
         root = self._init_callback_context(max_subtasks=1 if incremental else self.max_iter)
@@ -181,9 +181,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             self._tells, self._in_fit = {"X": X, "y": y, "metadata": metadata}, True
             root.call_on_fit_task_begin(estimator=self, **self._tells)
             if self.solver == "lbfgs":
-                lbfgs.fit(self, rows, held_out, root)
+                lbfgs.fit(self, rows, validation, root)
             else:
-                Course(self, rows, held_out, random).run(root, incremental)
+                MinibatchFit(self, rows, validation, random).run(root, incremental)
             if not np.isfinite(self._network.flat).all():
                 raise DivergenceError(_NOT_FINITE)
             root.call_on_fit_task_end(estimator=self, **self._tells, reconstruction_attributes=self._reconstruction)
@@ -246,8 +246,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             _no_improvement_count=0, validation_scores_=None, best_validation_score_=None, best_loss_=None,
         )  # fmt: skip
 
-    def _begin(self, held_out: Data | None) -> None:
-        if held_out is not None and self.validation_scores_ is None:
+    def _begin(self, validation: Data | None) -> None:
+        if validation is not None and self.validation_scores_ is None:
             self.validation_scores_, self.best_validation_score_ = [], -np.inf
         if self.best_loss_ is None and not self.early_stopping:
             self.best_loss_ = np.inf
@@ -269,7 +269,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         fresh = type(optimizer) is not type(net.optimizer) or made.slots != net.plan.slots
         if fresh:
             self.__dict__.pop("_series", None)
-        net.take(made, layers, optimizer, fresh=fresh)
+        net.use_plan(made, layers, optimizer, fresh=fresh)
 
     def _split(self, rows: Data, random: np.random.RandomState) -> tuple[Data, Data]:
         """Sets aside the rows that scikit-learn would."""

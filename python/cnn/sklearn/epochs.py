@@ -32,24 +32,24 @@ class Loop(loop.Loop):
     Each epoch shuffles the order of the one before, with the numbers that scikit-learn draws.
     """
 
-    def __init__(self, course: Course, train: Data, batch: int, epochs: int, incremental: bool) -> None:
-        est, net = course.est, course.net
+    def __init__(self, fit: MinibatchFit, train: Data, batch: int, epochs: int, incremental: bool) -> None:
+        est, net = fit.est, fit.net
         first = len(est.loss_curve_)
         # `fit` runs the whole of a schedule, all calls of `partial_fit` after it one more.
         begun = est.__dict__.setdefault("_series", net.step) if incremental else net.step
         at = Position(first, begun, len(net.history), first)
         last = first + est.max_iter
-        generator = course.random._bit_generator
+        generator = fit.random._bit_generator
         super().__init__(
-            net, train, batch, est.shuffle, course.scores, at, last, est.n_threads, epochs, generator=generator
+            net, train, batch, est.shuffle, fit.scores, at, last, est.n_threads, epochs, generator=generator
         )
-        self.course = course
+        self.fit = fit
         self.training.divisor = build.reported_outputs(net)
         self.constant = build.deviance_constant(net.loss, train.targets)
 
     def learning_rates(self, epochs: int) -> Array:
         if isinstance(self.schedule, schedules.Constant):
-            return np.full(epochs * self.steps, self.course.rate * self.net.rate_factor)
+            return np.full(epochs * self.steps, self.fit.rate * self.net.rate_factor)
         return super().learning_rates(epochs)
 
     @property
@@ -71,23 +71,23 @@ class Loop(loop.Loop):
         return float(rows @ np.divide(sums, weights, out=np.zeros_like(sums), where=weights > 0) / len(self.train))
 
 
-class Course:
+class MinibatchFit:
     """A fit by minibatches: `run` trains until a rule of the parameters ends it, and sets the fitted attributes."""
 
-    def __init__(self, est: Any, train: Data, held_out: Data | None, random: np.random.RandomState) -> None:
+    def __init__(self, est: Any, train: Data, validation: Data | None, random: np.random.RandomState) -> None:
         self.est, self.net, self.train = est, est._network, train
         self.random = random
-        self.metrics = metrics_of(est, train, held_out)
+        self.metrics = metrics_of(est, train, validation)
         self.scores = evaluation.Scores(self.net, train, self.metrics)
-        self.held_out = None if held_out is None else evaluation.Scores(self.net, held_out, self.metrics)
+        self.validation = None if validation is None else evaluation.Scores(self.net, validation, self.metrics)
         self.recorded = len(est.history_)
-        self.hooks = callbacks.all_of([] if est.callbacks is None else est.callbacks)
+        self.callbacks = callbacks.all_of([] if est.callbacks is None else est.callbacks)
         self.is_sgd = isinstance(est.solver, str) and est.solver == "sgd" and est.learning_rate in build.RATE_MODES
         if not hasattr(est, "_rate"):
             rate = self.net.optimizer.learning_rate
             est._rate = rate if isinstance(rate, float) else est.learning_rate_init
         self.best: Array | None = None
-        self.restores = est.restore_best is True or (est.restore_best == "auto" and held_out is not None)
+        self.restores = est.restore_best is True or (est.restore_best == "auto" and validation is not None)
 
     @property
     def rate(self) -> float:
@@ -110,11 +110,11 @@ class Course:
         epochs = 1 if incremental else est.max_iter
         steps = -(-n // batch)
         names = ["loss", *self.metrics]
-        names += ["val_loss", *(f"val_{name}" for name in self.metrics), "val_score"] if self.held_out else []
+        names += ["val_loss", *(f"val_{name}" for name in self.metrics), "val_score"] if self.validation else []
         first = len(est.loss_curve_)
         shown = (*names, "learning_rate", "seconds")
         run = callbacks.Run(first, first + epochs, n, steps, shown, history=est.history_)
-        check_all(self.hooks, run)
+        check_all(self.callbacks, run)
         evaluation.warn_of_range(net, self.train)
         net.stop_training = False
         est.n_iter_ = 0
@@ -127,7 +127,7 @@ class Course:
 
         def fit() -> bool:
             ends = [self.take_best, est.history_.trim]
-            return cnn_core.finishing(lambda: hooked(self.hooks, net, run, epochs_to_do), ends)
+            return cnn_core.finishing(lambda: hooked(self.callbacks, net, run, epochs_to_do), ends)
 
         try:
             all_made = threads.a_fit(net, fit)
@@ -172,10 +172,10 @@ class Course:
     def _one_by_one(self, loop: Loop, root: Any, incremental: bool) -> bool:
         """Whether anything but the training loss is asked for after each epoch."""
         est, scores = self.est, self.scores
-        at_ends = those_that_need("epoch_begin", self.hooks) + those_that_need("epoch_end", self.hooks)
+        at_ends = those_that_need("epoch_begin", self.callbacks) + those_that_need("epoch_end", self.callbacks)
         others = self.restores or incremental or est.max_seconds is not None or loop.constant is not None
         changes = self.is_sgd and est.learning_rate == "invscaling"
-        return bool(at_ends or root._callbacks or scores.in_python or others or changes or self.held_out is not None)
+        return bool(at_ends or root._callbacks or scores.in_python or others or changes or self.validation is not None)
 
     def _epoch(self, loop: Loop, root: Any) -> bool:
         """An epoch with what is due at its ends; whether a callback of scikit-learn's stops the fit."""
@@ -183,15 +183,15 @@ class Course:
         begin = time.perf_counter()
         before = len(est.history_), len(est.loss_curve_), len(est.validation_scores_ or ())
         task = est._begin_task(root)
-        for hook in those_that_need("epoch_begin", self.hooks):
-            hook.on_epoch_begin(net, epoch)
-        drive(loop.run(1, those_that_need("progress", self.hooks)))
+        for callback in those_that_need("epoch_begin", self.callbacks):
+            callback.on_epoch_begin(net, epoch)
+        drive(loop.run(1, those_that_need("progress", self.callbacks)))
         loop.at.epoch, loop.at.done = epoch + 1, 0
         logs, attributes = self._epoch_done(loop)
         logs.update(learning_rate=float(loop.rates[-1]), seconds=time.perf_counter() - begin)
         cnn_core.finishing(lambda: None, [partial(self._record, epoch, before, logs, attributes)])
-        for hook in those_that_need("epoch_end", self.hooks):
-            hook.on_epoch_end(net, epoch, logs)
+        for callback in those_that_need("epoch_end", self.callbacks):
+            callback.on_epoch_end(net, epoch, logs)
         return bool(est._end_task(task))
 
     def _several(self, loop: Loop, most: int) -> None:
@@ -200,7 +200,7 @@ class Course:
         before, n = est.n_iter_, min(est.n_iter_no_change, 1 << 62)
         loop.training.watch(est.best_loss_, est.tol, est._no_improvement_count, n)
         keep = partial(self._keep, loop, loop.at.epoch, before, time.perf_counter())
-        cnn_core.finishing(lambda: drive(loop.run(most, those_that_need("progress", self.hooks))), [keep])
+        cnn_core.finishing(lambda: drive(loop.run(most, those_that_need("progress", self.callbacks))), [keep])
         if est.verbose:
             for i in range(before, est.n_iter_):
                 console.say(f"Iteration {i + 1}, loss = {est.loss_curve_[i - est.n_iter_]:.8f}")
@@ -230,8 +230,8 @@ class Course:
         if est.verbose:
             console.say(f"Iteration {found['n_iter_']}, loss = {loss:.8f}")
         score, count = None, est._no_improvement_count
-        if self.held_out is not None:
-            measured, score = validate(est, self.held_out)
+        if self.validation is not None:
+            measured, score = validate(est, self.validation)
             logs.update(measured)
             if est.verbose:
                 console.say(f"Validation score: {score:f}")
@@ -293,14 +293,14 @@ def metrics_of(est: Any, *sets: Data | None) -> evaluation.Metrics:
     return chosen
 
 
-def validate(est: Any, held_out: evaluation.Scores) -> tuple[dict[str, float], float]:
+def validate(est: Any, validation: evaluation.Scores) -> tuple[dict[str, float], float]:
     """(loss and metrics on held-out rows, the score that counts)."""
-    net, rows = held_out.net, held_out.rows
+    net, rows = validation.net, validation.rows
     out = passes.outputs(net, rows.X, link=False, n_threads=est.n_threads)
-    loss = held_out.mean_loss(out)
+    loss = validation.mean_loss(out)
     loss /= build.reported_outputs(net)
     logs = {"val_loss": loss}
-    logs.update({f"val_{name}": value for name, value in held_out.measure(out).items()})
+    logs.update({f"val_{name}": value for name, value in validation.measure(out).items()})
     score = est._validation_score(rows, out, loss)
     logs["val_score"] = score
     return logs, score if math.isfinite(score) else math.nan

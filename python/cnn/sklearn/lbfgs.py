@@ -53,14 +53,14 @@ class Objective:
         return data / build.reported_outputs(self.net) + penalty + self.constant
 
 
-def fit(est: Any, train: Data, held_out: Data | None, root: Any) -> None:
+def fit(est: Any, train: Data, validation: Data | None, root: Any) -> None:
     """Minimises the objective from the network's weights; sets the fitted attributes."""
     net = est._network
     if any(int(layer["kind"]) == int(cnn_core.LayerKind.DROPOUT) for layer in net.plan.layers):
         raise ValueError("solver='lbfgs' needs the same loss at every call: there can be no dropout")
     if (net.plan.segments["rate"] != 1).any():
         raise ValueError("solver='lbfgs' has no learning rate: learning_rate_factor of every layer must be 1")
-    minimisation = Minimisation(est, train, held_out, root)
+    minimisation = Minimisation(est, train, validation, root)
     found = threads.a_fit(net, minimisation.run)
     est.best_loss_ = min(est.loss_curve_, default=est.loss_)
     est.t_ += len(train) * est.n_iter_
@@ -76,22 +76,22 @@ def fit(est: Any, train: Data, held_out: Data | None, root: Any) -> None:
 class Minimisation:
     """A fit by L-BFGS; to callbacks an iteration is an epoch, which begins with the first loss that it asks for."""
 
-    def __init__(self, est: Any, train: Data, held_out: Data | None, root: Any) -> None:
+    def __init__(self, est: Any, train: Data, validation: Data | None, root: Any) -> None:
         net = est._network
         self.est, self.net, self.train, self.root = est, net, train, root
         self.objective = Objective(net, train, est.n_threads)
-        self.metrics = metrics_of(est, train, held_out)
-        self.held_out = None if held_out is None else evaluation.Scores(net, held_out, self.metrics)
-        self.hooks = callbacks.all_of([] if est.callbacks is None else est.callbacks)
+        self.metrics = metrics_of(est, train, validation)
+        self.validation = None if validation is None else evaluation.Scores(net, validation, self.metrics)
+        self.callbacks = callbacks.all_of([] if est.callbacks is None else est.callbacks)
         self.best: Array | None = None
         self.last: Array | None = None  # the parameters after the last iteration
         names = ["loss"]
-        names += ["val_loss", *(f"val_{name}" for name in self.metrics), "val_score"] if held_out is not None else []
+        names += ["val_loss", *(f"val_{name}" for name in self.metrics), "val_score"] if validation is not None else []
         first = len(est.loss_curve_)
         self.fit = callbacks.Run(
             first, first + est.max_iter, len(train), 1, (*names, "seconds"), history=est.history_
         )
-        check_all(self.hooks, self.fit)
+        check_all(self.callbacks, self.fit)
         evaluation.warn_of_range(net, train)
         net.stop_training = False
         self.start = self.begin = time.perf_counter()
@@ -99,7 +99,7 @@ class Minimisation:
 
     def run(self) -> Any:
         """What SciPy found."""
-        work = partial(hooked, self.hooks, self.net, self.fit, self._minimise)
+        work = partial(hooked, self.callbacks, self.net, self.fit, self._minimise)
         return cnn_core.finishing(work, [self.est.history_.trim, self._take_best])
 
     def _take_best(self) -> None:
@@ -129,8 +129,8 @@ class Minimisation:
         epoch = len(self.est.loss_curve_)
         if self.begun < epoch:
             self.begun = epoch
-            for hook in those_that_need("epoch_begin", self.hooks):
-                hook.on_epoch_begin(self.net, epoch)
+            for callback in those_that_need("epoch_begin", self.callbacks):
+                callback.on_epoch_begin(self.net, epoch)
         return self.objective(x)
 
     def _record(self, before: tuple[int, int, int], logs: dict[str, float], score: float | None, x: Array) -> None:
@@ -153,18 +153,18 @@ class Minimisation:
         before = epoch, len(est.history_), len(est.validation_scores_ or ())
         logs, score = {"loss": float(loss)}, None
         net.flat[...] = x
-        if self.held_out is not None:
-            found, score = validate(est, self.held_out)
+        if self.validation is not None:
+            found, score = validate(est, self.validation)
             logs.update(found)
         now = time.perf_counter()
         logs["seconds"], self.begin = now - self.begin, now
         cnn_core.finishing(lambda: None, [partial(self._record, before, logs, score, x.copy())])
         if est.verbose:
             console.say(f"Iteration {epoch + 1}, loss = {loss:.8f}")
-        for hook in those_that_need("progress", self.hooks):
-            hook.on_progress(net, epoch, len(self.train))
-        for hook in those_that_need("epoch_end", self.hooks):
-            hook.on_epoch_end(net, epoch, logs)
+        for callback in those_that_need("progress", self.callbacks):
+            callback.on_progress(net, epoch, len(self.train))
+        for callback in those_that_need("epoch_end", self.callbacks):
+            callback.on_epoch_end(net, epoch, logs)
         stop = est._end_task(est._begin_task(self.root))
         if stop or net.stop_training or (est.max_seconds is not None and now - self.start > est.max_seconds):
             raise StopIteration

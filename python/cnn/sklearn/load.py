@@ -12,7 +12,7 @@ from cnn._common.errors import ModelFormatError
 from cnn.files import container
 from cnn.files.container import Contents
 from cnn.files.descriptions import revive
-from cnn.files.network import revive_network, take_history, take_optimizer
+from cnn.files.network import read_history, read_optimizer, revive_network
 from cnn.files.strict_json import shown
 from cnn.network import Network
 from cnn.sklearn import build
@@ -112,7 +112,7 @@ def revive_classes(contents: Contents, est: Any, net: Network, task: Any, labels
         check_labels(texts)
         classes = np.array(texts, np.str_)
     elif labels == "numbers" and "classes" in contents.specs:
-        classes = contents.take("classes", contents.specs["classes"].dtype)
+        classes = contents.read_tensor("classes", contents.specs["classes"].dtype)
     else:
         raise ValueError(f"it has no labels, which are {shown(labels)}")
     if classes.ndim != 1 or not (classes[1:] > classes[:-1]).all():
@@ -145,7 +145,7 @@ def _revive_course(contents: Contents, est: Any, found: dict[str, Any]) -> None:
     net.counter[0] = checks.integer("step", found["step"], 0, 2**62)
     net.rate_factor = checks.number("rate_factor", found["rate_factor"], 0)
     if net.step:
-        take_optimizer(contents, net)
+        read_optimizer(contents, net)
     if found["rate"] is not None:
         est._rate = checks.number("rate", found["rate"], 0)
     est.n_iter_ = checks.integer("n_iter", found["n_iter"], 0, 2**62)
@@ -158,7 +158,7 @@ def _revive_course(contents: Contents, est: Any, found: dict[str, Any]) -> None:
     if (n := sum(math.prod(contents.specs[name].shape) for name in curves if name in contents.specs)) > MOST_NUMBERS:
         raise ValueError(f"{n:,} numbers in its curves, and a file holds {MOST_NUMBERS:,}")
     est.loss_curve_ = _curve(contents, "loss_curve")
-    est.history_ = take_history(contents, found["history"])
+    est.history_ = read_history(contents, found["history"])
     est.best_validation_score_ = real(contents, found["best_validation_score"])
     if est.best_validation_score_ is not None:
         est.validation_scores_ = _curve(contents, "validation_scores")
@@ -176,7 +176,7 @@ def revive_features(contents: Contents, est: Any, n: int) -> None:
 
 
 def _curve(contents: Contents, name: str) -> list[float]:
-    curve = contents.take(name, np.float64)
+    curve = contents.read_tensor(name, np.float64)
     if curve.ndim != 1:
         raise contents.error(f"tensor {name} must have one dimension, got {curve.shape}")
     return curve.tolist()

@@ -57,7 +57,7 @@ def _revive_members(contents: Contents, ensemble: Any, found: dict[str, Any]) ->
         first = members[0].network_ if members else net
         if (net.loss, net.n_outputs, net.dtype) != (first.loss, first.n_outputs, first.dtype):
             raise ValueError(f"network {i} is of another loss, type or number of outputs than the first")
-        columns = contents.take(f"features.{i}", np.int64, (net.n_inputs,))
+        columns = contents.read_tensor(f"features.{i}", np.int64, (net.n_inputs,))
         if not (columns[1:] > columns[:-1]).all() or columns[0] < 0 or columns[-1] >= inputs:
             raise ValueError(f"features.{i} are not different ones of {inputs} in ascending order")
         if not members:
@@ -95,7 +95,7 @@ def _revive_scores(contents: Contents, ensemble: Any, score: Any) -> None:
     found = real(contents, score)
     if found is None:
         raise TypeError("oom_score is null")
-    predicted = contents.take("oom_prediction", np.float64)
+    predicted = contents.read_tensor("oom_prediction", np.float64)
     width = ensemble._values(ensemble.estimators_[0], np.zeros((1, ensemble.n_outputs_))).shape[1:]
     if not predicted.ndim or predicted.shape[1:] != width or np.isinf(predicted).any():
         raise ValueError(f"oom_prediction of shape {predicted.shape} must be (rows, {', '.join(map(str, width))}), "

@@ -48,7 +48,7 @@ def from_file(contents: Contents) -> TableModel:
         stored: Any = np.float64 if kind == "float" else np.int64
         if kind == "int" and contents.specs["labels"].dtype == np.uint64:
             stored = np.uint64
-        found: list[Any] = contents.take("labels", stored, (0 if kind == "text" else n_classes,)).tolist()
+        found: list[Any] = contents.read_tensor("labels", stored, (0 if kind == "text" else n_classes,)).tolist()
         if kind == "text":
             found = texts.take(n_classes)
         texts.end()
@@ -126,7 +126,7 @@ def _pairs(texts: list[str]) -> dict[str, str]:
 
 
 def _columns(contents: Contents, described: Any, texts: _Texts) -> Iterator[columns.Column]:
-    nodes, heights = contents.take("nodes", np.float64), contents.take("heights", np.float64)
+    nodes, heights = contents.read_tensor("nodes", np.float64), contents.read_tensor("heights", np.float64)
     at, names = 0, set()
     if not isinstance(described, list):
         raise TypeError(f"columns {shown(described)}")

@@ -19,7 +19,7 @@ from cnn._version import __version__
 from cnn.callbacks import Callback
 from cnn.files import container
 from cnn.files.container import Contents
-from cnn.files.network import revive_network, take_history, take_optimizer
+from cnn.files.network import read_history, read_optimizer, revive_network
 from cnn.files.strict_json import shown
 from cnn.runtime.state import NetworkState
 from cnn.streams.source import Source
@@ -138,8 +138,8 @@ def from_contents(contents: Contents, cls: type[NetworkState] = NetworkState) ->
         "activation_choice", "history", "callbacks",
     )  # fmt: skip
     net = revive_network(contents, network, cls, "network.")
-    take_optimizer(contents, net)
-    net.history = take_history(contents, names)
+    read_optimizer(contents, net)
+    net.history = read_history(contents, names)
     where = Position(*contents.fields(position, *POSITION))
     typed = isinstance(where.stopped, bool) and isinstance(isa, str) and isinstance(choice, str)
     whole = [getattr(where, name) for name in POSITION if name not in ("stopped", "training")]
@@ -155,8 +155,8 @@ def from_contents(contents: Contents, cls: type[NetworkState] = NetworkState) ->
     contents.fields(settings, "batch_size", "shuffle", "names")
     contents.fields(data, "training", "validation")
     if where.done:
-        where.report = contents.take("epoch.report", np.float64)
-        where.outputs = contents.take("epoch.outputs", net.dtype)
+        where.report = contents.read_tensor("epoch.report", np.float64)
+        where.outputs = contents.read_tensor("epoch.outputs", net.dtype)
     if not isinstance(callbacks, list):
         raise contents.error("it does not list callbacks")
     states = [_callback(contents, i, entry) for i, entry in enumerate(callbacks)]
@@ -182,7 +182,7 @@ def _callback(contents: Contents, index: int, entry: Any) -> dict[str, Any]:
         full = f"callbacks.{index}.{key}"
         if not isinstance(key, str) or full not in contents.specs or key in state:
             raise contents.error(f"the state of {name} is not whole")
-        state[key] = contents.take(full, contents.specs[full].dtype)
+        state[key] = contents.read_tensor(full, contents.specs[full].dtype)
     return state
 
 
