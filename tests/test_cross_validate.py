@@ -59,6 +59,15 @@ def test_folds_are_trained_as_in_a_loop(case: str) -> None:
     assert (found["fit_time"] > 0).all()
 
 
+def test_the_factor_on_dropout_is_that_of_the_network() -> None:
+    def scores(rate: float, factor: cnn.schedules.Schedule | None) -> list[float]:
+        layers = [cnn.Dense(6, "tanh"), cnn.Dropout(rate), cnn.Dense(1)]
+        net = cnn.Network(layers, dtype="float64", seed=0, dropout_factor=factor)
+        return cnn.cross_validate(net, X, Y, cv=3, epochs=2)["test_loss"].tolist()
+
+    assert scores(0.5, cnn.schedules.Constant(0)) == scores(0, None) != scores(0.5, None)
+
+
 def test_scores_by_name_and_by_function() -> None:
     def largest(y: Any, p: Any, weights: Any = None) -> float:
         return float(np.abs(y - p).max())
