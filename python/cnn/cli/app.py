@@ -115,6 +115,9 @@ def train(
     members: Annotated[int | None, _option(MODEL, "--members", help="Networks to average; by the rows.")] = None,
     seed: Seed = 0,
     threads: Threads = None,
+    stream: Annotated[
+        bool | None, _option(WORK, "--stream/--no-stream", help="Read in pieces: for tables larger than memory.")
+    ] = None,
     format: Format = None,
     encoding: Encoding = None,
     separator: Separator = None,
@@ -125,13 +128,15 @@ def train(
 ) -> None:
     """Train a model on a table.
 
-    The kind of each column and of the target is found out; some rows are held out to stop in time.
+    The kind of each column and of the target is found out; some rows are held out to stop in time. A file that needs
+    more memory than is free, or with --stream, is read in pieces; a folder of Parquet files is one table.
 
     \b
     Examples:
       cnn train houses.csv --target price
       cnn train adult.csv.gz -t income --report report/ --out adult.cnn
       cnn train data.parquet -t y --hidden 256,128 --epochs 100 --json
+      cnn train rows/ -t y --stream
       zcat big.csv.gz | cnn train - -t y
     """
     options = {
@@ -140,7 +145,7 @@ def train(
         "seed": seed,
     }  # fmt: skip
     reading = Reading(data, format, encoding, separator, header, decimal)
-    _run(commands.train, Screen(quiet, json), reading, target, options, out, report, threads)
+    _run(commands.train, Screen(quiet, json), reading, target, options, out, report, threads, stream)
 
 
 @app.command(cls=Command)

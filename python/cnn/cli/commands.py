@@ -12,10 +12,10 @@ import numpy as np
 
 import cnn
 from cnn import loading
-from cnn.cli import read, write
+from cnn.cli import large, read, write
 from cnn.cli.predict import rounded
 from cnn.cli.screen import Screen, counted, figure
-from cnn.cli.source import Reading, source
+from cnn.cli.source import Reading, Source, source
 from cnn.network import Network
 from cnn.table import TableModel, frames
 from cnn.table.columns import Number
@@ -26,7 +26,7 @@ _DEMO = "california_housing.csv.gz"
 
 def train(
     screen: Screen, reading: Reading, target: str, options: dict[str, Any], out: str, report: str | None,
-    threads: int | None,
+    threads: int | None, stream: bool | None,
 ) -> None:  # fmt: skip
     """`cnn train`."""
     model = TableModel(target, **{**options, "hidden": _widths(options["hidden"])}, decimal=reading.decimal)
@@ -36,16 +36,24 @@ def train(
     if reading.path != "-" and os.path.exists(out) and os.path.samefile(out, reading.path):
         raise TableError(f"--out {out}: that is the table itself")
     page = None if report is None else _page(report)
-    tables = [table_of(reading, target, {target} if reading.decimal != "," else None)]
-    rows, kept = len(tables[0]), None if page is None else tables[0]
-    fit(screen, model, tables, threads)
+    with large.table(reading, stream) as found:
+        if isinstance(found, Source):
+            tables = [_whole(found, target, {target} if reading.decimal != "," else None)]
+            rows, kept = len(tables[0]), None if page is None else tables[0]
+            fit(screen, model, tables, threads)
+            shown = None if kept is None else kept.iloc[model.held_out]
+        else:
+            frames.column(large.first(found), target, found.name)
+            fit(screen, model, [found], threads, stream)
+            rows = found.rows
+            shown = None if page is None else large.rows_of(found, model.held_out)
     model.save(out)
     written = [out]
-    if page is not None and kept is not None:
+    if page is not None:
         from cnn.cli import report as pages
 
         page.parent.mkdir(parents=True, exist_ok=True)
-        pages.write(model, kept.iloc[model.held_out], page, Path(reading.path).name, threads)
+        pages.write(model, shown, page, Path(reading.path).name, threads)
         written.append(str(page))
     closing(screen, model, rows, written)
 
@@ -53,18 +61,22 @@ def train(
 def table_of(reading: Reading, target: str, texts: Collection[str] | None, names: Collection[str] | None = None) -> Any:
     """The whole table (see `read.table`), which must have a column of that name."""
     with source(reading) as found:
-        table = read.table(found, texts, names)
-        frames.column(table, target, found.name)
+        return _whole(found, target, texts, names)
+
+
+def _whole(found: Source, target: str, texts: Collection[str] | None, names: Collection[str] | None = None) -> Any:
+    table = read.table(found, texts, names)
+    frames.column(table, target, found.name)
     return table
 
 
-def fit(screen: Screen, model: TableModel, tables: list[Any], threads: int | None) -> None:
+def fit(
+    screen: Screen, model: TableModel, tables: list[Any], threads: int | None, stream: bool | None = None
+) -> None:
     """Trains on the one table; it is taken from the list, so that it need not be there while the networks train."""
-    rows = round(len(tables[0]) * (1 - model.settings.valid))
-    settings = model.settings.for_rows(max(rows, 1))
-    live = screen.progress(settings.members or 1, settings.epochs or 1)
+    live = screen.progress()
     try:
-        model.fit(tables.pop(), callbacks=live, verbose=0, n_threads=threads)
+        model.fit(tables.pop(), callbacks=live, verbose=0, n_threads=threads, stream=stream)
     finally:
         for callback in live:
             callback.close()  # type: ignore[attr-defined]

@@ -36,7 +36,7 @@ class Piece:
         """
         chosen = self.chosen(names)
         if hasattr(self.rows, "schema"):
-            return read_arrow.frame(self.rows.select(chosen))
+            return frames.of_arrow(self.rows.select(chosen))
         cells = self.rows[chosen]
         return cells.where(~cells.isin(read_csv.MISSING), None) if self.is_text else cells
 
@@ -70,7 +70,7 @@ def table(source: Source, texts: Collection[str] | None, names: Collection[str] 
     parts = list(pieces(source))
     if source.format == "npz":
         return frames.pandas().concat([part.cells(names) for part in parts], ignore_index=True)
-    return read_arrow.frame(_joined(parts, names))
+    return frames.of_arrow(_joined(parts, names))
 
 
 def _joined(parts: list[Piece], names: Collection[str] | None) -> Any:

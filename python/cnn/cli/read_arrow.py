@@ -67,18 +67,6 @@ def index_names(schema: Any) -> list[str]:
     return [name for name in schema.names if name in written or frames.is_index(name)]
 
 
-def frame(table: Any) -> Any:
-    """Batch or table of Arrow as a pandas frame in which no cell depends on another: whole numbers beside gaps stay."""
-    pa, pd = _pyarrow("arrow"), frames.pandas()
-    nullable = {getattr(pa, f"{sign}int{bits}")(): getattr(pd, f"{sign.upper()}Int{bits}Dtype")()
-                for sign in ("", "u") for bits in (8, 16, 32, 64)}  # fmt: skip
-    nullable[pa.bool_()] = pd.BooleanDtype()
-    try:
-        return table.to_pandas(ignore_metadata=True, types_mapper=nullable.get, date_as_object=False)
-    except pa.ArrowException as error:
-        raise TableError(f"pandas has no type for a column: {error}") from None
-
-
 def arrays(source: Source) -> dict[str, Any]:
     """The columns of an npz file: a vector is a column of its name, a matrix `X` the columns X0, X1, ..."""
     columns: dict[str, Any] = {}

@@ -76,9 +76,9 @@ class Screen:
         if self.as_json:
             print(json.dumps(plain(values), ensure_ascii=True).replace("\x7f", "\\u007f"))
 
-    def progress(self, members: int, epochs: int) -> list[Callback]:
+    def progress(self) -> list[Callback]:
         """Callbacks that show a training live; none where nobody sees it."""
-        return [Live(self.err, members, epochs)] if self.talks and self.err.is_terminal else []
+        return [Live(self.err)] if self.talks and self.err.is_terminal else []
 
 
 def _text(text: str, style: str = "") -> Text:
@@ -89,7 +89,7 @@ def _text(text: str, style: str = "") -> Text:
 class Live(Callback):
     """A bar over all epochs of all networks with both losses, speed and the longest time it can still take."""
 
-    def __init__(self, console: Console, members: int, epochs: int) -> None:
+    def __init__(self, console: Console, members: int = 1, epochs: int = 1) -> None:
         self._members, self._member = members, 0
         self._epochs, self._seen, self._before = epochs, 0, 0
         self._rows, self._done, self._start = 1, 0, time.perf_counter()
@@ -102,12 +102,17 @@ class Live(Callback):
         )  # fmt: skip
         self._task = self._bar.add_task("", total=members * epochs, numbers="")
 
+    def for_member(self, member: int, members: int) -> Callback:
+        self._members = members
+        return self
+
     def on_fit_begin(self, network: Network, run: Run) -> None:
         if not self._member:
             self._start = time.perf_counter()
             self._bar.start()
         self._member += 1
-        self._last = {}
+        self._last, self._epochs = {}, run.epochs - run.first_epoch
+        self._bar.update(self._task, total=self._members * self._epochs)
         self._before, self._seen, self._rows = (self._member - 1) * self._epochs, 0, run.rows
 
     def on_progress(self, network: Network, epoch: int, rows: int) -> None:

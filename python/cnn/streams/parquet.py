@@ -30,6 +30,8 @@ class File:
     path: Path
     state: tuple[int, int, int]  # inode, size, time of the last change
     groups: tuple[int, ...]
+    size: int  # bytes of its columns, not compressed
+    schema: Any = field(compare=False)
     footer: Any = field(default=None, compare=False)  # read already; None in a folder whose footers take much memory
 
     def open(self) -> Any:
@@ -95,9 +97,12 @@ class Parquet(Source):
             raise TypeError(f"y must be the name of a column of {os.fspath(path)}, or a list of names, got {y!r}")
         if weights is not None and not isinstance(weights, str):
             raise TypeError(f"sample_weight must be the name of a column of {os.fspath(path)}, got {weights!r}")
-        files, columns = _files(Path(path), target, weights)
+        found = files(Path(path))
+        columns = _columns(found[0].path, found[0].schema, target, weights)
+        for file in found:
+            _check(file.path, file.schema, columns)
         units = []
-        for file in files:
+        for file in found:
             before = np.cumsum([0, *file.groups]).tolist()
             units += [Unit(file, i, 0, n, before[i]) for i, n in enumerate(file.groups) if n]
         if not units:
@@ -182,23 +187,29 @@ def _batches(file: Any, unit: Unit, rows: int, names: list[str]) -> Iterator[Any
         raise StreamError(f"row group {unit.group} of {unit.file.path} can't be read: {error}") from None
 
 
-def _files(path: Path, y: str | tuple[str, ...], weights: str | None) -> tuple[list[File], Columns]:
-    """The file, or those of the folder and the folders in it, and the columns that each of them has."""
-    files: list[File] = []
-    columns = None
-    for found in _paths(path):
-        state = _state(found)
-        with _opened(found) as file:
+def files(path: Path) -> list[File]:
+    """The file, or those of the folder and the folders in it."""
+    found: list[File] = []
+    for one in _paths(path):
+        state = _state(one)
+        with _opened(one) as file:
             schema, footer = file.schema_arrow, file.metadata
-        if columns is None:
-            columns = _columns(found, schema, y, weights)
-        _check(found, schema, columns)
-        groups = tuple(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
-        files.append(File(found, state, groups, footer))
-    assert columns is not None
-    if sum(file.footer.num_row_groups * file.footer.num_columns for file in files) > _FOOTERS:
-        files = [replace(file, footer=None) for file in files]
-    return files, columns
+        groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
+        size = sum(group.total_byte_size for group in groups)
+        found.append(File(one, state, tuple(group.num_rows for group in groups), size, schema, footer))
+    if sum(file.footer.num_row_groups * file.footer.num_columns for file in found) > _FOOTERS:
+        found = [replace(file, footer=None) for file in found]
+    return found
+
+
+def has_files(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder has Parquet files in it."""
+    return bool(_in_folder(Path(path)))
+
+
+def _in_folder(path: Path) -> list[Path]:
+    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+    return [p for p in found if not any(part[0] in "._" for part in p.relative_to(path).parts)]
 
 
 def _paths(path: Path) -> list[Path]:
@@ -206,8 +217,7 @@ def _paths(path: Path) -> list[Path]:
         raise FileNotFoundError(f"there is no {path}")
     if not path.is_dir():
         return [path]
-    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
-    found = [p for p in found if not any(part[0] in "._" for part in p.relative_to(path).parts)]
+    found = _in_folder(path)
     if not found:
         raise FileNotFoundError(f"there is no Parquet file (.parquet or .pq) in {path}")
     for part in found[0].relative_to(path).parts[:-1]:
@@ -235,7 +245,7 @@ def _opened(path: Path, footer: Any = None) -> Any:
 
 def _columns(path: Path, schema: Any, y: str | tuple[str, ...], weights: str | None) -> Columns:
     """Those of the first file."""
-    aside = _index(schema)
+    aside = index_names(schema)
     targets = (y,) if isinstance(y, str) else y
     for name in (*targets, *(() if weights is None else (weights,))):
         if name not in schema.names:
@@ -248,7 +258,7 @@ def _columns(path: Path, schema: Any, y: str | tuple[str, ...], weights: str | N
     return Columns(X, y, weights)
 
 
-def _index(schema: Any) -> set[str]:
+def index_names(schema: Any) -> set[str]:
     """The columns that pandas wrote a frame's row index to."""
     try:
         written = (schema.pandas_metadata or {}).get("index_columns", ())

@@ -205,8 +205,13 @@ def _refuse(column: Column, series: Any, bad: Array, expected: str) -> None:
         raise TableError(f"column {column.name!r} must hold {expected}, got {cell} at row {row}")
 
 
-def learn(series: Any, rows: Array, most: int, decimal: str | None = None) -> Column | str:
-    """What the training `rows` teach of a column, or why it is of no use; at most so many categories."""
+def learn(
+    series: Any, rows: Array, most: int, decimal: str | None = None, of: int | None = None
+) -> Column | str:
+    """What the training `rows` teach of a column, or why it is of no use; at most so many categories.
+
+    The column may be a sample `of` so many rows.
+    """
     name = str(series.name)
     if strange := frames.strange(series):
         return f"it holds {strange}"
@@ -221,10 +226,12 @@ def learn(series: Any, rows: Array, most: int, decimal: str | None = None) -> Co
         days, _ = frames.as_days(series.iloc[rows], order)
         return str(_useless(days[None])[0]) or Date.learn(name, days, found.marks, order)
     values, _ = frames.as_booleans(series) if found.kind == "boolean" else frames.as_numbers(series, found.writing)
-    return next(_learn_block([name], values[None], rows, found.kind == "boolean", found.marks, found.writing))
+    return next(_learn_block([name], values[None], rows, found.kind == "boolean", of, found.marks, found.writing))
 
 
-def learn_plain(frame: Any, names: Sequence[str], places: Array, rows: Array) -> dict[str, Column | str]:
+def learn_plain(
+    frame: Any, names: Sequence[str], places: Array, rows: Array, of: int | None = None
+) -> dict[str, Column | str]:
     """What `learn` finds, for the columns at these places: numbers or truth values as they are, many at a time."""
     found: dict[str, Column | str] = {}
     truths = np.array([dtype.kind == "b" for dtype in frame.dtypes.iloc[places]], bool)
@@ -232,14 +239,15 @@ def learn_plain(frame: Any, names: Sequence[str], places: Array, rows: Array) ->
         these = np.flatnonzero(truths == boolean)
         for some, cells in blocks.read(frame, places[these]):
             part = [names[i] for i in these[some]]
-            learnt = _learn_block(part, blocks.known(cells), rows, boolean)
+            learnt = _learn_block(part, blocks.known(cells), rows, boolean, of)
             for name, row, one in zip(part, cells, learnt, strict=True):
                 found[name] = "no values" if np.isnan(row).all() else one
     return found
 
 
 def _learn_block(
-    names: Sequence[str], values: Array, rows: Array, boolean: bool, marks: tuple[str, ...] = (), writing: str = ""
+    names: Sequence[str], values: Array, rows: Array, boolean: bool, of: int | None, marks: tuple[str, ...] = (),
+    writing: str = "",
 ) -> Iterator[Column | str]:
     """What the training `rows` teach of the columns of a block, all of numbers or all of truth values."""
     part = values[:, rows]
@@ -248,7 +256,7 @@ def _learn_block(
         for name, reason, cells in zip(names, why.tolist(), part, strict=True):
             yield reason or Boolean(name, bool(np.isnan(cells).any()))
         return
-    why[(why == "") & _counts_rows(values)] = "it numbers the rows"
+    why[(why == "") & _counts_rows(values, of)] = "it numbers the rows"
     useful = why == ""
     learnt = blocks.learn(part if useful.all() else part[useful])
     for name, reason in zip(names, why.tolist(), strict=True):
@@ -263,12 +271,16 @@ def _useless(part: Array) -> Array:
     return np.where(np.isnan(low), "no values in the training rows", np.where(same, "the same value everywhere", ""))
 
 
-def _counts_rows(values: Array) -> Array:
-    """Whether each row has a whole number of its own in a column of the block, without holes, in any order."""
+def _counts_rows(values: Array, of: int | None) -> Array:
+    """Whether each row has a whole number of its own in a column of the block, without holes, in any order.
+
+    Of a sample: whether the numbers are different ones within a span of as many as there are rows.
+    """
     n = values.shape[1]
     if n < 20:
         return np.zeros(len(values), bool)
-    found = values.min(axis=1) + (n - 1) == values.max(axis=1)  # not where a cell is missing
+    span = values.max(axis=1) - values.min(axis=1) + 1  # not where a cell is missing
+    found = span == n if of is None else (span >= n) & (span <= of)
     for i in np.flatnonzero(found):
         found[i] = (values[i] == np.floor(values[i])).all() and len(np.unique(values[i])) == n
     return found

@@ -27,17 +27,20 @@ class Encoder:
     dropped: Mapping[str, str]
 
     @staticmethod
-    def learn(frame: Any, target: str, rows: Array, decimal: str | None = None) -> Encoder:
-        """From these rows of a frame; all its columns but the target. TableError where nothing can be learnt from."""
+    def learn(frame: Any, target: str, rows: Array, decimal: str | None = None, of: int | None = None) -> Encoder:
+        """From these rows of a frame; all its columns but the target. TableError where nothing can be learnt from.
+
+        The frame may be a sample `of` so many rows.
+        """
         there = frames.places(frame).items()
         places = {name: i for name, i in there if name != target and not frames.is_index(name)}
         dtypes = frame.dtypes.tolist()
         plain = [name for name, i in places.items() if blocks.is_plain(dtypes[i])]
-        learnt = columns.learn_plain(frame, plain, np.array([places[name] for name in plain], np.intp), rows)
+        learnt = columns.learn_plain(frame, plain, np.array([places[name] for name in plain], np.intp), rows, of)
         most = _CATEGORIES
         while True:
             found = {
-                name: learnt[name] if name in learnt else columns.learn(frame.iloc[:, place], rows, most, decimal)
+                name: learnt[name] if name in learnt else columns.learn(frame.iloc[:, place], rows, most, decimal, of)
                 for name, place in places.items()
             }
             kept = tuple(column for column in found.values() if not isinstance(column, str))

@@ -87,6 +87,20 @@ def _frame_of(columns: dict[Any, Any]) -> Any:
     return parts[0] if len(parts) == 1 else pd.concat(parts, axis=1)[list(columns)]
 
 
+def of_arrow(table: Any) -> Any:
+    """Batch or table of Arrow as a pandas frame in which no cell depends on another: whole numbers beside gaps stay."""
+    import pyarrow as pa
+
+    pd = pandas()
+    nullable = {getattr(pa, f"{sign}int{bits}")(): getattr(pd, f"{sign.upper()}Int{bits}Dtype")()
+                for sign in ("", "u") for bits in (8, 16, 32, 64)}  # fmt: skip
+    nullable[pa.bool_()] = pd.BooleanDtype()
+    try:
+        return table.to_pandas(ignore_metadata=True, types_mapper=nullable.get, date_as_object=False)
+    except pa.ArrowException as error:
+        raise TableError(f"pandas has no type for a column: {error}") from None
+
+
 def check_names(names: Iterable[Any], where: str) -> None:
     """Refuses columns that can't be told apart."""
     seen: dict[str, int] = {}

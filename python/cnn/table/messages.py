@@ -21,3 +21,11 @@ def of_a_fit(goal: Target, encoder: Encoder, without_target: int) -> tuple[str, 
     if without_target:
         found.append(f"left out {without_target:,} rows without a value of {goal.name!r}")
     return tuple(found)
+
+
+def infinite(found: dict[str, int]) -> str:
+    """What to say of so many infinite numbers in these columns; "" if there are none."""
+    found = {name: n for name, n in found.items() if n}
+    said = ", ".join(f"{n:,} in {name!r}" for name, n in list(found.items())[:12])
+    more = f" and in {len(found) - 12:,} more columns" if len(found) > 12 else ""
+    return f"infinite numbers count as missing: {said}{more}" if found else ""

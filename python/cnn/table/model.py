@@ -6,11 +6,13 @@ import copy
 import os
 import time
 from collections.abc import Iterable
+from functools import partial
 from html import escape
 from typing import Any, Literal
 
 import numpy as np
 
+import cnn_core
 from cnn import callbacks, metrics
 from cnn._common import checks, console, html_tables
 from cnn._common.elsewhere import told
@@ -20,16 +22,16 @@ from cnn.callbacks import Hook
 from cnn.callbacks import all_of as hooks_of
 from cnn.network import Network
 from cnn.runtime.history import History
-from cnn.table import frames, importance, messages, save, target
+from cnn.table import frames, importance, large, lesson, pieces, save
 from cnn.table.encode import Encoder
 from cnn.table.frames import Array, TableError
-from cnn.table.kinds import Kind
+from cnn.table.lesson import Lesson
 from cnn.table.settings import Settings
 from cnn.table.target import Target
 from cnn.training import checkpoint
 
 _PIECE = 1 << 16  # rows predicted at a time
-_FEWEST = 10  # rows with a target
+_SCORED = 1 << 17  # rows that scores are taken of, where they lie in a file
 
 
 class TableModel:
@@ -151,125 +153,73 @@ class TableModel:
         verbose: int = 1,
         n_threads: int | None = None,
         resume: str | os.PathLike[str] | None = None,
+        stream: bool | None = None,
     ) -> TableModel:
         """Learns the table from scratch; the model is as before if that fails or is interrupted. Returns the model.
 
         Args:
-            data: a data frame (pandas, polars, Arrow) or a dict of columns; never changed.
+            data: a data frame (pandas, polars, Arrow) or a dict of columns; never changed. Or the path of a Parquet
+                file or folder, or a table in pieces: an iterable of frames that begins anew with each iter().
             validation: a table to hold out instead of a share of `data`; its rows without a target are left out.
             callbacks: for the fit of each network, see `Network.fit`; a `Checkpoint` keeps each in a folder of its own.
             verbose: 1 says what was learnt and shows progress bars, 2 a line for each epoch, 0 nothing.
             n_threads: the result has the same bits for every number; None chooses.
             resume: the folder of a `cnn.Checkpoint` among the callbacks of the same fit, which was broken off: goes on
                 to the same bits. Needs a `seed`.
+            stream: whether the table is larger than memory: learnt from a sample, encoded piece by piece to a temporary
+                file, trained on from there; None: pieces are, files if they need more memory than is free.
         """
 
         def learnt() -> TableModel:
             nonlocal data
-            start = time.perf_counter()
-            frame = frames.to_pandas(data)
-            cells, task = frames.column(frame, self.target), self.settings.task
-            found = target.reading(cells, task, self.settings.decimal)
-            known = target.known_rows(cells, found.writing)
-            goal = target.learn(cells, known, task, found)
-            del cells
-            if len(known) < _FEWEST:
-                raise TableError(f"the table has {len(known)} rows with a target; a fit needs at least {_FEWEST}")
-            train, held_out = self._split(frame, goal, known, validation is not None)
-            encoder = Encoder.learn(frame, self.target, train, self.settings.decimal)
-            goal = self._scaled_target(goal, frame, train)
-            settings = self.settings.for_rows(len(train))
-            given, members = hooks_of(callbacks), settings.members or 1
-            hooks_of_members = [[hook.for_member(member, members) for hook in given] for member in range(members)]
-            infinite = self._infinite(encoder, frame, goal)
-            if infinite:
-                console.warn(infinite)
-            notes = messages.of_a_fit(goal, encoder, len(frame) - len(known)) + ((infinite,) if infinite else ())
-            if validation is None:
-                X_valid, y_valid = encoder.encode(frame, held_out), self._numbers(goal, frame, held_out)
+            start, given = time.perf_counter(), hooks_of(callbacks)
+            frame, parts = pieces.of(data, stream)
+            del data  # a table that the caller does not keep takes no memory while the networks train
+            if parts is None:
+                found = lesson.of_frame(frame, self.target, self.settings, self.seed, validation)
             else:
-                held_out, X_valid, y_valid = self._given(validation, encoder, goal)
-            if verbose:
-                console.say("\n".join(notes))
-
-            y, X = self._numbers(goal, frame, train), encoder.encode(frame, train)
-            del data, frame  # a table that the caller does not keep takes no memory while the networks train
-            networks, histories = [], []
-            for member, hooks in enumerate(hooks_of_members):
-                folder = None if resume is None else checkpoint.member_folder(resume, member, members)
-                net, history = _train(
-                    settings, goal, (self.seed + member) % 2**63, X, y, X_valid, y_valid, hooks, verbose, n_threads,
-                    folder,
-                )
-                networks.append(net)
-                histories.append(history)
-
-            made = copy.copy(self)
-            made.adopt(encoder, goal, tuple(networks), notes)
-            made.histories = tuple(histories)
-            made.rows, made.held_out = len(train), held_out
-            made.scores = {
-                "training": made._scores(y, made.outputs(X, n_threads)),
-                "validation": made._scores(y_valid, made.outputs(X_valid, n_threads)),
-            }
-            made.seconds = time.perf_counter() - start
-            vars(self).update(vars(made))  # all at once: no Ctrl-C leaves a part of it
-            return self
+                found = large.of_pieces(parts, self.target, self.settings, self.seed, validation)
+            del frame
+            work = partial(self._taught, found, given, start, verbose, n_threads, resume)
+            return cnn_core.finishing(work, [found.close])
 
         return checks.quiet(learnt)()
+
+    def _taught(
+        self, found: Lesson, given: list[callbacks.Callback], start: float, verbose: int, n_threads: int | None,
+        resume: str | os.PathLike[str] | None,
+    ) -> TableModel:  # fmt: skip
+        """Trains the networks on what the table has taught; all at once the model is a new one."""
+        settings = self.settings.for_rows(len(found.y))
+        members = settings.members or 1
+        hooks_of_members = [[hook.for_member(member, members) for hook in given] for member in range(members)]
+        if found.infinite:
+            console.warn(found.infinite)
+        if verbose:
+            console.say("\n".join(found.notes))
+        networks, histories = [], []
+        for member, hooks in enumerate(hooks_of_members):
+            folder = None if resume is None else checkpoint.member_folder(resume, member, members)
+            net, history = _train(settings, found, (self.seed + member) % 2**63, hooks, verbose, n_threads, folder)
+            networks.append(net)
+            histories.append(history)
+
+        made = copy.copy(self)
+        made.adopt(found.encoder, found.goal, tuple(networks), found.notes)
+        made.histories = tuple(histories)
+        made.rows, made.held_out = len(found.y), found.held_out
+        made.scores = {
+            "training": made._scored(found.y, found.X, n_threads),
+            "validation": made._scored(found.y_valid, found.X_valid, n_threads),
+        }
+        made.seconds = time.perf_counter() - start
+        vars(self).update(vars(made))  # all at once: no Ctrl-C leaves a part of it
+        return self
 
     def adopt(self, encoder: Encoder, goal: Target, networks: tuple[Network, ...], notes: tuple[str, ...]) -> None:
         """Takes what a fit has learnt, or a file holds."""
         self._encoder, self._target, self.networks, self.notes = encoder, goal, networks, notes
         self.histories, self.rows, self.held_out = (), 0, np.empty(0, np.int64)
-
-    def _infinite(self, encoder: Encoder, frame: Any, goal: Target | None = None) -> str:
-        """What to say of infinite numbers in the columns, and in the target if its cells are looked at."""
-        found = encoder.infinite(frame)
-        if goal is not None and goal.task == "regression":
-            found |= {self.target: frames.infinite(frames.column(frame, self.target))}
-        found = {name: n for name, n in found.items() if n}
-        said = ", ".join(f"{n:,} in {name!r}" for name, n in list(found.items())[:12])
-        more = f" and in {len(found) - 12:,} more columns" if len(found) > 12 else ""
-        return f"infinite numbers count as missing: {said}{more}" if found else ""
-
-    def _split(self, frame: Any, goal: Target, known: Array, given: bool) -> tuple[Array, Array]:
-        """(rows to train on, rows held out), both in the order of the table; each class gives its share."""
-        if given:
-            return known, known[:0]
-        rng, share = np.random.default_rng((self.seed, 2)), self.settings.valid
-        group = np.zeros(len(known), np.int64)
-        if goal.task == "classification":
-            group = goal.numbers(frames.column(frame, self.target).iloc[known]).astype(np.int64)
-        order = rng.permutation(len(known))
-        order = order[np.argsort(group[order], kind="stable")]
-        # Wherever the share's count steps up, walking through the rows class by class.
-        steps = np.floor(np.arange(len(known) + 1) * share + 0.5 * (1 - share))
-        held = np.diff(steps) > 0
-        if not held.any() or held.all():
-            held[0] = not held[0]
-        return np.sort(known[order[~held]]), np.sort(known[order[held]])
-
-    def _given(self, validation: Any, encoder: Encoder, goal: Target) -> tuple[Array, Array, Array]:
-        """(rows with a target, their inputs, their targets) of a table that is held out as a whole."""
-        frame = frames.to_pandas(validation, "validation")
-        rows = goal.known(frames.column(frame, self.target, "validation"))
-        if not len(rows):
-            raise TableError(f"no row of validation has a value of the target {self.target!r}")
-        try:
-            return rows, encoder.encode(frame, rows), self._numbers(goal, frame, rows)
-        except TableError as error:
-            raise TableError(f"validation: {error}") from None
-
-    def _scaled_target(self, goal: Target, frame: Any, train: Array) -> Target:
-        """Mean and deviation of the training rows alone."""
-        if goal.task != "regression":
-            return goal
-        found = Kind("number", writing=goal.writing)
-        return target.learn(frames.column(frame, self.target), train, "regression", found).because(goal.reason)
-
-    def _numbers(self, goal: Target, frame: Any, rows: Array) -> Array:
-        return goal.numbers(frames.column(frame, self.target).iloc[rows])
 
     # Prediction -------------------------------------------------------------------------------------------------------
 
@@ -294,7 +244,7 @@ class TableModel:
         rows = self.goal.known(frames.column(frame, self.target))
         if not len(rows):
             raise TableError(f"no row has a value of the target {self.target!r}")
-        y = self._numbers(self.goal, frame, rows)
+        y = lesson.numbers(self.goal, frame, rows)
         return self._scores(y, self._outputs_of(frame, n_threads, rows, self.goal))
 
     def feature_importance(
@@ -313,7 +263,7 @@ class TableModel:
     ) -> Array:
         encoder = self.encoder
         frame = frames.to_pandas(data)
-        if infinite := self._infinite(encoder, frame, goal):
+        if infinite := lesson.infinite(encoder, frame, goal):
             console.warn(infinite)
         rows = np.arange(len(frame)) if rows is None else rows
         pieces = [rows[i : i + _PIECE] for i in range(0, max(len(rows), 1), _PIECE)]
@@ -335,6 +285,13 @@ class TableModel:
         if self.task == "regression":
             return outputs
         return self.goal.labels(_two_columns(outputs).argmax(axis=1))
+
+    def _scored(self, y: Array, X: Array, n_threads: int | None) -> dict[str, float]:
+        """Scores on rows that are inputs already; of very many on an even part of them."""
+        if isinstance(X, np.memmap):
+            step = -(-len(y) // _SCORED)
+            y, X = np.array(y[::step]), np.array(X[::step])
+        return self._scores(y, self.outputs(X, n_threads))
 
     def _scores(self, y: Array, outputs: Array) -> dict[str, float]:
         if self.task == "regression":
@@ -374,14 +331,14 @@ def _two_columns(p: Array) -> Array:
 
 
 def _train(
-    settings: Settings, goal: Target, seed: int, X: Array, y: Array, X_valid: Array, y_valid: Array,
-    hooks: Iterable[Any], verbose: int, n_threads: int | None, resume: os.PathLike[str] | None,
+    settings: Settings, found: Lesson, seed: int, hooks: Iterable[Any], verbose: int, n_threads: int | None,
+    resume: os.PathLike[str] | None,
 ) -> tuple[Network, History]:  # fmt: skip
-    net = settings.network(goal, seed)
+    net = settings.network(found.goal, seed)
     stop = callbacks.EarlyStopping(patience=settings.patience, restore_best=True)
     history = net.fit(
-        X, goal.scaled(y), epochs=settings.epochs or 1, batch_size=settings.batch_size,
-        validation_data=(X_valid, goal.scaled(y_valid)), metrics=(), callbacks=[stop, *hooks], verbose=verbose,
-        n_threads=n_threads, resume=resume,
+        found.X, found.scaled, epochs=settings.epochs or 1, batch_size=settings.batch_size,
+        validation_data=(found.X_valid, found.scaled_valid), metrics=(), callbacks=[stop, *hooks], verbose=verbose,
+        n_threads=n_threads, resume=resume, stream=found.mapped,
     )  # fmt: skip
     return net, history

@@ -31,7 +31,14 @@ def is_stream(X: Any, y: Any) -> bool:
     >>> is_stream("rows.parquet", "y"), is_stream([([[1.0]], [2.0])], None), is_stream([[1.0]], [2.0])
     (True, True, False)
     """
-    return isinstance(X, str | os.PathLike) or (y is None and is_batches(X))
+    return _is_path(X, y) or (y is None and is_batches(X))
+
+
+def _is_path(X: Any, y: Any) -> bool:
+    """Whether X is meant as one: a text beside numbers is a mistake."""
+    if isinstance(y, list | tuple):
+        y = y[0] if y else None
+    return isinstance(X, os.PathLike) or (isinstance(X, str) and (y is None or isinstance(y, str)))
 
 
 def is_wanted(asked: bool | None, X: Any, y: Any, dtype: np.dtype[Any]) -> bool:
@@ -88,7 +95,7 @@ def _step_alone(net: NetworkState) -> None:
 
 def _source(X: Any, y: Any, weights: Any, form: Form, n_inputs: int | None) -> Source:
     """The rows of a path, of batches, or of arrays."""
-    if isinstance(X, str | os.PathLike):
+    if _is_path(X, y):
         return Parquet.of(X, y, weights, form, n_inputs)
     if y is None:
         if weights is not None:
