@@ -5,7 +5,7 @@ are C-contiguous and of one real type; the callers in `cnn` see to it. `p` is th
 array (n, n_inputs) or sparse: an object with the arrays `indptr` (n + 1,) int64, `indices` int32 and `values` of CSR.
 """
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from cython.parallel cimport parallel, threadid
+from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -34,12 +34,20 @@ cdef extern from *:
       #include <omp.h>
       #define CNN_HAS_OPENMP 1
     #else
+      #include <time.h>
       #define CNN_HAS_OPENMP 0
       static int omp_get_max_threads(void) { return 1; }
+      static double omp_get_wtime(void)
+      {
+          struct timespec now;
+          timespec_get(&now, TIME_UTC);
+          return now.tv_sec + 1e-9 * now.tv_nsec;
+      }
     #endif
     """
     int CNN_HAS_OPENMP
     int omp_get_max_threads() nogil
+    double omp_get_wtime() nogil
 
 openmp = bool(CNN_HAS_OPENMP)
 lanes = _lanes(<const float*>NULL)  # float32 numbers of a vector; 1 where the compiler has no vector types
@@ -108,6 +116,14 @@ cdef void team(Job* job, real* parameters, real* scratch, int n_threads) noexcep
     else:
         with parallel(num_threads=n_threads):
             run(job, parameters, scratch, threadid(), team_size())
+
+
+cdef void side_by_side(Piece* pieces, Py_ssize_t n, int n_threads, const int32_t* stop) noexcept nogil:
+    """Makes pieces of different networks, one thread each; who is done takes the next."""
+    cdef Py_ssize_t i
+    n_threads = granted(<int>min(<Py_ssize_t>n_threads, n))
+    for i in prange(n, schedule="dynamic", chunksize=1, num_threads=n_threads):
+        make(&pieces[i], 1, stop)
 
 
 def sums_of_a_step(const SegmentSpec[::1] segments, Py_ssize_t n_chunks):

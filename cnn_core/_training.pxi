@@ -7,6 +7,34 @@ cdef enum:
     FOUND = 5   # numbers of an epoch
 
 
+# The minibatches of one network on some rows, epoch after epoch: what is needed of them without the GIL.
+cdef struct Epochs:
+    Model model
+    Job job
+    Barrier gate
+    const MetricSpec* metric        # NULL: none is taken
+    const BitGenerator* bits        # NULL: orders are functions of (seed, epoch)
+    int64_t* order                  # NULL: rows as they stand
+    double* report
+    int64_t drawn                   # the epoch that `order` is of; -1: of none
+    double best, tolerance
+    int64_t stuck, patience         # patience < 0: nothing is watched
+    double divisor                  # of the loss in the epoch's mean over rows
+    Py_ssize_t steps                # minibatches of an epoch
+    Py_ssize_t done                 # steps that the last piece has made
+
+
+# Minibatches begin .. end - 1 of an epoch and those after it, the arguments of `Training.run`.
+cdef struct Piece:
+    Epochs* epochs
+    int64_t epoch
+    Py_ssize_t begin
+    Py_ssize_t end
+    const StepNumbers* numbers
+    double* found
+    double seconds                  # that it took
+
+
 cdef class Scorer:
     """The loss of some rows, and their rmse or accuracy to the definitions of `cnn.metrics`, of raw outputs.
 
@@ -71,26 +99,89 @@ cdef class Scorer:
         return value
 
 
+cdef void make(Piece* piece, int n_threads, const int32_t* stop) noexcept nogil:
+    """Makes a piece, with a team of so many threads; its status is that of the job."""
+    cdef Epochs* e = piece.epochs
+    cdef double start = omp_get_wtime()
+    e.job.stop = stop
+    if e.model.itemsize == sizeof(float):
+        make_steps(e, piece, n_threads, <float*>e.model.parameters)
+    else:
+        make_steps(e, piece, n_threads, <double*>e.model.parameters)
+    e.job.stop = NULL
+    piece.seconds = omp_get_wtime() - start
+
+
+cdef void make_steps(Epochs* e, const Piece* piece, int n_threads, real* parameters) noexcept nogil:
+    cdef Job* job = &e.job
+    cdef Py_ssize_t at = piece.begin, first
+    cdef double* found = piece.found
+    job.status = DONE
+    while at < piece.end and job.status == DONE:
+        draw_order(e, piece.epoch + at // e.steps)
+        first = at % e.steps
+        job.first, job.last = first, min(e.steps, first + piece.end - at)
+        job.numbers, job.report = piece.numbers + (at - piece.begin), e.report + 3 * first
+        in_one_region(e, parameters, n_threads)
+        at += job.steps_done
+        if job.steps_done and at % e.steps == 0:
+            end_epoch(e, found, parameters)
+            found += FOUND
+            if 0 <= e.patience < e.stuck:
+                break
+    e.done = at - piece.begin
+
+
+cdef void in_one_region(Epochs* e, real* parameters, int n_threads) noexcept nogil:
+    """The job's minibatches, in one parallel region."""
+    cdef Job* job = &e.job
+    cdef int64_t* counter = e.model.counter
+    job.step, job.steps_done, job.status = counter[0], 0, DONE
+    job.stopping, job.stop_phase = 0, 0
+    memset(&e.gate, 0, sizeof(e.gate))
+    team(job, parameters, <real*>e.model.scratch, n_threads)
+    counter[0] += job.steps_done
+
+
+cdef void draw_order(Epochs* e, int64_t epoch) noexcept nogil:
+    """Makes `order` that of the epoch, unless it is."""
+    if e.order == NULL or e.drawn == epoch:
+        return
+    if e.bits == NULL:
+        _random.permutation(e.model.seed, epoch, e.order, e.job.n_rows)
+    elif e.job.n_rows > 1:
+        _random.shuffle(e.bits, e.order, e.job.n_rows)
+    e.drawn = epoch
+
+
+cdef void end_epoch(Epochs* e, double* found, const real* kind) noexcept nogil:
+    cdef Py_ssize_t b, j, batch = e.job.batch_size
+    cdef const double* step
+    cdef double mean, rows
+    for j in range(FOUND):
+        found[j] = 0
+    for b in range(e.steps):
+        step = e.report + 3 * b
+        for j in range(3):
+            found[j] += step[j]
+        mean = step[0] / step[1] if step[1] > 0 else 0.0
+        rows = min(batch, e.job.n_rows - b * batch)
+        found[3] += rows * (mean / e.divisor + step[2])
+    found[3] /= e.job.n_rows
+    e.stuck = e.stuck + 1 if found[3] > e.best - e.tolerance else 0
+    e.best = min(e.best, found[3])
+    if e.job.outputs != NULL and e.metric != NULL:
+        found[4] = metric_value(e.metric, <const real*>e.job.outputs)
+
+
 cdef class Training:
     """Minibatches of one network on some rows, made once a fit: it holds the job, its arrays and their sums.
 
     Minibatch b of an epoch is rows order[b * batch_size : (b + 1) * batch_size] (order None: as they stand).
     """
-    cdef Model model
-    cdef Job job
-    cdef Barrier gate
-    cdef Scorer scorer
+    cdef Epochs epochs
     cdef object generator
-    cdef const BitGenerator* bits
     cdef tuple kept
-    cdef int64_t* order
-    cdef double* report
-    cdef int64_t drawn                  # the epoch that `order` is of; -1: of none
-    cdef double best, tolerance
-    cdef int64_t stuck, patience        # patience < 0: nothing is watched
-    cdef public double divisor          # of the loss in the epoch's mean over rows
-    cdef readonly Py_ssize_t steps      # minibatches of an epoch
-    cdef readonly Py_ssize_t done       # steps that the last call of `run` has made
 
     def __cinit__(self, buffers, X, rows, Py_ssize_t batch_size, double[:, ::1] report, int64_t[::1] order=None,
                   generator=None, outputs=None, Scorer scorer=None):
@@ -100,60 +191,68 @@ cdef class Training:
         (or None) the raw outputs of its rows. Each epoch's order is drawn anew: `order` becomes the permutation of
         (seed, epoch), or with a `generator`, a bit generator of NumPy's, is shuffled by it. `scorer`: that of `rows`.
         """
-        self.model = describe(buffers)
-        fill_job(&self.model, &self.job)
-        if self.model.itemsize == sizeof(float):
-            self.take(X, rows, outputs, <const float*>NULL)
+        cdef Epochs* e = &self.epochs
+        memset(e, 0, sizeof(e[0]))
+        e.model = describe(buffers)
+        fill_job(&e.model, &e.job)
+        if e.model.itemsize == sizeof(float):
+            take(&e.job, X, rows, outputs, <const float*>NULL)
         else:
-            self.take(X, rows, outputs, <const double*>NULL)
-        self.kept = buffers, X, rows, outputs, report, order
-        self.job.batch_size, self.job.barrier = batch_size, &self.gate
-        self.steps = (self.job.n_rows + batch_size - 1) // batch_size
-        self.report = &report[0, 0]
-        self.order = NULL if order is None else &order[0]
-        self.job.order = self.job.sparse.order = self.order
-        self.drawn, self.patience, self.divisor, self.scorer, self.generator = -1, -1, 1, scorer, generator
+            take(&e.job, X, rows, outputs, <const double*>NULL)
+        self.kept = buffers, X, rows, outputs, report, order, scorer
+        e.job.batch_size, e.job.barrier = batch_size, &e.gate
+        e.steps = (e.job.n_rows + batch_size - 1) // batch_size
+        e.report = &report[0, 0]
+        e.order = NULL if order is None else &order[0]
+        e.job.order = e.job.sparse.order = e.order
+        e.drawn, e.patience, e.divisor, self.generator = -1, -1, 1, generator
+        if scorer is not None and scorer.measures:
+            e.metric = &scorer.metric_spec
         if generator is not None:
-            self.bits = <const BitGenerator*>PyCapsule_GetPointer(generator.capsule, "BitGenerator")
+            e.bits = <const BitGenerator*>PyCapsule_GetPointer(generator.capsule, "BitGenerator")
 
-    cdef int take(self, X, rows, outputs, const real* kind) except -1:
-        cdef const real[:, ::1] targets = rows.targets
-        cdef const int32_t[::1] classes = rows.classes
-        cdef const real[::1] weights = rows.weights
-        cdef real[:, ::1] kept = outputs
-        cdef const real* x
-        self.job.n_rows = find_rows(X, kind, &x, &self.job.sparse)
-        self.job.X = x
-        self.job.targets = NULL if targets is None else <const void*>&targets[0, 0]
-        self.job.classes = NULL if classes is None else &classes[0]
-        self.job.weights = NULL if weights is None else <const void*>&weights[0]
-        self.job.outputs = NULL if kept is None else <void*>&kept[0, 0]
-        return 0
+    @property
+    def divisor(self):
+        """Of the loss in the epoch's mean over rows."""
+        return self.epochs.divisor
+
+    @divisor.setter
+    def divisor(self, double value):
+        self.epochs.divisor = value
+
+    @property
+    def steps(self):
+        """Minibatches of an epoch."""
+        return self.epochs.steps
+
+    @property
+    def done(self):
+        """Steps that the last call has made."""
+        return self.epochs.done
 
     def watch(self, double best, double tolerance, int64_t stuck, int64_t patience):
         """From now on `run` ends behind the epoch with which more than `patience` on end brought no improvement.
 
         The mean of its rows counts, which must be less than the best by `tolerance`; `stuck` epochs were not, so far.
         """
-        self.best, self.tolerance, self.stuck, self.patience = best, tolerance, stuck, patience
+        cdef Epochs* e = &self.epochs
+        e.best, e.tolerance, e.stuck, e.patience = best, tolerance, stuck, patience
 
     def draw(self, int64_t epoch):
         """Makes `order` that of the epoch, unless it is; `run` does it by itself."""
         if self.generator is None:
             with nogil:
-                self.draw_order(epoch)
+                draw_order(&self.epochs, epoch)
         else:
             with self.generator.lock, nogil:
-                self.draw_order(epoch)
+                draw_order(&self.epochs, epoch)
 
-    cdef void draw_order(self, int64_t epoch) noexcept nogil:
-        if self.order == NULL or self.drawn == epoch:
-            return
-        if self.bits == NULL:
-            _random.permutation(self.model.seed, epoch, self.order, self.job.n_rows)
-        elif self.job.n_rows > 1:
-            _random.shuffle(self.bits, self.order, self.job.n_rows)
-        self.drawn = epoch
+    cdef Piece piece(self, int64_t epoch, Py_ssize_t begin, Py_ssize_t end, const double[:, ::1] numbers,
+                     double[:, ::1] found) except *:
+        cdef Piece piece
+        piece.epochs, piece.epoch, piece.begin, piece.end, piece.seconds = &self.epochs, epoch, begin, end, 0
+        piece.numbers, piece.found = <const StepNumbers*>&numbers[0, 0], &found[0, 0]
+        return piece
 
     def run(self, int64_t epoch, Py_ssize_t begin, Py_ssize_t end, const double[:, ::1] numbers, double[:, ::1] found,
             int n_threads, const int32_t[::1] stop=None):
@@ -167,94 +266,86 @@ cdef class Training:
         Status 0: done; 1, 2, 3: the loss, the gradient or the update of the next step is not finite, and it was not
         made; 4: `stop` (1,), which another thread may set meanwhile, ended the call before the next step was made.
         """
-        self.job.stop = NULL if stop is None else &stop[0]
+        cdef Piece piece = self.piece(epoch, begin, end, numbers, found)
+        cdef const int32_t* flag = NULL if stop is None else &stop[0]
         if self.generator is None:
-            self.dispatch(epoch, begin, end, <const StepNumbers*>&numbers[0, 0], &found[0, 0], n_threads)
+            with nogil:
+                make(&piece, n_threads, flag)
         else:
-            with self.generator.lock:
-                self.dispatch(epoch, begin, end, <const StepNumbers*>&numbers[0, 0], &found[0, 0], n_threads)
-        self.job.stop = NULL
-        return self.job.status
+            with self.generator.lock, nogil:
+                make(&piece, n_threads, flag)
+        return self.epochs.job.status
 
     def summarise(self, double[:, ::1] found):
         """found (1, 5) = what `run` writes for an epoch, when all steps of it are in the report already."""
-        if self.model.itemsize == sizeof(float):
-            self.end_epoch(&found[0, 0], <const float*>self.model.parameters)
+        if self.epochs.model.itemsize == sizeof(float):
+            end_epoch(&self.epochs, &found[0, 0], <const float*>NULL)
         else:
-            self.end_epoch(&found[0, 0], <const double*>self.model.parameters)
-
-    cdef void dispatch(self, int64_t epoch, Py_ssize_t begin, Py_ssize_t end, const StepNumbers* numbers, double* found,
-                       int n_threads) noexcept:
-        with nogil:
-            if self.model.itemsize == sizeof(float):
-                self.go(epoch, begin, end, numbers, found, n_threads, <float*>self.model.parameters)
-            else:
-                self.go(epoch, begin, end, numbers, found, n_threads, <double*>self.model.parameters)
-
-    cdef void go(self, int64_t epoch, Py_ssize_t begin, Py_ssize_t end, const StepNumbers* numbers, double* found,
-                 int n_threads, real* parameters) noexcept nogil:
-        cdef Job* job = &self.job
-        cdef Py_ssize_t at = begin, first
-        job.status = DONE
-        while at < end and job.status == DONE:
-            self.draw_order(epoch + at // self.steps)
-            first = at % self.steps
-            job.first, job.last = first, min(self.steps, first + end - at)
-            job.numbers, job.report = numbers + (at - begin), self.report + 3 * first
-            self.work(parameters, n_threads)
-            at += job.steps_done
-            if job.steps_done and at % self.steps == 0:
-                self.end_epoch(found, parameters)
-                found += FOUND
-                if 0 <= self.patience < self.stuck:
-                    break
-        self.done = at - begin
-
-    cdef void work(self, real* parameters, int n_threads) noexcept nogil:
-        """The job's minibatches, in one parallel region."""
-        cdef Job* job = &self.job
-        cdef int64_t* counter = self.model.counter
-        job.step, job.steps_done, job.status = counter[0], 0, DONE
-        job.stopping, job.stop_phase = 0, 0
-        memset(&self.gate, 0, sizeof(self.gate))
-        team(job, parameters, <real*>self.model.scratch, n_threads)
-        counter[0] += job.steps_done
-
-    cdef void end_epoch(self, double* found, const real* kind) noexcept nogil:
-        cdef Py_ssize_t b, j, batch = self.job.batch_size
-        cdef const double* step
-        cdef double mean, rows
-        for j in range(FOUND):
-            found[j] = 0
-        for b in range(self.steps):
-            step = self.report + 3 * b
-            for j in range(3):
-                found[j] += step[j]
-            mean = step[0] / step[1] if step[1] > 0 else 0.0
-            rows = min(batch, self.job.n_rows - b * batch)
-            found[3] += rows * (mean / self.divisor + step[2])
-        found[3] /= self.job.n_rows
-        self.stuck = self.stuck + 1 if found[3] > self.best - self.tolerance else 0
-        self.best = min(self.best, found[3])
-        if self.job.outputs != NULL and self.scorer is not None and self.scorer.measures:
-            found[4] = metric_value(&self.scorer.metric_spec, <const real*>self.job.outputs)
+            end_epoch(&self.epochs, &found[0, 0], <const double*>NULL)
 
     def loss_and_gradient(self, bint training, int n_threads, const int32_t[::1] stop=None):
         """(mean loss, penalty) over all rows as one minibatch, with the dropout of the step to come where `training`.
 
         Their gradient is the first of those of the buffers. Where `stop` ends it, they are of no use.
         """
-        cdef Job job = self.job
+        cdef Model* model = &self.epochs.model
+        cdef Job job = self.epochs.job
         cdef Barrier gate
         cdef double report[3]
         memset(&gate, 0, sizeof(gate))
         memset(report, 0, sizeof(report))
         job.optimizer, job.numbers, job.training, job.barrier, job.report = NULL, NULL, training, &gate, report
-        job.step, job.first, job.last, job.batch_size = self.model.counter[0], 0, 1, job.n_rows
+        job.step, job.first, job.last, job.batch_size = model.counter[0], 0, 1, job.n_rows
         job.stop = NULL if stop is None else &stop[0]
         with nogil:
-            if self.model.itemsize == sizeof(float):
-                team(&job, <float*>self.model.parameters, <float*>self.model.scratch, n_threads)
+            if model.itemsize == sizeof(float):
+                team(&job, <float*>model.parameters, <float*>model.scratch, n_threads)
             else:
-                team(&job, <double*>self.model.parameters, <double*>self.model.scratch, n_threads)
+                team(&job, <double*>model.parameters, <double*>model.scratch, n_threads)
         return (report[0] / report[1] if report[1] > 0 else 0.0), report[2]
+
+
+cdef int take(Job* job, X, rows, outputs, const real* kind) except -1:
+    """The rows that a job is about; `kind` only tells their type."""
+    cdef const real[:, ::1] targets = rows.targets
+    cdef const int32_t[::1] classes = rows.classes
+    cdef const real[::1] weights = rows.weights
+    cdef real[:, ::1] kept = outputs
+    cdef const real* x
+    job.n_rows = find_rows(X, kind, &x, &job.sparse)
+    job.X = x
+    job.targets = NULL if targets is None else <const void*>&targets[0, 0]
+    job.classes = NULL if classes is None else &classes[0]
+    job.weights = NULL if weights is None else <const void*>&weights[0]
+    job.outputs = NULL if kept is None else <void*>&kept[0, 0]
+    return 0
+
+
+def run_many(list pieces, int n_threads, const int32_t[::1] stop=None):
+    """Makes pieces of several trainings side by side, one thread each, the first ones first: (status, seconds) of each.
+
+    A piece has the arguments of `Training.run` as attributes, and its `training`, which may be in here once; one whose
+    order is drawn by a generator of NumPy's, which has a lock, is not for here. Where `stop` is set, those that are not
+    begun are left undone.
+    """
+    cdef Py_ssize_t i, n = len(pieces)
+    cdef const int32_t* flag = NULL if stop is None else &stop[0]
+    cdef Training training
+    cdef Piece* work
+    if n == 0:
+        return []
+    work = <Piece*>malloc(n * sizeof(Piece))
+    if work == NULL:
+        raise MemoryError(f"no memory for {n * sizeof(Piece)} bytes")
+    try:
+        for i in range(n):
+            piece = pieces[i]
+            training = piece.training
+            if training.generator is not None:
+                raise ValueError("a training whose order is drawn by a generator of NumPy's runs alone")
+            work[i] = training.piece(piece.epoch, piece.begin, piece.end, piece.numbers, piece.found)
+        with nogil:
+            side_by_side(work, n, n_threads, flag)
+        return [(work[i].epochs.job.status, work[i].seconds) for i in range(n)]
+    finally:
+        free(work)

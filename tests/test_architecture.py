@@ -47,6 +47,7 @@ FLOORS = [
     ["callbacks"],
     ["training"],
     ["network"],
+    ["many"],
     ["together"],
     ["export"],
     ["sklearn", "table"],

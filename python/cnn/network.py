@@ -130,8 +130,7 @@ class Network(Told, NetworkState):
         def fitted() -> History:
             how = streams.prepare if streams.is_wanted(stream, X, y, self.dtype) else prepare
             fit = how(self, X, y, options)
-            if self.chooses_activation and fit.saved is None:
-                choose_activation.choose(self, fit.sample, fit.verbose)
+            choose_activation.settle(fit)
             return fit.run()
 
         return threads.a_fit(self, fitted)

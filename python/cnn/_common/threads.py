@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -213,6 +213,13 @@ def without_blas_threads(calls_blas: bool, work: Callable[[], T]) -> T:
     return _blas_limit.around(work) if calls_blas else work()
 
 
+def hold_blas(ends: list[Callable[[], None]]) -> None:
+    """BLAS at one thread from here on, until what is put into `ends` is called."""
+    user = object()
+    ends.append(partial(_blas_limit.leave, user))  # first: Ctrl-C may come as soon as it is held
+    _blas_limit.enter(user)
+
+
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """BLAS at one thread within a `with` block, for those who call the core themselves."""
@@ -234,18 +241,30 @@ def a_fit(what: object, work: Callable[[], T]) -> T:
     Raises:
         RuntimeError: another fit of the same runs.
     """
-    token = object()
+    return fits_of([what], work)
+
+
+def fits_of(whats: Sequence[object], work: Callable[[], T]) -> T:
+    """work(), in which all of these are fitted; see `a_fit`."""
+    tokens = {object(): what for what in whats}
 
     def counted() -> T:
-        _running[token] = what, threading.get_ident()
-        if token is not next(key for key, (other, _) in list(_running.items()) if other is what):
+        _running.update({token: (what, threading.get_ident()) for token, what in tokens.items()})
+        first: dict[int, object] = {}
+        for token, (what, _) in list(_running.items()):
+            first.setdefault(id(what), token)
+        if any(first[id(what)] is not token for token, what in tokens.items()):
             raise RuntimeError(
                 "this network is being fitted in another thread, or by the fit whose callback calls this one; make a "
                 "copy for each (copy.deepcopy)"
             )
         return work()
 
-    return cnn_core.finishing(counted, [partial(_running.pop, token, None)])
+    def ended() -> None:
+        for token in tokens:
+            _running.pop(token, None)
+
+    return cnn_core.finishing(counted, [ended])
 
 
 def share(n: int) -> int:

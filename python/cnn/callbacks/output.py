@@ -107,12 +107,62 @@ class Progress(Callback):
             self._bar = None
 
 
+class ProgressOfMany(Callback):
+    """One progress bar over the rows of all epochs of so many networks, which share it.
+
+    >>> ProgressOfMany(1).on_progress(None, 0, 8)
+    """
+
+    needs = ("progress",)
+
+    def __init__(self, networks: int) -> None:
+        self.networks, self._total, self._ended = networks, 0, 0
+        self._rows: dict[int, int] = {}  # to come, of the networks that have begun
+        self._bar: Bar | None = None
+
+    def check(self, run: Run) -> None:
+        self._total += run.rows * (run.epochs - run.first_epoch)
+
+    def on_fit_begin(self, network: NetworkState, run: Run) -> None:
+        self._rows[id(network)] = run.rows * (run.epochs - run.first_epoch)
+        if self._bar is None and (screen := console.errors()) is not None:
+            self._bar = Bar(self._total, screen)
+
+    def on_progress(self, network: NetworkState, epoch: int, rows: int) -> None:
+        if id(network) in self._rows:
+            self._rows[id(network)] -= rows
+        self._add(rows)
+
+    def on_fit_end(self, network: NetworkState) -> None:
+        if (rows := self._rows.pop(id(network), None)) is None:  # it is called twice where a Ctrl-C broke it off
+            return
+        self._ended += 1
+        self._add(rows)  # of epochs that are not made
+
+    def close(self) -> None:
+        """Draws it for the last time."""
+        if self._bar is not None:
+            self._bar.close(*self._shown())
+            self._bar = None
+
+    def _add(self, rows: int) -> None:
+        if self._bar is not None and self._bar.add(rows):
+            self._bar.draw(*self._shown())
+
+    def _shown(self) -> tuple[str, dict[str, float]]:
+        return f"{self._ended}/{self.networks} networks", {}
+
+
 class EpochLines(Callback):
-    """Prints a line for each epoch; `verbose=2` is this.
+    """Prints a line for each epoch, after `title`; `verbose=2` is this.
 
     >>> EpochLines().on_epoch_end(None, 0, {"loss": 0.5})
     epoch 1: loss 0.5
     """
 
+    def __init__(self, title: str = "") -> None:
+        self.title = title
+
     def on_epoch_end(self, network: NetworkState, epoch: int, logs: Logs) -> None:
-        console.say(f"epoch {epoch + 1}: " + ", ".join(f"{name} {value:.4g}" for name, value in logs.items()))
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in logs.items())
+        console.say(f"{self.title}epoch {epoch + 1}: {numbers}")

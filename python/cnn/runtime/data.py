@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,13 +14,15 @@ from cnn.runtime import sparse
 from cnn.runtime.sparse import SparseRows
 
 Array = np.ndarray[Any, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Data:
     """Rows ready for the engine: X (n, n_inputs); targets (n, k) or classes (n,), the other None; weights (n,) or None.
 
-    `y` is what metrics compare with: the classes, or the targets in the shape they were given.
+    `y` is what metrics compare with: the classes, or the targets in the shape they were given. `kept` is what `once`
+    has made of them.
     """
 
     X: Array | SparseRows
@@ -28,6 +30,7 @@ class Data:
     classes: Array | None
     weights: Array | None
     y: Array
+    kept: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.X)
@@ -36,6 +39,12 @@ class Data:
     def weight(self) -> float:
         """The sum of the rows' weights."""
         return float(len(self) if self.weights is None else self.weights.sum(dtype=np.float64))
+
+    def once(self, what: Hashable, make: Callable[[], T]) -> T:
+        """make(), which is a function of these rows and of `what` alone: made once for all fits that share the rows."""
+        if what not in self.kept:
+            self.kept[what] = make()
+        return self.kept[what]
 
     def rows(self, begin: int, end: int) -> Data:
         """Some of the rows, without copying."""
@@ -154,6 +163,41 @@ def warn_of_classes(class_weight: Mapping[int, float] | str, counts: Array) -> N
         return
     if without := [label for label in np.flatnonzero(counts).tolist() if label not in class_weight]:
         console.warn(f"class_weight has no weight for class {without[0]}, which counts as 1")
+
+
+def subset(data: Data, rows: Any) -> Data:
+    """The rows of these indices (which may repeat), or of a mask of them, copied: the copy is what a fit reads."""
+    index = np.asarray(rows)
+    if index.dtype == bool and index.shape == (len(data),):
+        index = np.flatnonzero(index)
+    if index.ndim != 1 or index.dtype.kind not in "iu":
+        what = f"indices of rows or a mask of all {len(data)}"
+        raise TypeError(f"rows must be {what}, got {index.dtype} of shape {index.shape}")
+    if len(index) == 0:
+        raise ValueError("rows names no row")
+    if (wrong := index[(index < 0) | (index >= len(data))]).size:
+        raise ValueError(f"rows names row {wrong[0]}; the rows are 0 .. {len(data) - 1}")
+    return data.take(index)
+
+
+class Once:
+    """Calls functions of data once for the same arguments: the same objects, or equal names and numbers.
+
+    >>> calls, shared = [], [1]
+    >>> once = Once()
+    >>> once(calls.append, shared) is once(calls.append, shared), len(calls)
+    (True, 1)
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[Hashable, tuple[Any, Any]] = {}
+
+    def __call__(self, function: Callable[..., T], *arguments: Any) -> T:
+        values = (str, int, float, np.dtype, Loss)
+        key = (function, *(a if isinstance(a, values) else id(a) for a in arguments))
+        if key not in self._found:  # the arguments are kept, for their ids are theirs alone as long as they live
+            self._found[key] = arguments, function(*arguments)
+        return self._found[key][1]
 
 
 def validation_sets(given: Any) -> tuple[Any, Any, Any]:

@@ -63,7 +63,8 @@ class Scores:
         how = None
         if len(chosen) == 1 and len(rows):
             (metric,) = chosen.values()
-            how = metrics.compiled(metric, net.loss, net.n_outputs, rows.y)
+            k = net.n_outputs
+            how = rows.once(("compiled", metric, net.loss, k), lambda: metrics.compiled(metric, net.loss, k, rows.y))
         self.scorer = cnn_core.engine.Scorer(net.plan.loss, rows, *(how or ()))
         # What takes some 10 us needs neither threads nor looks at a flag: its outputs, or None.
         plan, self.few = net.plan, None

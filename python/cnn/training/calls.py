@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from cnn._common import interrupt, threads
@@ -12,11 +13,18 @@ from cnn.runtime.data import Array
 T = TypeVar("T")
 
 
+@dataclass
+class Pace:
+    """How many seconds the next pieces of the fits that share it should last."""
+
+    seconds: float
+
+
 class Piece(NamedTuple):
     """Minibatches begin .. end - 1 of one network: what `Training.run` of cnn_core is given.
 
-    The answer: its status, and the seconds that it took. `shares` lets other fits have their part of the threads; a
-    `long` one must be given up in its middle for a Ctrl-C to be prompt.
+    The answer: its status, and the seconds that it took; `expected` is how many. `shares` lets other fits have their
+    part of the threads; a `long` one must be given up in its middle for a Ctrl-C to be prompt.
     """
 
     training: Any
@@ -28,6 +36,7 @@ class Piece(NamedTuple):
     n_threads: int
     shares: bool
     long: bool
+    expected: float
 
     def make(self) -> tuple[int, float]:
         start = time.perf_counter()

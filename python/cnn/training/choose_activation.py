@@ -11,7 +11,7 @@ from cnn.layers import Layer
 from cnn.runtime import evaluation
 from cnn.runtime.data import Data
 from cnn.runtime.state import NetworkState
-from cnn.training.fit import of_rows
+from cnn.training.fit import Fit, of_rows
 
 CANDIDATES = ("relu", "leaky_relu", "elu", "gelu", "silu", "mish", "tanh", "sigmoid")
 _MAX_ROWS = 5000  # of the part that the candidates see
@@ -23,6 +23,12 @@ def with_activation(layers: tuple[Layer, ...], name: str) -> tuple[Layer, ...]:
     """The layers with every "auto" replaced."""
     chosen = Activation(name)
     return tuple(layer.settled(chosen) for layer in layers)
+
+
+def settle(fit: Fit) -> None:
+    """Chooses the activations of a fit whose network has "auto" layers, unless its checkpoint has them."""
+    if fit.net.chooses_activation and fit.saved is None:
+        choose(fit.net, fit.sample, fit.verbose)
 
 
 def choose(net: NetworkState, rows: Data, verbose: int) -> None:

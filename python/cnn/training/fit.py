@@ -12,11 +12,11 @@ import cnn_core
 from cnn import callbacks
 from cnn._common import checks, threads
 from cnn.runtime import data, evaluation
-from cnn.runtime.data import Data
+from cnn.runtime.data import Data, Once
 from cnn.runtime.history import History
 from cnn.runtime.state import NetworkState
 from cnn.training import checkpoint, resume
-from cnn.training.calls import Calls, Evaluation, drive
+from cnn.training.calls import Calls, Evaluation, Pace, drive
 from cnn.training.events import check_all, those_that_need
 from cnn.training.loop import Loop
 from cnn.training.position import FitIdentity, Position
@@ -43,6 +43,7 @@ class FitOptions:
     verbose: int = 0
     n_threads: int | None = None
     resume: Any = None
+    rows: Any = None  # of X and y, where not all are trained on
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,17 @@ class Asked:
         return share
 
 
-def prepare(net: NetworkState, X: Any, y: Any, options: FitOptions) -> Fit:
-    """The fit of these arguments, all of them checked (see `Network.fit` for the errors); nothing is touched."""
+def prepare(net: NetworkState, X: Any, y: Any, options: FitOptions, once: Once | None = None) -> Fit:
+    """The fit of these arguments, all of them checked (see `Network.fit` for the errors); nothing is touched.
+
+    Fits that are given the same `once` share the data that they are given alike.
+    """
     asked = Asked.of(net, options)
-    train, validation = _split(net, X, y, asked)
+    train, validation = _split(net, X, y, asked, Once() if once is None else once)
     for rows in (train, validation):
-        evaluation.check(net.loss, rows, net.n_outputs, asked.metrics)
+        if rows is not None:
+            suits = partial(evaluation.check, net.loss, rows, net.n_outputs, asked.metrics)
+            rows.once(("metrics", net.loss, net.n_outputs, tuple(asked.metrics.items())), suits)
     batch = options.batch_size
     batch = len(train) if batch is None else min(checks.integer("batch_size", batch, 1), len(train))
     return ready(Fit, net, train, validation, batch, asked, len(train), -(-len(train) // batch))
@@ -149,21 +155,23 @@ def trained_on(rows: int, share: float) -> int:
     return rows - held_out
 
 
-def _split(net: NetworkState, X: Any, y: Any, asked: Asked) -> tuple[Data, Data | None]:
+def _split(net: NetworkState, X: Any, y: Any, asked: Asked, once: Once) -> tuple[Data, Data | None]:
     """Training and validation rows, all checked."""
-    share, options = asked.share, asked.options
-    everything = data.prepare(X, y, options.sample_weight, net.loss, net.dtype, net.known_inputs, net.n_outputs)
+    share, options, k = asked.share, asked.options, net.n_outputs
+    everything = once(data.prepare, X, y, options.sample_weight, net.loss, net.dtype, net.known_inputs, k)
+    if options.rows is not None:
+        everything = once(data.subset, everything, options.rows)
     train, validation = everything, None
     if share > 0:
         kept = trained_on(len(everything), share)
-        train, validation = everything.rows(0, kept), everything.rows(kept, len(everything))
+        train, validation = once(Data.rows, everything, 0, kept), once(Data.rows, everything, kept, len(everything))
     if options.validation_data is not None:
         given = data.validation_sets(options.validation_data)
-        validation = data.prepare(*given, net.loss, net.dtype, train.X.shape[1], net.n_outputs, "validation ")
+        validation = once(data.prepare, *given, net.loss, net.dtype, train.X.shape[1], k, "validation ")
     for part, what in ((train, "training"), (validation, "validation")):
         if part is not None and part.weights is not None and not part.weights.any():
             raise ValueError(f"sample_weight is zero for every {what} row")
-    return data.with_class_weights(train, options.class_weight, net.loss, net.n_outputs), validation
+    return once(data.with_class_weights, train, options.class_weight, net.loss, k), validation
 
 
 @dataclass
@@ -181,6 +189,8 @@ class Fit:
     verbose: int
     n_threads: int | None
     initial_epoch: int | None
+    alone: bool = True  # else it shares the threads with others: each of its steps is made by one
+    pace: Pace | None = None
 
     @property
     def sample(self) -> Data:
@@ -246,7 +256,10 @@ class Fit:
         net, at, last, batch = self.net, self.identity.position, self.about.epochs, self.identity.batch
         scores = evaluation.Scores(net, self.train, self.metrics)
         shuffle = self.identity.shuffle and batch < len(self.train)  # in a batch of all their order would say nothing
-        return Loop(net, self.train, batch, shuffle, scores, at, last, self.n_threads, last - at.epoch, self.begun)
+        n_threads = self.n_threads if self.alone else 1
+        return Loop(
+            net, self.train, batch, shuffle, scores, at, last, n_threads, last - at.epoch, self.begun, pace=self.pace
+        )
 
     def _held_out(self) -> Evaluation | None:
         if self.validation is None:

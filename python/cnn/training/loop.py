@@ -20,7 +20,7 @@ from cnn.runtime.data import Array, Data
 from cnn.runtime.evaluation import Scores
 from cnn.runtime.plan import Cut
 from cnn.runtime.state import NetworkState
-from cnn.training.calls import Calls, Piece
+from cnn.training.calls import Calls, Pace, Piece
 from cnn.training.position import Position
 from cnn.training.step_numbers import Ahead, Factors
 
@@ -40,14 +40,17 @@ class Loop:
     """
 
     made = 0  # steps of this epoch on rows that were there before
+    pace: Pace | None = None  # None: a fit by itself
 
     def __init__(
         self, net: NetworkState, train: Data, batch: int, shuffle: bool, scores: Scores | None, at: Position,
         last: int, n_threads: int | None, epochs: int, begun: int | None = None, *, generator: Any = None,
-        cut: Cut | None = None,
+        cut: Cut | None = None, pace: Pace | None = None,
     ) -> None:  # fmt: skip
-        # What the search for zeros costs is won back after the first of several epochs.
-        X = net.plan.without_zeros(train.X) if epochs > 1 else train.X
+        first, X = net.plan.layers[0], train.X
+        if epochs > 1:  # what the search for zeros costs is won back after the first of several
+            what = "without zeros", *first[["kind", "by_blas", "n_units"]].tolist()
+            X = train.once(what, partial(net.plan.without_zeros, X))
         plan = net.plan.taking(X)
         self.net, self.train, self.batch = net, train, batch
         self.steps = -(-len(train) // batch)
@@ -71,6 +74,7 @@ class Loop:
             order=self.index if shuffle else None, generator=generator if shuffle else None,
             outputs=self.outputs if measured else None, scorer=None if scores is None else scores.scorer,
         )  # fmt: skip
+        self.pace = pace
         self._expect(plan.size)
         self.first, self.begun, self.found, self.rates = at.epoch, net.step - at.done, np.zeros((0, 5)), np.zeros(1)
         self.numbers = np.zeros((0, 3))
@@ -78,7 +82,12 @@ class Loop:
     def _expect(self, size: int) -> None:
         """How long a step may last, and how many steps a call, before the first measurement."""
         self.step_seconds = 6.0 * size * self.batch / _CAUTIOUS_FLOPS + _CAUTIOUS_STEP + _CAUTIOUS_ROW * self.batch
-        self.per_call = max(1, int(_PIECE_SECONDS / self.step_seconds))
+        self.per_call = max(1, int(self._wanted / self.step_seconds))
+
+    @property
+    def _wanted(self) -> float:
+        """How many seconds a call should last."""
+        return _PIECE_SECONDS if self.pace is None else self.pace.seconds
 
     def learning_rates(self, epochs: int) -> Array:
         """The learning rate of each step of the epochs to come."""
@@ -144,14 +153,15 @@ class Loop:
                 interrupt.apart(len(self.index), partial(self.training.draw, at.epoch))
             found, long = self.found[begin // steps :], self.step_seconds > _PIECE_SECONDS
             status, seconds = yield Piece(
-                self.training, self.first, begin, end, self.numbers[begin:end], found, self.n_threads, shares, long
-            )
+                self.training, self.first, begin, end, self.numbers[begin:end], found, self.n_threads, shares, long,
+                self.step_seconds * (end - begin),
+            )  # fmt: skip
             done = self.training.done
             if status:
                 self._not_finite(begin + done, status)
             self.step_seconds = seconds / done
             # Towards the wanted duration, by no more than a factor of four at a time.
-            ratio = _PIECE_SECONDS / max(seconds, 1e-9)
+            ratio = self._wanted / max(seconds, 1e-9)
             if ratio < 1 or done > self.per_call - (1 if n == 1 else steps):
                 self.per_call = max(1, int(done * min(ratio, 4.0)))
             if n == 1:
