@@ -73,7 +73,7 @@ def test_beside_peers(program: str, case: str, tmp_path: Path) -> None:
 
 @needs_compiler
 def test_kernels(tmp_path: Path) -> None:
-    output = run(tmp_path, "kernels/run.py", "--quick", "--seconds", "0.0001", "--networks", "10-5-1")
+    output = run(tmp_path, "kernels/run.py", "--quick", "--seconds", "0.0001", "--networks", "8-32-32-1")
     kinds = {line.split()[0] for line in output.splitlines()[1:]}
     assert kinds >= {"tile", "blas", "activation", "loss", "optimizer", "dropout", "step"}
 
