@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -81,6 +82,7 @@ class MinibatchFit:
         self.scores = evaluation.Scores(self.net, train, self.metrics)
         self.validation = None if validation is None else evaluation.Scores(self.net, validation, self.metrics)
         self.recorded = len(est.history_)
+        self.before = self.recorded, len(est.loss_curve_), len(est.validation_scores_ or ())
         self.callbacks = callbacks.all_of([] if est.callbacks is None else est.callbacks)
         self.is_sgd = isinstance(est.solver, str) and est.solver == "sgd" and est.learning_rate in build.RATE_MODES
         if not hasattr(est, "_rate"):
@@ -126,7 +128,7 @@ class MinibatchFit:
             return self._epochs(loop, epochs, root, incremental)
 
         def fit() -> bool:
-            ends = [self.take_best, est.history_.trim]
+            ends: list[Callable[[], Any]] = [self.take_best, partial(even_curves, est, *self.before)]
             return cnn_core.finishing(lambda: hooked(self.callbacks, net, run, epochs_to_do), ends)
 
         try:
@@ -181,15 +183,19 @@ class MinibatchFit:
         """An epoch with what is due at its ends; whether a callback of scikit-learn's stops the fit."""
         est, net, epoch = self.est, self.net, loop.at.epoch
         begin = time.perf_counter()
-        before = len(est.history_), len(est.loss_curve_), len(est.validation_scores_ or ())
         task = est._begin_task(root)
         for callback in those_that_need("epoch_begin", self.callbacks):
             callback.on_epoch_begin(net, epoch)
         drive(loop.run(1, those_that_need("progress", self.callbacks)))
         loop.at.epoch, loop.at.done = epoch + 1, 0
-        logs, attributes = self._epoch_done(loop)
+        logs, attributes, score, best = self._epoch_done(loop)
         logs.update(learning_rate=float(loop.rates[-1]), seconds=time.perf_counter() - begin)
-        cnn_core.finishing(lambda: None, [partial(self._record, epoch, before, logs, attributes)])
+        est.loss_curve_.append(logs["loss"])
+        if score is not None:
+            est.validation_scores_.append(score)
+        self.best = best
+        vars(est).update(attributes)
+        est.history_.append(epoch, logs)  # last: what is not in there was broken off, and goes (see `even_curves`)
         for callback in those_that_need("epoch_end", self.callbacks):
             callback.on_epoch_end(net, epoch, logs)
         return bool(est._end_task(task))
@@ -222,8 +228,8 @@ class MinibatchFit:
         vars(est).update(n_iter_=before + n, t_=est.t_ + n * len(self.train), loss_=losses[-1], best_loss_=best,
                          _no_improvement_count=count)  # fmt: skip
 
-    def _epoch_done(self, loop: Loop) -> tuple[dict[str, float], dict[str, Any]]:
-        """The epoch's numbers, and the attributes that follow from them; nothing is recorded yet."""
+    def _epoch_done(self, loop: Loop) -> tuple[dict[str, float], dict[str, Any], float | None, Array | None]:
+        """The epoch's numbers, the attributes, score and best weights that follow; nothing is recorded yet."""
         est, loss = self.est, float(loop.mean_losses[0])
         found: dict[str, Any] = {"n_iter_": est.n_iter_ + 1, "t_": est.t_ + len(self.train), "loss_": loss}
         logs = {"loss": loss, **loop.metrics()}
@@ -241,20 +247,7 @@ class MinibatchFit:
         if not est.early_stopping:
             better = loss < est.best_loss_ if score is None else better
             found["best_loss_"], found["_no_improvement_count"] = counted(est.best_loss_, count, loss, est.tol)
-        found["_score"], found["_best"] = score, self.net.flat.copy() if better and self.restores else self.best
-        return logs, found
-
-    def _record(
-        self, epoch: int, before: tuple[int, int, int], logs: dict[str, float], attributes: dict[str, Any]
-    ) -> None:
-        """Takes over an epoch after those recorded `before`, in all curves; it may come twice."""
-        est, found = self.est, dict(attributes)
-        score, self.best = found.pop("_score"), found.pop("_best")
-        est.history_.put(before[0], epoch, {name: [float(value)] for name, value in logs.items()})
-        est.loss_curve_[before[1] :] = [found["loss_"]]
-        if score is not None:
-            est.validation_scores_[before[2] :] = [score]
-        vars(est).update(found)
+        return logs, found, score, self.net.flat.copy() if better and self.restores else self.best
 
     def _rules_stop(self) -> bool:
         """scikit-learn's rules of the learning rate and of stopping."""
@@ -275,6 +268,16 @@ class MinibatchFit:
             too_small = self.is_sgd and est.learning_rate == "adaptive"
             console.say(f"{message}{' Learning rate too small.' if too_small else ''} Stopping.")
         return True
+
+
+def even_curves(est: Any, recorded: int, losses: int, scores: int) -> int:
+    """Drops of the curves, which were so long before a fit, what is not in its history; how many epochs are."""
+    est.history_.trim()
+    n = len(est.history_) - recorded
+    del est.loss_curve_[losses + n :]
+    if est.validation_scores_ is not None:
+        del est.validation_scores_[scores + n :]
+    return n
 
 
 def counted(best: float, count: int, loss: float, tolerance: float) -> tuple[float, int]:

@@ -17,7 +17,7 @@ from cnn.network import Network
 from cnn.runtime import evaluation, passes
 from cnn.runtime.data import Array, Data
 from cnn.sklearn import build
-from cnn.sklearn.epochs import metrics_of, validate
+from cnn.sklearn.epochs import even_curves, metrics_of, validate
 from cnn.training.events import check_all, those_that_need
 from cnn.training.fit import hooked
 
@@ -84,6 +84,7 @@ class Minimisation:
         self.validation = None if validation is None else evaluation.Scores(net, validation, self.metrics)
         self.callbacks = callbacks.all_of([] if est.callbacks is None else est.callbacks)
         self.best: Array | None = None
+        self.before = len(est.history_), len(est.loss_curve_), len(est.validation_scores_ or ())
         self.last: Array | None = None  # the parameters after the last iteration
         names = ["loss"]
         names += ["val_loss", *(f"val_{name}" for name in self.metrics), "val_score"] if validation is not None else []
@@ -100,7 +101,7 @@ class Minimisation:
     def run(self) -> Any:
         """What SciPy found."""
         work = partial(hooked, self.callbacks, self.net, self.fit, self._minimise)
-        return cnn_core.finishing(work, [self.est.history_.trim, self._take_best])
+        return cnn_core.finishing(work, [self._take_best])
 
     def _take_best(self) -> None:
         if self.best is not None and self.est.restore_best is not False:
@@ -119,9 +120,9 @@ class Minimisation:
 
     def _leave(self) -> None:
         """What the iterations so far have found, where a Ctrl-C or an error ends the search."""
-        if self.last is not None:
-            est = self.est
-            est.n_iter_, est.loss_ = len(est.loss_curve_) - self.fit.first_epoch, est.loss_curve_[-1]
+        est, n = self.est, even_curves(self.est, *self.before)
+        if self.last is not None and n:
+            est.n_iter_, est.loss_ = n, est.loss_curve_[-1]
             est.best_loss_ = min(est.loss_curve_)
             self.net.flat[...] = self.last  # it may have been on its way to another
 
@@ -133,24 +134,12 @@ class Minimisation:
                 callback.on_epoch_begin(self.net, epoch)
         return self.objective(x)
 
-    def _record(self, before: tuple[int, int, int], logs: dict[str, float], score: float | None, x: Array) -> None:
-        """Takes over an iteration that led to x, after those recorded `before`, in all curves; it may come twice."""
-        est, (epoch, recorded, scored) = self.est, before
-        est.history_.put(recorded, epoch, {name: [float(value)] for name, value in logs.items()})
-        est.loss_curve_[epoch:] = [logs["loss"]]
-        if score is not None:
-            est.validation_scores_[scored:] = [score]
-            if score > est.best_validation_score_:
-                est.best_validation_score_, self.best = score, x
-        self.last = x
-
     def _iteration_done(self, intermediate_result: Any) -> None:
         """The numbers of an iteration, and the callbacks; StopIteration where the fit is to end."""
         est, net, epoch = self.est, self.net, len(self.est.loss_curve_)
         x, loss = intermediate_result.x, intermediate_result.fun
         if net.n_outputs > 1 or self.objective.constant:
             loss = self.objective.reported(x)
-        before = epoch, len(est.history_), len(est.validation_scores_ or ())
         logs, score = {"loss": float(loss)}, None
         net.flat[...] = x
         if self.validation is not None:
@@ -158,7 +147,13 @@ class Minimisation:
             logs.update(found)
         now = time.perf_counter()
         logs["seconds"], self.begin = now - self.begin, now
-        cnn_core.finishing(lambda: None, [partial(self._record, before, logs, score, x.copy())])
+        est.loss_curve_.append(logs["loss"])
+        self.last = x.copy()
+        if score is not None:
+            est.validation_scores_.append(score)
+            if score > est.best_validation_score_:
+                self.best, est.best_validation_score_ = self.last, score
+        est.history_.append(epoch, logs)  # last: what is not in there was broken off, and goes (see `even_curves`)
         if est.verbose:
             console.say(f"Iteration {epoch + 1}, loss = {loss:.8f}")
         for callback in those_that_need("progress", self.callbacks):
