@@ -106,6 +106,16 @@ def test_suite_runs_without_asv(tmp_path: Path) -> None:
     assert (BENCHMARKS / config["benchmark_dir"]).is_dir()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="it limits memory and looks at the peak as Linux has it")
+def test_stream(tmp_path: Path) -> None:
+    """Returns 1 where a bar is missed, which of so few rows says nothing."""
+    words = [str(BENCHMARKS / "stream.py"), "--rows", "20000", "--rounds", "1", "--folder", str(tmp_path)]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    assert [line.rpartition(": ")[2] in ("met", "missed") for line in done.stdout.splitlines()[-2:]] == [True, True]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_versions(tmp_path: Path) -> None:
     """Beside itself: the installed packages in a folder that is like a checkout."""
     for name, where in {"benchmarks": BENCHMARKS, "python": Path(cnn.__file__).parents[1],

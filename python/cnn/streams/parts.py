@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,32 @@ def _joined(arrays: list[Array | None]) -> Array | None:
     return np.concatenate(there) if there else None
 
 
+def mixed(parts: list[Data], rng: np.random.Generator) -> Data:
+    """The rows of all parts in a drawn order: each is copied once, to its place."""
+    if isinstance(parts[0].X, SparseRows):
+        whole = joined(parts)
+        return whole.take(rng.permutation(len(whole)))
+    begins = np.cumsum([0, *map(len, parts)])
+    order = rng.permutation(begins[-1])
+    places = [order[begin:end] for begin, end in itertools.pairwise(begins.tolist())]
+    first, put = parts[0], partial(_put, places)
+    targets = None if first.targets is None else put([part.targets for part in parts])
+    classes = None if first.classes is None else put([part.classes for part in parts])
+    weights = None if first.weights is None else put([part.weights for part in parts])
+    flat = targets is not None and first.y.ndim == 1
+    y = classes if targets is None else targets.reshape(-1) if flat else targets
+    assert y is not None
+    return Data(put([part.X for part in parts]), targets, classes, weights, y)
+
+
+def _put(places: list[Array], arrays: list[Any]) -> Array:
+    """The rows of the arrays, each at its place."""
+    found = np.empty((sum(map(len, places)), *arrays[0].shape[1:]), arrays[0].dtype)
+    for place, array in zip(places, arrays, strict=True):
+        found[place] = array
+    return found
+
+
 def until(unwanted: threading.Event, parts: Iterator[Data]) -> Iterator[Data]:
     """The parts, as long as somebody wants them."""
     with closing(parts) as found:  # type: ignore[type-var]
@@ -41,7 +69,9 @@ def until(unwanted: threading.Event, parts: Iterator[Data]) -> Iterator[Data]:
             yield part
 
 
-def recut(parts: Iterable[Data], rows: int, batch: int = 1) -> Iterator[Data]:
+def recut(
+    parts: Iterable[Data], rows: int, batch: int = 1, join: Callable[[list[Data]], Data] = joined
+) -> Iterator[Data]:
     """The rows of the parts in blocks of so many, the last one shorter.
 
     Where the parts end with an error, the whole minibatches of `batch` rows before it come first.
@@ -56,17 +86,16 @@ def recut(parts: Iterable[Data], rows: int, batch: int = 1) -> Iterator[Data]:
                 held.append(part.rows(begin, end))
                 n, begin = n + end - begin, end
                 if n == rows:
-                    full, held, n = joined(held), [], 0
+                    full, held, n = join(held), [], 0
                     yield full
     except Exception:
         if n >= batch:
             yield joined(held).rows(0, n // batch * batch)
         raise
     if held:
-        yield joined(held)
+        yield join(held)
 
 
 def shuffled(parts: Iterable[Data], rows: int, rng: np.random.Generator) -> Iterator[Data]:
     """The rows of `parts`, those of each window of so many mixed."""
-    for window in recut(parts, rows):
-        yield window.take(rng.permutation(len(window)))
+    return recut(parts, rows, join=partial(mixed, rng=rng))
