@@ -37,6 +37,9 @@ BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (X, {"y": Y[:7], "stream": True}, ValueError, "y has 7 rows, but X has 1000"),
     (X, {"y": Y, "stream": True, "validation_split": 1e-9}, ValueError,
      "validation_split=1e-09 of 1000 rows leaves 1000"),
+    (X, {"y": None, "stream": True}, TypeError, "y is None; a fit needs a target for every row"),
+    (X[:0], {"y": Y[:0], "stream": True}, ValueError, r"X has no rows: shape \(0, 5\)"),
+    (X[:, 0], {"y": Y, "stream": True}, ValueError, "X must have two dimensions"),
     ("none.parquet", {"y": "y"}, FileNotFoundError, "there is no none.parquet"),
 ]  # fmt: skip
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from helpers import same_bits
@@ -230,6 +231,14 @@ def test_mapped_arrays_are_read_by_pieces_when_asked_to(mapped: Any, monkeypatch
     net = network()
     net.fit(mapped[0], mapped[1], epochs=2, stream=True, verbose=0)
     assert np.isfinite(net.flat).all()
+
+
+def test_other_arrays_are_read_by_pieces_too() -> None:
+    for given in (X.tolist(), pd.DataFrame(X)):
+        both(network, given, X, Y, y=Y, alone={"stream": True, "shuffle": False}, epochs=1)
+    few = np.where(np.abs(X) > 1, X, 0)
+    how = {"stream": True, "shuffle": False}
+    both(network, sparse.coo_array(few), sparse.csr_array(few), Y, y=Y.tolist(), alone=how)
 
 
 def test_mapped_arrays_that_fit_stay_as_they_were(mapped: Any, monkeypatch) -> None:

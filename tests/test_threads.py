@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -281,3 +282,34 @@ def test_what_is_left_to_itself_is_not_waited_for() -> None:
     go_on.set()
     assert ended.wait(60)
     assert interrupt.apart(1, threading.current_thread) is threading.current_thread()
+
+
+MEMORY = """
+    import resource
+    from cnn._common import threads
+    free = threads.free_memory()
+    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, resource.RLIM_INFINITY))
+    print(free > 0, 0 < threads.free_memory() < 4 << 30)
+    resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, resource.RLIM_INFINITY))
+    print(0 < threads.free_memory() < 1 << 30)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
+def test_free_memory_is_what_limits_leave() -> None:
+    assert run(MEMORY).split() == ["True", "True", "True"]
+
+
+@pytest.mark.parametrize(("files", "free"), [
+    ({"memory.max": "3000", "memory.current": "1000", "memory.stat": "anon 5\ninactive_file 200"}, 2200),
+    ({"memory.max": "max", "memory.current": "1000"}, np.inf),
+    ({"memory/memory.limit_in_bytes": "3000", "memory/memory.usage_in_bytes": "2500",
+      "memory/memory.stat": "total_inactive_file 100"}, 600),
+    ({}, np.inf),
+])  # fmt: skip
+def test_the_control_group_grants_memory(files: dict[str, str], free: float, tmp_path, monkeypatch) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    monkeypatch.setattr(threads, "Path", lambda name: tmp_path if name == "/sys/fs/cgroup" else Path(name))
+    assert threads._cgroup_memory() == free

@@ -11,6 +11,7 @@ import numpy as np
 
 from cnn._common import checks
 from cnn.runtime.data import Data
+from cnn.runtime.sparse import is_sparse
 from cnn.streams.source import Form, Source, drawn
 
 
@@ -27,6 +28,13 @@ def is_mapped(given: Any) -> bool:
     return False
 
 
+def _sliceable(name: str, given: Any) -> Any:
+    """An array as it is; sparse rows as CSR, and everything else as an array."""
+    if is_sparse(given):
+        return given.tocsr()
+    return given if isinstance(given, np.ndarray) else checks.array(name, given)
+
+
 class Arrays(Source):
     """Rows begin .. end - 1 of X, y and perhaps weights, which are read a piece at a time, each in one go."""
 
@@ -34,14 +42,16 @@ class Arrays(Source):
         self, X: Any, y: Any, weights: Any, form: Form, n_inputs: int | None, begin: int = 0, end: int | None = None
     ) -> None:
         self.form = form
+        given = ("X", X), ("y", y), ("sample_weight", weights)
+        X, y, weights = (None if array is None else _sliceable(form.prefix + name, array) for name, array in given)
         self._arrays = X, y, weights
-        if getattr(X, "ndim", 0) != 2 or not len(X):
+        if X is None or X.ndim != 2 or not X.shape[0] or y is None or not y.ndim:
             form.data(X, y, weights, n_inputs, "")  # raises
-        self.n_inputs = int(X.shape[1])
+        self.n_inputs, rows = int(X.shape[1]), int(X.shape[0])
         for name, array in (("y", y), ("sample_weight", weights)):
             if array is not None:
-                checks.same_rows(f"{form.prefix}{name}", len(array), len(X))
-        self._begin, self._end = begin, len(X) if end is None else end
+                checks.same_rows(f"{form.prefix}{name}", len(array), rows)
+        self._begin, self._end = begin, rows if end is None else end
         self.rows = self._end - self._begin
         self._first = self._part(self._begin, n_inputs)
 
@@ -63,7 +73,8 @@ class Arrays(Source):
         for array in self._arrays:
             if array is not None:
                 for begin in (self._begin, max(self._begin, self._end - self.piece)):
-                    digest.update(np.ascontiguousarray(array[begin : min(begin + self.piece, self._end)]).tobytes())
+                    part = array[begin : min(begin + self.piece, self._end)]
+                    digest.update(np.ascontiguousarray(part.toarray() if is_sparse(part) else part).tobytes())
         return f"{self.rows} rows of {self.n_inputs} inputs, first and last {digest.hexdigest()}"
 
     def read(self, epoch: int, order: np.random.Generator | None) -> Iterator[Data]:

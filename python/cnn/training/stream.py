@@ -97,7 +97,7 @@ def _source(X: Any, y: Any, weights: Any, form: Form, n_inputs: int | None) -> S
     """The rows of a path, of batches, or of arrays."""
     if _is_path(X, y):
         return Parquet.of(X, y, weights, form, n_inputs)
-    if y is None:
+    if y is None and is_batches(X):
         if weights is not None:
             raise ValueError("weights of batches stand in them, as (X, y, weights), not in sample_weight")
         return Batches(X, form, n_inputs)
