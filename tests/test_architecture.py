@@ -48,7 +48,6 @@ FLOORS = [
     ["training"],
     ["network"],
     ["many"],
-    ["together"],
     ["export"],
     ["sklearn", "table"],
     ["tuning"],

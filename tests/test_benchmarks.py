@@ -88,6 +88,12 @@ def test_products(tmp_path: Path) -> None:
     assert [line.split()[0] for line in (small, large)] == ["16-32-32-1", "32-64-64-8"]
 
 
+def test_ensembles(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", minversion="1.9")
+    output = run(tmp_path, "ensembles.py", "--rounds", "1", "--epochs", "1", "--seeds", "1", "--rows", "400")
+    assert output.count("| met |") + output.count("| missed |") == 5
+
+
 def test_estimators(tmp_path: Path) -> None:
     pytest.importorskip("sklearn", minversion="1.9")
     lines = tmp_path / "lines.jsonl"

@@ -68,6 +68,21 @@ def test_the_factor_on_dropout_is_that_of_the_network() -> None:
     assert scores(0.5, cnn.schedules.Constant(0)) == scores(0, None) != scores(0.5, None)
 
 
+def test_several_networks_at_once() -> None:
+    nets = [network(), network("huber", optimizer="sgd"), network(seed=4)]
+    found = cnn.cross_validate(nets, X, Y, cv=3, epochs=3, return_networks=True)
+    assert len(found) == 3
+    for net, one in zip(nets, found, strict=True):
+        alone = cnn.cross_validate(net, X, Y, cv=3, epochs=3)
+        assert one["test_rmse"].tolist() == alone["test_rmse"].tolist()
+        assert [copy.loss for copy in one["network"]] == [net.loss] * 3
+    for other, text in ((network(dtype="float64"), "one dtype; it is float32 of the first, and float64 of number 1"),
+                        (network(units=2), "one n_outputs; it is 1 of the first, and 2 of number 1"),
+                        (network("hinge"), "one kind of loss, got 'mse' and 'hinge'")):  # fmt: skip
+        with pytest.raises(ValueError, match=f"the networks of a list must have {text}"):
+            cnn.cross_validate([network(), other], X, Y)
+
+
 def test_scores_by_name_and_by_function() -> None:
     def largest(y: Any, p: Any, weights: Any = None) -> float:
         return float(np.abs(y - p).max())

@@ -16,13 +16,12 @@ from cnn._common.elsewhere import nearest
 from cnn._common.errors import NonFiniteError
 from cnn._common.types import MetricName
 from cnn.inspect import reports
+from cnn.many import train_many
 from cnn.metrics import Metric
 from cnn.network import Network
 from cnn.runtime import data, evaluation
 from cnn.runtime.data import Array, Data
-from cnn.runtime.history import History
 from cnn.runtime.sparse import SparseRows
-from cnn.together import train_many
 
 _OF_A_FIT = ("epochs", "batch_size", "class_weight", "shuffle", "callbacks", "verbose")
 _NOT_SHOWN = ("network", "estimator", "history")
@@ -62,12 +61,13 @@ def cross_validate(
     model: Any, X: Any, y: Any, *, cv: Any = 5,
     scoring: Any | MetricName | Iterable[MetricName | Metric] = "auto", groups: Any = None, sample_weight: Any = None,
     return_networks: bool = False, return_train_score: bool = False, n_threads: int | None = None, **options: Any,
-) -> CrossValidation:  # fmt: skip
+) -> Any:  # fmt: skip
     """Trains on all but one fold of the rows and scores on that fold, for every fold, all of them side by side.
 
     Args:
         model: a `cnn.Network`, of which each fold trains a copy from its initial weights, or an estimator of
-            scikit-learn's kind, of which each fold fits a clone in a thread of its own. It stays as it is.
+            scikit-learn's kind, of which each fold fits a clone in a thread of its own. It stays as it is. Or a list of
+            networks (of one type, loss for classes or for numbers, and number of outputs): all folds of all at once.
         X, y: as the model's `fit` takes them.
         cv: a number of folds, or a splitter of scikit-learn's; for classes and a number, folds have equal shares of
             each. A number takes rows in their order, as in scikit-learn: shuffle them, or give a splitter that does.
@@ -82,8 +82,9 @@ def cross_validate(
             verbose (0 here if not given). Each fold has copies of the callbacks.
 
     Returns:
-        A dict of arrays (folds,): "fit_time", "score_time" in seconds, "test_loss", "test_rmse", ..., "epochs". A fold
-        whose training failed for numbers that are not finite has NaN, with a warning.
+        A `CrossValidation`, a dict of arrays (folds,), or a list of them for a list of networks: "fit_time",
+        "score_time" in seconds, "test_loss", "test_rmse", ..., "epochs". A fold whose training failed for numbers that
+        are not finite has NaN, with a warning.
 
     Raises:
         TypeError, ValueError: before anything is trained.
@@ -97,10 +98,13 @@ def cross_validate(
     """
     if n_threads is not None:
         checks.integer("n_threads", n_threads, 1)
-    if isinstance(model, Network):
+    several = isinstance(model, (list, tuple))
+    if isinstance(model, Network) or (several and model and all(isinstance(one, Network) for one in model)):
         _check_options(options)
-        return _of_network(model, X, y, cv, scoring, groups, sample_weight, return_networks, return_train_score,
-                           n_threads, options)  # fmt: skip
+        networks: list[Network] = list(model) if several else [model]  # type: ignore[arg-type]
+        found = _of_networks(networks, X, y, cv, scoring, groups, sample_weight,
+                             return_networks, return_train_score, n_threads, options)  # fmt: skip
+        return found if several else found[0]
     if not hasattr(model, "fit") or not hasattr(model, "get_params"):
         raise TypeError(f"cross_validate takes a cnn.Network or an estimator of scikit-learn's kind, got {model!r}")
     if options:
@@ -123,41 +127,62 @@ def _check_options(options: dict[str, Any]) -> None:
             raise TypeError(f"cross_validate has no argument {name!r}{hint}; of a fit it takes {', '.join(_OF_A_FIT)}")
 
 
-def _of_network(
-    model: Network, X: Any, y: Any, cv: Any, scoring: Any, groups: Any, sample_weight: Any, return_networks: bool,
-    return_train_score: bool, n_threads: int | None, options: dict[str, Any],
-) -> CrossValidation:  # fmt: skip
-    rows = data.prepare(X, y, sample_weight, model.loss, model.dtype, model.known_inputs, model.n_outputs)
-    chosen = evaluation.check(model.loss, rows, model.n_outputs, evaluation.resolve(scoring, model.loss))
-    folds = splits(cv, rows, model.loss.for_classes, groups)
-    networks = [fresh(model) for _ in folds]
-    hooks = callbacks.copies(options.pop("callbacks", ()), len(folds))
+def _of_networks(
+    models: list[Network], X: Any, y: Any, cv: Any, scoring: Any, groups: Any, sample_weight: Any,
+    return_networks: bool, return_train_score: bool, n_threads: int | None, options: dict[str, Any],
+) -> list[CrossValidation]:  # fmt: skip
+    first = models[0]
+    for i, model in enumerate(models):
+        for what in ("dtype", "n_outputs", "known_inputs"):
+            if (one := getattr(model, what)) != (other := getattr(first, what)):
+                raise ValueError(f"the networks of a list must have one {what}; it is {other} of the first, and {one} "
+                                 f"of number {i}")  # fmt: skip
+        if (model.loss.one_class, model.loss.for_classes) != (first.loss.one_class, first.loss.for_classes):
+            raise ValueError(f"the networks of a list must have one kind of loss, got {first.loss.name!r} and "
+                             f"{model.loss.name!r}")  # fmt: skip
+    rows = data.prepare(X, y, sample_weight, first.loss, first.dtype, first.known_inputs, first.n_outputs)
+    chosen = evaluation.check(first.loss, rows, first.n_outputs, evaluation.resolve(scoring, first.loss))
+    folds = splits(cv, rows, first.loss.for_classes, groups)
+    networks = [fresh(model) for model in models for _ in folds]
+    hooks = callbacks.copies(options.pop("callbacks", ()), len(networks))
     histories = train_many(
         networks, rows.X.to_scipy() if isinstance(rows.X, SparseRows) else rows.X, rows.y, sample_weight=rows.weights,
-        rows=[train for train, _ in folds], metrics=(), n_threads=n_threads, errors="return",
-        callbacks=hooks if len(hooks) > 1 else hooks[0], **{"epochs": 10, "verbose": 0, **options},
+        rows=[train for _ in models for train, _ in folds], metrics=(), n_threads=n_threads, errors="return",
+        callbacks=hooks, **{"epochs": 10, "verbose": 0, **options},
     )  # fmt: skip
-    names = ["loss", *chosen]
-    found = {name: np.full(len(folds), np.nan) for name in ("fit_time", "score_time", "epochs")}
-    parts = [("test", 1), ("train", 0)] if return_train_score else [("test", 1)]
-    found |= {f"{part}_{name}": np.full(len(folds), np.nan) for part, _ in parts for name in names}
+    for history in histories:
+        if isinstance(history, Exception) and not isinstance(history, NonFiniteError):
+            raise history
+    parts = {"test": [rows.take(test) for _, test in folds]}
+    if return_train_score:
+        parts["train"] = [rows.take(train) for train, _ in folds]
+    n, found = len(folds), []
+    for i in range(len(models)):
+        own = slice(i * n, (i + 1) * n)
+        found.append(_scores(networks[own], histories[own], parts, chosen, n_threads))
+        if return_networks:
+            found[-1]["network"] = networks[own]
+    return found
+
+
+def _scores(
+    networks: list[Network], histories: list[Any], parts: dict[str, list[Data]], chosen: evaluation.Metrics,
+    n_threads: int | None,
+) -> CrossValidation:  # fmt: skip
+    """Of the networks of all folds, on the rows of each part."""
+    names = ["fit_time", "score_time", "epochs", *(f"{part}_{name}" for part in parts for name in ("loss", *chosen))]
+    found = CrossValidation({name: np.full(len(networks), np.nan) for name in names})
     for i, (net, history) in enumerate(zip(networks, histories, strict=True)):
         if isinstance(history, NonFiniteError):
             console.warn(f"fold {i} has no scores: {history}")
             continue
-        if isinstance(history, Exception):
-            raise history
-        assert isinstance(history, History)
         found["fit_time"][i], found["epochs"][i] = sum(history.seconds), len(history)
         begin = time.perf_counter()
-        for part, which in parts:
-            for name, value in evaluation.evaluate(net, rows.take(folds[i][which]), chosen, n_threads).items():
+        for part, rows in parts.items():
+            for name, value in evaluation.evaluate(net, rows[i], chosen, n_threads).items():
                 found[f"{part}_{name}"][i] = value
         found["score_time"][i] = time.perf_counter() - begin
-    result = CrossValidation(found)
-    if return_networks:
-        result["network"] = networks
-    return result
+    return found
 
 
 def splits(cv: Any, rows: Data, classes: bool, groups: Any = None) -> list[tuple[Array, Array]]:

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from cnn import callbacks, schedules
 from cnn._common.errors import DivergenceError, NonFiniteError
 from cnn.callbacks import Callback
+from cnn.many import train_many
 from cnn.network import Network
 from cnn.optimizers import Optimizer
 from cnn.runtime import passes, sparse
@@ -27,7 +28,6 @@ from cnn.sklearn import build, save_ensemble
 from cnn.sklearn.compat import validate_data
 from cnn.sklearn.constraints import Seed
 from cnn.sklearn.members import Draw, Snapshots, Stopping, draw, folds
-from cnn.together import train_many
 
 Samples = int | float
 Method = Literal["independent", "snapshots"]
@@ -143,7 +143,8 @@ class BaseEnsemble(BaseEstimator):
         """A member whose network has its initial weights."""
         est, seed = clone(base), int(random.randint(2**31 - 1))
         n_features = base.n_features_in_ if found.columns is None else len(found.columns)
-        vars(est).update({name: value for name, value in vars(base).items() if name not in est.get_params()})
+        parameters = est.get_params(deep=False)
+        vars(est).update({name: value for name, value in vars(base).items() if name not in parameters})
         vars(est).update(n_features_in_=n_features, random_state=seed)
         est.__dict__.pop("feature_names_in_", None)
         loss, n_outputs = base._settle()
@@ -181,14 +182,14 @@ class BaseEnsemble(BaseEstimator):
         given = [[*users, *mine] for users, mine in zip(copies, own, strict=True)]
         X: Any = rows.X.to_scipy() if isinstance(rows.X, SparseRows) else rows.X
         if any(found.columns is not None for found in draws):
-            X = _one_or_each([X[:, found.columns] for found in draws])
+            X = [X[:, found.columns] for found in draws]
         weights: Any = rows.weights
         if any(found.counts is not None for found in draws):
-            weights = _one_or_each([_counted(rows, found) for found in draws])
+            weights = [_counted(rows, found) for found in draws]
         histories = train_many(
             [member.network_ for member in members], X, rows.classes if rows.targets is None else rows.targets,
             epochs=epochs, batch_size=200 if base.batch_size == "auto" else base.batch_size, sample_weight=weights,
-            shuffle=base.shuffle, metrics=base.metrics, callbacks=_one_or_each(given),
+            shuffle=base.shuffle, metrics=base.metrics, callbacks=given,
             rows=[found.rows for found in draws], verbose=int(self.verbose), n_threads=base.n_threads, errors="return",
         )  # fmt: skip
         for error in histories:
@@ -300,11 +301,6 @@ class BaseEnsemble(BaseEstimator):
 
 def _all(columns: Array | None, n: int) -> Array:
     return np.arange(n) if columns is None else columns
-
-
-def _one_or_each(values: list[Any]) -> Any:
-    """A list with one for each network, of which there are several, or the only one."""
-    return values[0] if len(values) == 1 else values
 
 
 def _counted(rows: Data, found: Draw) -> Array:

@@ -12,13 +12,13 @@ import numpy as np
 
 from cnn._common.errors import NonFiniteError
 from cnn.callbacks import Callback, Logs, Run
+from cnn.many import train_many
 from cnn.network import Network
 from cnn.runtime import passes
 from cnn.runtime.data import Array, Data
 from cnn.runtime.evaluation import Scores
 from cnn.runtime.sparse import SparseRows
 from cnn.runtime.state import NetworkState
-from cnn.together import train_many
 
 LOSS = "loss"  # the metric that is the mean loss, without penalties
 
@@ -134,8 +134,8 @@ def train(candidates: Sequence[Candidate], until: int, task: Task) -> None:
     X = task.rows.X.to_scipy() if isinstance(task.rows.X, SparseRows) else task.rows.X
     histories = train_many(
         [one.networks[fold] for one, fold in work], X, task.rows.y, epochs=task.epochs, initial_epoch=begin.pop(),
-        batch_size=_each([one.batch_size for one, _ in work]), sample_weight=task.rows.weights,
-        class_weight=task.class_weight, callbacks=_each([[one.watches[fold]] for one, fold in work]),
+        batch_size=[one.batch_size for one, _ in work], sample_weight=task.rows.weights,
+        class_weight=task.class_weight, callbacks=[[one.watches[fold]] for one, fold in work],
         rows=[task.folds[fold][0] for _, fold in work], metrics=(), verbose=0, n_threads=task.n_threads,
         errors="return",
     )  # fmt: skip
@@ -156,6 +156,3 @@ def _judge(candidates: Sequence[Candidate], until: int, task: Task) -> None:
             one.error = NonFiniteError(f"{task.measure.name} of the held-out rows is never finite")
         one.parts.append((until, one.score))
 
-
-def _each(values: list[Any]) -> Any:
-    return values if len(values) > 1 else values[0]
