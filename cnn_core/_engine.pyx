@@ -54,6 +54,7 @@ lanes = _lanes(<const float*>NULL)  # float32 numbers of a vector; 1 where the c
 
 include "_rows.pxi"
 include "_predictor.pxi"
+include "_scores.pxi"
 include "_training.pxi"
 include "_kernels.pxi"
 
@@ -124,6 +125,15 @@ cdef void side_by_side(Piece* pieces, Py_ssize_t n, int n_threads, const int32_t
     n_threads = granted(<int>min(<Py_ssize_t>n_threads, n))
     for i in prange(n, schedule="dynamic", chunksize=1, num_threads=n_threads):
         make(&pieces[i], 1, stop)
+
+
+cdef void predict_side_by_side(Tiles* blocks, Py_ssize_t n, char* scratch, size_t stride, int n_threads,
+                               const int32_t* stop) noexcept nogil:
+    """Predicts blocks of rows of different networks, one thread each; who is done takes the next."""
+    cdef Py_ssize_t i
+    n_threads = granted(<int>max(1, min(<Py_ssize_t>n_threads, n)))
+    for i in prange(n, schedule="dynamic", chunksize=1, num_threads=n_threads):
+        predict_of(&blocks[i], scratch + stride * threadid(), stop)
 
 
 def sums_of_a_step(const SegmentSpec[::1] segments, Py_ssize_t n_chunks):

@@ -11,8 +11,27 @@ cdef enum:
     STACK = 1 << 14     # bytes of scratch memory that a few rows take from the stack; more comes from malloc
     LINE = 64           # bytes of a cache line, where the buffers of tiles begin
 
+# Rows of one network, to be predicted in tiles by one thread.
+cdef struct Tiles:
+    const LayerSpec* layers
+    int n_layers
+    const WorkspaceSpec* workspace      # of a tile
+    const void* parameters
+    int itemsize                        # 4: float, 8: double
+    const void* x                       # NULL: the rows are in `sparse`
+    SparseRows sparse
+    Py_ssize_t n_rows
+    int loss                            # whose link is applied; -1: none
+    Py_ssize_t at_once
+    size_t scratch                      # bytes that are needed
+    void* out
+    bint finite                         # what was found of x
+
+
 # More rows than FEW are few as long as weights times rows are no more than this: tiles take 5 us to prepare.
 cdef int64_t FEW_WORK = 1 << 16
+# Many networks are shared out in blocks of at least so much work (weights times rows), some 100 us.
+cdef int64_t BLOCK_WORK = 1 << 21
 # Other Python threads may run meanwhile from so much work (weights times rows) on, some 10 us.
 cdef int64_t LET_OTHERS_RUN = 1 << 16
 
@@ -117,6 +136,20 @@ cdef class Predictor:
             free(scratch)
         return True
 
+    cdef Tiles tiles(self, X, cnp.ndarray out, bint link) except *:
+        """Those of all rows; X and `out` as of `many`."""
+        cdef Tiles t
+        t.layers, t.n_layers, t.workspace = &self.layers[0], self.n_layers, &self.workspace[0]
+        t.parameters, t.out = cnp.PyArray_DATA(self.parameters), cnp.PyArray_DATA(out)
+        t.itemsize, t.loss, t.finite = cnp.PyArray_ITEMSIZE(self.parameters), self.loss if link else -1, True
+        if self.typenum == cnp.NPY_FLOAT:
+            t.n_rows = find_rows(X, <const float*>t.parameters, <const float**>&t.x, &t.sparse)
+        else:
+            t.n_rows = find_rows(X, <const double*>t.parameters, <const double**>&t.x, &t.sparse)
+        t.at_once = min(self.at_once, (t.n_rows + t.workspace.capacity - 1) // t.workspace.capacity)
+        t.scratch = t.at_once * t.workspace.columns * t.workspace.capacity * t.itemsize
+        return t
+
     def many(self, X, cnp.ndarray out not None, bint link, int n_threads, const int32_t[::1] stop=None):
         """out (n, n_outputs): with the loss's link, or raw; whether X (n, n_inputs) is finite (`out` is not, if not).
 
@@ -150,3 +183,72 @@ cdef class Predictor:
                                    out, n_threads, stop)
         free(memory)
         return finite
+
+
+cdef void predict_of(Tiles* t, void* scratch, const int32_t* stop) noexcept nogil:
+    """Its outputs, and whether x is finite; `scratch` begins on a cache line."""
+    if t.itemsize == sizeof(float):
+        t.finite = predict_tiles(t.layers, t.n_layers, t.workspace, <const float*>t.parameters, <const float*>t.x,
+                                 &t.sparse, t.n_rows, t.loss, t.at_once, <float*>scratch, <float*>t.out, 0, 1, stop)
+    else:
+        t.finite = predict_tiles(t.layers, t.n_layers, t.workspace, <const double*>t.parameters, <const double*>t.x,
+                                 &t.sparse, t.n_rows, t.loss, t.at_once, <double*>scratch, <double*>t.out, 0, 1, stop)
+
+
+cdef Tiles block_of(const Tiles* whole, Py_ssize_t first, Py_ssize_t rows) noexcept nogil:
+    """Some of its rows, from the first one of a tile on."""
+    cdef Tiles t = whole[0]
+    cdef Py_ssize_t n_out = t.layers[t.n_layers - 1].n_units
+    t.n_rows, t.out = rows, <char*>t.out + first * n_out * t.itemsize
+    if t.x != NULL:
+        t.x = <const char*>t.x + first * t.layers[0].n_inputs * t.itemsize
+    else:
+        t.sparse.indptr += first
+    return t
+
+
+def predict_many(list predictors, list X, list out, bint link, int n_threads, const int32_t[::1] stop=None):
+    """`Predictor.many` for each of the networks, side by side: a list of whether each X is finite."""
+    cdef Py_ssize_t n = len(predictors), i, first, rows, n_blocks = 0
+    cdef const int32_t* flag = NULL if stop is None else &stop[0]
+    cdef size_t stride = 0
+    cdef Predictor predictor
+    cdef Tiles* whole = <Tiles*>malloc((n + 1) * sizeof(Tiles))
+    cdef Py_ssize_t* sizes = <Py_ssize_t*>malloc((n + 1) * sizeof(Py_ssize_t))
+    cdef Py_ssize_t* owners = NULL
+    cdef Tiles* blocks = NULL
+    cdef char* scratch = NULL
+    try:
+        if whole == NULL or sizes == NULL:
+            raise MemoryError(f"no memory for {n} networks")
+        for i in range(n):
+            predictor = predictors[i]
+            whole[i] = predictor.tiles(X[i], out[i], link)
+            rows = whole[i].workspace.capacity
+            sizes[i] = rows * max(whole[i].at_once, <Py_ssize_t>(BLOCK_WORK // (predictor.weights * rows)))
+            n_blocks += (whole[i].n_rows + sizes[i] - 1) // sizes[i]
+            stride = max(stride, whole[i].scratch)
+        stride = (stride + LINE - 1) // LINE * LINE
+        blocks = <Tiles*>malloc((n_blocks + 1) * sizeof(Tiles))
+        owners = <Py_ssize_t*>malloc((n_blocks + 1) * sizeof(Py_ssize_t))
+        scratch = <char*>malloc(n_threads * stride + LINE)
+        if blocks == NULL or owners == NULL or scratch == NULL:
+            raise MemoryError(f"no memory for {n_blocks} blocks and {n_threads * stride} bytes")
+        n_blocks = 0
+        for i in range(n):
+            first = 0
+            while first < whole[i].n_rows:
+                blocks[n_blocks] = block_of(&whole[i], first, min(sizes[i], whole[i].n_rows - first))
+                owners[n_blocks] = i
+                first, n_blocks = first + sizes[i], n_blocks + 1
+        with nogil:
+            predict_side_by_side(blocks, n_blocks, scratch + (LINE - <size_t>scratch % LINE), stride, n_threads, flag)
+        for i in range(n_blocks):
+            whole[owners[i]].finite &= blocks[i].finite
+        return [bool(whole[i].finite) for i in range(n)]
+    finally:
+        free(whole)
+        free(sizes)
+        free(blocks)
+        free(owners)
+        free(scratch)

@@ -1,10 +1,7 @@
 """Training from Python: part of _engine.pyx."""
-from cnn_core.metrics cimport ANSWERS_MET, CLASSES_MET, RMSE, MetricSpec, metric_scratch, metric_value
-
-cdef dict METRICS = {"rmse": RMSE, "classes": CLASSES_MET, "answers": ANSWERS_MET}
-
 cdef enum:
-    FOUND = 5   # numbers of an epoch
+    FOUND = 5       # numbers of an epoch
+    HELD_OUT = 2    # and of rows that are held out
 
 
 # The minibatches of one network on some rows, epoch after epoch: what is needed of them without the GIL.
@@ -13,6 +10,7 @@ cdef struct Epochs:
     Job job
     Barrier gate
     const MetricSpec* metric        # NULL: none is taken
+    HeldOut* held_out               # NULL: none are
     const BitGenerator* bits        # NULL: orders are functions of (seed, epoch)
     int64_t* order                  # NULL: rows as they stand
     double* report
@@ -32,71 +30,8 @@ cdef struct Piece:
     Py_ssize_t end
     const StepNumbers* numbers
     double* found
+    Py_ssize_t columns              # of `found`
     double seconds                  # that it took
-
-
-cdef class Scorer:
-    """The loss of some rows, and their rmse or accuracy to the definitions of `cnn.metrics`, of raw outputs.
-
-    Metric "rmse" compares with float64 `truth` (n, k), "classes" with int32 labels (n,), "answers" with int32 zeros and
-    ones (n, k); without a metric there is the loss alone. One thread at a time may use it.
-    """
-    cdef const LossSpec[::1] loss_spec
-    cdef MetricSpec metric_spec
-    cdef tuple kept
-    cdef const void* targets
-    cdef const int32_t* classes
-    cdef readonly bint measures     # whether there is a metric
-
-    def __cinit__(self, const LossSpec[::1] loss not None, rows, str metric=None, cnp.ndarray truth=None):
-        """`rows` have `targets` or `classes`, `weights` and their sum `weight`, all of the outputs' type, or None."""
-        cdef MetricSpec* spec = &self.metric_spec
-        cdef const double[:, ::1] targets
-        cdef const int32_t[::1] labels = rows.classes
-        self.loss_spec, self.kept, self.measures = loss, (rows.targets, rows.weights, labels, truth), metric is not None
-        self.targets = NULL if rows.targets is None else cnp.PyArray_DATA(rows.targets)
-        self.classes = NULL if labels is None else &labels[0]
-        spec.loss, spec.n_rows, spec.n_outputs, spec.weight = loss[0].kind, len(rows), loss[0].n_outputs, rows.weight
-        spec.weights = NULL if rows.weights is None else cnp.PyArray_DATA(rows.weights)
-        if metric is not None:
-            spec.kind = METRICS[metric]
-            if spec.kind == RMSE:
-                targets = truth
-                spec.targets = &targets[0, 0]
-            else:
-                labels = truth.reshape(-1)
-                spec.labels = &labels[0]
-        spec.scratch = malloc(max(metric_scratch(spec.n_outputs), loss_scratch(spec.n_outputs)))
-        if spec.scratch == NULL:
-            raise MemoryError(f"no memory for {loss_scratch(spec.n_outputs)} bytes")
-
-    def __dealloc__(self):
-        free(self.metric_spec.scratch)
-
-    def loss(self, cnp.ndarray outputs not None, Py_ssize_t first, Py_ssize_t end):
-        """The sum of w * loss over rows first .. end - 1 of the raw outputs (n, k) of all rows, C-contiguous."""
-        cdef bint single = cnp.PyArray_TYPE(outputs) == cnp.NPY_FLOAT
-        cdef const void* data = cnp.PyArray_DATA(outputs)
-        cdef double value
-        with nogil:
-            value = (self.loss_of(<const float*>data, first, end) if single
-                     else self.loss_of(<const double*>data, first, end))
-        return value
-
-    cdef double loss_of(self, const real* outputs, Py_ssize_t first, Py_ssize_t end) noexcept nogil:
-        return rows_loss(&self.loss_spec[0], outputs, <const real*>self.targets, self.classes,
-                         <const real*>self.metric_spec.weights, first, end, 1.0, <real*>NULL,
-                         <real*>self.metric_spec.scratch)
-
-    def metric(self, cnp.ndarray outputs not None):
-        """The metric of raw outputs (n, k), C-contiguous."""
-        cdef bint single = cnp.PyArray_TYPE(outputs) == cnp.NPY_FLOAT
-        cdef const void* data = cnp.PyArray_DATA(outputs)
-        cdef double value
-        with nogil:
-            value = (metric_value(&self.metric_spec, <const float*>data) if single
-                     else metric_value(&self.metric_spec, <const double*>data))
-        return value
 
 
 cdef void make(Piece* piece, int n_threads, const int32_t* stop) noexcept nogil:
@@ -126,7 +61,7 @@ cdef void make_steps(Epochs* e, const Piece* piece, int n_threads, real* paramet
         at += job.steps_done
         if job.steps_done and at % e.steps == 0:
             end_epoch(e, found, parameters)
-            found += FOUND
+            found += piece.columns
             if 0 <= e.patience < e.stuck:
                 break
     e.done = at - piece.begin
@@ -154,7 +89,7 @@ cdef void draw_order(Epochs* e, int64_t epoch) noexcept nogil:
     e.drawn = epoch
 
 
-cdef void end_epoch(Epochs* e, double* found, const real* kind) noexcept nogil:
+cdef void end_epoch(Epochs* e, double* found, const real* parameters) noexcept nogil:
     cdef Py_ssize_t b, j, batch = e.job.batch_size
     cdef const double* step
     cdef double mean, rows
@@ -172,6 +107,11 @@ cdef void end_epoch(Epochs* e, double* found, const real* kind) noexcept nogil:
     e.best = min(e.best, found[3])
     if e.job.outputs != NULL and e.metric != NULL:
         found[4] = metric_value(e.metric, <const real*>e.job.outputs)
+    if e.held_out != NULL:
+        found[FOUND] = loss_on(e.held_out, &e.model, parameters)
+        found[FOUND + 1] = 0
+        if e.held_out.measures:
+            found[FOUND + 1] = metric_value(e.held_out.metric, <const real*>e.held_out.tiles.out)
 
 
 cdef class Training:
@@ -180,8 +120,10 @@ cdef class Training:
     Minibatch b of an epoch is rows order[b * batch_size : (b + 1) * batch_size] (order None: as they stand).
     """
     cdef Epochs epochs
+    cdef HeldOut held_out
+    cdef char* memory                   # of its tiles
     cdef object generator
-    cdef tuple kept
+    cdef tuple kept, kept_of_held_out
 
     def __cinit__(self, buffers, X, rows, Py_ssize_t batch_size, double[:, ::1] report, int64_t[::1] order=None,
                   generator=None, outputs=None, Scorer scorer=None):
@@ -230,6 +172,34 @@ cdef class Training:
         """Steps that the last call has made."""
         return self.epochs.done
 
+    def __dealloc__(self):
+        free(self.memory)
+
+    def hold_out(self, Predictor predictor not None, X, Scorer scorer not None, cnp.ndarray out not None,
+                 Py_ssize_t piece, bint penalised):
+        """From now on an epoch ends with loss and metric of these rows, whose raw outputs (n, k) are left in `out`.
+
+        X are the rows of `scorer`, finite; losses are added up `piece` rows at a time, and where `penalised` penalties
+        are added. `found` then has two columns more.
+        """
+        cdef HeldOut* held = &self.held_out
+        held.tiles = predictor.tiles(X, out, False)
+        held.loss, held.metric, held.measures = &scorer.loss_spec[0], &scorer.metric_spec, scorer.measures
+        held.targets, held.classes = scorer.targets, scorer.classes
+        held.piece, held.penalised = piece, penalised
+        free(self.memory)
+        self.memory = <char*>malloc(held.tiles.scratch + LINE)
+        if self.memory == NULL:
+            raise MemoryError(f"no memory for {held.tiles.scratch} bytes")
+        held.scratch = self.memory + (LINE - <size_t>self.memory % LINE)
+        self.kept_of_held_out, self.epochs.held_out = (predictor, X, scorer, out), held
+
+    cdef int fits(self, double[:, ::1] found) except -1:
+        cdef Py_ssize_t columns = FOUND + (HELD_OUT if self.epochs.held_out != NULL else 0)
+        if found.shape[1] != columns:
+            raise ValueError(f"found must have {columns} columns, got {found.shape[1]}")
+        return 0
+
     def watch(self, double best, double tolerance, int64_t stuck, int64_t patience):
         """From now on `run` ends behind the epoch with which more than `patience` on end brought no improvement.
 
@@ -250,6 +220,8 @@ cdef class Training:
     cdef Piece piece(self, int64_t epoch, Py_ssize_t begin, Py_ssize_t end, const double[:, ::1] numbers,
                      double[:, ::1] found) except *:
         cdef Piece piece
+        self.fits(found)
+        piece.columns = found.shape[1]
         piece.epochs, piece.epoch, piece.begin, piece.end, piece.seconds = &self.epochs, epoch, begin, end, 0
         piece.numbers, piece.found = <const StepNumbers*>&numbers[0, 0], &found[0, 0]
         return piece
@@ -261,7 +233,8 @@ cdef class Training:
 
         `numbers` (steps, 3) are learning rate, factor on dropout rates and factor on the weight decay of each step, the
         last two 1 where no schedule says otherwise. `found` (epochs, 5) gets a row for each epoch that is ended: the
-        sums of its report, the mean over rows of their minibatch's mean loss (by `divisor`) and penalty, the metric.
+        sums of its report, the mean over rows of their minibatch's mean loss (by `divisor`) and penalty, the metric;
+        after `hold_out` two more, loss and metric of those rows.
         The network's counter of steps is moved on here, so that an interrupt can't part the two.
         Status 0: done; 1, 2, 3: the loss, the gradient or the update of the next step is not finite, and it was not
         made; 4: `stop` (1,), which another thread may set meanwhile, ended the call before the next step was made.
@@ -278,10 +251,12 @@ cdef class Training:
 
     def summarise(self, double[:, ::1] found):
         """found (1, 5) = what `run` writes for an epoch, when all steps of it are in the report already."""
+        cdef const void* parameters = self.epochs.model.parameters
+        self.fits(found)
         if self.epochs.model.itemsize == sizeof(float):
-            end_epoch(&self.epochs, &found[0, 0], <const float*>NULL)
+            end_epoch(&self.epochs, &found[0, 0], <const float*>parameters)
         else:
-            end_epoch(&self.epochs, &found[0, 0], <const double*>NULL)
+            end_epoch(&self.epochs, &found[0, 0], <const double*>parameters)
 
     def loss_and_gradient(self, bint training, int n_threads, const int32_t[::1] stop=None):
         """(mean loss, penalty) over all rows as one minibatch, with the dropout of the step to come where `training`.

@@ -29,7 +29,7 @@ CORE_ORDER = [
     ["step"],
     ["predict"],
     ["model"],
-    ["_kernels", "_predictor", "_rows", "_training"],
+    ["_kernels", "_predictor", "_rows", "_scores", "_training"],
     ["_engine"],
     ["_engine_v3", "_engine_v4"],
     ["__init__"],

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import reference
 from helpers import LOSSES, same_bits, targets
+from scipy import sparse
 
 import cnn
 import cnn_core
@@ -179,6 +180,40 @@ def test_a_loss_that_is_not_finite_in_the_middle_of_a_call(batch_size: int | Non
     assert same_bits(*nets)
     assert nets[0].epoch > 1
     assert numbers(nets[0].history) == numbers(nets[1].history)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("kind", ["plain", "weights", "sparse", "odd metrics"])
+def test_what_is_held_out_has_the_numbers_of_an_evaluation(
+    loss: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are taken by the core with each epoch, or by `Scores.take` after it; and `evaluate` gives the last."""
+    X, y = rows(loss, 130)
+    given: Any = sparse.csr_array(X * (X > 0.5)) if kind == "sparse" else X
+    weights = (np.arange(30) % 3 + 0.5,) if kind == "weights" else ()
+    options: dict[str, Any] = {"metrics": ("mae", "rmse")} if kind == "odd metrics" and loss == "mse" else {}
+    histories = []
+    for in_the_core in (True, False):
+        net = network(loss, dtype="float64" if kind == "weights" else "float32")
+        with monkeypatch.context() as patch:
+            if not in_the_core:
+                patch.setattr(Scores, "hold_out", lambda *_: 0.0)
+            held_out = given[100:], y[100:], *weights
+            net.fit(given[:100], y[:100], epochs=9, verbose=0, validation_data=held_out, **options)
+        found = net.evaluate(*held_out, **options)
+        assert {f"val_{name}": value for name, value in found.items()} == {
+            name: net.history[name][-1] for name in net.history.names if name.startswith("val_")
+        }
+        histories.append(numbers(net.history))
+    assert histories[0] == histories[1]
+    assert list(histories[0]) == list(histories[1])
+    assert len(set(histories[0]["val_loss"])) == 9
+
+
+def test_rows_that_are_held_out_do_not_end_the_run_of_epochs(calls: list[tuple[int, int]]) -> None:
+    X, y = rows("mse")
+    network().fit(X, y, epochs=50, batch_size=30, validation_split=0.2, verbose=0)
+    assert len(calls) < 10
 
 
 def test_epochs_before_a_ctrl_c_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -167,3 +168,65 @@ def test_what_is_shown(verbose: int, capsys: pytest.CaptureFixture[str]) -> None
         assert [line.partition(":")[0] for line in sorted(out.splitlines())] == [
             *(f"network 0, epoch {n}" for n in range(1, 5)), *(f"network {i}, epoch 1" for i in range(1, 5))
         ]  # fmt: skip
+
+
+# Checkpoints of the whole set -----------------------------------------------------------------------------------------
+
+class Break(Callback):
+    """Ctrl-C in the middle of an epoch of one network."""
+
+    needs = ("epoch_end",)
+
+    def on_epoch_end(self, network: Any, epoch: int, logs: dict[str, float]) -> None:
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("unit", ["epochs", "steps"])
+def test_a_set_of_checkpoints_goes_on_to_the_same_bits(
+    unit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "_AT_WORK", 2)  # one has ended by then, one is at work, and one has not begun
+    folder = tmp_path / "set"
+
+    def made() -> list[cnn.Network]:
+        return [cnn.Network([cnn.Dense(n, "tanh"), cnn.Dropout(0.1), cnn.Dense(1)], seed=n) for n in (9, 5, 3)]
+
+    def fit(nets: list[cnn.Network], last: Any, resume: Any = None) -> Any:
+        def hooks(i: int) -> list[Any]:
+            own = [cnn.EarlyStopping(patience=50), cnn.Checkpoint(folder / f"member-{i}", every=1, unit=unit)]
+            return [*own, last] if i == 1 else own
+
+        given = hooks if last else [cnn.EarlyStopping(patience=50), cnn.Checkpoint(folder, every=1, unit=unit)]
+        return cnn.train_many(
+            nets, X, Y, epochs=[2, 8, 5], batch_size=16, validation_split=0.2, verbose=0, callbacks=given, resume=resume
+        )
+
+    whole, nets = made(), made()
+    for net, epochs in zip(whole, (2, 8, 5), strict=True):
+        net.fit(X, Y, epochs=epochs, batch_size=16, validation_split=0.2, verbose=0,
+                callbacks=[cnn.EarlyStopping(patience=50)])  # fmt: skip
+    folder.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        fit(nets, Break())
+    assert len(nets[1].history) == 4
+    resumed = made()
+    found = fit(resumed, None, folder)
+    assert [len(history) for history in found] == [2, 8, 5]
+    assert alike(resumed, whole)
+    assert (folder / "networks.json").read_text() == '{"networks":3}'
+    assert alike_again(fit, made, whole, folder)
+
+
+def alike_again(fit: Any, made: Any, whole: list[cnn.Network], folder: Path) -> bool:
+    """What has ended is resumed to where it is, and other numbers of networks are refused."""
+    again = made()
+    fit(again, None, folder)
+    with pytest.raises(ValueError, match="holds the checkpoints of 3 networks, here are 2"):
+        cnn.train_many(made()[:2], X, Y, verbose=0, resume=folder)
+    with pytest.raises(ValueError, match="holds the checkpoints of 3 networks, here are 2"):
+        cnn.train_many(made()[:2], X, Y, verbose=0, callbacks=[cnn.Checkpoint(folder)])
+    (folder / "networks.json").write_text("3")
+    with pytest.raises(cnn.ModelFormatError, match="does not say how many networks there are"):
+        fit(made(), None, folder)
+    return alike(again, whole)

@@ -28,7 +28,7 @@ from cnn.inspect.reports import show_config
 from cnn.layers import Dense, Dropout, Scale
 from cnn.loading import load
 from cnn.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, Quantile, Tweedie
-from cnn.many import train_many
+from cnn.many import predict_many, train_many
 from cnn.network import Network
 from cnn.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, Nadam, RMSprop
 from cnn.runtime.history import History
@@ -70,6 +70,6 @@ __all__ = [
     "NonFiniteError", "NotBuiltError", "Progress", "Quantile", "RMSprop", "ReduceOnPlateau", "SaveModel", "Scale",
     "SearchResult", "StreamError", "TableError", "TableModel", "Tweedie", "activations", "callbacks", "diagnose",
     "export_c", "export_onnx", "from_sklearn", "from_torch_state_dict", "gradient_check", "initializers", "load",
-    "losses", "metrics", "optimizers", "plots", "schedules", "search", "set_products", "show_config", "to_sklearn",
-    "to_torch", "to_torch_state_dict", "train_many",
+    "losses", "metrics", "optimizers", "plots", "predict_many", "schedules", "search", "set_products", "show_config",
+    "to_sklearn", "to_torch", "to_torch_state_dict", "train_many",
 ]  # fmt: skip

@@ -11,10 +11,12 @@ from typing import Any, Literal
 import cnn_core
 from cnn._common import checks, threads
 from cnn._common.elsewhere import told
+from cnn._common.errors import named, of_network
 from cnn.callbacks import Callback, EarlyStopping, EpochLines, Function, Hook, ReduceOnPlateau, SaveModel, all_of
 from cnn.callbacks.output import ProgressOfMany
 from cnn.network import Network
-from cnn.runtime.data import Once
+from cnn.runtime import passes_of_many
+from cnn.runtime.data import Array, Once
 from cnn.training import checkpoint, many
 from cnn.training.fit import Fit, FitOptions, prepare
 
@@ -39,7 +41,7 @@ def train_many(
     verbose: int = 1,
     n_threads: int | None = None,
     errors: Literal["raise", "return"] = "raise",
-    resume: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | Sequence[Any] | None = None,
 ) -> list[Any]:
     """Trains networks side by side, one thread each, and returns the history of each: the bits of `fit` one by one.
 
@@ -64,7 +66,8 @@ def train_many(
         errors: what becomes of the errors of networks, while the others are trained to their end: "raise" raises them
             in an ExceptionGroup, each with a note that says which network it is of; "return" puts them in the place of
             the history.
-        resume: the folder of a `cnn.Checkpoint` that all were given: each goes on from its own.
+        resume: the folder of a `cnn.Checkpoint` that all were given: each goes on from its own in it, those that have
+            none yet begin. Or a list with the folder of each, or None.
 
     Raises:
         TypeError, ValueError: before anything is touched.
@@ -78,7 +81,7 @@ def train_many(
     >>> [len(history) for history in histories]
     [20, 30, 40]
     """
-    networks = _checked(networks)
+    networks = _checked(networks, once=True)
     n, once = len(networks), Once()
     if errors not in ("raise", "return"):
         raise ValueError(f"errors must be 'raise' or 'return', got {errors!r}")
@@ -88,30 +91,52 @@ def train_many(
         "shuffle": shuffle, "initial_epoch": initial_epoch, "metrics": metrics, "rows": rows,
     }  # fmt: skip
     each = {name: _one_each(name, value, n) for name, value in given.items()}
+    if isinstance(resume, str | os.PathLike) and n > 1:
+        checkpoint.Set(resume, n)
+        resume = [checkpoint.member_folder(resume, i, n) for i in range(n)]
+    each["resume"] = _one_each("resume", resume, n)
+    sets = _sets_of_checkpoints(callbacks, n)
     hooks, bar = _hooks(callbacks, n), ProgressOfMany(n)
     verbose = int(verbose) if isinstance(verbose, bool) else checks.integer("verbose", verbose, 0)
     fits: list[Fit] = []
     for i, net in enumerate(networks):
         own = {name: values[i] for name, values in each.items()}
-        data, own["resume"] = (own.pop("X"), own.pop("y")), None
-        if resume is not None:
-            own["resume"] = checkpoint.member_folder(resume, i, n)
-        try:
-            shown = [] if not verbose else [bar if verbose == 1 else EpochLines(f"network {i}, ")]
-            options = FitOptions(**own, callbacks=[*hooks[i], *shown], n_threads=n_threads)
-            fits.append(prepare(net, *data, options, once))
-        except Exception as error:
-            _named(error, i)
-            raise
+        data = own.pop("X"), own.pop("y")
+        shown = [] if not verbose else [bar if verbose == 1 else EpochLines(f"network {i}, ")]
+        options = FitOptions(**own, callbacks=[*hooks[i], *shown], n_threads=n_threads)
+        fits.append(of_network(i, partial(prepare, net, *data, options, once)))
+    for one in sets:
+        one.begin()
     found = cnn_core.finishing(lambda: threads.fits_of(networks, partial(many.run, fits, n_threads)), [bar.close])
-    failed = [_named(result, i) for i, result in enumerate(found) if isinstance(result, Exception)]
+    failed = [named(result, i) for i, result in enumerate(found) if isinstance(result, Exception)]
     if failed and errors == "raise":
         raise ExceptionGroup(f"{len(failed)} of {n} networks failed; the others are trained", failed)
     return found
 
 
-def _checked(networks: Any) -> list[Network]:
-    """The networks, each once."""
+def predict_many(networks: Sequence[Network], X: Any, *, n_threads: int | None = None) -> list[Array]:
+    """What `predict` gives for each network, in one call that shares out networks and blocks of rows among the threads.
+
+    Args:
+        networks: built ones, of any sizes.
+        X: (n, n_inputs) for all, or a list with a matrix for each.
+        n_threads: the result has the same bits for every number; None chooses.
+
+    Raises:
+        TypeError, ValueError: as of `Network.predict`, with a note that says which network it is of.
+
+    >>> import cnn, numpy as np
+    >>> nets = [cnn.Network([cnn.Dense(2)], seed=i).build(3) for i in range(4)]
+    >>> X = np.ones((5, 3), np.float32)
+    >>> [out.shape for out in cnn.predict_many(nets, X)]
+    [(5, 2), (5, 2), (5, 2), (5, 2)]
+    """
+    networks = _checked(networks, once=False)
+    return passes_of_many.predict(networks, _one_each("X", X, len(networks)), n_threads)
+
+
+def _checked(networks: Any, *, once: bool) -> list[Network]:
+    """The networks, each `once`."""
     if isinstance(networks, Network) or not isinstance(networks, Iterable):
         raise TypeError(f"networks must be a list of networks, got {type(networks).__name__}")
     found, first = list(networks), dict[int, int]()
@@ -120,7 +145,7 @@ def _checked(networks: Any) -> list[Network]:
     for i, net in enumerate(found):
         if not isinstance(net, Network):
             raise TypeError(f"networks[{i}] must be a cnn.Network, got {type(net).__name__}")
-        if first.setdefault(id(net), i) != i:
+        if first.setdefault(id(net), i) != i and once:
             raise ValueError(f"networks[{first[id(net)]}] and networks[{i}] are the same; make a copy (copy.deepcopy)")
     return found
 
@@ -179,6 +204,12 @@ def _hooks(given: Any, n: int) -> list[list[Callback]]:
     return lists
 
 
+def _sets_of_checkpoints(callbacks: Any, n: int) -> list[checkpoint.Set]:
+    """The folders in which each network will have one, where a `Checkpoint` is given for several."""
+    hooks = callbacks if n > 1 and isinstance(callbacks, Iterable) else ()
+    return [checkpoint.Set(hook.folder, n) for hook in hooks if isinstance(hook, checkpoint.Checkpoint)]
+
+
 def _for_member(hook: Callback, i: int, n: int) -> Callback:
     """A callback that is given for all, for one of them."""
     if n == 1 or isinstance(hook, Function):
@@ -191,8 +222,3 @@ def _for_member(hook: Callback, i: int, n: int) -> Callback:
         )
     return own
 
-
-def _named(error: Exception, i: int) -> Exception:
-    """The error, which says of which network it is."""
-    error.add_note(f"This is of networks[{i}].")
-    return error

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
 
 class NonFiniteError(FloatingPointError):
     """The loss, its gradient or an update stopped being finite; the network keeps its last finite weights."""
@@ -26,3 +31,18 @@ class NotBuiltError(ValueError, AttributeError):
         self, message: str = "the network does not know its number of inputs: fit it, or call build(n_inputs)"
     ) -> None:
         super().__init__(message)
+
+
+def of_network(i: int, call: Callable[[], T]) -> T:
+    """call(); its error says which of several networks it is of."""
+    try:
+        return call()
+    except Exception as error:
+        named(error, i)
+        raise
+
+
+def named(error: Exception, i: int) -> Exception:
+    """The error, which says which of several networks it is of."""
+    error.add_note(f"This is of networks[{i}].")
+    return error

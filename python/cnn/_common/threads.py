@@ -134,7 +134,8 @@ def for_training(n_threads: int | None, n_chunks: int) -> int:
     """Threads for a fit: as many as are asked for, or are there, and the chunks of a minibatch can feed."""
     if n_threads is not None:
         # A team larger than the work only waits for itself.
-        return 1 if _forked else min(checks.integer("n_threads", n_threads, 1), n_chunks, _most())
+        n = min(checks.integer("n_threads", n_threads, 1), n_chunks)
+        return 1 if _forked or n == 1 else min(n, _most())
     return min(available(), n_chunks) if n_chunks > 1 else 1
 
 

@@ -109,7 +109,7 @@ class Dense(Layer):
         """A last layer that names its loss's own link leaves it to the loss."""
         name = self.activation if isinstance(self.activation, str) else self.activation.name
         if last and name == loss.link:
-            return replace(self, activation="identity")
+            return self if name == "identity" else replace(self, activation="identity")
         if name == "softmax":
             raise ValueError(
                 "softmax belongs on the last layer with loss='cross_entropy', which applies it; "

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
 import cnn_core
 from cnn import metrics
-from cnn._common import checks, console
+from cnn._common import checks, console, interrupt, threads
 from cnn.losses import Loss
 from cnn.runtime import passes
 from cnn.runtime.data import Array, Data
 from cnn.runtime.plan import check_range
+from cnn.runtime.sparse import SparseRows
 from cnn.runtime.state import NetworkState
 
 Metrics = dict[str, Callable[..., float]]
@@ -77,6 +79,26 @@ class Scores:
         """Whether there are metrics that the core does not have."""
         return bool(self.chosen) and not self.scorer.measures
 
+    def hold_out(self, training: Any, n_threads: int | None) -> float:
+        """Has the core's `Training` take the numbers with each epoch, where one thread does it as soon: the arithmetic.
+
+        That is 0 where it does not.
+        """
+        net, X = self.net, self.rows.X
+        plan = net.plan.taking(X)
+        flops = len(X) * (plan.flops_of_a_row(X) if isinstance(X, SparseRows) else plan.tiles.flops)
+        n = threads.for_prediction(n_threads, flops, -(-len(X) // plan.tiles.rows))
+        if self.in_python or plan.uses_blas or flops > interrupt.LONG_FLOPS or (n > 1 and self.few is None):
+            return 0.0
+        out = np.empty((len(X), net.n_outputs), net.dtype)
+        training.hold_out(passes.predictor_of(net, plan), X, self.scorer, out, self.piece, self.has_penalty)
+        return flops
+
+    @property
+    def piece(self) -> int:
+        """Rows whose losses are added up before they are added to the sum."""
+        return max(1, _PIECE // self.net.n_outputs)
+
     def take(self, n_threads: int | None) -> dict[str, float]:
         """{"loss": mean loss plus penalties, metric: value, ...}, without dropout."""
         net = self.net
@@ -89,7 +111,7 @@ class Scores:
 
     def mean_loss(self, out: Array) -> float:
         """sum(w · loss) / sum(w) of raw outputs."""
-        total, n, piece = 0.0, len(out), max(1, _PIECE // self.net.n_outputs)
+        total, n, piece = 0.0, len(out), self.piece
         for begin in range(0, n, piece):
             total += self.scorer.loss(out, begin, min(begin + piece, n))
         return total / self.weight

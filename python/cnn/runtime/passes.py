@@ -56,6 +56,13 @@ def classes(net: NetworkState, X: Any, n_threads: int | None) -> Array:
     return np.where(p > 0, 1, -1) if net.loss.margins else (p > 0.5).astype(np.int64)
 
 
+def predictor_of(net: NetworkState, plan: Plan) -> Any:
+    """The core's `Predictor` for rows of that plan, the network's or that of sparse rows."""
+    if plan is net.plan:
+        return net.predictor
+    return cnn_core.engine.Predictor(plan.tiles.layers, plan.tiles.workspace, net.flat, net.loss.kind)
+
+
 def outputs(
     net: NetworkState, X: Array | SparseRows, *, link: bool, n_threads: int | None = None, out: Array | None = None
 ) -> Array:
@@ -63,11 +70,9 @@ def outputs(
 
     An X that is not finite is an error.
     """
-    plan, predictor, rows = net.plan.taking(X), net.predictor, len(X)
-    flops = plan.tiles.flops
-    if isinstance(X, SparseRows):
-        predictor = cnn_core.engine.Predictor(plan.tiles.layers, plan.tiles.workspace, net.flat, net.loss.kind)
-        flops = plan.flops_of_a_row(X)
+    plan, rows = net.plan.taking(X), len(X)
+    predictor = predictor_of(net, plan)
+    flops = plan.flops_of_a_row(X) if isinstance(X, SparseRows) else plan.tiles.flops
     if out is None:
         out = np.empty((rows, plan.n_outputs), net.dtype)
     n = threads.for_prediction(n_threads, flops * rows, -(-rows // plan.tiles.rows))

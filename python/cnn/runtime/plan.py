@@ -105,7 +105,7 @@ class Plan:
     def cut_like(self, other: Plan, rows: int) -> Cut:
         """How `other` cuts a minibatch, in workspaces of this plan: sums over a slab's rows have the same bits."""
         cut = other.cut(rows)
-        return replace(cut, workspace=self.workspace(cut.capacity))
+        return cut if other is self else replace(cut, workspace=self.workspace(cut.capacity))
 
     @cached_property
     def tiles(self) -> Tiles:

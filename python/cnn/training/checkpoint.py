@@ -15,7 +15,7 @@ from cnn._common import checks
 from cnn._common.elsewhere import told
 from cnn._common.errors import ModelFormatError
 from cnn.callbacks import Callback, Logs, Run
-from cnn.files import atomic, container
+from cnn.files import atomic, container, strict_json
 from cnn.files.network import describe_network, history_tensors, network_tensors, optimizer_tensors
 from cnn.runtime.state import NetworkState
 from cnn.training.position import POSITION, FitIdentity, checkpoints, stateful
@@ -139,6 +139,29 @@ class Checkpoint(Callback):
 def member_folder(folder: str | os.PathLike[str], member: int, members: int) -> Path:
     """Where the checkpoints of one of several networks are."""
     return Path(folder) / f"member-{member}" if members > 1 else Path(folder)
+
+
+class Set:
+    """The checkpoints of several networks in the folders of one: "networks.json" there says how many they are.
+
+    Raises:
+        ValueError: it says another number.
+        ModelFormatError: it says none.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], members: int) -> None:
+        self.path, self.members = Path(folder) / "networks.json", members
+        if self.path.is_file():
+            try:
+                there = strict_json.loads(self.path.read_bytes())["networks"]
+            except (ValueError, KeyError, TypeError):
+                raise ModelFormatError(f"{self.path} does not say how many networks there are") from None
+            if there != members:
+                raise ValueError(f"{self.path.parent} holds the checkpoints of {there} networks, here are {members}")
+
+    def begin(self) -> None:
+        """Writes it, whole or not at all."""
+        atomic.write_whole(self.path, strict_json.dumps({"networks": self.members}).encode())
 
 
 def training_of(path: Path) -> str | None:

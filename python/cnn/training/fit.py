@@ -231,6 +231,8 @@ class Fit:
         if self.saved is not None:
             self.saved.restore_callbacks(self.hooks)
         loop, held_out = self._loop(), self._held_out()
+        if held_out is not None and loop.hold_out(held_out.scores):
+            held_out = None
         ends.append(loop.close)
         at_begin, at_end = (those_that_need(event, self.hooks) for event in ("epoch_begin", "epoch_end"))
         meanwhile = those_that_need("progress", self.hooks)
@@ -297,7 +299,7 @@ class Fit:
         """Puts the epochs that are ended, from `epoch` on, behind the `before` ones of the history; may come twice."""
         if loop.first == epoch and (n := loop.ended):
             columns = {"loss": loop.losses.tolist()}
-            columns |= {name: loop.found[:n, 4].tolist() for name in self.metrics}
+            columns |= loop.measured(slice(n))
             columns["learning_rate"] = loop.rates[loop.steps - 1 : n * loop.steps : loop.steps].tolist()
             columns["seconds"] = [(time.perf_counter() - start) / n] * n
             self.net.history.put(before, epoch, columns)

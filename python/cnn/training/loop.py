@@ -26,7 +26,7 @@ from cnn.training.step_numbers import Ahead, Factors
 
 # A call into the core lasts about this long; then signals are looked at and progress is drawn.
 _PIECE_SECONDS = 0.05
-_METRIC = 4  # where `found` has it
+_METRIC, _HELD_OUT = 4, 5  # where `found` has it, and what was held out
 # How much arithmetic a second is expected before the first measurement: rather too little.
 _CAUTIOUS_FLOPS = 5e9
 _CAUTIOUS_STEP, _CAUTIOUS_ROW = 2e-6, 2e-8  # seconds of a step and of a row that are not arithmetic
@@ -39,6 +39,7 @@ class Loop:
     `rates` are those of all their steps.
     """
 
+    held_out: Scores | None = None  # rows whose numbers the core takes with each epoch
     made = 0  # steps of this epoch on rows that were there before
     pace: Pace | None = None  # None: a fit by itself
 
@@ -89,6 +90,15 @@ class Loop:
         """How many seconds a call should last."""
         return _PIECE_SECONDS if self.pace is None else self.pace.seconds
 
+    def hold_out(self, scores: Any) -> bool:
+        """Whether the numbers of these rows, which are held out, come with each epoch from now on."""
+        if not isinstance(scores, Scores) or not (flops := scores.hold_out(self.training, self.asked)):
+            return False
+        self.held_out = scores
+        self.step_seconds += flops / _CAUTIOUS_FLOPS / self.steps
+        self.per_call = max(1, int(self._wanted / self.step_seconds))
+        return True
+
     def learning_rates(self, epochs: int) -> Array:
         """The learning rate of each step of the epochs to come."""
         return self.ahead.of(self.coming, epochs * self.steps, self.total) * self.net.rate_factor
@@ -115,12 +125,21 @@ class Loop:
         return loss / weight + penalty / self.steps
 
     def metrics(self) -> dict[str, float]:
-        """The metrics of the last epoch, which is ended."""
-        if self.scores is None:
-            return {}
-        if self.scores.in_python:
-            return self.scores.measure(self.outputs)
-        return {name: float(self.found[-1, _METRIC]) for name in self.scores.chosen}
+        """The metrics of the last epoch, which is ended; all numbers of what was held out, where they come with it."""
+        found = {name: value for name, (value,) in self.measured(slice(-1, None)).items()}
+        if self.scores is not None and self.scores.in_python:
+            return self.scores.measure(self.outputs) | found
+        return found
+
+    def measured(self, epochs: slice) -> dict[str, list[float]]:
+        """The metrics of these rows of `found`, and all numbers of what was held out, where they come with them."""
+        found = self.found[epochs]
+        scores = self.scores
+        columns = dict.fromkeys(() if scores is None or scores.in_python else scores.chosen, _METRIC)
+        if self.held_out is not None:
+            columns["val_loss"] = _HELD_OUT
+            columns |= {f"val_{name}": _HELD_OUT + 1 for name in self.held_out.chosen}
+        return {name: found[:, column].tolist() for name, column in columns.items()}
 
     @property
     def loss(self) -> float:
@@ -134,7 +153,8 @@ class Loop:
         n = 1 if begin else max(1, min(most, self.per_call // steps))
         self.begun, self.rates = self.net.step - begin, self.learning_rates(n)
         if len(self.found) != n:
-            self.found, self.numbers = np.zeros((n, 5)), np.ones((n * steps, 3))
+            self.found = np.zeros((n, _HELD_OUT + (2 if self.held_out is not None else 0)))
+            self.numbers = np.ones((n * steps, 3))
         self.numbers[:, 0] = self.rates
         self.factors.put(self.numbers, self.coming, self.total)
         self.first = at.epoch  # last: whoever finds it knows that the others are of this run

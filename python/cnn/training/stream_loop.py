@@ -68,6 +68,9 @@ class StreamLoop(Loop):
         if self.sums[1] == 0:
             raise StreamError("sample_weight is zero for every training row")
 
+    def hold_out(self, scores: Any) -> bool:
+        return False
+
     def close(self) -> None:
         if self._reader is not None:
             self._reader.close()

@@ -1,0 +1,64 @@
+"""Rows through many networks at once: blocks of them are shared out among the threads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import cnn_core
+from cnn._common import checks, interrupt, threads
+from cnn._common.errors import of_network
+from cnn.runtime import passes, sparse
+from cnn.runtime.data import Array, Once
+from cnn.runtime.sparse import SparseRows
+from cnn.runtime.state import NetworkState
+
+# Where all networks together have less arithmetic than that, each is asked in turn: some 0.3 us for a row.
+_FEW_FLOPS = 1e6
+
+
+@checks.quiet
+def predict(networks: Sequence[NetworkState], Xs: Sequence[Any], n_threads: int | None) -> list[Array]:
+    """What `Network.predict` gives for each; an X that several are given is looked at once for each type."""
+    if n_threads is not None:
+        checks.integer("n_threads", n_threads, 1)
+    once, found = Once(), dict[int, Array]()
+
+    def features(i: int) -> Array | SparseRows:
+        return once(_features, Xs[i], networks[i].dtype, networks[i].plan.n_inputs)
+
+    rows = [of_network(i, partial(features, i)) for i in range(len(networks))]
+    work = [net.plan.tiles.flops * len(X) for net, X in zip(networks, rows, strict=True)]
+    if sum(work) < _FEW_FLOPS:
+        return [of_network(i, partial(passes.predict, networks[i], X, None, n_threads)) for i, X in enumerate(rows)]
+    side_by_side: list[int] = []
+    for i, (net, X) in enumerate(zip(networks, rows, strict=True)):
+        if net.plan.uses_blas:
+            found[i] = of_network(i, partial(passes.predict, net, X, None, n_threads))
+        else:
+            side_by_side.append(i)
+            found[i] = np.empty((len(X), net.n_outputs), net.dtype)
+    n = threads.for_prediction(n_threads, sum(work), 1 << 20)
+    make = partial(
+        cnn_core.engine.predict_many, [_predictor(networks[i], rows[i]) for i in side_by_side],
+        [rows[i] for i in side_by_side], [found[i] for i in side_by_side], True, n,
+    )  # fmt: skip
+    for i, finite in zip(side_by_side, interrupt.promptly(sum(work), make), strict=True):
+        if not finite:
+            X = rows[i]
+            assert not isinstance(X, SparseRows)  # they have been looked at
+            of_network(i, partial(checks.finite, "X", X))
+        if networks[i].one_dimensional:
+            found[i] = found[i][:, 0]
+    return [found[i] for i in range(len(networks))]
+
+
+def _features(X: Any, dtype: np.dtype[Any], n_inputs: int) -> Array | SparseRows:
+    return sparse.features("X", X, dtype, n_inputs, look_for_nan=False)
+
+
+def _predictor(net: NetworkState, X: Array | SparseRows) -> Any:
+    return passes.predictor_of(net, net.plan.taking(X))
