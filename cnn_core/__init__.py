@@ -32,6 +32,7 @@ from cnn_core.types import (
     more_than_128_bits,
     optimizer_dtype,
     segment_dtype,
+    share_dtype,
     workspace_dtype,
 )
 
@@ -52,6 +53,7 @@ __all__ = [
     "more_than_128_bits",
     "optimizer_dtype",
     "segment_dtype",
+    "share_dtype",
     "workspace_dtype",
 ]
 

@@ -23,7 +23,7 @@ from cnn_core.sparse cimport SparseRows, rows_from
 from cnn_core.step cimport run
 from cnn_core.team cimport Barrier, granted, note, stopped, team_size
 from cnn_core.tile cimport CNN_VECTORS, gather, lanes as _lanes, padded, scatter
-from cnn_core.types cimport GROUP, LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec, real
+from cnn_core.types cimport GROUP, LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, ShareSpec, WorkspaceSpec, real
 from cnn_core.update cimport (add_all_partials, clip_values, count_blocks, norm_factor, penalty_of, penalty_share,
                               shrink_by)
 from cnn_core.wide cimport transposed_elements, weights_of
@@ -107,6 +107,11 @@ def cut(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, Py_ssiz
     slabs = max(1, (groups * GROUP + limit - 1) // limit)
     capacity = max(1, (groups + slabs - 1) // slabs) * GROUP
     return False, n, capacity, 0, columns * capacity
+
+
+def first_of_chunk(Py_ssize_t rows, Py_ssize_t chunk, Py_ssize_t n_chunks):
+    """The first of `rows` rows that belongs to a chunk, where a minibatch is cut into so many."""
+    return chunk_begin(rows, chunk, n_chunks)
 
 
 cdef void team(Job* job, real* parameters, real* scratch, int n_threads) noexcept nogil:

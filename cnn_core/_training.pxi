@@ -17,6 +17,7 @@ cdef struct Epochs:
     int64_t drawn                   # the epoch that `order` is of; -1: of none
     double best, tolerance
     int64_t stuck, patience         # patience < 0: nothing is watched
+    uint64_t order_seed
     double divisor                  # of the loss in the epoch's mean over rows
     Py_ssize_t steps                # minibatches of an epoch
     Py_ssize_t done                 # steps that the last piece has made
@@ -83,7 +84,7 @@ cdef void draw_order(Epochs* e, int64_t epoch) noexcept nogil:
     if e.order == NULL or e.drawn == epoch:
         return
     if e.bits == NULL:
-        _random.permutation(e.model.seed, epoch, e.order, e.job.n_rows)
+        _random.permutation(e.order_seed, epoch, e.order, e.job.n_rows)
     elif e.job.n_rows > 1:
         _random.shuffle(e.bits, e.order, e.job.n_rows)
     e.drawn = epoch
@@ -92,7 +93,7 @@ cdef void draw_order(Epochs* e, int64_t epoch) noexcept nogil:
 cdef void end_epoch(Epochs* e, double* found, const real* parameters) noexcept nogil:
     cdef Py_ssize_t b, j, batch = e.job.batch_size
     cdef const double* step
-    cdef double mean, rows
+    cdef double mean, rows, all_rows = 0
     for j in range(FOUND):
         found[j] = 0
     for b in range(e.steps):
@@ -100,9 +101,10 @@ cdef void end_epoch(Epochs* e, double* found, const real* parameters) noexcept n
         for j in range(3):
             found[j] += step[j]
         mean = step[0] / step[1] if step[1] > 0 else 0.0
-        rows = min(batch, e.job.n_rows - b * batch)
+        rows = min(batch, e.job.n_rows - b * batch) if e.job.shares == NULL else e.job.shares[b].all_rows
         found[3] += rows * (mean / e.divisor + step[2])
-    found[3] /= e.job.n_rows
+        all_rows += rows
+    found[3] /= all_rows
     e.stuck = e.stuck + 1 if found[3] > e.best - e.tolerance else 0
     e.best = min(e.best, found[3])
     if e.job.outputs != NULL and e.metric != NULL:
@@ -112,6 +114,16 @@ cdef void end_epoch(Epochs* e, double* found, const real* parameters) noexcept n
         found[FOUND + 1] = 0
         if e.held_out.measures:
             found[FOUND + 1] = metric_value(e.held_out.metric, <const real*>e.held_out.tiles.out)
+
+
+cdef int exchange_of(void* training, Py_ssize_t steps) noexcept with gil:
+    """Called in the middle of a step, or behind it; what it raises is kept for the end of the call."""
+    try:
+        (<Training>training).exchange(steps, (<Training>training).stop)
+    except BaseException as error:
+        (<Training>training).error = error
+        return 1
+    return 0
 
 
 cdef class Training:
@@ -124,6 +136,10 @@ cdef class Training:
     cdef char* memory                   # of its tiles
     cdef object generator
     cdef tuple kept, kept_of_held_out
+    cdef object exchange        # with the other processes that have a share of the minibatches
+    cdef object stop            # of the call of `run`
+    cdef object error           # that has ended its exchange
+    cdef const ShareSpec[::1] shares
 
     def __cinit__(self, buffers, X, rows, Py_ssize_t batch_size, double[:, ::1] report, int64_t[::1] order=None,
                   generator=None, outputs=None, Scorer scorer=None):
@@ -148,6 +164,7 @@ cdef class Training:
         e.order = NULL if order is None else &order[0]
         e.job.order = e.job.sparse.order = e.order
         e.drawn, e.patience, e.divisor, self.generator = -1, -1, 1, generator
+        e.order_seed = e.model.seed
         if scorer is not None and scorer.measures:
             e.metric = &scorer.metric_spec
         if generator is not None:
@@ -200,6 +217,23 @@ cdef class Training:
             raise ValueError(f"found must have {columns} columns, got {found.shape[1]}")
         return 0
 
+    def share(self, const ShareSpec[::1] shares not None, exchange, uint64_t order_seed, Py_ssize_t every=1):
+        """From now on each minibatch is shared out among several processes, and this one has those `shares` (steps,).
+
+        exchange(steps, stop) is called in each step, after so many of the epoch, and makes the first gradient and the
+        first sum of the buffers those of all processes, to the same bits on each. With `every` > 1 each makes its steps
+        alone, and exchange(steps, stop) makes them alike behind each `every`-th one, and the last of an epoch. An error
+        of it ends the call of `run`, which raises it; where `stop`, that of the call, becomes 1, it must give up. The
+        order of the own rows is that of `order_seed`.
+        """
+        cdef Epochs* e = &self.epochs
+        self.shares, self.exchange, e.order_seed, e.steps = shares, exchange, order_seed, shares.shape[0]
+        e.job.shares, e.job.n_shares, e.job.others = &shares[0], shares.shape[0], <void*>self
+        if every == 1:
+            e.job.exchange = exchange_of
+        else:
+            e.job.average, e.job.average_every = exchange_of, every
+
     def watch(self, double best, double tolerance, int64_t stuck, int64_t patience):
         """From now on `run` ends behind the epoch with which more than `patience` on end brought no improvement.
 
@@ -241,12 +275,15 @@ cdef class Training:
         """
         cdef Piece piece = self.piece(epoch, begin, end, numbers, found)
         cdef const int32_t* flag = NULL if stop is None else &stop[0]
+        self.error, self.stop = None, stop
         if self.generator is None:
             with nogil:
                 make(&piece, n_threads, flag)
         else:
             with self.generator.lock, nogil:
                 make(&piece, n_threads, flag)
+        if self.error is not None:
+            raise self.error
         return self.epochs.job.status
 
     def summarise(self, double[:, ::1] found):

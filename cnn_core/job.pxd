@@ -3,7 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from cnn_core.sparse cimport SparseRows
 from cnn_core.team cimport Barrier
-from cnn_core.types cimport LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec
+from cnn_core.types cimport LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, ShareSpec, WorkspaceSpec
 
 cdef enum Status:
     DONE
@@ -66,3 +66,11 @@ cdef struct Job:
     Py_ssize_t steps_done
     int status
     Barrier* barrier
+    const ShareSpec* shares             # of each minibatch of an epoch; NULL: all rows are here
+    Py_ssize_t n_shares
+    # What a process does with the others, after so many steps of the epoch; 0: done. `exchange` adds the first
+    # gradients and chunk_losses of all in each step, `average` makes alike what `average_every` steps alone have made.
+    int (*exchange)(void*, Py_ssize_t) noexcept nogil
+    int (*average)(void*, Py_ssize_t) noexcept nogil
+    Py_ssize_t average_every
+    void* others

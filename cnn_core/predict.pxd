@@ -135,7 +135,7 @@ cdef inline bint predict_tiles(const LayerSpec* layers, int n_layers, const Work
     cdef Noise noise = noise_of(False, 0, 0)
     while tile < last and not stopped(stop):
         first = tile * capacity
-        slabs = make_slabs(workspace, min(n - first, min(at_once, last - tile) * capacity))
+        slabs = make_slabs(workspace, min(n - first, min(at_once, last - tile) * capacity), 0)
         for s in range(slabs.n if x != NULL else 0):
             ld = padded(rows_of(&slabs, s), parameters)
             own = scratch + s * slabs.stride + workspace.input * capacity

@@ -31,8 +31,8 @@ cdef inline bint wide_sparse_forward(const SparseRows* x, const LayerSpec* layer
             return True
         s, group = item // groups, item % groups
         end = min(groups, group + last - item)
-        noise.row = s * slabs.capacity
-        rows = rows_from(x, batch_begin + noise.row, noise)
+        noise.row = slabs.above + s * slabs.capacity
+        rows = rows_from(x, batch_begin + s * slabs.capacity, noise)
         own = scratch + s * slabs.stride
         sparse_forward(&rows, layers, i, workspace, parameters, own, rows_of(slabs, s), group * GROUP,
                        min(n, end * GROUP))
@@ -55,9 +55,9 @@ cdef inline bint wide_sparse_weights(const SparseRows* x, const LayerSpec* layer
     for s in range(slabs.n):
         if stopped(stop):
             return True
-        noise.row = s * slabs.capacity
-        deltas.start = transposed + noise.row * PANEL
-        rows = rows_from(x, batch_begin + noise.row, noise)
+        noise.row = slabs.above + s * slabs.capacity
+        deltas.start = transposed + s * slabs.capacity * PANEL
+        rows = rows_from(x, batch_begin + s * slabs.capacity, noise)
         sparse_weights(&rows, layers, i, &deltas, rows_of(slabs, s), by_column, thread, n_threads, gradient)
     for panel in range(panels * thread // n_threads, panels * (thread + 1) // n_threads if layer.biases >= 0 else 0):
         column_sums(slabs, transposed + panel * PANEL * slabs.transposed_rows,

@@ -17,9 +17,9 @@ from cnn_core.sparse cimport SparseRows, first_dense, rows_from
 from cnn_core.sparse_wide cimport wide_sparse_forward, wide_sparse_weights, wide_sparse_zeros
 from cnn_core.team cimport barrier, flush, note, peek, stopped, unflush
 from cnn_core.tile cimport gather, padded, scatter
-from cnn_core.types cimport DENSE, DROPOUT, LayerSpec, WorkspaceSpec, real
-from cnn_core.update cimport (BAD_GRADIENT, BOTH, REDUCE, UNDO, UPDATE, block_errors, for_own_blocks, norm_factor,
-                              penalty_share, total)
+from cnn_core.types cimport DENSE, DROPOUT, LayerSpec, ShareSpec, WorkspaceSpec, real
+from cnn_core.update cimport (BAD_GRADIENT, BOTH, GATHER, REDUCE, UNDO, UPDATE, block_errors, for_own_blocks,
+                              norm_factor, penalty_share, total)
 from cnn_core.wide cimport (PANEL, Slabs, make_slabs, rows_of, transpose_panel, wide_delta, wide_forward,
                             wide_gradients, wide_inputs, wide_slab_forward, wide_slabs_delta, wide_slabs_forward,
                             wide_weights, dense_from, dropouts_from)
@@ -64,12 +64,26 @@ cdef inline double take_loss(const Job* job, const real* output, Py_ssize_t firs
                       scratch + ws.value * ws.capacity, scratch + ws.delta * ws.capacity, rows, ld)
 
 
+cdef inline ShareSpec whole_minibatch(const Job* job, Py_ssize_t batch, const real* kind) noexcept nogil:
+    """All rows of a minibatch."""
+    cdef ShareSpec share
+    share.begin = batch * job.batch_size
+    share.rows = share.all_rows = share.cut_rows = min(job.batch_size, job.n_rows - share.begin)
+    share.above, share.first_chunk, share.all_chunks = 0, 0, job.n_chunks
+    share.weight = sum_of_weights(job, <const real*>job.weights, share.begin, share.begin + share.rows)
+    return share
+
+
+cdef inline Py_ssize_t own_chunk(const ShareSpec* share, Py_ssize_t chunk) noexcept nogil:
+    """The first row of one of this process's chunks, counted from the first of its share."""
+    return (chunk_begin(share.cut_rows, share.first_chunk + chunk, share.all_chunks)
+            - chunk_begin(share.cut_rows, share.first_chunk, share.all_chunks))
+
+
 cdef inline void chunk_gradient(Job* job, const real* parameters, real* scratch, Py_ssize_t chunk,
-                                Py_ssize_t batch_begin, Py_ssize_t batch_rows, Noise noise,
-                                double scale) noexcept nogil:
+                                const ShareSpec* share, Noise noise, double scale) noexcept nogil:
     """Forward, loss and backward of one chunk of a minibatch, in slabs; its loss and its partial gradient."""
-    cdef Py_ssize_t begin = chunk_begin(batch_rows, chunk, job.n_chunks), rows
-    cdef Py_ssize_t end = chunk_begin(batch_rows, chunk + 1, job.n_chunks)
+    cdef Py_ssize_t begin = own_chunk(share, chunk), end = own_chunk(share, chunk + 1), rows
     cdef real* gradient = <real*>job.gradients + chunk * job.size
     cdef const real* output
     cdef double loss = 0
@@ -83,11 +97,11 @@ cdef inline void chunk_gradient(Job* job, const real* parameters, real* scratch,
             note(&job.stopping, True)  # read by all after the barrier; whoever writes it writes the same
             break
         rows = min(end - begin, <Py_ssize_t>job.workspace.capacity)
-        noise.row = begin
-        take_rows(job, batch_begin + begin, rows, scratch)
-        here = rows_from(&job.sparse, batch_begin + begin, noise)
+        noise.row = share.above + begin
+        take_rows(job, share.begin + begin, rows, scratch)
+        here = rows_from(&job.sparse, share.begin + begin, noise)
         output = slab_forward(job.layers, job.n_layers, job.workspace, parameters, scratch, rows, noise, sparse, NULL)
-        loss += take_loss(job, output, batch_begin + begin, rows, scale, scratch)
+        loss += take_loss(job, output, share.begin + begin, rows, scale, scratch)
         slab_backward(job.layers, job.n_layers, job.workspace, parameters, scratch, rows, job.training, add, gradient,
                       False, sparse, NULL)
         add = True
@@ -110,14 +124,14 @@ cdef inline bint phase_ends(Job* job, int phase, bint given_up, int n_threads) n
     return True
 
 
-cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, Py_ssize_t batch_begin,
-                               Py_ssize_t batch_rows, Noise noise, double scale, int thread,
-                               int n_threads) noexcept nogil:
+cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, const ShareSpec* share,
+                               Noise noise, double scale, int thread, int n_threads) noexcept nogil:
     """Forward, loss and backward of a whole minibatch by the whole team; ends behind a barrier."""
     cdef const WorkspaceSpec* ws = job.workspace
     cdef const LayerSpec* layers = job.layers
-    cdef Slabs slabs = make_slabs(ws, batch_rows)
+    cdef Slabs slabs = make_slabs(ws, share.rows, share.above)
     cdef Py_ssize_t s, first = slabs.n * thread // n_threads, end = slabs.n * (thread + 1) // n_threads
+    cdef Py_ssize_t batch_begin = share.begin
     cdef int64_t delta = ws.delta, next_delta = ws.delta_next
     # The deltas by rows stand behind the workspaces of as many slabs as the largest minibatch has.
     cdef real* transposed = scratch + job.n_chunks * slabs.stride
@@ -134,7 +148,7 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
             break
         own = scratch + s * slabs.stride
         take_rows(job, batch_begin + s * slabs.capacity, rows_of(&slabs, s), own)
-        noise.row = s * slabs.capacity
+        noise.row = slabs.above + s * slabs.capacity
         if on_sparse < 0:
             wide_slab_forward(layers, 0, dense_from(layers, job.n_layers, 0), ws, parameters, own, rows_of(&slabs, s),
                               noise)
@@ -242,10 +256,42 @@ cdef inline int step_status(double loss, int found) noexcept nogil:
     return UPDATE_NOT_FINITE if found else DONE
 
 
+cdef inline void nothing(Job* job, const real* kind, int thread, int n_threads) noexcept nogil:
+    """Gradient and loss of no rows in wide layers; ends behind a barrier."""
+    if thread == 0:
+        memset(job.gradients, 0, job.size * sizeof(real))
+        memset(job.chunk_loss, 0, job.n_chunks * sizeof(double))
+    barrier(job.barrier, n_threads)
+
+
+cdef inline bint exchanged(Job* job, real* parameters, Py_ssize_t batch, int thread, int n_threads) noexcept nogil:
+    """Makes the first gradient and loss the sums over all chunks of all processes; False where that failed."""
+    if not job.wide:
+        for_own_blocks(job, parameters, NULL, 0, 0, GATHER, thread, n_threads)
+        barrier(job.barrier, n_threads)
+    if thread == 0:
+        job.chunk_loss[0] = total(job.chunk_loss, job.n_chunks)
+        if job.exchange(job.others, batch) != 0:
+            note(&job.stopping, True)
+    barrier(job.barrier, n_threads)
+    return not peek(&job.stopping)
+
+
+cdef inline bint averaged(Job* job, Py_ssize_t steps, int thread, int n_threads) noexcept nogil:
+    """After so many steps of the epoch, all of which are made here: whether all processes are alike if they must be."""
+    if job.average == NULL or (steps % job.average_every and steps < job.n_shares):
+        return True
+    if thread == 0 and job.average(job.others, steps) != 0:
+        note(&job.stopping, True)
+    barrier(job.barrier, n_threads)
+    return not peek(&job.stopping)
+
+
 cdef inline int apply_gradient(Job* job, real* parameters, Py_ssize_t done, double weight, double* scalars, int thread,
                        int n_threads) noexcept nogil:
     """From the chunks' gradients to the new parameters; the step's status. Every thread draws the same conclusions."""
-    cdef double loss = total(job.chunk_loss, job.n_chunks), share = penalty_share(job.loss, weight), penalty, shrink = 1
+    cdef double loss = total(job.chunk_loss, job.n_chunks if job.exchange == NULL else 1), penalty, shrink = 1
+    cdef double share = penalty_share(job.loss, weight)
     cdef bint updates = job.optimizer != NULL, by_norm = updates and job.optimizer.clip_norm > 0
     cdef double scalars_before[4]
     cdef OptimizerStep now
@@ -277,8 +323,9 @@ cdef inline int apply_gradient(Job* job, real* parameters, Py_ssize_t done, doub
 
 cdef inline void run(Job* job, real* parameters, real* scratch, int thread, int n_threads) noexcept nogil:
     """What each thread of the team does: all minibatches of the call, in step with the others."""
-    cdef Py_ssize_t batch, begin, end, chunk, done
-    cdef double weight, scale
+    cdef Py_ssize_t batch, chunk, done
+    cdef ShareSpec share
+    cdef double scale
     cdef Noise noise = noise_of(job.training, job.seed, 0)
     cdef double scalars[4]
     cdef int status = DONE
@@ -287,27 +334,30 @@ cdef inline void run(Job* job, real* parameters, real* scratch, int thread, int 
         memcpy(scalars, job.scalars, sizeof(scalars))
     for batch in range(job.first, job.last):
         done = batch - job.first
-        begin = batch * job.batch_size
-        end = min(begin + job.batch_size, job.n_rows)
-        weight = sum_of_weights(job, <const real*>job.weights, begin, end)
-        scale = 1 / weight if weight > 0 else 0.0
+        share = whole_minibatch(job, batch, <const real*>parameters) if job.shares == NULL else job.shares[batch]
+        scale = 1 / share.weight if share.weight > 0 else 0.0
         noise.step = job.step + done + 1
         if job.numbers != NULL:
             noise.factor = job.numbers[done].dropout
-        if job.wide:
-            wide_gradient(job, <const real*>parameters, scratch, begin, end - begin, noise, scale, thread, n_threads)
+        if job.wide and share.rows == 0:
+            nothing(job, <const real*>parameters, thread, n_threads)
+        elif job.wide:
+            wide_gradient(job, <const real*>parameters, scratch, &share, noise, scale, thread, n_threads)
         else:
             for chunk in range(job.n_chunks * thread // n_threads, job.n_chunks * (thread + 1) // n_threads):
-                chunk_gradient(job, <const real*>parameters, scratch + thread * job.scratch_stride, chunk, begin,
-                               end - begin, noise, scale)
+                chunk_gradient(job, <const real*>parameters, scratch + thread * job.scratch_stride, chunk,
+                               &share, noise, scale)
             barrier(job.barrier, n_threads)
         status = STOPPED
-        if not peek(&job.stopping):
-            status = apply_gradient(job, parameters, done, weight, scalars, thread, n_threads)
+        if not peek(&job.stopping) and (job.exchange == NULL or exchanged(job, parameters, batch, thread, n_threads)):
+            status = apply_gradient(job, parameters, done, share.weight, scalars, thread, n_threads)
         if status != DONE:
             break
         if thread == 0:
             job.steps_done = done + 1
+        if not averaged(job, batch + 1, thread, n_threads):
+            status = STOPPED
+            break
     if thread == 0:
         job.status = status
         if job.optimizer != NULL:

@@ -56,6 +56,18 @@ cdef struct SegmentSpec:
     double l2
 
 
+# What one process has of a minibatch, all of it unless the minibatch is shared out among several (cnn.mpi).
+cdef struct ShareSpec:
+    int64_t begin           # its first row, in the order of the epoch
+    int64_t rows
+    int64_t above           # rows of the minibatch that others have, before its own
+    int64_t all_rows        # of the minibatch
+    int64_t cut_rows        # rows that are cut into chunks, of which the first of its own has this number:
+    int64_t first_chunk
+    int64_t all_chunks
+    double weight           # the sum of the weights of all rows of the minibatch
+
+
 cdef struct LossSpec:
     int kind                # losses.Loss
     int n_outputs

@@ -8,6 +8,7 @@ workspace_dtype: np.dtype[Any]
 segment_dtype: np.dtype[Any]
 loss_dtype: np.dtype[Any]
 optimizer_dtype: np.dtype[Any]
+share_dtype: np.dtype[Any]
 
 class LayerKind(IntEnum):
     DENSE = 0

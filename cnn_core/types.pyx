@@ -1,7 +1,7 @@
 """NumPy dtypes of the core's structs, taken from the compiler so that both sides always agree."""
 import numpy as np
 
-from cnn_core.types cimport LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, WorkspaceSpec
+from cnn_core.types cimport LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, ShareSpec, WorkspaceSpec
 
 
 def _dtypes():
@@ -10,16 +10,17 @@ def _dtypes():
     cdef SegmentSpec segment
     cdef LossSpec loss
     cdef OptimizerSpec optimizer
+    cdef ShareSpec share
     return tuple(
         np.asarray(view).dtype
         for view in (
             <LayerSpec[:1]>&layer, <WorkspaceSpec[:1]>&workspace, <SegmentSpec[:1]>&segment,
-            <LossSpec[:1]>&loss, <OptimizerSpec[:1]>&optimizer,
+            <LossSpec[:1]>&loss, <OptimizerSpec[:1]>&optimizer, <ShareSpec[:1]>&share,
         )
     )
 
 
-layer_dtype, workspace_dtype, segment_dtype, loss_dtype, optimizer_dtype = _dtypes()
+layer_dtype, workspace_dtype, segment_dtype, loss_dtype, optimizer_dtype, share_dtype = _dtypes()
 
 
 cdef extern from *:

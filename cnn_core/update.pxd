@@ -21,6 +21,7 @@ cdef enum Pass:
     UPDATE
     BOTH
     UNDO
+    GATHER
 
 
 # What was found in a block, or in several by `|`.
@@ -143,9 +144,9 @@ cdef inline void shrink_by(double factor, real* g, Py_ssize_t n) noexcept nogil:
 
 cdef inline void reduce_block(const Job* job, const real* parameters, const SegmentSpec* segment, int64_t begin,
                               Py_ssize_t n, Py_ssize_t block, double share) noexcept nogil:
-    """Adds the chunks' gradients, the penalty's and the clipping by value; notes norm, penalty and finiteness."""
+    """Adds the chunks' gradients, unless that is done, the penalty's and the clipping by value; notes what is found."""
     cdef real* g = <real*>job.gradients + begin
-    if not job.wide:
+    if not job.wide and job.exchange == NULL:
         add_partials(g, job.size, job.n_chunks, n)
     if segment.l1 != 0 or segment.l2 != 0:
         add_decay(g, parameters + begin, <real>(share * segment.l1), <real>(2 * share * segment.l2), n)
@@ -191,6 +192,8 @@ cdef inline void for_own_blocks(const Job* job, real* parameters, const Optimize
                     reduce_block(job, <const real*>parameters, &job.segments[i], begin, n, block, share)
                 if what == UPDATE or what == BOTH:
                     update_block(job, parameters, scalars, &job.segments[i], begin, n, block, shrink)
+                elif what == GATHER:
+                    add_partials(<real*>job.gradients + begin, job.size, job.n_chunks, n)
                 elif what == UNDO:
                     memcpy(parameters + begin, <const real*>job.gradients + begin, n * sizeof(real))
             block += 1

@@ -43,15 +43,16 @@ cdef inline Py_ssize_t transposed_elements(const LayerSpec* layers, Py_ssize_t n
 # The slabs of a minibatch, and the deltas by rows: panel p of units has (rows, PANEL) at transposed + p * rows * PANEL.
 cdef struct Slabs:
     Py_ssize_t n
-    Py_ssize_t rows             # of the minibatch
+    Py_ssize_t rows             # of the minibatch, or of this process's share of it
+    Py_ssize_t above            # rows of the minibatch that other processes have, before these
     Py_ssize_t capacity         # of a slab
     Py_ssize_t stride           # elements between the workspaces of two slabs
     Py_ssize_t transposed_rows      # n * capacity
 
 
-cdef inline Slabs make_slabs(const WorkspaceSpec* workspace, Py_ssize_t rows) noexcept nogil:
+cdef inline Slabs make_slabs(const WorkspaceSpec* workspace, Py_ssize_t rows, Py_ssize_t above) noexcept nogil:
     cdef Slabs slabs
-    slabs.rows, slabs.capacity = rows, workspace.capacity
+    slabs.rows, slabs.above, slabs.capacity = rows, above, workspace.capacity
     slabs.n = (rows + slabs.capacity - 1) // slabs.capacity
     slabs.stride = workspace.columns * workspace.capacity
     slabs.transposed_rows = slabs.n * slabs.capacity
@@ -122,7 +123,7 @@ cdef inline bint wide_forward(const LayerSpec* layers, int n_layers, int i, cons
             own = scratch + s * slabs.stride
             activation_forward(layer.activation, <const real*>(own + z_column * capacity + u * ld),
                                own + layer.output * capacity + u * ld, units * ld, <real>layer.alpha)
-            noise.row = s * capacity
+            noise.row = slabs.above + s * capacity
             wide_dropouts(layers, n_layers, i + 1, workspace, own, u, u + units, rows_of(slabs, s), ld, noise)
         item += end - first
     return False
@@ -171,7 +172,7 @@ cdef inline bint wide_slabs_forward(const LayerSpec* layers, int first, int end,
     for s in range(slabs.n * thread // n_threads, slabs.n * (thread + 1) // n_threads):
         if stopped(stop):
             return True
-        noise.row = s * slabs.capacity
+        noise.row = slabs.above + s * slabs.capacity
         wide_slab_forward(layers, first, end, workspace, parameters, scratch + s * slabs.stride, rows_of(slabs, s),
                           noise)
     return False

@@ -45,6 +45,7 @@ FLOORS = [
     ["runtime"],
     ["files", "inspect", "streams"],
     ["callbacks"],
+    ["mpi"],
     ["training"],
     ["network"],
     ["many"],

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from cnn import metrics
@@ -15,15 +16,17 @@ from cnn.files.network import save_network
 from cnn.inspect import reports
 from cnn.layers import Layer
 from cnn.losses import Loss, LossName
+from cnn.mpi.alone import Alone
+from cnn.mpi.ranks import together
 from cnn.optimizers import Optimizer
 from cnn.runtime import arena, data, evaluation, passes
 from cnn.runtime.data import Array
 from cnn.runtime.history import History
 from cnn.runtime.state import NetworkState
 from cnn.schedules import Schedule
-from cnn.training import choose_activation
+from cnn.training import choose_activation, shared_fit
 from cnn.training import stream as streams
-from cnn.training.fit import FitOptions, prepare
+from cnn.training.fit import Fit, FitOptions, prepare
 
 
 class Network(Told, NetworkState):
@@ -88,6 +91,9 @@ class Network(Told, NetworkState):
         n_threads: int | None = None,
         resume: str | os.PathLike[str] | None = None,
         stream: bool | None = None,
+        comm: Any = None,
+        same_rows: bool = False,
+        exchange_every: int = 1,
     ) -> History:
         """Trains on minibatches and returns the history of this call; a further fit continues where this one stopped.
 
@@ -114,9 +120,17 @@ class Network(Told, NetworkState):
                 settings to the same bits as without the interruption; begins when it is empty.
             stream: whether arrays are read by pieces, too, for memory-mapped ones; None: if they are larger than the
                 memory that is free.
+            comm: a communicator of mpi4py (extra `mpi`), all of whose processes make this call: each step is shared out
+                among them, `batch_size` being that of all. Every rank has rows of its own, and begins with the weights
+                of rank 0, which shows and writes what there is to show and to write.
+            same_rows: all ranks give the same rows (a memory-mapped file, say), of which each takes its share.
+            exchange_every: so many steps each rank makes alone, on its share of the minibatches; then weights and the
+                optimizer's state become the mean of all. 1 adds gradients in every step.
 
         Raises:
             TypeError, ValueError: before anything is touched.
+            ImportError: `comm` without mpi4py.
+            RankError: another process of `comm` failed; its error is named.
             StreamError: a stream ends early or changes; the weights of the last step and the history are kept.
             NonFiniteError: the loss stopped being finite; the weights of the last finite step are kept.
             KeyboardInterrupt: Ctrl-C, within 200 ms; the network stays usable.
@@ -125,15 +139,20 @@ class Network(Told, NetworkState):
             epochs=epochs, batch_size=batch_size, validation_split=validation_split, validation_data=validation_data,
             sample_weight=sample_weight, class_weight=class_weight, shuffle=shuffle, initial_epoch=initial_epoch,
             metrics=metrics, callbacks=callbacks, verbose=verbose, n_threads=n_threads, resume=resume,
+            same_rows=same_rows, exchange_every=exchange_every,
         )  # fmt: skip
 
-        def fitted() -> History:
-            how = streams.prepare if streams.is_wanted(stream, X, y, self.dtype) else prepare
+        def fitted(ranks: Alone) -> History:
+            how: Callable[[NetworkState, Any, Any, FitOptions], Fit] = prepare
+            if ranks.size > 1:
+                how = partial(shared_fit.prepare, ranks=ranks, stream=stream)
+            elif streams.is_wanted(stream, X, y, self.dtype):
+                how = streams.prepare
             fit = how(self, X, y, options)
             choose_activation.settle(fit)
             return fit.run()
 
-        return threads.a_fit(self, fitted)
+        return threads.a_fit(self, partial(together, comm, fitted))
 
     def loss_and_gradient(
         self, X: Any, y: Any, sample_weight: Any = None, *, training: bool = False, n_threads: int | None = None

@@ -46,3 +46,7 @@ def named(error: Exception, i: int) -> Exception:
     """The error, which says which of several networks it is of."""
     error.add_note(f"This is of networks[{i}].")
     return error
+
+
+class RankError(RuntimeError):
+    """Another process of the same fit failed, which ends it on all; its own error has the traceback."""

@@ -46,6 +46,7 @@ class Callback:
     """
 
     needs: ClassVar[tuple[str, ...] | None] = None
+    writes: ClassVar[bool] = False  # whether it shows or writes something: among several ranks on rank 0 alone
 
     def check(self, run: Run) -> None:
         """Raises ValueError where this fit can't serve the callback: before anything is touched."""

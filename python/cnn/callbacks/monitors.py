@@ -215,6 +215,8 @@ class SaveModel(_Monitor):
     1
     """
 
+    writes = True
+
     @told
     def __init__(
         self, path: str | os.PathLike[str], monitor: str | None = None, every: int = 1, mode: Mode = "auto"

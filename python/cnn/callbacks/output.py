@@ -28,6 +28,8 @@ class CSVLogger(Callback):
     epoch,loss,rmse,learning_rate,seconds
     """
 
+    writes = True
+
     @told
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -76,7 +78,7 @@ class Progress(Callback):
     >>> Progress().on_fit_end(None)
     """
 
-    needs = ("progress",)
+    needs, writes = ("progress",), True
 
     def __init__(self) -> None:
         self._bar: Bar | None = None
@@ -159,6 +161,8 @@ class EpochLines(Callback):
     >>> EpochLines().on_epoch_end(None, 0, {"loss": 0.5})
     epoch 1: loss 0.5
     """
+
+    writes = True
 
     def __init__(self, title: str = "") -> None:
         self.title = title

@@ -143,12 +143,18 @@ def weighted(data: Data, labels: Array, factors: Array) -> Data:
     return Data(data.X, data.targets, data.classes, weights, data.y)
 
 
-def with_class_weights(data: Data, class_weight: Mapping[int, float] | str | None, loss: Loss, n_outputs: int) -> Data:
-    """The data with its weights multiplied by those of each row's class (see `class_factors`)."""
+def with_class_weights(
+    data: Data, class_weight: Mapping[int, float] | str | None, loss: Loss, n_outputs: int,
+    everywhere: Callable[[Array], Array] = lambda counts: counts,
+) -> Data:  # fmt: skip
+    """The data with its weights multiplied by those of each row's class (see `class_factors`).
+
+    `everywhere` makes these rows' numbers of each class those of all rows, where others have some of them.
+    """
     if class_weight is None:
         return data
     labels = labels_of(data, loss, n_outputs)
-    counts = np.bincount(labels, minlength=max(n_outputs, 2))
+    counts = everywhere(np.bincount(labels, minlength=max(n_outputs, 2)))
     factors = class_factors(class_weight, counts)
     if not (factors[labels] if data.weights is None else factors[labels] * data.weights).any():
         raise ValueError("class_weight and sample_weight together are zero for every row")

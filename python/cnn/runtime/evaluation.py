@@ -101,13 +101,17 @@ class Scores:
 
     def take(self, n_threads: int | None) -> dict[str, float]:
         """{"loss": mean loss plus penalties, metric: value, ...}, without dropout."""
-        net = self.net
-        if self.few is None or not net.predictor.many(self.rows.X, out := self.few, False, 1):
-            out = passes.outputs(net, self.rows.X, link=False, n_threads=n_threads)
+        net, out = self.net, self.outputs(n_threads)
         loss = self.mean_loss(out)
         if self.has_penalty:
             loss += cnn_core.engine.penalty(net.plan.segments, net.plan.loss, net.flat, self.weight)
         return {"loss": loss, **self.measure(out)}
+
+    def outputs(self, n_threads: int | None) -> Array:
+        """The network's raw outputs for these rows."""
+        if self.few is not None and self.net.predictor.many(self.rows.X, self.few, False, 1):
+            return self.few
+        return passes.outputs(self.net, self.rows.X, link=False, n_threads=n_threads)
 
     def mean_loss(self, out: Array) -> float:
         """sum(w · loss) / sum(w) of raw outputs."""

@@ -17,6 +17,7 @@ from cnn._common.errors import ModelFormatError
 from cnn.callbacks import Callback, Logs, Run
 from cnn.files import atomic, container, strict_json
 from cnn.files.network import describe_network, history_tensors, network_tensors, optimizer_tensors
+from cnn.runtime.data import Array
 from cnn.runtime.state import NetworkState
 from cnn.training.position import POSITION, FitIdentity, checkpoints, stateful
 
@@ -68,6 +69,8 @@ class Checkpoint(Callback):
     def check(self, run: Run) -> None:
         if run.job is None:
             raise ValueError("Checkpoint keeps what Network.fit does; an estimator's fit can't be resumed")
+        if not run.job.ranks.first:
+            return
         if not self.folder.is_dir():
             if self.folder.exists() or not self.folder.absolute().parent.is_dir():
                 raise ValueError(f"Checkpoint can't write to {self.folder}: it is no folder, or is in none")
@@ -91,12 +94,14 @@ class Checkpoint(Callback):
         return own
 
     def on_fit_begin(self, network: NetworkState, run: Run) -> None:
+        self._run, self._saved_step, self._saved_time = run, network.step, time.monotonic()
+        if not run.job.ranks.first:
+            return
         self.folder.mkdir(exist_ok=True)
         atomic.sweep(self.folder, r"\.step-\d{12}\.cnn\.")
         training = run.job.position.training
         self._own = {path for _, path in checkpoints(self.folder) if training_of(path) == training}
         self._prune()  # a fit that was killed may not have come to it
-        self._run, self._saved_step, self._saved_time = run, network.step, time.monotonic()
 
     def on_progress(self, network: NetworkState, epoch: int, rows: int) -> None:
         if self.unit != "epochs" and self._due(network):
@@ -114,18 +119,23 @@ class Checkpoint(Callback):
     def _due(self, network: NetworkState) -> bool:
         if self.unit == "steps":
             return network.step - self._saved_step >= self.every
-        return time.monotonic() - self._saved_time >= self.every
+        assert self._run is not None
+        return self._run.job.ranks.broadcast(time.monotonic() - self._saved_time >= self.every)
 
     def _save(self, network: NetworkState) -> None:
+        """Among several ranks all come here together, and rank 0 writes."""
         assert self._run is not None
-        position = self._run.job.position
+        job, position = self._run.job, self._run.job.position
+        outputs = job.collect()
+        self._saved_step, self._saved_time = network.step, time.monotonic()
+        if not job.ranks.first:
+            return
         position.stopped = network.stop_training
         path = self.folder / f"step-{network.step:012d}.cnn"
         if path not in self._own and training_of(path) not in (position.training, None):
             raise ValueError(f"{path} is of another fit, which writes to the same folder; give each its own")
-        write(path, network, self._run.job)
+        write(path, network, job, outputs)
         self._own.add(path)
-        self._saved_step, self._saved_time = network.step, time.monotonic()
         self._prune()
 
     def _prune(self) -> None:
@@ -175,16 +185,16 @@ def training_of(path: Path) -> str | None:
 # The file -------------------------------------------------------------------------------------------------------------
 
 
-def write(path: Path, net: NetworkState, job: FitIdentity) -> None:
-    """The state of this fit as a file."""
+def write(path: Path, net: NetworkState, job: FitIdentity, outputs: Array | None) -> None:
+    """The state of this fit as a file, with the outputs of the epoch's rows so far."""
     position = job.position
     tensors = network_tensors(net, "network.")
     tensors |= optimizer_tensors(net) | history_tensors(net.history)
     if position.done:
         assert position.report is not None
-        assert position.outputs is not None
+        assert outputs is not None
         tensors["epoch.report"] = position.report[: position.done]
-        tensors["epoch.outputs"] = position.outputs
+        tensors["epoch.outputs"] = outputs
     states = []
     for i, (hook, state) in enumerate(stateful(job.hooks)):
         arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}

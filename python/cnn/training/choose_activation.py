@@ -26,9 +26,15 @@ def with_activation(layers: tuple[Layer, ...], name: str) -> tuple[Layer, ...]:
 
 
 def settle(fit: Fit) -> None:
-    """Chooses the activations of a fit whose network has "auto" layers, unless its checkpoint has them."""
+    """Chooses the activations of a fit whose network has "auto" layers, unless its checkpoint has them.
+
+    Among several ranks rank 0 does for all.
+    """
     if fit.net.chooses_activation and fit.saved is None:
-        choose(fit.net, fit.sample, fit.verbose)
+        net, ranks = fit.net, fit.identity.ranks
+        if ranks.first:
+            choose(net, fit.sample, fit.verbose)
+        net.descriptions, net.activation_choice = ranks.broadcast((net.descriptions, net.activation_choice))
 
 
 def choose(net: NetworkState, rows: Data, verbose: int) -> None:

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import cnn_core
 from cnn import callbacks
 from cnn._common import checks, threads
+from cnn.mpi.shared import Shared
 from cnn.runtime import data, evaluation
-from cnn.runtime.data import Data, Once
+from cnn.runtime.data import Array, Data, Once
 from cnn.runtime.history import History
 from cnn.runtime.state import NetworkState
 from cnn.training import checkpoint, resume
@@ -44,6 +45,8 @@ class FitOptions:
     n_threads: int | None = None
     resume: Any = None
     rows: Any = None  # of X and y, where not all are trained on
+    same_rows: bool = False  # among several ranks: whether all have given the same ones
+    exchange_every: int = 1  # steps that each rank makes alone
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class Asked:
         verbose = options.verbose
         verbose = int(verbose) if isinstance(verbose, bool) else checks.integer("verbose", verbose, 0)
         checks.flag("shuffle", options.shuffle)
+        checks.flag("same_rows", options.same_rows)
+        checks.integer("exchange_every", options.exchange_every, 1)
         measured = evaluation.resolve(options.metrics, net.loss)
         hooks = _with_output(callbacks.all_of(options.callbacks), verbose)
         if options.n_threads is not None:
@@ -87,7 +92,7 @@ def prepare(net: NetworkState, X: Any, y: Any, options: FitOptions, once: Once |
     Fits that are given the same `once` share the data that they are given alike.
     """
     asked = Asked.of(net, options)
-    train, validation = _split(net, X, y, asked, Once() if once is None else once)
+    train, validation = split(net, X, y, asked, Once() if once is None else once)
     for rows in (train, validation):
         if rows is not None:
             suits = partial(evaluation.check, net.loss, rows, net.n_outputs, asked.metrics)
@@ -98,8 +103,9 @@ def prepare(net: NetworkState, X: Any, y: Any, options: FitOptions, once: Once |
 
 
 def ready(
-    kind: type[F], net: NetworkState, train: Any, validation: Any, batch: int, asked: Asked, rows: int, steps: int
-) -> F:
+    kind: type[F], net: NetworkState, train: Any, validation: Any, batch: int, asked: Asked, rows: int, steps: int,
+    among: Shared | None = None,
+) -> F:  # fmt: skip
     """The fit that begins where the network stands, or the newest checkpoint; `rows` and `steps` are those of an epoch.
 
     Raises:
@@ -109,9 +115,13 @@ def ready(
     names = ["loss", *asked.metrics]
     names += [f"val_{name}" for name in names] if validation is not None else []
     at = Position(first, net.step, len(net.history), first, training=net.training_id)
-    identity = FitIdentity(batch, options.shuffle, tuple(names), train, validation, asked.hooks, at)
+    identity = FitIdentity(
+        batch, options.shuffle, tuple(names), train, validation, asked.hooks, at, among, options.exchange_every
+    )
     folders = [hook.folder for hook in asked.hooks if isinstance(hook, checkpoint.Checkpoint)]
-    saved = None if options.resume is None else resume.find(options.resume, folders)
+    saved = None
+    if options.resume is not None:
+        saved = identity.ranks.broadcast(resume.find(options.resume, folders) if identity.ranks.first else None)
     if saved is not None:
         saved.check(net, identity)
         at = identity.position = saved.position
@@ -120,9 +130,10 @@ def ready(
     step, resumed = (net.step, None) if saved is None else (saved.net.step, saved.path.parent)
     shown = (*names, "learning_rate", "seconds")
     run = callbacks.Run(at.epoch, last, rows, steps, shown, step, resumed, identity)
-    check_all(asked.hooks, run)
+    hooks = [hook for hook in asked.hooks if identity.ranks.first or not hook.writes]
+    check_all(hooks, run)
     return kind(
-        net, train, validation, asked.metrics, asked.hooks, identity, run, saved, asked.verbose, options.n_threads,
+        net, train, validation, asked.metrics, hooks, identity, run, saved, asked.verbose, options.n_threads,
         asked.initial_epoch,
     )  # fmt: skip
 
@@ -155,8 +166,11 @@ def trained_on(rows: int, share: float) -> int:
     return rows - held_out
 
 
-def _split(net: NetworkState, X: Any, y: Any, asked: Asked, once: Once) -> tuple[Data, Data | None]:
-    """Training and validation rows, all checked."""
+def split(
+    net: NetworkState, X: Any, y: Any, asked: Asked, once: Once,
+    everywhere: Callable[[Array], Array] = lambda counts: counts,
+) -> tuple[Data, Data | None]:  # fmt: skip
+    """Training and validation rows, all checked; `everywhere` as of `with_class_weights`."""
     share, options, k = asked.share, asked.options, net.n_outputs
     everything = once(data.prepare, X, y, options.sample_weight, net.loss, net.dtype, net.known_inputs, k)
     if options.rows is not None:
@@ -171,7 +185,7 @@ def _split(net: NetworkState, X: Any, y: Any, asked: Asked, once: Once) -> tuple
     for part, what in ((train, "training"), (validation, "validation")):
         if part is not None and part.weights is not None and not part.weights.any():
             raise ValueError(f"sample_weight is zero for every {what} row")
-    return once(data.with_class_weights, train, options.class_weight, net.loss, k), validation
+    return once(data.with_class_weights, train, options.class_weight, net.loss, k, everywhere), validation
 
 
 @dataclass
@@ -212,9 +226,14 @@ class Fit:
         if self.saved is not None:
             self.saved.restore(net)
         net.build(self.sample.X.shape[1])
-        evaluation.warn_of_range(net, self.sample)
+        self._agree()
+        if self.identity.ranks.first:
+            evaluation.warn_of_range(net, self.sample)
         net.one_dimensional = net.n_outputs == 1 and self.sample.y.ndim == 1
         net.stop_training, self.about.history = at.stopped, net.history
+
+    def _agree(self) -> None:
+        """Where there are several ranks, all networks become rank 0's."""
 
     def history(self) -> History:
         """That of this fit alone."""
@@ -229,7 +248,7 @@ class Fit:
         ends.append(net.history.trim)
         _begin(self.hooks, net, self.about, ends)
         if self.saved is not None:
-            self.saved.restore_callbacks(self.hooks)
+            self.saved.restore_callbacks(self.identity.hooks)
         loop, held_out = self._loop(), self._held_out()
         if held_out is not None and loop.hold_out(held_out.scores):
             held_out = None
@@ -280,7 +299,7 @@ class Fit:
             found: dict[str, float] = yield held_out
             logs.update({f"val_{name}": value for name, value in found.items()})
         logs["learning_rate"] = float(loop.rates[-1])
-        logs["seconds"] = time.perf_counter() - start
+        logs["seconds"] = self.identity.ranks.broadcast(time.perf_counter() - start)
         net.history.append(at.epoch, logs)
         at.epoch, at.done = at.epoch + 1, 0
         return logs

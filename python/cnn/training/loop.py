@@ -5,6 +5,7 @@ The order of each epoch is drawn there (`draw_order` in cnn_core/_training.pxi).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -46,7 +47,7 @@ class Loop:
     def __init__(
         self, net: NetworkState, train: Data, batch: int, shuffle: bool, scores: Scores | None, at: Position,
         last: int, n_threads: int | None, epochs: int, begun: int | None = None, *, generator: Any = None,
-        cut: Cut | None = None, pace: Pace | None = None,
+        cut: Cut | None = None, pace: Pace | None = None, rows: int | None = None,
     ) -> None:  # fmt: skip
         first, X = net.plan.layers[0], train.X
         if epochs > 1:  # what the search for zeros costs is won back after the first of several
@@ -54,13 +55,14 @@ class Loop:
             X = train.once(what, partial(net.plan.without_zeros, X))
         plan = net.plan.taking(X)
         self.net, self.train, self.batch = net, train, batch
-        self.steps = -(-len(train) // batch)
+        self.rows = len(train) if rows is None else rows  # of an epoch
+        self.steps = -(-self.rows // batch)
         # The steps of the schedule that lie before this fit, which begins it unless it is told otherwise; and all.
         self.at, self.before = at, 0 if begun is None else (at.first_epoch - begun) * self.steps
         self.total = self.before + (last - at.first_epoch) * self.steps
         self.schedule = schedules.get(net.optimizer.learning_rate)
         self.ahead, self.factors = Ahead(self.schedule, self.steps), Factors(net, self.steps)
-        cut = plan.cut_like(net.plan.taking(train.X), batch) if cut is None else cut
+        cut = self._cut(partial(plan.cut_like, net.plan.taking(train.X))) if cut is None else cut
         self.asked = n_threads  # a number that was asked for is kept
         self.n_threads = threads.for_training(n_threads, cut.feeds)
         self.scores, measured = scores, scores is not None and bool(scores.chosen)
@@ -70,10 +72,12 @@ class Loop:
         if at.done:
             at.restore(self.report, self.outputs)
         at.report, at.outputs = self.report, self.outputs
+        self.memory = passes.step_buffers(net, plan, cut, self.n_threads)
         self.training = cnn_core.engine.Training(
-            passes.step_buffers(net, plan, cut, self.n_threads), X, train, batch, self.report,
+            self.memory, X, train, batch, self.report,
             order=self.index if shuffle else None, generator=generator if shuffle else None,
-            outputs=self.outputs if measured else None, scorer=None if scores is None else scores.scorer,
+            outputs=self.outputs if measured else None,
+            scorer=None if scores is None or self.one_by_one else scores.scorer,
         )  # fmt: skip
         self.pace = pace
         self._expect(plan.size)
@@ -98,6 +102,10 @@ class Loop:
         self.step_seconds += flops / _CAUTIOUS_FLOPS / self.steps
         self.per_call = max(1, int(self._wanted / self.step_seconds))
         return True
+
+    def _cut(self, cut_of: Callable[[int], Cut]) -> Cut:
+        """How minibatches are cut; `cut_of` says it of one process's, by their rows."""
+        return cut_of(self.batch)
 
     def learning_rates(self, epochs: int) -> Array:
         """The learning rate of each step of the epochs to come."""
@@ -179,11 +187,7 @@ class Loop:
             done = self.training.done
             if status:
                 self._not_finite(begin + done, status)
-            self.step_seconds = seconds / done
-            # Towards the wanted duration, by no more than a factor of four at a time.
-            ratio = self._wanted / max(seconds, 1e-9)
-            if ratio < 1 or done > self.per_call - (1 if n == 1 else steps):
-                self.per_call = max(1, int(done * min(ratio, 4.0)))
+            self._measured(done, seconds, 1 if n == 1 else steps)
             if n == 1:
                 at.done = self.made + end
             self._tell(hooks, begin, begin + done)
@@ -191,10 +195,20 @@ class Loop:
                 break
             begin = end
 
+    def _measured(self, done: int, seconds: float, fewer: int) -> None:
+        """Takes the time of a call; the next one has steps for the wanted duration, four times as many at most.
+
+        A call that was by so many steps, or more, shorter than it might have been says nothing of longer ones.
+        """
+        self.step_seconds = seconds / done
+        ratio = self._wanted / max(seconds, 1e-9)
+        if ratio < 1 or done > self.per_call - fewer:
+            self.per_call = max(1, int(done * min(ratio, 4.0)))
+
     def _tell(self, hooks: list[Callback], begin: int, end: int) -> None:
         if not hooks:
             return
-        rows = [b // self.steps * len(self.train) + min(b % self.steps * self.batch, len(self.train))
+        rows = [b // self.steps * self.rows + min(b % self.steps * self.batch, self.rows)
                 for b in (begin, end)]  # fmt: skip
         for hook in hooks:
             hook.on_progress(self.net, self.first + (end - 1) // self.steps, rows[1] - rows[0])

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from cnn.callbacks import Callback
+from cnn.mpi.alone import ALONE, Alone
+from cnn.mpi.shared import Shared
 from cnn.runtime.data import Array, Data
 from cnn.runtime.sparse import SparseRows
 from cnn.streams.source import Source
@@ -64,6 +66,8 @@ class FitIdentity:
     validation: Data | Source | None
     hooks: Sequence[Callback]
     position: Position
+    among: Shared | None = None  # several ranks
+    exchange_every: int = 1
     fingerprints: dict[str, Any] | None = None
 
     @property
@@ -71,13 +75,27 @@ class FitIdentity:
         return self.train.n_inputs if isinstance(self.train, Source) else self.train.X.shape[1]
 
     def data(self) -> dict[str, Any]:
-        """The data's fingerprints, taken once."""
+        """The data's fingerprints, taken once; among ranks that have rows of their own, by all of them together."""
         if self.fingerprints is None:
+            together = (lambda own: own) if self.among is None else self.among.fingerprint
             self.fingerprints = {
-                "training": fingerprint(self.train),
-                "validation": None if self.validation is None else fingerprint(self.validation),
+                "training": together(fingerprint(self.train)),
+                "validation": None if self.validation is None else together(fingerprint(self.validation)),
             }
         return self.fingerprints
+
+    @property
+    def ranks(self) -> Alone:
+        return ALONE if self.among is None else self.among.ranks
+
+    def collect(self) -> Array | None:
+        """What a checkpoint needs of all ranks, which call this together: the outputs of the epoch's rows so far."""
+        own = self.position.outputs
+        if self.among is None or own is None:
+            return own
+        if not self.among.same:
+            self.data()
+        return self.among.gather(own) if self.position.done and own.size else own
 
     def settings(self) -> dict[str, Any]:
         return {"batch_size": self.batch, "shuffle": self.shuffle, "names": list(self.names)}

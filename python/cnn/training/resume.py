@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import cnn_core
+from cnn._common import console
 from cnn._common.errors import ModelFormatError
 from cnn._version import __version__
 from cnn.callbacks import Callback
@@ -46,7 +47,10 @@ class Saved:
             if here != (there := self.payload["settings"][name]):
                 raise ValueError(f"{self.path} was made with {name}={there!r}, this fit has {here!r}")
         for what, here in identity.data().items():
-            if here != self.payload["data"].get(what):
+            there = self.payload["data"].get(what)
+            if here != there and _by_others(here, there):
+                console.warn(f"{self.path} is of another number of ranks: the fit goes on, with other minibatches")
+            elif here != there:
                 raise ValueError(f"{self.path} was made with other {what} data: they must be the same to the last bit")
         hooks = [hook for hook, _ in stateful(identity.hooks)]
         here = [type(hook).__name__ for hook in hooks]
@@ -76,7 +80,7 @@ class Saved:
         whole = at.epoch >= at.first_epoch and at.first_record <= len(self.net.history)
         if isinstance(identity.train, Source):
             return whole and not at.done
-        rows = len(identity.train)
+        rows = len(identity.train) if identity.among is None else identity.among.total
         if not whole or (at.done - 1) * identity.batch >= rows:
             return False
         if at.report is None or at.outputs is None:
@@ -106,6 +110,12 @@ def _products(net: NetworkState) -> list[str]:
     """Who computes the products of each layer that has some."""
     dense = net.plan.layers[net.plan.layers["kind"] == cnn_core.LayerKind.DENSE]
     return ["blas" if by_blas else "own" for by_blas in dense["by_blas"]]
+
+
+def _by_others(here: Any, there: Any) -> bool:
+    """Whether the fingerprints are of rows that another number of ranks had, for then nobody can compare them."""
+    ranks = [str(found).partition(" of ")[2] for found in (here, there)]
+    return ranks[0] != ranks[1]
 
 
 def _same_network(here: NetworkState, there: NetworkState, n_inputs: int, path: Path) -> None:

@@ -91,7 +91,7 @@ class StreamLoop(Loop):
             batch = len(rows)
         plan = net.plan.taking(X)
         buffers, self.n_threads = self._buffers(plan, dense, batch)
-        self.train, self.batch, self.steps = rows, batch, -(-len(rows) // batch)
+        self.train, self.batch, self.rows, self.steps = rows, batch, len(rows), -(-len(rows) // batch)
         self.report = np.zeros((self.steps, 3))
         self.outputs = np.zeros((len(rows), net.n_outputs) if self.chosen else (0, 0), net.dtype)
         self.training = cnn_core.engine.Training(
