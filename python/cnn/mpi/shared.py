@@ -198,6 +198,10 @@ class SharedScores(Scores):
         else:
             self.counts = self.ranks.gather(len(rows))
 
+    def hold_out(self, training: Any, n_threads: int | None) -> float:
+        """The core has no numbers of other ranks' rows."""
+        return 0.0
+
     def outputs(self, n_threads: int | None) -> Array:
         own = passes.outputs(self.net, self.own, link=False, n_threads=n_threads)
         return self.ranks.rows(own, self.counts)
