@@ -33,6 +33,8 @@ BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (Loader(X, Y), {"validation_data": [(X[:, :4], Y)]}, ValueError, "validation X of batch 1 has 4 columns, but"),
     (Loader(X, Y), {"class_weight": "balanced"}, ValueError, "class_weight needs integer classes and a loss for them"),
     ([(X, Y, 0 * Y)], {}, ValueError, "sample_weight is zero for every training row"),
+    (Loader(X, Y), {"validation_data": [(X, Y, 0 * Y)]}, ValueError, "sample_weight is zero for every validation row"),
+    (iter(LIST), {"epochs": 4, "initial_epoch": 2}, ValueError, "which can be read once: give epochs=1"),
     (X, {"y": Y, "stream": True, "batch_size": None}, ValueError, "batch_size=None takes all rows in one step; give a"),
     (X, {"y": Y[:7], "stream": True}, ValueError, "y has 7 rows, but X has 1000"),
     (X, {"y": Y, "stream": True, "validation_split": 1e-9}, ValueError,

@@ -212,6 +212,22 @@ def test_parquet_gives_the_bits_of_its_rows(table: Path) -> None:
     both(network, str(without(table, "w")), X, Y, y="y", alone={"shuffle": False}, validation_split=0.23)
 
 
+def test_validation_data_of_parquet(table: Path) -> None:
+    without(table, "label")
+    kept = network()
+    how: dict[str, Any] = {"epochs": 2, "shuffle": False, "verbose": 0}
+    expected = kept.fit(X, Y, sample_weight=WEIGHTS, validation_data=(X, Y, WEIGHTS), **how)
+    for held_out in ((table, "y", "w"), (str(table), "y", "w")):
+        net = network()
+        found = net.fit(table, "y", sample_weight="w", validation_data=held_out, **how)
+        assert same_bits(net, kept)
+        np.testing.assert_allclose(found.val_loss, expected.val_loss, rtol=1e-6)
+        np.testing.assert_allclose(found.val_rmse, expected.val_rmse, rtol=1e-6)
+    without(table, "w")
+    found = network().fit(table, "y", epochs=1, validation_data=table / "b.parquet", verbose=0)
+    assert np.isfinite(found.val_loss[0])
+
+
 def test_parquet_is_mixed_by_seed_and_epoch(table: Path, monkeypatch) -> None:
     without(table, "w", "label")
     monkeypatch.setattr(source, "_PIECE", 20 * 30)

@@ -107,7 +107,7 @@ class Network(Told, NetworkState):
             epochs: how many more; with `initial_epoch`, the number of the last one (as in Keras).
             batch_size: rows of a step, however batches of a stream are cut; None takes all, of a stream each batch.
             validation_split: the last share of the rows is held out (before any shuffling).
-            validation_data: (X, y) or (X, y, sample_weight), instead; or batches, or the path of a Parquet file.
+            validation_data: (X, y) or (X, y, sample_weight), instead; of a stream also batches, or the path of a file.
             sample_weight: (n,) weights >= 0; every mean is sum(w · value) / sum(w). Of a Parquet file a column's name.
             class_weight: weight of each class, or "balanced".
             shuffle: a new order of the rows in each epoch, a function of the seed and the epoch alone; none where a

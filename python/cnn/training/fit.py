@@ -78,6 +78,11 @@ class Asked:
         return Asked(epochs, given, first, verbose, measured, hooks, options)
 
     @property
+    def more(self) -> int:
+        """How many epochs are to come, if the fit is not resumed."""
+        return self.epochs if self.initial_epoch is None else max(self.epochs - self.initial_epoch, 0)
+
+    @property
     def share(self) -> float:
         """What is held out of the rows."""
         share = checks.number("validation_split", self.options.validation_split, 0, 1, open_high=True)

@@ -66,12 +66,12 @@ def prepare(net: NetworkState, X: Any, y: Any, options: FitOptions) -> StreamFit
     train = _source(X, y, options.sample_weight, form, net.known_inputs)
     if batch is None and not isinstance(train, Batches):
         raise ValueError("batch_size=None takes all rows in one step; give a number for rows that are read by pieces")
-    if train.once and asked.epochs > 1 and options.initial_epoch is None:
+    if train.once and asked.more > 1:
         raise ValueError(
             f"epochs={asked.epochs} of a {type(X).__name__}, which can be read once: give epochs=1, or what begins "
             "anew with each iter(), such as a list or a loader"
         )
-    train, validation = _held_out(net, train, y, share, options)
+    train, validation = _held_out(net, train, y, share, asked)
     train = _weighted(train, options.class_weight, net)
     for rows in (train, validation):
         evaluation.check(net.loss, rows.first() if isinstance(rows, Source) else rows, net.n_outputs, asked.metrics)
@@ -105,10 +105,10 @@ def _source(X: Any, y: Any, weights: Any, form: Form, n_inputs: int | None) -> S
 
 
 def _held_out(
-    net: NetworkState, train: Source, y: Any, share: float, options: FitOptions
+    net: NetworkState, train: Source, y: Any, share: float, asked: Asked
 ) -> tuple[Source, Data | Source | None]:
     """(rows to train on, rows held out): the last ones of a file or of arrays, or those that are given."""
-    given, form = options.validation_data, replace(train.form, prefix="validation ")
+    given, form = asked.options.validation_data, replace(train.form, prefix="validation ")
     if share > 0:
         if not isinstance(train, Parquet | Arrays):
             raise ValueError("validation_split needs rows that are read from a file or arrays; give validation_data")
@@ -131,7 +131,7 @@ def _held_out(
     elif not is_batches(given):
         data.validation_sets(given)  # raises
     found = Batches(given, form, train.n_inputs)
-    if found.once and options.epochs > 1:
+    if found.once and asked.more > 1:
         raise ValueError("validation_data must begin anew for each epoch, as a list or a loader does")
     return train, found
 
