@@ -95,6 +95,14 @@ def test_a_stream_that_breaks_leaves_the_last_whole_step(error: Any, kind: Any, 
     assert net.history.epoch == [0, 1]
 
 
+def test_each_batch_before_an_error_is_a_step() -> None:
+    net, reference = network(), network()
+    with pytest.raises(OSError, match="the wire broke"):
+        net.fit(broken(5, OSError("the wire broke")), epochs=1, batch_size=None, verbose=0)
+    reference.fit(X[:500], Y[:500], epochs=1, batch_size=100, shuffle=False, verbose=0)
+    assert same_bits(net, reference)
+
+
 def test_a_stream_that_ends_early_keeps_the_epochs_before() -> None:
     class Once(Loader):
         def __iter__(self) -> Iterator[Any]:

@@ -91,6 +91,19 @@ def test_none_makes_each_batch_a_step() -> None:
     assert history.loss[0] == pytest.approx((losses * [32, 968]).sum() / 1000, rel=1e-2)  # penalties are means of steps
 
 
+@pytest.mark.parametrize("piece", [1, 70, 100_000])
+def test_batches_of_one_length_are_steps_of_one_block(piece: int, monkeypatch) -> None:
+    """Whatever is given to the core together: the steps are those of fits of one step each."""
+    monkeypatch.setattr(source, "_PIECE", piece * 20)
+    lengths = (32, 32, 32, 10, 10, 32, 50, 50, 50, 50, 1)
+    first, second = network(), network()
+    first.fit(Loader(X, Y, lengths=lengths), epochs=1, batch_size=None, verbose=0)
+    for x, y in batches(X, Y, lengths=lengths):
+        second.fit(x, y, epochs=1, batch_size=None, verbose=0)
+    assert same_bits(first, second)
+    assert first.step == len(lengths)
+
+
 def test_a_network_of_float64_and_lists_and_sparse_rows() -> None:
     lists = batches(X.tolist(), Y.tolist(), lengths=(3, 997))
     both(lambda: network(dtype="float64"), lists, X.tolist(), Y.tolist(), epochs=2)

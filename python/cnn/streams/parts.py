@@ -96,6 +96,26 @@ def recut(
         yield join(held)
 
 
+def alike(parts: Iterable[Data], rows: int) -> Iterator[tuple[Data, int]]:
+    """(parts of one length that follow one another, joined up to so many rows; that length).
+
+    Where the parts end with an error, those before it come first.
+    """
+    held: list[Data] = []
+    try:
+        for part in parts:
+            if held and (len(part) != len(held[0]) or len(held) * len(part) >= rows):
+                full, held = held, []
+                yield joined(full), len(full[0])
+            held.append(part)
+    except Exception:
+        if held:
+            yield joined(held), len(held[0])
+        raise
+    if held:
+        yield joined(held), len(held[0])
+
+
 def shuffled(parts: Iterable[Data], rows: int, rng: np.random.Generator) -> Iterator[Data]:
     """The rows of `parts`, those of each window of so many mixed."""
     return recut(parts, rows, join=partial(mixed, rng=rng))

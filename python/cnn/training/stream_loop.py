@@ -20,7 +20,7 @@ from cnn.runtime.running import Running
 from cnn.runtime.sparse import SparseRows
 from cnn.runtime.state import NetworkState
 from cnn.streams.ahead import ReadAhead
-from cnn.streams.parts import recut, until
+from cnn.streams.parts import alike, recut, until
 from cnn.streams.source import Source
 from cnn.training.calls import Calls
 from cnn.training.loop import Loop
@@ -52,7 +52,7 @@ class StreamLoop(Loop):
         self.index: Array = np.arange(0, dtype=np.int64)
         self.step_seconds, self.per_call = 0.0, 0
         self.sums, self.running = np.zeros(3), Running(net, chosen)
-        self._reader: ReadAhead[tuple[Data, Array | SparseRows]] | None = None
+        self._reader: ReadAhead[tuple[Data, Array | SparseRows, int]] | None = None
         self._memory: dict[Any, tuple[passes.Buffers, int]] = {}
 
     # One epoch --------------------------------------------------------------------------------------------------------
@@ -62,8 +62,8 @@ class StreamLoop(Loop):
         self.first, self.made = self.at.epoch, 0
         self.sums, self.running = np.zeros(3), Running(self.net, self.chosen)
         self._reader = ReadAhead(self._blocks)
-        for rows, X in self._reader:
-            yield from self._block(rows, X, hooks)
+        for rows, X, batch in self._reader:
+            yield from self._block(rows, X, batch, hooks)
         self.close()
         if self.sums[1] == 0:
             raise StreamError("sample_weight is zero for every training row")
@@ -75,20 +75,21 @@ class StreamLoop(Loop):
         if self._reader is not None:
             self._reader.close()
 
-    def _blocks(self, unwanted: threading.Event) -> Iterator[tuple[Data, Array | SparseRows]]:
-        """The blocks, each with X as the core reads it; made by the thread that reads ahead."""
+    def _blocks(self, unwanted: threading.Event) -> Iterator[tuple[Data, Array | SparseRows, int]]:
+        """(a block, its X as the core reads it, rows of a step); made by the thread that reads ahead."""
         parts, batch = until(unwanted, self.source.parts(self.at.epoch, self.seed)), self.rows_of_a_step
-        if batch is not None:
-            parts = recut(parts, -(-self.source.piece // batch) * batch, batch)
-        for rows in parts:
-            yield rows, self.net.plan.without_zeros(rows.X)
+        if batch is None:
+            blocks = alike(parts, self.source.piece)
+        else:
+            cut = recut(parts, -(-self.source.piece // batch) * batch, batch)
+            # Of fewer rows than a minibatch has all are one, as in arrays.
+            blocks = ((rows, batch if i else min(batch, len(rows))) for i, rows in enumerate(cut))
+        for rows, n in blocks:
+            yield rows, self.net.plan.without_zeros(rows.X), n
 
-    def _block(self, rows: Data, X: Array | SparseRows, hooks: list[Callback]) -> Calls[None]:
+    def _block(self, rows: Data, X: Array | SparseRows, batch: int, hooks: list[Callback]) -> Calls[None]:
         """The steps of a block."""
         net, dense = self.net, self.net.plan.taking(rows.X)
-        batch = self.rows_of_a_step
-        if batch is None or (batch > len(rows) and not self.made):  # all rows that there are, as in arrays
-            batch = len(rows)
         plan = net.plan.taking(X)
         buffers, self.n_threads = self._buffers(plan, dense, batch)
         self.train, self.batch, self.rows, self.steps = rows, batch, len(rows), -(-len(rows) // batch)
