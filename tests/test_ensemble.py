@@ -147,7 +147,8 @@ def test_each_half_of_a_fold_is_predicted_by_the_choice_of_the_other() -> None:
         for epochs in range(1, 21):
             net = untrained(est)
             net.fit(X[rows], Y[rows][:, None], epochs=epochs, batch_size=32, verbose=0)
-            curve.append([0.5 * np.mean((net.predict(half.X)[:, 0] - half.y[:, 0]) ** 2) for half in stop.halves])
+            parts = [stop.fold.rows(half.start, half.stop) for half in stop.halves]
+            curve.append([0.5 * np.mean((net.predict(half.X)[:, 0] - half.y[:, 0]) ** 2) for half in parts])
         first, second = np.array(curve).T
         assert stop.first.loss == pytest.approx(first.min(), rel=1e-5)
         assert stop.second.loss == pytest.approx(second.min(), rel=1e-5)

@@ -321,6 +321,8 @@ BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (SPACE, {"epochs": 0}, ValueError, "epochs must be an integer >= 1, got 0"),
     (SPACE, {"metric": "rmsle"}, ValueError, "unknown metric 'rmsle'"),
     (SPACE, {"mode": "least"}, ValueError, "mode must be 'auto', 'min' or 'max', got 'least'"),
+    (SPACE, {"storage": 3}, TypeError, "storage must be a file, a URL or one of Optuna's storages, got 3"),
+    (SPACE, {"name": 3}, TypeError, "name must be that of a study, got 3"),
     (SPACE, {"loss": "mean"}, ValueError, "unknown loss 'mean'"),
     (SPACE, {"cv": 3}, ValueError, "give validation_data or cv, not both"),
     (SPACE, {"validation_data": None, "valid": 0.001}, ValueError, "valid=0.001 of 80 rows leaves 80 to train on and"),
@@ -335,5 +337,5 @@ BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
 def test_bad_input(space: Any, options: dict[str, Any], kind: type[Exception], text: str, tmp_path: Any) -> None:
     storage = {} if space is changing else {"storage": tmp_path / "s.log"}
     with pytest.raises(kind, match=text):
-        search(space, **storage, **options)
+        search(space, **storage | options)
     assert list(tmp_path.iterdir()) == []

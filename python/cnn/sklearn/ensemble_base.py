@@ -159,8 +159,8 @@ class BaseEnsemble(BaseEstimator):
         members = [self._untrained(base, rows, found, random) for found in draws]
         stops: list[Stopping | None] = [None] * len(draws)
         if self.early_stopping:
-            patience = base.n_iter_no_change
-            stops = [Stopping(_halves(rows, found), patience, base.tol, base.n_threads) for found in draws]
+            how = base.n_iter_no_change, base.tol, base.n_threads
+            stops = [Stopping(_fold(rows, found), len(found.halves[0]), *how) for found in draws]
         self._train(base, rows, draws, members, [[] if stop is None else [stop] for stop in stops], base.max_iter)
         return members, stops
 
@@ -318,10 +318,10 @@ def _columns(X: Any, columns: Array | None) -> Any:
     return np.ascontiguousarray(X[:, columns])
 
 
-def _halves(rows: Data, found: Draw) -> tuple[Data, Data]:
-    """The two halves of a member's fold, with the columns that it sees."""
-    first, second = (rows.take(half) for half in found.halves)
-    return tuple(dataclasses.replace(half, X=_columns(half.X, found.columns)) for half in (first, second))  # type: ignore
+def _fold(rows: Data, found: Draw) -> Data:
+    """The rows that a member holds out, half after half, with the columns that it sees."""
+    fold = rows.take(np.concatenate(found.halves))
+    return dataclasses.replace(fold, X=_columns(fold.X, found.columns))
 
 
 def _outputs(net: Network, X: Any, n_threads: int | None) -> Array:

@@ -110,20 +110,22 @@ class Stopping(Callback):
     its own, too, whose weights predict the other half: `honest`. Training goes on until all three have chosen.
     """
 
-    def __init__(self, halves: tuple[Data, Data], patience: float, tol: float, n_threads: int | None) -> None:
-        self.halves, self.n_threads = halves, n_threads
+    def __init__(self, fold: Data, half: int, patience: float, tol: float, n_threads: int | None) -> None:
+        self.fold, self.n_threads = fold, n_threads
+        self.halves = slice(0, half), slice(half, len(fold))
         self.first, self.second, self.both = (_Best(patience, tol) for _ in range(3))
         self.losses: list[float] = []
-        self._scores: list[Scores] = []
+        self._scores: list[tuple[slice, Scores]] = []
 
     def on_fit_begin(self, network: NetworkState, run: Run) -> None:
-        self._scores = [Scores(network, rows, {}) for rows in self.halves if len(rows) and rows.weight]
+        parts = [(half, self.fold.rows(half.start, half.stop)) for half in self.halves]
+        self._scores = [(half, Scores(network, rows, {})) for half, rows in parts if len(rows)]
 
     def on_epoch_end(self, network: NetworkState, epoch: int, logs: Logs) -> None:
-        found = [s.mean_loss(passes.outputs(network, s.rows.X, link=False, n_threads=self.n_threads))
-                 for s in self._scores]  # fmt: skip
-        total = sum(s.weight for s in self._scores)
-        self.losses.append(sum(loss * s.weight for loss, s in zip(found, self._scores, strict=True)) / total)
+        out = passes.outputs(network, self.fold.X, link=False, n_threads=self.n_threads)
+        found = [scores.mean_loss(out[half]) for half, scores in self._scores]
+        weights = [scores.weight for _, scores in self._scores]
+        self.losses.append(sum(loss * w for loss, w in zip(found, weights, strict=True)) / sum(weights))
         self.both.see(epoch, self.losses[-1], network.flat)
         if len(found) == 2:
             self.first.see(epoch, found[0], network.flat)

@@ -117,6 +117,8 @@ def _study(optuna: Any, task: Task, options: Options) -> Any:
     if isinstance(storage, os.PathLike) or (isinstance(storage, str) and "://" not in storage):
         journal = optuna.storages.journal
         storage = optuna.storages.JournalStorage(journal.JournalFileBackend(os.fspath(storage)))
+    elif not isinstance(storage, (str, optuna.storages.BaseStorage, type(None))):
+        raise TypeError(f"storage must be a file, a URL or one of Optuna's storages, got {storage!r}")
     study = optuna.create_study(
         storage=storage, sampler=options.sampler, pruner=options.pruner, study_name=options.name, load_if_exists=True,
         direction="maximize" if task.measure.larger else "minimize",
