@@ -317,3 +317,29 @@ def test_a_checkpoint_of_rows_of_ones_own_goes_on_with_other_ranks(tmp_path: Pat
     assert "is of another number of ranks: the fit goes on, with other minibatches" in said
     for other in found[1:]:
         check_alike(found[0], other)
+
+
+def command(ranks: int, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    program = [mpiexec(), "-n", str(ranks), sys.executable, "-m", "cnn", "train", *arguments]
+    return subprocess.run(program, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_command_trains_the_model_of_one_process(tmp_path: Path) -> None:
+    pytest.importorskip("typer")
+    rows = ["a,b,y", *(f"{a},{'red' if a % 3 else 'blue'},{a * 0.5 + a % 3}" for a in range(300))]
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    options = ["table.csv", "-t", "y", "--epochs", "4", "--batch-size", "256", "--hidden", "32,32", "--members", "1"]
+    alone = command(1, tmp_path, *options, "--out", "alone.cnn")
+    assert alone.returncode == 0, alone.stderr
+    together = command(2, tmp_path, *options, "--out", "together.cnn", "--mpi", "--json")
+    assert together.returncode == 0, together.stderr
+    assert together.stdout.count('"rows": 300') == 1
+    one, two = (cnn.load(tmp_path / f"{name}.cnn", cnn.TableModel) for name in ("alone", "together"))
+    np.testing.assert_array_equal(one.networks[0].flat, two.networks[0].flat)
+    wrong = command(2, tmp_path, "table.csv", "-t", "z", "--mpi")
+    assert wrong.returncode != 0
+    assert "cnn: rank 0: " in wrong.stderr
+    assert "'z'" in wrong.stderr
+    piped = command(1, tmp_path, "-", "-t", "y", "--mpi")
+    assert piped.returncode == 2
+    assert "cnn: --mpi needs a file, which all processes can read, not standard input" in piped.stderr

@@ -118,6 +118,7 @@ def train(
     stream: Annotated[
         bool | None, _option(WORK, "--stream/--no-stream", help="Read in pieces: for tables larger than memory.")
     ] = None,
+    mpi: Annotated[bool, _option(WORK, "--mpi", help="As one of the processes that mpiexec runs.")] = False,
     format: Format = None,
     encoding: Encoding = None,
     separator: Separator = None,
@@ -137,6 +138,7 @@ def train(
       cnn train adult.csv.gz -t income --report report/ --out adult.cnn
       cnn train data.parquet -t y --hidden 256,128 --epochs 100 --json
       cnn train rows/ -t y --stream
+      mpiexec -n 4 cnn train data.parquet -t y --threads 1 --mpi
       zcat big.csv.gz | cnn train - -t y
     """
     options = {
@@ -145,7 +147,7 @@ def train(
         "seed": seed,
     }  # fmt: skip
     reading = Reading(data, format, encoding, separator, header, decimal)
-    _run(commands.train, Screen(quiet, json), reading, target, options, out, report, threads, stream)
+    _run(commands.train, Screen(quiet, json), reading, target, options, out, report, threads, stream, mpi)
 
 
 @app.command(cls=Command)

@@ -12,7 +12,7 @@ import numpy as np
 
 import cnn
 from cnn import loading
-from cnn.cli import large, read, write
+from cnn.cli import large, read, several, write
 from cnn.cli.predict import rounded
 from cnn.cli.screen import Screen, counted, figure
 from cnn.cli.source import Reading, Source, source
@@ -26,9 +26,24 @@ _DEMO = "california_housing.csv.gz"
 
 def train(
     screen: Screen, reading: Reading, target: str, options: dict[str, Any], out: str, report: str | None,
-    threads: int | None, stream: bool | None,
+    threads: int | None, stream: bool | None, mpi: bool,
 ) -> None:  # fmt: skip
     """`cnn train`."""
+
+    def work(comm: Any) -> None:
+        shown = screen if comm is None or comm.rank == 0 else Screen(quiet=True)
+        _train(shown, reading, target, options, out, report, threads, stream, comm)
+
+    if mpi:
+        several.together(reading, work)
+    else:
+        work(None)
+
+
+def _train(
+    screen: Screen, reading: Reading, target: str, options: dict[str, Any], out: str, report: str | None,
+    threads: int | None, stream: bool | None, comm: Any,
+) -> None:  # fmt: skip
     model = TableModel(target, **{**options, "hidden": _widths(options["hidden"])}, decimal=reading.decimal)
     write.check_place(out, "--out")
     if out == "-":
@@ -40,13 +55,15 @@ def train(
         if isinstance(found, Source):
             tables = [_whole(found, target, {target} if reading.decimal != "," else None)]
             rows, kept = len(tables[0]), None if page is None else tables[0]
-            fit(screen, model, tables, threads)
+            fit(screen, model, tables, threads, comm=comm)
             shown = None if kept is None else kept.iloc[model.held_out]
         else:
             frames.column(large.first(found), target, found.name)
-            fit(screen, model, [found], threads, stream)
+            fit(screen, model, [found], threads, stream, comm)
             rows = found.rows
             shown = None if page is None else large.rows_of(found, model.held_out)
+    if comm is not None and comm.rank:
+        return
     model.save(out)
     written = [out]
     if page is not None:
@@ -71,12 +88,13 @@ def _whole(found: Source, target: str, texts: Collection[str] | None, names: Col
 
 
 def fit(
-    screen: Screen, model: TableModel, tables: list[Any], threads: int | None, stream: bool | None = None
-) -> None:
+    screen: Screen, model: TableModel, tables: list[Any], threads: int | None, stream: bool | None = None,
+    comm: Any = None,
+) -> None:  # fmt: skip
     """Trains on the one table; it is taken from the list, so that it need not be there while the networks train."""
     live = screen.progress()
     try:
-        model.fit(tables.pop(), callbacks=live, verbose=0, n_threads=threads, stream=stream)
+        model.fit(tables.pop(), callbacks=live, verbose=0, n_threads=threads, stream=stream, comm=comm)
     finally:
         for callback in live:
             callback.close()  # type: ignore[attr-defined]

@@ -154,6 +154,7 @@ class TableModel:
         n_threads: int | None = None,
         resume: str | os.PathLike[str] | None = None,
         stream: bool | None = None,
+        comm: Any = None,
     ) -> TableModel:
         """Learns the table from scratch; the model is as before if that fails or is interrupted. Returns the model.
 
@@ -168,6 +169,8 @@ class TableModel:
                 to the same bits. Needs a `seed`.
             stream: whether the table is larger than memory: learnt from a sample, encoded piece by piece to a temporary
                 file, trained on from there; None: pieces are, files if they need more memory than is free.
+            comm: a communicator of mpi4py, all of whose processes make this call with the same table and a `seed`: they
+                share out the steps of each network, and all have the same model.
         """
 
         def learnt() -> TableModel:
@@ -180,14 +183,14 @@ class TableModel:
             else:
                 found = large.of_pieces(parts, self.target, self.settings, self.seed, validation)
             del frame
-            work = partial(self._taught, found, given, start, verbose, n_threads, resume)
+            work = partial(self._taught, found, given, start, verbose, n_threads, resume, comm)
             return cnn_core.finishing(work, [found.close])
 
         return checks.quiet(learnt)()
 
     def _taught(
         self, found: Lesson, given: list[callbacks.Callback], start: float, verbose: int, n_threads: int | None,
-        resume: str | os.PathLike[str] | None,
+        resume: str | os.PathLike[str] | None, comm: Any,
     ) -> TableModel:  # fmt: skip
         """Trains the networks on what the table has taught; all at once the model is a new one."""
         settings = self.settings.for_rows(len(found.y))
@@ -200,7 +203,8 @@ class TableModel:
         networks, histories = [], []
         for member, hooks in enumerate(hooks_of_members):
             folder = None if resume is None else checkpoint.member_folder(resume, member, members)
-            net, history = _train(settings, found, (self.seed + member) % 2**63, hooks, verbose, n_threads, folder)
+            seed = (self.seed + member) % 2**63
+            net, history = _train(settings, found, seed, hooks, verbose, n_threads, folder, comm)
             networks.append(net)
             histories.append(history)
 
@@ -332,13 +336,13 @@ def _two_columns(p: Array) -> Array:
 
 def _train(
     settings: Settings, found: Lesson, seed: int, hooks: Iterable[Any], verbose: int, n_threads: int | None,
-    resume: os.PathLike[str] | None,
+    resume: os.PathLike[str] | None, comm: Any,
 ) -> tuple[Network, History]:  # fmt: skip
     net = settings.network(found.goal, seed)
     stop = callbacks.EarlyStopping(patience=settings.patience, restore_best=True)
     history = net.fit(
         found.X, found.scaled, epochs=settings.epochs or 1, batch_size=settings.batch_size,
         validation_data=(found.X_valid, found.scaled_valid), metrics=(), callbacks=[stop, *hooks], verbose=verbose,
-        n_threads=n_threads, resume=resume, stream=found.mapped,
+        n_threads=n_threads, resume=resume, stream=found.mapped, comm=comm, same_rows=True,
     )  # fmt: skip
     return net, history
