@@ -239,6 +239,18 @@ def test_folds_of_a_splitter() -> None:
     assert [set(folds[fold].tolist()) for fold in out] == [{0}, {1}, {2}, {3}, {0}]
 
 
+def test_folds_of_a_splitter_are_of_all_rows_those_without_weight_too() -> None:
+    folds, weights = np.arange(240) % 4, np.where(np.arange(240) < 100, 0.0, 1.0)
+    ens = regressor({"max_iter": 1}, n_estimators=4, cv=PredefinedSplit(folds)).fit(X, Y, sample_weight=weights)
+    for fold, rows in enumerate(ens.estimators_samples_):
+        assert rows.tolist() == [i for i in range(100, 240) if i % 4 != fold]
+
+
+def test_one_weight_for_all_rows_as_a_member_takes_it() -> None:
+    alone, weighted = (regressor({"max_iter": 1}).fit(X, Y, sample_weight=weight) for weight in (None, 2.0))
+    assert weighted.oom_score_ == pytest.approx(alone.oom_score_, rel=1e-4)
+
+
 @pytest.mark.parametrize("options", [{}, {"method": "snapshots"}, {"bootstrap": True, "max_features": 0.5}])
 def test_the_same_bits_again_and_for_every_number_of_threads(options: dict[str, Any]) -> None:
     ens = regressor(n_estimators=3, n_threads=1, **options).fit(X, Y)
@@ -324,6 +336,9 @@ BAD: list[tuple[Any, type[Exception], str]] = [
     (cnn.EnsembleRegressor(max_features=5), ValueError, "max_features=5 is more than the 4 columns that a member may"),
     (cnn.EnsembleRegressor(cv=300), ValueError, "300 folds can't be made of n_samples=240"),
     (cnn.EnsembleRegressor(cv=GroupKFold(2)), ValueError, "groups"),
+    (cnn.EnsembleRegressor(cv=[]), ValueError, r"cv makes no folds: \[\]"),
+    (cnn.EnsembleRegressor(cv=[(range(240), [240])]), ValueError, "a fold of cv holds out row 240; the rows are 0"),
+    (cnn.EnsembleRegressor(cv=[(range(240), [])]), ValueError, "a fold of cv holds out 0 of 240 rows: it must be some"),
 ]  # fmt: skip
 
 

@@ -129,11 +129,11 @@ class BaseEnsemble(BaseEstimator):
     def _draws(self, base: Any, rows: Data, random: np.random.RandomState) -> list[Draw]:
         """What each member sees. Rows of no weight are no member's."""
         known = np.arange(len(rows)) if rows.weights is None else np.flatnonzero(rows.weights)
-        y = rows.y[known]
-        held_out = folds(self.cv, self.n_estimators, y, is_classifier(self) and y.ndim == 1, random)
+        stratified = is_classifier(self) and rows.y.ndim == 1
+        held_out = folds(self.cv, self.n_estimators, rows.y, known, stratified, random)
         found = []
         for _ in range(self.n_estimators):
-            fold = known[next(held_out)] if self.early_stopping else known[:0]
+            fold = next(held_out) if self.early_stopping else known[:0]
             among = np.setdiff1d(known, fold, assume_unique=True)
             how = self.max_samples, self.max_features, self.bootstrap
             found.append(draw(fold, among, base.n_features_in_, *how, random))
@@ -238,7 +238,7 @@ class BaseEnsemble(BaseEstimator):
         """R² or accuracy of `oom_prediction_`, on the rows that have one."""
         predicted = self.oom_prediction_
         known = np.isfinite(predicted.reshape(len(predicted), -1)).all(axis=1)
-        weights = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, float)
+        weights = np.broadcast_to(np.asarray(1 if sample_weight is None else sample_weight, float), len(y))
         known &= weights > 0
         if known.sum() < 2:
             return math.nan

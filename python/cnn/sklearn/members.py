@@ -34,26 +34,45 @@ class Draw:
         return self.rows if self.counts is None else np.repeat(self.rows, self.counts)
 
 
-def folds(cv: Any, members: int, y: Array, stratified: bool, random: np.random.RandomState) -> Iterator[Array]:
+def folds(
+    cv: Any, members: int, y: Array, known: Array, stratified: bool, random: np.random.RandomState
+) -> Iterator[Array]:
     """The rows that one member after another holds out; folds of a number `cv` are drawn anew once all are used.
 
+    Only the `known` rows are shared out: a splitter or splits, which may be about rows by their place, see all of them.
+
     Raises:
-        ValueError: there are fewer rows than folds.
+        ValueError: there are fewer rows than folds, or a fold without rows, with all of them or with others.
     """
-    n = len(y)
-    empty = np.zeros((n, 1))
+    n = len(known)
     if cv is None:
         cv = min(max(_FEWEST_FOLDS, min(members, _MOST_FOLDS)), n)
-        stratified = stratified and np.unique(y, return_counts=True)[1].min() >= cv
+        stratified = stratified and np.unique(y[known], return_counts=True)[1].min() >= cv
     if not isinstance(cv, (int, np.integer)):
-        splits = [held_out for _, held_out in check_cv(cv, y, classifier=stratified).split(empty, y)]
+        split = check_cv(cv, y, classifier=stratified).split(np.zeros((len(y), 1)), y)
+        splits = [_fold(held_out, len(y), known) for _, held_out in split]
+        if not splits:
+            raise ValueError(f"cv makes no folds: {cv!r}")
         while True:
             yield from splits
     if n < max(cv, 2):
         raise ValueError(f"{max(cv, 2)} folds can't be made of n_samples={n}")
     while True:
-        split = (StratifiedKFold if stratified else KFold)(cv, shuffle=True, random_state=random)
-        yield from (held_out for _, held_out in split.split(empty, y))
+        drawn = (StratifiedKFold if stratified else KFold)(cv, shuffle=True, random_state=random)
+        yield from (known[held_out] for _, held_out in drawn.split(np.zeros((n, 1)), y[known]))
+
+
+def _fold(held_out: Any, n: int, known: Array) -> Array:
+    """The known ones of the rows of a fold, indices or a mask."""
+    rows = np.asarray(held_out)
+    rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+    if rows.size and not 0 <= rows.min() <= rows.max() < n:
+        wrong = rows.min() if rows.min() < 0 else rows.max()
+        raise ValueError(f"a fold of cv holds out row {wrong}; the rows are 0 .. {n - 1}")
+    found = known[np.isin(known, rows)]
+    if len(found) in (0, len(known)):
+        raise ValueError(f"a fold of cv holds out {len(found)} of {len(known)} rows: it must be some, and not all")
+    return found
 
 
 def draw(
