@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from cnn import callbacks, schedules
 from cnn._common.errors import DivergenceError, NonFiniteError
 from cnn.callbacks import Callback
-from cnn.many import train_many
+from cnn.many import predict_many, train_many
 from cnn.network import Network
 from cnn.optimizers import Optimizer
 from cnn.runtime import passes, sparse
@@ -260,10 +260,10 @@ class BaseEnsemble(BaseEstimator):
             sparse.check_positions("X", X)
         net = self.estimators_[0].network_
         X = validate_data(self, X, accept_sparse="csr", dtype=net.dtype, order="C", reset=False)
-        found = []
-        for est, columns in zip(self.estimators_, self.estimators_features_, strict=True):
-            part = X if len(columns) == X.shape[1] else X[:, columns]
-            found.append(self._values(est, est.network_.predict(part, n_threads=self.n_threads)))
+        every = all(len(columns) == X.shape[1] for columns in self.estimators_features_)
+        parts = X if every else [X[:, columns] for columns in self.estimators_features_]
+        outputs = predict_many(self.networks_, parts, n_threads=self.n_threads)
+        found = [self._values(est, out) for est, out in zip(self.estimators_, outputs, strict=True)]
         return np.stack(found).astype(np.float64)
 
     @property
