@@ -191,10 +191,25 @@ def splits(cv: Any, rows: Data, classes: bool, groups: Any = None) -> list[tuple
     found: Sequence[tuple[Array, Array]] = list(
         model_selection.check_cv(cv, rows.y, classifier=classes).split(empty, rows.y, groups)
     )
-    for i, (train, test) in enumerate(found):
+    if not found:
+        raise ValueError(f"cv makes no folds: {cv!r}")
+    folds = [(_places(train, len(rows)), _places(test, len(rows))) for train, test in found]
+    for i, (train, test) in enumerate(folds):
         if not len(train) or not len(test):
             raise ValueError(f"fold {i} has {len(train)} rows to train on and {len(test)} to score on")
-    return list(found)
+        for part, what in ((train, "train"), (test, "score")):
+            if part.min() < 0 or part.max() >= len(rows):
+                wrong = part.min() if part.min() < 0 else part.max()
+                raise ValueError(f"fold {i} names row {wrong}; the rows are 0 .. {len(rows) - 1}")
+            if rows.weights is not None and not rows.weights[part].any():
+                raise ValueError(f"sample_weight is zero for every row that fold {i} has to {what} on")
+    return folds
+
+
+def _places(given: Any, n: int) -> Array:
+    """The indices of rows, which a mask of them may say."""
+    rows = np.asarray(given)
+    return np.flatnonzero(rows) if rows.dtype == bool and rows.shape == (n,) else rows
 
 
 def fresh(net: Network) -> Network:
