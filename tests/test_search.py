@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from collections import Counter
 from typing import Any
@@ -27,6 +28,30 @@ QUICK: dict[str, Any] = {"epochs": 9, "batch_size": 32, "verbose": 0}
 
 def search(space: Any = SPACE, **options: Any) -> cnn.SearchResult:
     return cnn.search(space, X[:80], Y[:80], **{"budget": 9, "validation_data": HELD_OUT, **QUICK, **options})
+
+
+def test_a_function_may_give_the_network_that_it_gave_before() -> None:
+    net = cnn.Network([cnn.Dense(3), cnn.Dense(1)], seed=1)
+
+    def build(trial: Any) -> cnn.Network:
+        trial.suggest_int("nothing", 0, 9)
+        return net
+
+    found = search(build, budget=3, factor=1)
+    assert net.step == 0
+    assert found.results["epochs"] == [9, 9, 9]
+    assert len(set(found.results["rmse"])) == 1
+
+
+def test_whole_numbers_of_numpy_are_whole() -> None:
+    assert isinstance(search({"units": (np.int64(2), np.int64(5))}, budget=3).best_settings["units"], int)
+
+
+def test_a_result_may_be_pickled() -> None:
+    found = search()
+    again = pickle.loads(pickle.dumps(found))
+    assert again.results == found.results
+    assert again.network.predict(X).tobytes() == found.network.predict(X).tobytes()
 
 
 def states(found: cnn.SearchResult) -> dict[str, int]:
@@ -133,6 +158,8 @@ def test_a_study_of_something_else_is_not_gone_on_with(tmp_path: Any) -> None:
         ({"patience": 2}, "was begun with patience None, not 2"),
         ({"sample_weight": np.arange(80) + 1}, "was begun with other data: give another name, or the same"),
         ({"validation_data": (X[70:], Y[70:])}, "was begun with other held-out rows"),
+        ({"space": {"units": (2, 17)}}, "was begun with other choices"),
+        ({"loss": "huber", "metric": "rmse"}, "was begun with loss"), ({"batch_size": 8}, "with batch_size 32, not 8"),
     ]  # fmt: skip
     for options, text in changed:
         with pytest.raises(ValueError, match=text):
@@ -328,7 +355,10 @@ BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (SPACE, {"validation_data": None, "valid": 0.001}, ValueError, "valid=0.001 of 80 rows leaves 80 to train on and"),
     (SPACE, {"validation_data": (X, Y[:3])}, ValueError, "validation y has 3 rows, but X has 120"),
     (SPACE, {"sample_weight": -np.ones(80)}, ValueError, "sample_weight must not be negative"),
+    (SPACE, {"validation_data": None, "sample_weight": np.eye(80)[0]}, ValueError,
+     "sample_weight is zero for every row that valid=0.2 holds out"),
     (SPACE, {"class_weight": "balanced"}, ValueError, "class_weight needs integer classes"),
+    (SPACE, {"loss": "cross_entropy"}, ValueError, "y must hold whole classes, got"),
     (SPACE, {"metric": "f1"}, ValueError, "f1"),
 ]  # fmt: skip
 

@@ -112,9 +112,9 @@ class Candidate:
 
 
 def candidate(trial: Any, made: tuple[Network, dict[str, Any]], task: Task) -> Candidate:
-    """A candidate of a network that is not trained, of which each fold gets a copy."""
+    """A candidate of a network that stays as it is, for it may be built but once: each fold gets a copy."""
     net, options = made
-    networks = [net, *(copy.deepcopy(net) for _ in task.folds[1:])]
+    networks = [copy.deepcopy(net) for _ in task.folds]
     watches = [Watch(held_out, task.measure, task.patience, task.n_threads) for _, held_out in task.folds]
     return Candidate(trial, networks, options["batch_size"], watches)
 

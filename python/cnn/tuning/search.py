@@ -106,8 +106,8 @@ def _builder(
         raise TypeError(f"space must be a dict of settings or a function of a trial, got {space!r}")
     kind, targets = checks.real_dtype(dtype), checks.array("y", y)
     n = targets.shape[1] if targets.ndim == 2 else 1
-    if loss.one_class and targets.ndim == 1 and targets.dtype.kind in "buif" and len(targets):
-        n = int(np.nanmax(targets)) + 1
+    if loss.one_class and targets.ndim == 1 and len(targets):
+        n = int(checks.classes("y", targets, 1 << 31).max()) + 1
     n_outputs = max(n, 1) * loss.facts.outputs
     return Space(space, n_outputs, loss, kind, batch_size), (loss, kind, n_outputs)
 
@@ -148,4 +148,7 @@ def _held_out(
     if taken.all() or not taken.any():
         raise ValueError(f"valid={share:g} of {len(rows)} rows leaves {int((~taken).sum())} to train on and "
                          f"{int(taken.sum())} to score on")  # fmt: skip
-    return [(np.sort(order[~taken]), rows.take(np.sort(order[taken])))]
+    held_out = rows.take(np.sort(order[taken]))
+    if not held_out.weight:
+        raise ValueError(f"sample_weight is zero for every row that valid={share:g} holds out")
+    return [(np.sort(order[~taken]), held_out)]

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from cnn import layers, optimizers, schedules
 from cnn._common import checks, naming
 from cnn.layers import Layer
@@ -85,7 +87,7 @@ def described(name: str, given: Any) -> Range | Choices:
         raise ValueError(f"{name} has no values: its range must rise, got {given!r}")
     if log and low <= 0:
         raise ValueError(f"{name} by logarithms must begin above 0, got {given!r}")
-    if all(isinstance(end, int) for end in given[:2]):
+    if all(isinstance(end, (int, np.integer)) for end in given[:2]):
         return Range(int(low), int(high), log, True)
     return Range(low, high, log, False)
 
@@ -108,6 +110,11 @@ class Space:
         for name, setting in self.settings.items():  # what can't be is found before anything is trained
             for end in setting.ends:
                 self.network({name: end}, 0)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """By which a study tells it from others."""
+        return {"choices": repr(self.settings), "loss": repr(self.loss), "batch_size": self.batch_size}
 
     def __call__(self, trial: Any, seed: int) -> tuple[Network, dict[str, Any]]:
         """The network that Optuna's trial chooses, and the arguments of its fit."""
@@ -150,6 +157,11 @@ class Function:
     def __init__(self, build: Any, batch_size: int | None) -> None:
         self.build, self.batch_size = build, batch_size
         self.expected: Network | None = None  # what all networks must be like
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """By which a study tells it from others: what a function builds is up to the user."""
+        return {"batch_size": self.batch_size}
 
     def __call__(self, trial: Any, seed: int) -> tuple[Network, dict[str, Any]]:
         """The network that the function builds; it has its own seed."""

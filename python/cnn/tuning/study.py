@@ -20,6 +20,7 @@ from cnn.tuning.space import Function, Space
 
 _PARTS = 3  # of the epochs: after each but the last, settings are given up
 _DIGESTS = ("data", "held-out rows")
+_LONG = (*_DIGESTS, "choices")  # what is not shown where it differs
 _ABOUT = "cnn"  # where a study keeps what it is of
 
 
@@ -82,7 +83,7 @@ def trial_to_try() -> Any:
 def run(build: Space | Function, task: Task, options: Options) -> SearchResult:
     """Searches until the budget is used up; what was tried is in the study, whatever ends it."""
     with _quiet() as optuna:
-        study = _study(optuna, task, options)
+        study = _study(optuna, build, task, options)
         _try_again(optuna, study)
         best: Candidate | None = None
         stops: list[None] = []
@@ -108,10 +109,11 @@ def run(build: Space | Function, task: Task, options: Options) -> SearchResult:
             for until in _parts(task.epochs, options):
                 candidates.train([best], until, task)
         best.take_best()
+        del study.stop
     return SearchResult(study, build, task.measure, best.networks, winner)
 
 
-def _study(optuna: Any, task: Task, options: Options) -> Any:
+def _study(optuna: Any, build: Space | Function, task: Task, options: Options) -> Any:
     """The study, new or from the storage, where it must be one of the same data and options."""
     storage = options.storage
     if isinstance(storage, os.PathLike) or (isinstance(storage, str) and "://" not in storage):
@@ -129,13 +131,14 @@ def _study(optuna: Any, task: Task, options: Options) -> Any:
     about = {
         **dict(zip(_DIGESTS, (fingerprint(task.rows), folds.hexdigest()), strict=True)), "metric": task.measure.name,
         "epochs": task.epochs, "patience": task.patience, "factor": options.factor, "seed": options.seed,
+        "class_weight": None if task.class_weight is None else repr(task.class_weight), **build.about,
     }  # fmt: skip
     known = study.user_attrs.get(_ABOUT)
     if known is None and study.get_trials(deepcopy=False):
         raise ValueError(f"the study {options.name!r} in this storage is not one of cnn.search: give another name")
     for what, value in about.items():
         if known is not None and known.get(what) != value:
-            said = f"other {what}" if what in _DIGESTS else f"{what} {known.get(what)!r}, not {value!r}"
+            said = f"other {what}" if what in _LONG else f"{what} {known.get(what)!r}, not {value!r}"
             raise ValueError(
                 f"the study {options.name!r} in this storage was begun with {said}: give another name, or the same"
             )
