@@ -188,7 +188,7 @@ def kill_and_resume(count: int, keep: Callable[..., None]) -> bool:
             folder = Path(place) / str(i)
             folder.mkdir()
             process = start(2, "resumable", "--folder", folder)
-            time.sleep(chance.uniform(0.2, length))
+            time.sleep(chance.uniform(0.2, 0.85 * length))
             pid = folder / f"{chance.randrange(2)}.pid"
             if process.poll() is None and pid.exists() and (number := pid.read_text()):
                 os.kill(int(number), signal.SIGKILL if chance.random() < 0.7 else signal.SIGINT)
