@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,21 @@ def test_batches_of_one_length_are_steps_of_one_block(piece: int, monkeypatch) -
         second.fit(x, y, epochs=1, batch_size=None, verbose=0)
     assert same_bits(first, second)
     assert first.step == len(lengths)
+
+
+@pytest.mark.parametrize("batch_size", [None, 50, 64])
+def test_a_loader_may_write_each_batch_into_the_same_memory(batch_size: int | None) -> None:
+    def loader() -> Iterator[Any]:
+        memory = np.empty((50, X.shape[1]), X.dtype), np.empty(50, Y.dtype), np.empty(50, WEIGHTS.dtype)
+        for begin in range(0, 1000, 50):
+            for mine, all_of_it in zip(memory, (X, Y, WEIGHTS), strict=True):
+                mine[...] = all_of_it[begin : begin + 50]
+            yield memory
+
+    first, second = network(), network()
+    first.fit(loader(), epochs=1, batch_size=batch_size, verbose=0)
+    second.fit(batches(X, Y, WEIGHTS, lengths=(50,) * 20), epochs=1, batch_size=batch_size, verbose=0)
+    assert same_bits(first, second)
 
 
 def test_a_network_of_float64_and_lists_and_sparse_rows() -> None:

@@ -82,7 +82,8 @@ class Batches(Source):
             raise StreamError(f"the stream ended early, with {number} batches in epoch {epoch + 1}: {expected}")
 
     def _taken(self, batch: Any, number: int, n_inputs: int | None) -> Data:
-        X, y, *weights = map(_plain, _parts(batch, number))
+        parts = map(_plain, _parts(batch, number))
+        X, y, *weights = parts if isinstance(self._given, list | tuple) else map(_kept, parts)
         return self.form.data(X, y, weights[0] if weights else None, n_inputs, f" of batch {number}")
 
     def _alike(self, rows: Data, weighted: bool, number: int) -> None:
@@ -111,6 +112,11 @@ def _parts(batch: Any, number: int) -> Sequence[Any]:
 
 def _length(X: Any) -> int:
     return int(X.shape[0]) if hasattr(X, "shape") else len(X)  # sparse arrays have no length
+
+
+def _kept(part: Any) -> Any:
+    """A copy of an array: what gives batches may write the next one into the memory of the last."""
+    return part.copy() if hasattr(part, "copy") and hasattr(part, "shape") else part
 
 
 def _plain(part: Any) -> Any:

@@ -65,6 +65,8 @@ class StreamLoop(Loop):
         for rows, X, batch in self._reader:
             yield from self._block(rows, X, batch, hooks)
         self.close()
+        if not self.made:
+            raise StreamError("the stream gives no rows to train on")
         if self.sums[1] == 0:
             raise StreamError("sample_weight is zero for every training row")
 
