@@ -205,6 +205,22 @@ def test_parquet_is_read_whole_where_it_fits(folder: Path, monkeypatch) -> None:
     assert same_bits(model().fit([TABLE[:7], TABLE[7:]], stream=False, verbose=0).networks[0], whole.networks[0])
 
 
+class Shrinking:
+    """A piece less each time."""
+
+    def __init__(self, pieces: list[Any]) -> None:
+        self.pieces = [*pieces, None]
+
+    def __iter__(self) -> Any:
+        self.pieces.pop()
+        return iter(self.pieces)
+
+
+def test_no_row_to_train_on() -> None:
+    with pytest.raises(TableError, match="no row is left to train on; give valid another share"):
+        model(valid=0.99999).fit([TABLE], verbose=0)
+
+
 @pytest.mark.parametrize(("data", "text"), [
     ((TABLE[i : i + 1000] for i in (0, 1000)), "a table in pieces is read several times: give a list, or an object"),
     ([TABLE[:1000], TABLE[1000:].drop(columns="town")], "the columns of the piece from row 1,000 on differ in 'town'"),
@@ -213,6 +229,7 @@ def test_parquet_is_read_whole_where_it_fits(folder: Path, monkeypatch) -> None:
     ([TABLE[:5]], "the table has 5 rows with a target; a fit needs at least 10"),
     ([TABLE.drop(columns="price")], "data has no column 'price'"),
     ([TABLE[:20].assign(price=3.0)], "the target 'price' is 3.0 in every row"),
+    (Shrinking([TABLE[:1000], TABLE[1000:]]), "the table gives 1,000 rows, but it had 3,000 when it was read before"),
 ])  # fmt: skip
 def test_pieces_that_can_not_be(data: Any, text: str) -> None:
     before = set(Path(tempfile.gettempdir()).glob("cnn-*"))

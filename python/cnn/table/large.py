@@ -40,6 +40,8 @@ def of_pieces(pieces: Iterable[Any], name: str, settings: Settings, seed: int, v
     lesson.enough(len(known))
     share = settings.valid if validation is None else 0.0
     train = known[~held_out(seed, frame.index.to_numpy()[known], share)]
+    if not len(train):
+        raise TableError("no row is left to train on; give valid another share")
     encoder = Encoder.learn(frame, name, train, settings.decimal, rows)
     del frame, cells
     return _encoded(pieces, encoder, goal, rows, seed, share, validation)
@@ -185,23 +187,23 @@ def _encoded(
                 f"the encoded rows take {need / 1e9:.1f} GB in {folder.name}, which has {free / 1e9:.1f} GB: let "
                 "TMPDIR name a folder on a larger disk"
             )
-        return _written(Path(folder.name), pieces, encoder, goal, seed, share, validation, folder.cleanup)
+        return _written(Path(folder.name), pieces, encoder, goal, rows, seed, share, validation, folder.cleanup)
     except BaseException:
         folder.cleanup()
         raise
 
 
 def _written(
-    folder: Path, pieces: Iterable[Any], encoder: Encoder, goal: Target, seed: int, share: float, validation: Any,
-    close: Any,
+    folder: Path, pieces: Iterable[Any], encoder: Encoder, goal: Target, rows: int, seed: int, share: float,
+    validation: Any, close: Any,
 ) -> Lesson:  # fmt: skip
-    infinite, left_out, held = dict[str, int](), 0, list[Array]()
+    infinite, left_out, read, held = dict[str, int](), 0, 0, list[Array]()
     names = ("X", "y", "X_valid", "y_valid")
     files: dict[str, BinaryIO] = {name: (folder / name).open("wb") for name in names}
     try:
         for piece in _numbered(pieces):
             known = goal.known(frames.column(piece, goal.name))
-            left_out += len(piece) - len(known)
+            read, left_out = read + len(piece), left_out + len(piece) - len(known)
             for name, n in lesson.infinite_cells(encoder, piece, goal).items():
                 infinite[name] = infinite.get(name, 0) + n
             apart = held_out(seed, piece.index.to_numpy()[known], share)
@@ -213,6 +215,8 @@ def _written(
     finally:
         for file in files.values():
             file.close()
+    if read != rows:
+        raise TableError(f"the table gives {read:,} rows, but it had {rows:,} when it was read before")
     numbers, said = np.concatenate(held), messages.infinite(infinite)
     X, y = _mapped(folder, "", encoder, goal)
     if goal.task == "regression":
