@@ -1,6 +1,6 @@
 """Many networks at once beside one alone, JAX's vmap, PyTorch's vmap and a loop: every bar, met or missed.
 
-    python benchmarks/many.py [--rounds 5] [--networks 128] [--without-peers]
+    python benchmarks/many.py [--rounds 5] [--networks 128] [--quick] [--without-peers]
 
 All is measured in turns, `rounds` times, and the best counts. Peers train the same networks on the same minibatches, in
 float32, and are left out where they are not installed.
@@ -81,12 +81,12 @@ def in_threads(n: int, epochs: int) -> Run:
     return lambda: timed(work, n * epochs * STEPS)
 
 
-def thousand() -> float:
-    """Seconds for 1,000 small networks, 1,000 epochs of one minibatch each."""
+def thousand(n: int, epochs: int) -> float:
+    """Seconds for so many small networks, epochs of one minibatch."""
     x, y = rows(SMALL_ROWS, SMALL[0])
-    nets = made(SMALL, SMALL_NETWORKS)
+    nets = made(SMALL, n)
     start = time.perf_counter()
-    cnn.train_many(nets, x, y, epochs=SMALL_EPOCHS, batch_size=None, verbose=0, metrics=())
+    cnn.train_many(nets, x, y, epochs=epochs, batch_size=None, verbose=0, metrics=())
     return time.perf_counter() - start
 
 
@@ -196,11 +196,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--networks", type=int, default=128)
+    parser.add_argument("--quick", action="store_true", help="moments only, to see that all works")
     parser.add_argument("--without-peers", action="store_true")
     given = parser.parse_args()
-    n, cores = given.networks, threads.available()
+    n, cores, epochs = given.networks, threads.available(), 1 if given.quick else 30
+    small = (10, 10) if given.quick else (SMALL_NETWORKS, SMALL_EPOCHS)
     runs: dict[str, Run] = {
-        "alone": alone(60), "many": side_by_side(n, 10), "stopping": stopping(n, 10), "threads": in_threads(n, 10),
+        "alone": alone(epochs), "many": side_by_side(n, epochs), "stopping": stopping(n, epochs),
+        "threads": in_threads(n, epochs),
     }  # fmt: skip
     there = {name for name in ("jax", "torch") if not given.without_peers and importlib.util.find_spec(name)}
     if "jax" in there:
@@ -211,7 +214,7 @@ def main() -> None:
     seconds = float("inf")
     for _ in range(given.rounds):
         us = {name: min(us[name], run()) for name, run in runs.items()}
-        seconds = min(seconds, thousand())
+        seconds = min(seconds, thousand(*small))
     print(json.dumps({"networks": n, "cores": cores, "us": {k: round(v, 3) for k, v in us.items()}, "s": seconds}))
     many, share = us["many"], us["alone"] / cores
     said(f"{n} networks: at most one alone on one core / {cores} cores, + 10 %",

@@ -105,6 +105,12 @@ def test_estimators(tmp_path: Path) -> None:
     assert verdicts["fit of housing, a step"] in ("met", "missed")
 
 
+def test_many(tmp_path: Path) -> None:
+    output = run(tmp_path, "many.py", "--quick", "--rounds", "1", "--networks", "3", "--without-peers").splitlines()
+    assert set(json.loads(output[0])["us"]) == {"alone", "many", "stopping", "threads"}
+    assert [line.split()[0] in ("met", "MISSED") for line in output[1:]] == [True, True, True, False]
+
+
 def test_suite_runs_without_asv(tmp_path: Path) -> None:
     output = run(tmp_path, "run_suite.py", "--only", "(10-5-1", "--seconds", "0.001")
     assert {line.split(".")[0] for line in output.splitlines()} == {"Construction", "Training"}

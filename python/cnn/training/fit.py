@@ -297,23 +297,27 @@ class Fit:
     ) -> Calls[dict[str, float]]:
         """An epoch and its numbers."""
         net, at = self.net, loop.at
-        start = time.perf_counter()
+        start = self._seconds(loop)
         yield from loop.run(1, hooks)
         logs = {"loss": loop.loss, **loop.metrics()}
         if held_out is not None:
             found: dict[str, float] = yield held_out
             logs.update({f"val_{name}": value for name, value in found.items()})
         logs["learning_rate"] = float(loop.rates[-1])
-        logs["seconds"] = self.identity.ranks.broadcast(time.perf_counter() - start)
+        logs["seconds"] = self.identity.ranks.broadcast(self._seconds(loop) - start)
         net.history.append(at.epoch, logs)
         at.epoch, at.done = at.epoch + 1, 0
         return logs
+
+    def _seconds(self, loop: Loop) -> float:
+        """The time; beside other fits that which was its own, without what Python does between calls."""
+        return time.perf_counter() if self.pace is None else loop.spent
 
     def _several(
         self, loop: Loop, most: int, hooks: list[callbacks.Callback], ends: list[Callable[[], None]]
     ) -> Calls[None]:
         """As many epochs as a call into the core makes; they are kept whatever ends it, a Ctrl-C for one."""
-        keep = partial(self._keep, loop, loop.at.epoch, len(self.net.history), time.perf_counter())
+        keep = partial(self._keep, loop, loop.at.epoch, len(self.net.history), self._seconds(loop))
         ends.append(keep)
         yield from loop.run(most, hooks)
         keep()
@@ -325,7 +329,7 @@ class Fit:
             columns = {"loss": loop.losses.tolist()}
             columns |= loop.measured(slice(n))
             columns["learning_rate"] = loop.rates[loop.steps - 1 : n * loop.steps : loop.steps].tolist()
-            columns["seconds"] = [(time.perf_counter() - start) / n] * n
+            columns["seconds"] = [(self._seconds(loop) - start) / n] * n
             self.net.history.put(before, epoch, columns)
             loop.at.epoch, loop.at.done = epoch + n, 0
 

@@ -43,6 +43,7 @@ class Loop:
     held_out: Scores | None = None  # rows whose numbers the core takes with each epoch
     made = 0  # steps of this epoch on rows that were there before
     pace: Pace | None = None  # None: a fit by itself
+    spent = 0.0  # seconds in the core
 
     def __init__(
         self, net: NetworkState, train: Data, batch: int, shuffle: bool, scores: Scores | None, at: Position,
@@ -187,6 +188,7 @@ class Loop:
             done = self.training.done
             if status:
                 self._not_finite(begin + done, status)
+            self.spent += seconds
             self._measured(done, seconds, 1 if n == 1 else steps)
             if n == 1:
                 at.done = self.made + end
