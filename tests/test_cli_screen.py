@@ -114,6 +114,20 @@ def test_progress_shows_a_bar_and_whole_words(width: int, words: list[str]) -> N
         assert word in line
 
 
+def test_progress_counts_no_epoch_beyond_the_last() -> None:
+    shown, net = io.StringIO(), cnn.Network([cnn.Dense(1)], seed=0)
+    live = Live(Console(file=shown, force_terminal=True, width=140), 1, 3)
+    live.on_fit_begin(net, Run(0, 3, 20, 1, ("loss",)))
+    for epoch in range(3):
+        live._drawn = 0.0
+        live.on_progress(net, epoch, 20)
+        live._drawn = 0.0
+        live.on_epoch_end(net, epoch, {"loss": 1.0})
+    live.close()
+    assert "epoch 3/3" in shown.getvalue()
+    assert "epoch 4/3" not in shown.getvalue()
+
+
 def test_counts() -> None:
     assert [counted(n, "network") for n in (0, 1, 2)] == ["0 networks", "1 network", "2 networks"]
 

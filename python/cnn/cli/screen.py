@@ -147,7 +147,8 @@ class Live(Callback):
     def _numbers(self, room: int, speed: str, left: str) -> str:
         """As many of the numbers, whole, as there is room for; those that tell more first."""
         loss, held_out = (f"{self._last[k]:.4f}" if k in self._last else "-" for k in ("loss", "val_loss"))
-        parts = [f"epoch {self._seen + 1}/{self._epochs}", f"loss {loss}", f"held-out {held_out}", speed, left]
+        epoch = f"epoch {min(self._seen + 1, self._epochs)}/{self._epochs}"
+        parts = [epoch, f"loss {loss}", f"held-out {held_out}", speed, left]
         shown = set[int]()
         for i in (0, 2, 4, 1, 3):
             if len("  ".join(parts[k] for k in {*shown, i})) <= room:
