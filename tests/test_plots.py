@@ -133,6 +133,38 @@ def test_networks_narrow_and_wide(net: cnn.Network) -> None:
     assert "1,000" in " ".join(text.get_text() for text in figure.axes[0].texts)
 
 
+def lines(axes: Any) -> dict[str, tuple[list[float], list[float]]]:
+    """The points of each kind in a picture of a search, by their name in the legend."""
+    return {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.get_lines()}
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_search_shows_the_best_and_does_not_let_the_worst_set_the_axis(sign: int) -> None:
+    scores = [sign * score for score in (1.0, 1.2, 2.0, 3.0, 50.0)]
+    results = {
+        "state": ["complete", "complete", "pruned", "pruned", "pruned", "diverged"], "score": [*scores, None],
+        "rate": [0.1, 0.2, None, 0.4, None, 0.6], "hidden": [(64,), (16,), (64, 64), (128,), (16,), (16,)],
+        "clip": [1.0, None, 0.5, 1.0, 1.0, 1.0],
+    }  # fmt: skip
+    figure = plots.search(results, "score", {"rate": True, "hidden": None, "clip": None}, larger=sign < 0)
+    drawn(figure)
+    trials, rates, hidden, clip = figure.axes
+    beyond = "given up, beyond the axis"
+    assert lines(trials)["best"] == ([1], [sign])
+    assert lines(trials)["given up"][1][:2] == [sign * 2, sign * 3]
+    assert lines(trials)[beyond] == ([5], [sign * 3])  # at the edge, the median of those that were given up
+    assert trials.get_ylim()[1 if sign > 0 else 0] == sign * 3
+    assert lines(rates)["trained to the end"][0] == [0.1, 0.2]
+    assert np.isnan(lines(rates)["given up"][0][0])
+    assert [tick.get_text() for tick in hidden.get_xticklabels()] == ["(16,)", "(64,)", "(64, 64)", "(128,)"]
+    assert [tick.get_text() for tick in clip.get_xticklabels()] == ["None", "0.5", "1.0"]
+    places = np.array(lines(hidden)["trained to the end"][0])
+    assert list(places.round()) == [1, 0]
+    assert len({*places, *lines(hidden)[beyond][0]}) == 3  # points of one choice stand side by side
+    named = ["given up", beyond, "trained to the end", "best", "best so far"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == named
+
+
 # In notebooks ---------------------------------------------------------------------------------------------------------
 
 
@@ -148,7 +180,7 @@ def test_every_plot_shows_itself(net: cnn.Network) -> None:
         "importance": plots.importance(importance), "weights": plots.weights(net),
         "activations": plots.activations(net, X), "network": plots.network(net),
         "search": plots.search({"state": ["complete", "pruned", "diverged"], "rmse": [1.0, 2.0, None], "a": [1, 9, 5],
-                                "b": ["x", "y$", None]}, "rmse", {"a": True, "b": False}),
+                                "b": ["x", "y$", None]}, "rmse", {"a": True, "b": None}),
     }  # fmt: skip
     public = {name for name, f in vars(plots).items() if getattr(f, "__module__", "") == plots.__name__}
     assert {name for name in public if not name.startswith("_")} | {"search"} == set(figures)

@@ -42,7 +42,7 @@ class SearchResult:
         trials = sorted(finished(study), key=lambda trial: trial.user_attrs[SETTING])
         found = [build.values(trial.params) for trial in trials]
         kinds = {name: kind for trial in trials for name, kind in trial.distributions.items()}
-        self._by_logarithms = {name: bool(getattr(kind, "log", False)) for name, kind in kinds.items()}
+        self._scales = {name: getattr(kind, "log", None) for name, kind in kinds.items()}  # None: choices
         self.settings = list(kinds)
         self.results: dict[str, list[Any]] = {
             "state": [_STATES[trial.state.name] for trial in trials],
@@ -91,7 +91,7 @@ class SearchResult:
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """The scores in the order of the trials, and over each setting (needs the extra `plot`)."""
-        figure = plots.search(self.results, self.metric, self._by_logarithms, self.larger_is_better)
+        figure = plots.search(self.results, self.metric, self._scales, self.larger_is_better)
         if path is not None:
             figure.savefig(path, dpi=120)
         return figure
