@@ -149,6 +149,30 @@ def test_a_search_that_was_broken_off_loses_nothing(tmp_path: Any) -> None:
     assert found.network.flat.tobytes() == whole.network.flat.tobytes()
 
 
+@pytest.mark.parametrize("breaks", [
+    [("tell", 2)], [("tell", 5)], [("tell", 7)], [("tell", 2), ("enqueue_trial", 1)], [("tell", 3), ("tell", 1)],
+], ids=str)  # fmt: skip
+def test_settings_that_are_broken_off_are_tried_again_once(breaks: list[tuple[str, int]], monkeypatch) -> None:
+    """Ctrl-C comes at that call: a trial that is about to be told of has its numbers, another about to be repeated."""
+    storage = optuna.storages.InMemoryStorage()
+    for name, count in breaks:
+        method, calls = getattr(optuna.Study, name), iter(range(1, 1000))
+
+        def broken(self: Any, *args: Any, method: Any = method, calls: Any = calls, n: int = count, **more: Any) -> Any:
+            if next(calls) == n:
+                raise KeyboardInterrupt
+            return method(self, *args, **more)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(optuna.Study, name, broken)
+            with pytest.raises(KeyboardInterrupt):
+                search(budget=9, at_once=5, storage=storage)
+    found = search(budget=9, at_once=5, storage=storage)
+    assert states(found)["complete"] + states(found)["pruned"] == 9
+    assert {trial.user_attrs["setting"] for trial in found.study.trials} == set(range(9))
+    assert len(set(found.results["rmse"])) == 9
+
+
 def test_a_study_of_something_else_is_not_gone_on_with(tmp_path: Any) -> None:
     storage = tmp_path / "s.log"
     search(storage=storage)

@@ -21,8 +21,9 @@ _SHOWN = 10  # settings in a printed table
 
 
 def finished(study: Any) -> list[Any]:
-    """The trials whose course is known to its end."""
-    return [trial for trial in study.get_trials(deepcopy=False) if EPOCHS in trial.user_attrs]
+    """The trials whose course is known to its end; of one that was broken off and tried again, the last."""
+    last = {trial.user_attrs.get(SETTING): trial for trial in study.get_trials(deepcopy=False)}
+    return [trial for trial in last.values() if EPOCHS in trial.user_attrs and trial.state.is_finished()]
 
 
 class SearchResult:

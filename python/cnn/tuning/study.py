@@ -148,11 +148,14 @@ def _study(optuna: Any, build: Space | Function, task: Task, options: Options) -
 
 def _try_again(optuna: Any, study: Any) -> None:
     """Settings whose trials were broken off are the next ones; only one program at a time works on a study."""
-    for trial in study.get_trials(deepcopy=False):
+    trials = study.get_trials(deepcopy=False)
+    last = {trial.user_attrs.get(SETTING): trial.number for trial in trials}
+    for trial in trials:
         if trial.state == optuna.trial.TrialState.RUNNING:
+            number = trial.user_attrs.get(SETTING)
+            if number is not None and last[number] == trial.number:
+                study.enqueue_trial(trial.params, user_attrs={SETTING: number})  # first: a break here loses nothing
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-            if SETTING in trial.user_attrs:
-                study.enqueue_trial(trial.params, user_attrs={SETTING: trial.user_attrs[SETTING]})
 
 
 def _ask(optuna: Any, study: Any, build: Space | Function, task: Task, options: Options) -> Candidate:
