@@ -73,7 +73,7 @@ def test_a_study_goes_on(tune: Any) -> None:
     ("arguments", "text"),
     [
         (("-t", "z"), "z"),
-        (("-t", "y", "--budget", "2"), "budget=2 is too small: successive halving keeps 1 of 3 settings"),
+        (("-t", "y", "--budget", "2"), "Input should be greater than or equal to 3"),
         (("-t", "y", "--budget", "0"), "Invalid value for '--budget'"),
         (("-t", "y", "--picture", "p.txt"), "--picture must end in .png, .svg, .pdf, got 'p.txt'"),
         (("-t", "y", "--out", "-"), "--out must be a file"),

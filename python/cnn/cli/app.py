@@ -154,7 +154,7 @@ def train(
 def tune(
     data: Data,
     target: Annotated[str, _option(MODEL, "--target", "-t", help="The column to predict.")],
-    budget: Annotated[int, _option(TRAINING, "--budget", "-n", min=1, help="Settings to try.")] = 30,
+    budget: Annotated[int, _option(TRAINING, "--budget", "-n", min=3, help="Settings to try.")] = 30,
     out: Annotated[str, _option(OUTPUT, "--out", "-o", help="The model file to write.")] = "model.cnn",
     study: Annotated[str | None, _option(WORK, "--study", help="A file of what was tried; goes on with it.")] = None,
     picture: Annotated[str | None, _option(OUTPUT, "--picture", help="A .png, .svg or .pdf of the search.")] = None,

@@ -104,7 +104,7 @@ class Source:
 def source(reading: Reading) -> Iterator[Source]:
     """What to read."""
     if os.path.isdir(reading.path):
-        raise TableError(f"{reading.path} is a folder, not a table")
+        raise TableError(f"{reading.path} is a folder; give a file, or cnn train a folder of Parquet files")
     if reading.separator is not None and len(reading.separator) != 1 and reading.separator != "\\t":
         raise TableError(f"--separator must be one character, got {reading.separator!r}")
     if reading.decimal is not None and reading.decimal not in writings.DECIMALS:
