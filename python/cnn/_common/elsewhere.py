@@ -32,7 +32,8 @@ ELSEWHERE = {
     "grad_clip": "clip_norm", "decay": "weight_decay", "filepath": "path", "save_best_only": "monitor",
     "random_state": "seed", "p": "rate", "n_jobs": "n_threads", "label": "target", "label_column": "target",
     "hidden_layers": "hidden", "hidden_layer_sizes": "hidden", "layers": "hidden", "n_estimators": "members",
-    "batchsize": "batch_size", "val_split": "validation_split", "val_data": "validation_data", "shuffling": "shuffle",
+    "batchsize": "batch_size", "validation_split": "valid", "validation_fraction": "valid", "n_trials": "budget",
+    "val_split": "validation_split", "val_data": "validation_data", "shuffling": "shuffle",
 }  # fmt: skip
 # Arguments whose place is another one here.
 PLACES = {

@@ -9,10 +9,12 @@ import numpy as np
 
 from cnn import losses, metrics
 from cnn._common import checks, console
+from cnn._common.elsewhere import told
 from cnn._common.types import MetricName, Mode, RealType
 from cnn.callbacks.monitors import LARGER
 from cnn.losses import Loss, LossName
 from cnn.metrics import Metric
+from cnn.network import Network
 from cnn.runtime import data, evaluation
 from cnn.runtime.data import Array, Data
 from cnn.tuning import study
@@ -21,6 +23,7 @@ from cnn.tuning.result import SearchResult
 from cnn.tuning.space import Function, Space
 
 
+@told
 def search(
     space: Mapping[str, Any] | Callable[[Any], Any], X: Any, y: Any, *, budget: int, epochs: int = 50,
     batch_size: int | None = 128, loss: LossName | Loss = "mse", valid: float = 0.2,
@@ -97,7 +100,7 @@ def _builder(
     space: Any, y: Any, loss: Loss, dtype: Any, batch_size: int | None
 ) -> tuple[Space | Function, tuple[Loss, Any, int]]:
     """What builds the networks; and the loss, the type and the outputs that they have."""
-    if callable(space):
+    if callable(space) and not isinstance(space, Network):
         build = Function(space, batch_size)
         net, _ = build(study.trial_to_try(), 0)
         build.expected = net

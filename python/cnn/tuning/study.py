@@ -140,7 +140,7 @@ def _study(optuna: Any, build: Space | Function, task: Task, options: Options) -
         if known is not None and known.get(what) != value:
             said = f"other {what}" if what in _LONG else f"{what} {known.get(what)!r}, not {value!r}"
             raise ValueError(
-                f"the study {options.name!r} in this storage was begun with {said}: give another name, or the same"
+                f"the study {options.name!r} in this storage was begun with {said}: give the same, or another study"
             )
     study.set_user_attr(_ABOUT, about)
     return study
