@@ -318,6 +318,9 @@ MLP = cnn.MLPRegressor
 BAD: list[tuple[Any, type[Exception], str]] = [
     (cnn.EnsembleRegressor(cnn.MLPClassifier()), TypeError, "estimator must be a cnn.MLPRegressor, got MLPClassifier"),
     (cnn.EnsembleClassifier(MLP()), TypeError, "estimator must be a cnn.MLPClassifier, got MLPRegressor"),
+    (cnn.EnsembleRegressor(MLP), TypeError, "estimator must be a cnn.MLPRegressor, got a class: call it"),
+    (cnn.EnsembleRegressor(cnn.Network([cnn.Dense(1)])), TypeError,
+     "estimator must be a cnn.MLPRegressor, got Network: cnn.MLPRegressor.from_network makes one of it"),
     (cnn.EnsembleRegressor(3), ValueError, "The 'estimator' parameter of EnsembleRegressor must be"),
     (cnn.EnsembleRegressor(MLP(alpha=-1)), ValueError, "The 'alpha' parameter of MLPRegressor must be"),
     (cnn.EnsembleRegressor(MLP(solver="lbfgs")), ValueError, "members are not trained with solver='lbfgs': give"),

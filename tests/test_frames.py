@@ -76,6 +76,7 @@ def test_what_is_wrong_in_a_frame_is_named(change: dict[str, Any], kind: type[Ex
 
 @pytest.mark.parametrize(("data", "text"), [
     ({"a": [1.0]}, "X must be an array, a data frame or a list of numbers, got a dict"),
+    (lambda: iter([]), "X must be an array, a data frame or a list of numbers, got a function; call it, for what"),
     (([1.0] for _ in range(3)), "got a generator; list"), ({1.0}, "got a set"), ("12", "got a str"),
     (b"1", "got a bytes"), ({1: 2}.values(), "got a dict_values; list"), (map(float, "1"), "got a map; list"),
     (None, "got a NoneType"), (len, "got a builtin_function"),

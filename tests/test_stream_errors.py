@@ -67,6 +67,11 @@ def test_schedules_and_balanced_weights_need_to_know_all() -> None:
         network(3, loss="cross_entropy").fit(iter(batches(X, LABELS)), epochs=1, class_weight="balanced", verbose=0)
 
 
+def test_batches_bring_their_own_targets() -> None:
+    with pytest.raises(ValueError, match=r"a list of batches \(X, y\), which have their targets in them: leave"):
+        network().fit(batches(X, Y), Y, epochs=1, verbose=0)
+
+
 def broken(at: int, error: Any) -> Iterator[Any]:
     for number, batch in enumerate(batches(X, Y, lengths=(100,) * 10)):
         if number == at:

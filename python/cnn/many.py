@@ -90,6 +90,9 @@ def train_many(
         "validation_data": validation_data, "sample_weight": sample_weight, "class_weight": class_weight,
         "shuffle": shuffle, "initial_epoch": initial_epoch, "metrics": metrics, "rows": rows,
     }  # fmt: skip
+    if isinstance(rows, Mapping) or (isinstance(rows, tuple) and any(map(_is_sequence, rows))):
+        kind = type(rows).__name__
+        raise TypeError(f"rows must be indices for all networks, or a list of them, one for each, got a {kind}")
     each = {name: _one_each(name, value, n) for name, value in given.items()}
     if isinstance(resume, str | os.PathLike) and n > 1:
         checkpoint.Set(resume, n)

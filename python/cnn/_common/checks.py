@@ -113,7 +113,8 @@ def array(name: str, data: Any) -> FloatArray:
     if found.dtype.kind != "O":
         return found
     if found.ndim == 0:
-        raise data_frames.no_array(name, type(data).__name__)
+        hint = "; call it, for what it returns" if callable(data) else ""
+        raise data_frames.no_array(name, type(data).__name__, hint)
     plain = data_frames.numbers_of(name, found)
     return found if plain is None else plain
 

@@ -173,7 +173,7 @@ def warn_of_classes(class_weight: Mapping[int, float] | str, counts: Array) -> N
 
 def subset(data: Data, rows: Any) -> Data:
     """The rows of these indices (which may repeat), or of a mask of them, copied: the copy is what a fit reads."""
-    index = np.asarray(rows)
+    index = checks.array("rows", rows)
     if index.dtype == bool and index.shape == (len(data),):
         index = np.flatnonzero(index)
     if index.ndim != 1 or index.dtype.kind not in "iu":

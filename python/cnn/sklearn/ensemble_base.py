@@ -105,9 +105,12 @@ class BaseEnsemble(BaseEstimator):
 
     def _base(self) -> Any:
         """A copy of the members' estimator, whose parameters an ensemble can train."""
-        base = self._member() if self.estimator is None else clone(self.estimator)
-        if not isinstance(base, self._member):
-            raise TypeError(f"estimator must be a cnn.{self._member.__name__}, got {self.estimator!r}")
+        own, given = self._member.__name__, self.estimator
+        if given is not None and not isinstance(given, self._member):
+            what = "a class: call it" if isinstance(given, type) else type(given).__name__
+            how = f": cnn.{own}.from_network makes one of it" if isinstance(given, Network) else ""
+            raise TypeError(f"estimator must be a cnn.{own}, got {what}{how}")
+        base = self._member() if given is None else clone(given)
         base._validate_params()
         for name in ("max_seconds", "scoring"):
             if getattr(base, name) is not None:

@@ -47,6 +47,8 @@ def is_wanted(asked: bool | None, X: Any, y: Any, dtype: np.dtype[Any]) -> bool:
         checks.flag("stream", asked)
     if is_stream(X, y) or asked:
         return True
+    if isinstance(X, list | tuple) and is_batches(X):
+        raise ValueError("X is a list of batches (X, y), which have their targets in them: leave y out")
     if asked is not None or not is_mapped(X):
         return False
     return max(X.nbytes, X.size * dtype.itemsize) > threads.free_memory()
