@@ -95,7 +95,7 @@ def run(build: Space | Function, task: Task, options: Options) -> SearchResult:
             if found is not None and (best is None or task.measure.better(found.score, best.score)):
                 best = found
             if options.say is not None:
-                options.say(_progress(study, build, task.measure, options.budget))
+                options.say(_progress(study, task.measure, options.budget))
         complete = [trial for trial in finished(study) if trial.state.name == "COMPLETE"]
         if not complete:
             raise DivergenceError(
@@ -216,15 +216,10 @@ def _kept(study: Any, alive: list[Candidate], until: int, measure: Measure, opti
     return [one for one in alive if not measure.better(limit, one.score)]
 
 
-def _progress(study: Any, build: Space | Function, measure: Measure, budget: int) -> str:
+def _progress(study: Any, measure: Measure, budget: int) -> str:
     trials = finished(study)
     scored = [trial for trial in trials if trial.state.name == "COMPLETE"]
     best = (max if measure.larger else min)(scored, key=lambda trial: trial.value, default=None)
     if best is None:
         return f"{len(trials)} of {budget} settings"
-    settings = ", ".join(f"{name}={_short(value)}" for name, value in build.values(best.params).items())
-    return f"{len(trials)} of {budget} settings, best {measure.name} {best.value:.4g} ({settings})"
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{len(trials)} of {budget} settings, best {measure.name} {best.value:.4g}"
