@@ -353,7 +353,7 @@ BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     ({"units": 8}, {}, TypeError, r"units must be \(low, high\), \(low, high, 'log'\) or a list of choices, got 8"),
     ({"units": (1, 2, 3)}, {}, ValueError, "the third of units can only be 'log', got 3"),
     ({"activation": ("relu", "tanh")}, {}, TypeError, r"choices are a list, \[...\], got \('relu', 'tanh'\)"),
-    ({"learning_rate": (0, 1, "log")}, {}, ValueError, "learning_rate by logarithms must begin above 0"),
+    ({"learning_rate": (0, 1, "log")}, {}, ValueError, "learning_rate on a log scale must begin above 0"),
     ({"learning_rate": (0.1, None)}, {}, TypeError, "an end of learning_rate must be a number, got None"),
     ({"activation": ["rleu"]}, {}, ValueError, "unknown activation 'rleu'"),
     ({"optimizer": ["adm"]}, {}, ValueError, "unknown optimizer 'adm'"),

@@ -26,7 +26,7 @@ _HOW = "(low, high), (low, high, 'log') or a list of choices"
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers between two, whole ones if both are; evenly by their logarithms with `log`."""
+    """Numbers between two, whole ones if both are; on a log scale with `log`."""
 
     low: Any
     high: Any
@@ -86,7 +86,7 @@ def described(name: str, given: Any) -> Range | Choices:
     if not low < high:
         raise ValueError(f"{name} has no values: its range must rise, got {given!r}")
     if log and low <= 0:
-        raise ValueError(f"{name} by logarithms must begin above 0, got {given!r}")
+        raise ValueError(f"{name} on a log scale must begin above 0, got {given!r}")
     if all(isinstance(end, (int, np.integer)) for end in given[:2]):
         return Range(int(low), int(high), log, True)
     return Range(low, high, log, False)
