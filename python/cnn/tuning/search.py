@@ -48,8 +48,8 @@ def search(
         epochs: of a setting that is trained to the end; batch_size where the space has none.
         loss, dtype: of the network where the space is a dict.
         valid: the share of the rows that is held out for the score, drawn by the seed (as of `TableModel`); or
-            validation_data, (X, y) or (X, y, sample_weight); or `cv`, a number of folds or a splitter of scikit-learn's (with `groups`), of which
-            the mean score counts.
+            validation_data, (X, y) or (X, y, sample_weight); or `cv`, a number of folds or a splitter of scikit-learn's
+            (with `groups`), of which the mean score counts.
         sample_weight, class_weight: as `Network.fit` takes them.
         metric: what counts, a name of `cnn.metrics` or a function; "auto" is rmse for loss mse, else the loss, without
             penalties. The best epoch of each network counts.
