@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -249,3 +250,15 @@ def test_descriptions_tell_sources_apart(folder: Path, mapped: tuple[Any, Any]) 
     assert len(set(found)) == len(found)
     assert of(folder).description() == found[0]
     assert Arrays(X, Y, None, FORM, None).description() == found[4]
+
+
+def test_pandas_is_there_before_arrow_imports_it(tmp_path: Path) -> None:
+    """Arrow imports it at the first conversion, and a Ctrl-C that comes in there would be lost."""
+    pytest.importorskip("pandas")
+    path = tmp_path / "rows.parquet"
+    parquet.write_table(pa.table({"x": [1.0], "y": [2.0]}), path)
+    code = (
+        "import sys; from cnn.streams import parquet; from pathlib import Path; before = 'pandas' in sys.modules; "
+        f"parquet.files(Path({str(path)!r})); print(before, 'pandas' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False True\n"

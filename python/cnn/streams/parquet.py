@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -237,6 +237,8 @@ def _opened(path: Path, footer: Any = None) -> Any:
         from pyarrow import ArrowException, parquet
     except ImportError:
         raise ImportError("Parquet files need pyarrow (extra 'arrow'): pip install pyarrow") from None
+    with suppress(ImportError):  # else Arrow imports it at the first conversion, and drops a Ctrl-C that comes in there
+        import pandas  # noqa: F401
     try:
         return parquet.ParquetFile(path, metadata=footer, buffer_size=_BUFFER, pre_buffer=False)
     except ArrowException as error:
