@@ -91,7 +91,7 @@ def test_products(tmp_path: Path) -> None:
 def test_ensembles(tmp_path: Path) -> None:
     pytest.importorskip("sklearn", minversion="1.9")
     output = run(tmp_path, "ensembles.py", "--rounds", "1", "--epochs", "1", "--seeds", "1", "--rows", "400")
-    assert output.count("| met |") + output.count("| missed |") == 5
+    assert output.count("| met |") + output.count("| missed |") == 8
 
 
 def test_estimators(tmp_path: Path) -> None:
