@@ -149,6 +149,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"rows": ([1], [2, 3])}, TypeError, "rows must be indices for all networks, or a list of them"),
     ({"rows": [[[1], [2, 3]]] * 6}, ValueError, "rows can't be made an array"),
     ({"rows": np.zeros(150, bool)}, ValueError, "rows names no row"),
+    ({"rows": [[], *[[1]] * 5]}, ValueError, "rows names no row"),
     ({"callbacks": [Recorder()]}, ValueError, "a Recorder can't be for several networks: give a list of callbacks"),
     ({"callbacks": [[hook] for hook in [Recorder()] * 6]}, ValueError, "have the same Recorder; give each its own"),
     ({"callbacks": [cnn.SaveModel("x.cnn")]}, ValueError, "one over the other: put {member} in it"),

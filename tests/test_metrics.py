@@ -251,6 +251,9 @@ def test_two_metrics_of_one_name_are_refused() -> None:
     def val_mae(y: Any, p: Any, w: Any) -> float:
         return 0.0
 
+    def largest(y: Any, p: Any, w: Any) -> float:
+        return float(np.abs(y - p).max())
+
     net = cnn.Network([cnn.Dense(1)], seed=0)
     for chosen in (["rmse", rmse], [lambda *_: 0.0, lambda *_: 1.0]):
         with pytest.raises(ValueError, match="two metrics have the name"):
@@ -258,7 +261,10 @@ def test_two_metrics_of_one_name_are_refused() -> None:
     for own in (loss, val_mae):
         with pytest.raises(ValueError, match=r"a metric can't have the name .* which logs have for something else"):
             net.fit(X, y, metrics=[own], verbose=0)
+    with pytest.raises(TypeError, match=r"must be a name, a function or a list of them \(\(\) for none\), got None"):
+        net.fit(X, y, metrics=None, verbose=0)
     assert net.known_inputs is None
+    assert "largest" in net.fit(X, y, metrics=largest, epochs=1, verbose=0).names
     assert "rmse" in net.fit(X, y, metrics=["rmse", "root_mean_squared_error"], epochs=1, verbose=0).names
 
 

@@ -35,7 +35,7 @@ def train_many(
     class_weight: Mapping[int, float] | str | Sequence[Any] | None = None,
     shuffle: bool | Sequence[bool] = True,
     initial_epoch: int | Sequence[int | None] | None = None,
-    metrics: str | Iterable[Any] = "auto",
+    metrics: str | Callable[..., float] | Iterable[Any] = "auto",
     callbacks: Iterable[Hook] | Sequence[Iterable[Hook]] | Callable[[int], Iterable[Hook]] = (),
     rows: Any = None,
     verbose: int = 1,

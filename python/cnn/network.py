@@ -85,7 +85,7 @@ class Network(Told, NetworkState):
         class_weight: Mapping[int, float] | Literal["balanced"] | None = None,
         shuffle: bool = True,
         initial_epoch: int | None = None,
-        metrics: MetricName | Literal["auto"] | Iterable[MetricName | metrics.Metric] = "auto",
+        metrics: MetricName | Literal["auto"] | metrics.Metric | Iterable[MetricName | metrics.Metric] = "auto",
         callbacks: Iterable[Hook] = (),
         verbose: int = 1,
         n_threads: int | None = None,
@@ -264,7 +264,7 @@ class Network(Told, NetworkState):
         y: Any,
         sample_weight: Any = None,
         *,
-        metrics: MetricName | Literal["auto"] | Iterable[MetricName | metrics.Metric] = "auto",
+        metrics: MetricName | Literal["auto"] | metrics.Metric | Iterable[MetricName | metrics.Metric] = "auto",
         n_threads: int | None = None,
     ) -> dict[str, float]:
         """{"loss": mean loss plus penalties, metric: value, ...} on these rows, without dropout."""

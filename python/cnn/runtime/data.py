@@ -176,11 +176,11 @@ def subset(data: Data, rows: Any) -> Data:
     index = checks.array("rows", rows)
     if index.dtype == bool and index.shape == (len(data),):
         index = np.flatnonzero(index)
+    if index.shape == (0,):
+        raise ValueError("rows names no row")
     if index.ndim != 1 or index.dtype.kind not in "iu":
         what = f"indices of rows or a mask of all {len(data)}"
         raise TypeError(f"rows must be {what}, got {index.dtype} of shape {index.shape}")
-    if len(index) == 0:
-        raise ValueError("rows names no row")
     if (wrong := index[(index < 0) | (index >= len(data))]).size:
         raise ValueError(f"rows names row {wrong[0]}; the rows are 0 .. {len(data) - 1}")
     return data.take(index)

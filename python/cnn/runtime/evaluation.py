@@ -23,10 +23,14 @@ _PIECE = 1 << 18  # elements whose loss is taken at a time
 _FEW_FLOPS = 2e5
 
 
-def resolve(chosen: str | Iterable[str | metrics.Metric], loss: Loss) -> Metrics:
+def resolve(chosen: str | metrics.Metric | Iterable[str | metrics.Metric], loss: Loss) -> Metrics:
     """Functions by name; "auto" takes what suits the loss."""
     if isinstance(chosen, str):
         chosen = metrics.default_for(loss) if chosen == "auto" else (chosen,)
+    elif callable(chosen):
+        chosen = (chosen,)
+    elif not isinstance(chosen, Iterable):
+        raise TypeError(f"metrics must be a name, a function or a list of them (() for none), got {chosen!r}")
     return metrics.named(chosen)
 
 

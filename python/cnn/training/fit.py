@@ -39,7 +39,7 @@ class FitOptions:
     class_weight: Mapping[int, float] | str | None = None
     shuffle: bool = True
     initial_epoch: int | None = None
-    metrics: str | Iterable[Any] = "auto"
+    metrics: str | Callable[..., float] | Iterable[Any] = "auto"
     callbacks: Any = ()
     verbose: int = 0
     n_threads: int | None = None
