@@ -64,6 +64,8 @@ class Recorder(Callback):
         self.events.append((epoch, network.step))
 
     def on_progress(self, network: Any, epoch: int, rows: int) -> None:
+        if isinstance(self.events[-1], int):  # in how many parts an epoch comes is a matter of time
+            rows += self.events.pop()
         self.events.append(rows)
 
     def on_epoch_end(self, network: Any, epoch: int, logs: dict[str, float]) -> None:
