@@ -36,7 +36,7 @@ def predict(networks: Sequence[NetworkState], Xs: Sequence[Any], n_threads: int 
         return [of_network(i, partial(passes.predict, networks[i], X, None, n_threads)) for i, X in enumerate(rows)]
     side_by_side: list[int] = []
     for i, (net, X) in enumerate(zip(networks, rows, strict=True)):
-        if net.plan.uses_blas:
+        if net.plan.uses_blas or len(X) == 0:
             found[i] = of_network(i, partial(passes.predict, net, X, None, n_threads))
         else:
             side_by_side.append(i)
