@@ -114,7 +114,7 @@ def test_a_short_fit_obeys_the_settings_of_tqdm(name: str, value: str, shown: st
         cnn.Network([cnn.Dense(1)], seed=0).fit(np.ones((8, 1)), np.ones(8), epochs=2, verbose=1)
     """
     environment = dict(os.environ, **({name: value} if name else {}), PYTHONIOENCODING="utf-8")
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True,
+    done = subprocess.run([sys.executable, "-P", "-c", textwrap.dedent(program)], capture_output=True, text=True,
                           encoding="utf-8", env=environment, check=True)  # fmt: skip
     assert shown in done.stderr
     assert bool(shown) == bool(done.stderr)

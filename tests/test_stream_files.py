@@ -261,4 +261,4 @@ def test_pandas_is_there_before_arrow_imports_it(tmp_path: Path) -> None:
         "import sys; from cnn.streams import parquet; from pathlib import Path; before = 'pandas' in sys.modules; "
         f"parquet.files(Path({str(path)!r})); print(before, 'pandas' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False True\n"
+    assert subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True).stdout == "False True\n"
