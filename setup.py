@@ -29,8 +29,10 @@ DIRECTIVES = {
 }
 
 # No -ffast-math: errno and traps are all that must go for the loops to be vectorised. No debug symbols in the wheel.
-# Python itself is built with -fwrapv; here no signed number overflows, and addresses are cheaper without.
-UNIX = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-wrapv", "-g0", "-Wno-unused-function"]
+# Python itself is built with -fwrapv; here no signed number overflows, and addresses are cheaper without. Some systems
+# build it with checks of the stack, too: the loops' arrays of sums would have one in each call.
+UNIX = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-wrapv", "-fno-stack-protector", "-g0",
+        "-Wno-unused-function"]  # fmt: skip
 UNIX_LEVELS = {"v3": ["-march=x86-64-v3"], "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"]}
 MSVC = ["/O2", "/fp:contract", "/openmp"]
 MSVC_LEVELS = {"v3": ["/arch:AVX2"], "v4": ["/arch:AVX512"]}
