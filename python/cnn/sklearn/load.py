@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from sklearn.base import ClassifierMixin
 
 from cnn._common import checks
 from cnn._common.errors import ModelFormatError
@@ -25,18 +26,25 @@ _FIELDS = [
     "class", "parameters", "network", "partial", "step", "rate_factor", "rate", "n_iter", "t", "loss", "best_loss",
     "best_validation_score", "no_improvement_count", "history",
 ]  # fmt: skip
-_OF_CLASSES = ["task", "labels", "sparse_labels"]  # further fields of a classifier
+OF_CLASSES = ["task", "labels", "sparse_labels"]  # further fields of a classifier
 _ODD = ("inf", "-inf", "nan")
+
+
+def class_and_fields(
+    contents: Contents, classes: dict[str, type[Any]], kind: str, names: list[str]
+) -> tuple[type[Any], dict[str, Any]]:
+    """The class that a file names, and its fields: those of all, and of a classifier those of its classes."""
+    name = contents.payload.get("class") if isinstance(contents.payload, dict) else None
+    cls = classes.get(name) if isinstance(name, str) else None
+    if cls is None:
+        raise contents.error(f"it names {shown(name)}, which is no {kind} that this version of cnn knows")
+    names = names + (OF_CLASSES if issubclass(cls, ClassifierMixin) else [])
+    return cls, dict(zip(names, contents.fields(contents.payload, *names), strict=True))
 
 
 def from_file(contents: Contents) -> MLPClassifier | MLPRegressor:
     """The estimator of an open file; ModelFormatError where anything is not as `save` writes it."""
-    name = contents.payload.get("class") if isinstance(contents.payload, dict) else None
-    cls = _CLASSES.get(name) if isinstance(name, str) else None
-    if cls is None:
-        raise contents.error(f"it names {shown(name)}, which is no estimator that this version of cnn knows")
-    names = _FIELDS + (_OF_CLASSES if cls is MLPClassifier else [])
-    found = dict(zip(names, contents.fields(contents.payload, *names), strict=True))
+    cls, found = class_and_fields(contents, _CLASSES, "estimator", _FIELDS)
     try:
         est = revive_parameters(contents, cls, found["parameters"])
         net = revive_network(contents, found["network"], Network, "network.")
@@ -44,7 +52,7 @@ def from_file(contents: Contents) -> MLPClassifier | MLPRegressor:
         if net.one_dimensional or net.loss != build.row_loss(net.loss, net.n_outputs):
             raise ValueError(f"its network has the loss {net.loss!r}")
         if cls is MLPClassifier:
-            revive_classes(contents, est, net, *(found[field] for field in _OF_CLASSES))
+            revive_classes(contents, est, net, *(found[field] for field in OF_CLASSES))
         elif not net.loss.for_classes:
             est._n_targets = net.n_outputs
         else:

@@ -14,22 +14,24 @@ from cnn.files.strict_json import shown
 from cnn.network import Network
 from cnn.sklearn import build
 from cnn.sklearn.ensemble import EnsembleClassifier, EnsembleRegressor
-from cnn.sklearn.load import cannot_be, real, revive_classes, revive_features, revive_parameters
+from cnn.sklearn.load import (
+    OF_CLASSES,
+    cannot_be,
+    class_and_fields,
+    real,
+    revive_classes,
+    revive_features,
+    revive_parameters,
+)
 from cnn.sklearn.save import check_parameters
 
 _CLASSES: dict[str, type[Any]] = {cls.__name__: cls for cls in (EnsembleClassifier, EnsembleRegressor)}
 _FIELDS = ["class", "parameters", "estimator", "networks", "epochs", "inputs", "oom_score"]
-_OF_CLASSES = ["task", "labels", "sparse_labels"]  # further fields of a classifier
 
 
 def from_file(contents: Contents) -> EnsembleClassifier | EnsembleRegressor:
     """The ensemble of an open file; ModelFormatError where anything is not as `save` writes it."""
-    name = contents.payload.get("class") if isinstance(contents.payload, dict) else None
-    cls = _CLASSES.get(name) if isinstance(name, str) else None
-    if cls is None:
-        raise contents.error(f"it names {shown(name)}, which is no ensemble that this version of cnn knows")
-    names = _FIELDS + (_OF_CLASSES if cls is EnsembleClassifier else [])
-    found = dict(zip(names, contents.fields(contents.payload, *names), strict=True))
+    cls, found = class_and_fields(contents, _CLASSES, "ensemble", _FIELDS)
     try:
         ensemble = revive_parameters(contents, cls, found["parameters"])
         if found["estimator"] is not None:
@@ -73,7 +75,7 @@ def _revive_members(contents: Contents, ensemble: Any, found: dict[str, Any]) ->
 def _revive_targets(contents: Contents, ensemble: Any, net: Network, found: dict[str, Any]) -> None:
     """What the ensemble predicts."""
     if isinstance(ensemble, EnsembleClassifier):
-        revive_classes(contents, ensemble, net, *(found[field] for field in _OF_CLASSES))
+        revive_classes(contents, ensemble, net, *(found[field] for field in OF_CLASSES))
     elif net.loss.for_classes:
         raise ValueError(f"a regressor with the loss {net.loss.name!r}")
     else:

@@ -51,11 +51,7 @@ def save(est: Any, path: str | os.PathLike[str]) -> None:
     tensors = network_tensors(net, "network.") | _curves(est)
     if payload["step"]:
         tensors |= optimizer_tensors(net)
-    if (names := getattr(est, "feature_names_in_", None)) is not None:
-        tensors["feature_names"] = container.pack_text([str(name) for name in names])
-    if is_classifier(est):
-        labels, tensors["classes"] = describe_classes(est.classes_)
-        payload |= {"task": est._task, "labels": labels, "sparse_labels": bool(est._sparse_labels)}
+    add_names(est, payload, tensors)
     container.write(path, "estimator", payload, tensors)
     if left_out:
         warnings.warn(
@@ -124,7 +120,16 @@ def _curves(est: Any) -> dict[str, Any]:
     return tensors
 
 
-def describe_classes(classes: Array) -> tuple[str, Array]:
+def add_names(model: Any, payload: dict[str, Any], tensors: dict[str, Any]) -> None:
+    """The names of its columns, and a classifier's labels, put into what a file holds."""
+    if (names := getattr(model, "feature_names_in_", None)) is not None:
+        tensors["feature_names"] = container.pack_text([str(name) for name in names])
+    if is_classifier(model):
+        labels, tensors["classes"] = _describe_classes(model.classes_)
+        payload |= {"task": model._task, "labels": labels, "sparse_labels": bool(model._sparse_labels)}
+
+
+def _describe_classes(classes: Array) -> tuple[str, Array]:
     """(what the labels are, the tensor that holds them)."""
     if classes.dtype.kind in "biuf" and classes.dtype.itemsize <= 8 and classes.dtype != np.float16:
         return "numbers", classes

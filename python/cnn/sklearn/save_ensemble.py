@@ -7,11 +7,10 @@ import warnings
 from typing import Any
 
 import numpy as np
-from sklearn.base import is_classifier
 
 from cnn.files import container
 from cnn.files.network import describe_network, network_tensors
-from cnn.sklearn.save import check_parameters, describe_classes, describe_number, describe_parameters
+from cnn.sklearn.save import add_names, check_parameters, describe_number, describe_parameters
 
 
 def save(ensemble: Any, path: str | os.PathLike[str]) -> None:
@@ -34,11 +33,7 @@ def save(ensemble: Any, path: str | os.PathLike[str]) -> None:
     for i, (est, columns) in enumerate(zip(members, ensemble.estimators_features_, strict=True)):
         tensors |= network_tensors(est.network_, f"networks.{i}.")
         tensors[f"features.{i}"] = columns.astype(np.int64)
-    if (names := getattr(ensemble, "feature_names_in_", None)) is not None:
-        tensors["feature_names"] = container.pack_text([str(name) for name in names])
-    if is_classifier(ensemble):
-        labels, tensors["classes"] = describe_classes(ensemble.classes_)
-        payload |= {"task": ensemble._task, "labels": labels, "sparse_labels": bool(ensemble._sparse_labels)}
+    add_names(ensemble, payload, tensors)
     container.write(path, "ensemble", payload, tensors)
     if left_out := list(dict.fromkeys([*left_out, *(of_estimator if ensemble.estimator is not None else [])])):
         warnings.warn(
