@@ -104,7 +104,7 @@ def test_progress_shows_a_bar_and_whole_words(width: int, words: list[str]) -> N
     net: Any = None
     live.on_fit_begin(net, Run(0, 37, 38700, 151, ("loss", "val_loss")))
     live._last = {"loss": 0.029, "val_loss": 0.0271}
-    live._drawn, live._seen = 0, 18
+    live._drawn, live._seen = 0, {id(net): 18}
     live.on_progress(net, 18, 38700)
     line = shown.getvalue()
     live.close()

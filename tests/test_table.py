@@ -52,7 +52,7 @@ def test_kinds_are_found(model: cnn.TableModel) -> None:
     for word in ("regression", "'row'", "'who'", "'?'"):
         assert word in said
     assert model.task == "regression"
-    assert (len(model.networks), len(model.held_out), model.rows) == (2, 40, 360)
+    assert (len(model.networks), len(model.held_out), model.rows) == (2, 80, 400)
 
 
 def test_rows_alone_teach(frame: Any) -> None:
@@ -163,7 +163,7 @@ def test_seed_and_threads(frame: Any) -> None:
 
 def test_each_class_gives_its_share_to_the_held_out_rows() -> None:
     table = pd.DataFrame({"x": np.arange(200.0) ** 2, "y": ["rare"] * 20 + ["often"] * 180})
-    model = cnn.TableModel("y", **QUICK).fit(table, verbose=0)
+    model = cnn.TableModel("y", **{**QUICK, "members": 1}).fit(table, verbose=0)
     assert (model.held_out < 20).sum() == 2
     assert len(model.held_out) == 20
 
@@ -359,7 +359,7 @@ def test_infinite_words_of_a_target_of_text() -> None:
     y = [*map(str, range(50)), "inf", "-Infinity"]
     table = {"x": np.arange(52.0) ** 2, "y": y}
     with pytest.warns(UserWarning, match="infinite numbers count as missing: 2 in 'y'"):
-        model = cnn.TableModel("y", **QUICK).fit(table, verbose=0)
+        model = cnn.TableModel("y", **{**QUICK, "members": 1}).fit(table, verbose=0)
     assert model.rows + len(model.held_out) == 50
 
 

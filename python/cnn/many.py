@@ -213,6 +213,11 @@ def _sets_of_checkpoints(callbacks: Any, n: int) -> list[checkpoint.Set]:
     return [checkpoint.Set(hook.folder, n) for hook in hooks if isinstance(hook, checkpoint.Checkpoint)]
 
 
+def is_for_several(hook: Callback) -> bool:
+    """Whether a callback may be given for all networks: each gets its own, or all the same function."""
+    return isinstance(hook, (Function, *_WATCHERS)) or type(hook).for_member is not Callback.for_member
+
+
 def _for_member(hook: Callback, i: int, n: int) -> Callback:
     """A callback that is given for all, for one of them."""
     if n == 1 or isinstance(hook, Function):
@@ -224,4 +229,3 @@ def _for_member(hook: Callback, i: int, n: int) -> Callback:
             "of the network's number that makes it"
         )
     return own
-

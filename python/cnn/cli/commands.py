@@ -50,13 +50,13 @@ def _train(
         raise TableError("--out must be a file: a model is not text")
     if reading.path != "-" and os.path.exists(out) and os.path.samefile(out, reading.path):
         raise TableError(f"--out {out}: that is the table itself")
-    page = None if report is None else _page(report)
+    page, known = None if report is None else _page(report), None
     with large.table(reading, stream) as found:
         if isinstance(found, Source):
             tables = [_whole(found, target, {target} if reading.decimal != "," else None)]
             rows, kept = len(tables[0]), None if page is None else tables[0]
             fit(screen, model, tables, threads, comm=comm)
-            shown = None if kept is None else kept.iloc[model.held_out]
+            shown, known = None if kept is None else kept.iloc[model.held_out], model.out_of_member
         else:
             frames.column(large.first(found), target, found.name)
             fit(screen, model, [found], threads, stream, comm)
@@ -70,7 +70,7 @@ def _train(
         from cnn.cli import report as pages
 
         page.parent.mkdir(parents=True, exist_ok=True)
-        pages.write(model, shown, page, Path(reading.path).name, threads)
+        pages.write(model, shown, page, Path(reading.path).name, threads, known)
         written.append(str(page))
     closing(screen, model, rows, written)
 

@@ -16,6 +16,7 @@ from cnn.cli.shown import visible
 from cnn.files import atomic
 from cnn.inspect import reports
 from cnn.table import TableModel, frames
+from cnn.table.training import OutOfMember
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 2rem auto; max-width: 60rem;
@@ -28,15 +29,21 @@ td { overflow-wrap: anywhere }
 """
 
 
-def write(model: TableModel, table: Any, path: Path, source: str, n_threads: int | None = None) -> None:
-    """Writes the page; `table` has the rows, not trained on, whose predictions and importance of columns are shown."""
-    page = _page(model, table, source, n_threads)
+def write(
+    model: TableModel, table: Any, path: Path, source: str, n_threads: int | None = None,
+    known: OutOfMember | None = None,
+) -> None:  # fmt: skip
+    """Writes the page; `table` has the rows whose predictions and importance of columns are shown.
+
+    None of them was trained on, or `known` has what networks that were not trained on each have predicted.
+    """
+    page = _page(model, table, source, n_threads, known)
     atomic.write_whole(path, page.encode("utf-8"))
 
 
-def _page(model: TableModel, table: Any, source: str, n_threads: int | None) -> str:
+def _page(model: TableModel, table: Any, source: str, n_threads: int | None, known: OutOfMember | None) -> str:
     importance = model.feature_importance(table, n_threads=n_threads)
-    y, predicted = _answers(model, table, n_threads)
+    y, predicted = _answers(model, table, n_threads, known)
     if model.task == "regression":
         pictures = _picture(plots.predicted_against_true(y, predicted, model.target), "Predicted against true")
         pictures += _picture(plots.residuals(y, predicted, model.target), "Residuals")
@@ -54,7 +61,7 @@ def _page(model: TableModel, table: Any, source: str, n_threads: int | None) -> 
         f"<p>The loss of {counted(len(model.networks), 'network')} by epoch ({loss}); a dot marks the epoch "
         "whose weights are kept. Validation rows are the held-out ones.</p>",
         _picture(plots.curves(model.histories), "Learning curves"),
-        f"<h2>Predictions</h2><p>On {len(y):,} rows that no network was trained on.</p>", pictures,
+        f"<h2>Predictions</h2><p>On {len(y):,} rows, each by networks that were not trained on it.</p>", pictures,
         f"<h2>Columns</h2><p>How much the {rise} rises when a column is shuffled: the more, the more the predictions "
         "depend on it. Columns that tell the same share their importance.</p>",
         _picture(plots.importance(importance), "Importance of the columns"),
@@ -72,14 +79,15 @@ def _page(model: TableModel, table: Any, source: str, n_threads: int | None) -> 
     )
 
 
-def _answers(model: TableModel, table: Any, n_threads: int | None) -> tuple[Any, Any]:
+def _answers(model: TableModel, table: Any, n_threads: int | None, known: OutOfMember | None) -> tuple[Any, Any]:
     """(true, predicted) numbers or classes, of the rows with a target."""
-    rows = model.goal.known(frames.column(table, model.target))
-    part = table.iloc[rows]
-    y = model.goal.numbers(frames.column(part, model.target))
-    if model.task == "classification":
-        y = model.goal.labels(y.astype(np.int64))
-    return y, model.predict(part, n_threads=n_threads)
+    if known is not None:
+        y, predicted = known.y, model.answers(known.outputs)
+    else:
+        part = table.iloc[model.goal.known(frames.column(table, model.target))]
+        y = model.goal.numbers(frames.column(part, model.target))
+        predicted = model.predict(part, n_threads=n_threads)
+    return model.goal.labels(y.astype(np.int64)) if model.task == "classification" else y, predicted
 
 
 def _safe(text: object) -> str:

@@ -90,8 +90,9 @@ class Live(Callback):
     """A bar over all epochs of all networks with both losses, speed and the longest time it can still take."""
 
     def __init__(self, console: Console, members: int = 1, epochs: int = 1) -> None:
-        self._members, self._member = members, 0
-        self._epochs, self._seen, self._before = epochs, 0, 0
+        self._members, self._epochs = members, epochs
+        self._seen: dict[int, int] = {}  # epochs of the networks that are trained now
+        self._begun, self._ended = 0, 0
         self._rows, self._done, self._start = 1, 0, time.perf_counter()
         self._drawn = 0.0
         self._last: Logs = {}
@@ -104,28 +105,29 @@ class Live(Callback):
 
     def for_member(self, member: int, members: int) -> Callback:
         self._members = members
-        return self
+        return _Shared(self)
 
     def on_fit_begin(self, network: Network, run: Run) -> None:
-        if not self._member:
+        if not self._begun:
             self._start = time.perf_counter()
             self._bar.start()
-        self._member += 1
-        self._last, self._epochs = {}, run.epochs - run.first_epoch
+        self._begun += 1
+        self._last, self._epochs, self._rows = {}, run.epochs - run.first_epoch, run.rows
+        self._seen[id(network)] = 0
         self._bar.update(self._task, total=self._members * self._epochs)
-        self._before, self._seen, self._rows = (self._member - 1) * self._epochs, 0, run.rows
 
     def on_progress(self, network: Network, epoch: int, rows: int) -> None:
         self._done += rows
         self._draw()
 
     def on_epoch_end(self, network: Network, epoch: int, logs: Logs) -> None:
-        self._seen += 1
+        self._seen[id(network)] += 1
         self._last = logs
         self._draw()
 
     def on_fit_end(self, network: Network) -> None:
-        if self._member == self._members or sys.exc_info()[0] is not None:
+        self._ended += self._seen.pop(id(network), None) is not None
+        if self._ended == self._members or sys.exc_info()[0] is not None:
             self.close()
 
     def close(self) -> None:
@@ -137,23 +139,31 @@ class Live(Callback):
             return
         self._drawn = now
         speed = self._done / max(now - self._start, 1e-9)
-        left = (self._members * self._epochs - self._before) * self._rows - self._seen * self._rows
-        name = f"network {self._member}/{self._members}"
+        done = self._ended * self._epochs + sum(self._seen.values())
+        left = (self._members * self._epochs - done) * self._rows
+        name = f"{len(self._seen)} networks" if len(self._seen) > 1 else f"network {self._begun}/{self._members}"
         room = self._console.width - len(name) - self._width - 2  # blanks between the columns
         numbers = self._numbers(room, f"{speed:,.0f} rows/s", f"at most {_clock(left / speed)} left")
-        done = self._before + self._seen
         self._bar.update(self._task, completed=done, numbers=numbers, description=name, refresh=True)
 
     def _numbers(self, room: int, speed: str, left: str) -> str:
         """As many of the numbers, whole, as there is room for; those that tell more first."""
         loss, held_out = (f"{self._last[k]:.4f}" if k in self._last else "-" for k in ("loss", "val_loss"))
-        epoch = f"epoch {min(self._seen + 1, self._epochs)}/{self._epochs}"
+        epoch = f"epoch {min(min(self._seen.values(), default=0) + 1, self._epochs)}/{self._epochs}"
         parts = [epoch, f"loss {loss}", f"held-out {held_out}", speed, left]
         shown = set[int]()
         for i in (0, 2, 4, 1, 3):
             if len("  ".join(parts[k] for k in {*shown, i})) <= room:
                 shown.add(i)
         return "  ".join(parts[i] for i in sorted(shown))
+
+
+class _Shared(Callback):
+    """What one of several networks tells the bar of them all."""
+
+    def __init__(self, bar: Live) -> None:
+        self.on_fit_begin, self.on_progress = bar.on_fit_begin, bar.on_progress  # type: ignore[method-assign]
+        self.on_epoch_end, self.on_fit_end = bar.on_epoch_end, bar.on_fit_end  # type: ignore[method-assign]
 
 
 def _clock(seconds: float) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 from cnn.table import frames, lesson, messages, target, writings
 from cnn.table.encode import Encoder
 from cnn.table.frames import Array, TableError
-from cnn.table.lesson import Lesson
+from cnn.table.lesson import Lesson, Rows
 from cnn.table.settings import Settings
 from cnn.table.target import MOST_CLASSES, Target
 
@@ -222,16 +222,14 @@ def _written(
     if goal.task == "regression":
         mean, deviation = _moments(y)
         goal = dataclasses.replace(goal, mean=mean, deviation=deviation)
+    circle = Rows(np.empty(0, np.int64), X, y, _scaled(folder, "", goal, y))
     if validation is None:
-        X_valid, y_valid = _mapped(folder, "_valid", encoder, goal)
+        X, y = _mapped(folder, "_valid", encoder, goal)
+        aside = Rows(numbers, X, y, _scaled(folder, "_valid", goal, y))
     else:
-        numbers, X_valid, y_valid = lesson.given(validation, encoder, goal)
-    scaled = _scaled(folder, "", goal, y)
-    scaled_valid = _scaled(folder, "_valid", goal, y_valid)
+        aside = lesson.given(validation, encoder, goal)
     notes = lesson.noted(goal, encoder, left_out, said)
-    return Lesson(
-        encoder, goal, notes, said, X, y, X_valid, y_valid, numbers, scaled, scaled_valid, True, close
-    )  # fmt: skip
+    return Lesson(encoder, goal, notes, said, len(circle), circle, (0,), aside, True, close)
 
 
 def _mapped(folder: Path, which: str, encoder: Encoder, goal: Target) -> tuple[Array, Array]:

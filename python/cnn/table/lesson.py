@@ -1,8 +1,8 @@
-"""What a table teaches: the columns in use, the target, and the inputs and targets of the rows, some held out."""
+"""What a table teaches: the columns in use, the target, and the rows with what each network holds out of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,13 +16,33 @@ from cnn.table.settings import Settings
 from cnn.table.target import Target
 
 _FEWEST = 10  # rows with a target
+_PIECE = 1 << 16  # rows encoded at a time
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a table: their numbers in it, inputs (n, inputs), targets as metrics take them and as networks do."""
+
+    numbers: Array
+    X: Array
+    y: Array
+    scaled: Array
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, some: slice) -> Rows:
+        """Some of them, not copied."""
+        return Rows(self.numbers[some], self.X[some], self.y[some], self.scaled[some])
 
 
 @dataclass
 class Lesson:
-    """Inputs X (n, inputs) and targets y (n,) of the rows to train on, those of the rows held out and their numbers.
+    """The rows that teach, and those that each of the networks holds out.
 
-    `scaled` and `scaled_valid` are the targets that networks are trained on. `mapped`: the arrays lie in files, which
+    Either all hold out `aside`; or each one a part of `circle`, which has the parts one after another, the rest of the
+    `n` rows behind them and then the parts once more: wherever one of them is left out, the others lie in one piece.
+    `bounds` are the beginnings of the parts, and the end of the last one. `mapped`: the arrays lie in files, which
     `close` removes.
     """
 
@@ -30,39 +50,78 @@ class Lesson:
     goal: Target
     notes: tuple[str, ...]
     infinite: str
-    X: Array
-    y: Array
-    X_valid: Array
-    y_valid: Array
-    held_out: Array
-    scaled: Array
-    scaled_valid: Array
+    n: int
+    circle: Rows
+    bounds: tuple[int, ...] = (0,)
+    aside: Rows | None = None
     mapped: bool = False
     close: Callable[[], None] = field(default=lambda: None)
 
+    @property
+    def parts(self) -> int:
+        """How many different rows are held out."""
+        return 1 if self.aside is not None else len(self.bounds) - 1
+
+    def of_member(self, member: int) -> tuple[Rows, Rows]:
+        """(rows to train on, rows held out) of the network with that number."""
+        if self.aside is not None:
+            return self.circle, self.aside
+        part = member % self.parts
+        begin, end = self.bounds[part], self.bounds[part + 1]
+        return self.circle[end : begin + self.n], self.circle[begin:end]
+
+    @property
+    def trained_on(self) -> int:
+        """The rows of which a network is trained on, the fewest."""
+        return self.n - max(np.diff(self.bounds).tolist(), default=0)
+
+    @property
+    def teaching(self) -> Rows:
+        """The rows that any network is trained on."""
+        return self.of_member(0)[0] if self.parts == 1 else self.circle[: self.n]
+
+    @property
+    def held_out(self) -> Array:
+        """The numbers of the rows that any network holds out, in their order."""
+        return self.aside.numbers if self.aside is not None else np.sort(self.circle.numbers[: self.bounds[-1]])
+
 
 def of_frame(frame: Any, name: str, settings: Settings, seed: int, validation: Any) -> Lesson:
-    """All that a frame teaches of its column `name`; the rows held out are a share of its own or a table given."""
+    """All that a frame teaches of its column `name`; the rows held out are parts of its own or a table given.
+
+    Columns and the scale of the target are learnt from all rows that teach any of the networks.
+    """
     cells = frames.column(frame, name)
     found = target.reading(cells, settings.task, settings.decimal)
     known = target.known_rows(cells, found.writing)
     goal = target.learn(cells, known, settings.task, found)
     del cells
     enough(len(known))
-    train, held_out = _split(frame, goal, known, settings.valid, seed) if validation is None else (known, known[:0])
+    members = settings.for_rows(len(known)).members or 1
+    parts = [known] if validation is not None else split(frame, goal, known, settings.valid, members, seed)
+    train = known if len(parts) != 2 else parts[1]
     encoder = Encoder.learn(frame, name, train, settings.decimal)
     goal = _scaled_target(goal, frame, train)
     said = infinite(encoder, frame, goal)
     notes = noted(goal, encoder, len(frame) - len(known), said)
-    if validation is None:
-        X_valid, y_valid = encoder.encode(frame, held_out), numbers(goal, frame, held_out)
-    else:
-        held_out, X_valid, y_valid = given(validation, encoder, goal)
-    y = numbers(goal, frame, train)
-    X = encoder.encode(frame, train)
-    return Lesson(
-        encoder, goal, notes, said, X, y, X_valid, y_valid, held_out, goal.scaled(y), goal.scaled(y_valid)
-    )  # fmt: skip
+    aside = None if validation is None else given(validation, encoder, goal)
+    circle = _encoded(frame, encoder, goal, parts)
+    bounds = tuple(np.cumsum([0, *map(len, parts[:-1])]).tolist())
+    return Lesson(encoder, goal, notes, said, len(known), circle, bounds, aside)
+
+
+def _encoded(frame: Any, encoder: Encoder, goal: Target, parts: Sequence[Array]) -> Rows:
+    """The rows of the parts one after another; then all parts but the last two once more."""
+    rows = np.concatenate(parts)
+    order, n, again = np.argsort(rows), len(rows), sum(map(len, parts[:-2]))
+    X = np.empty((n + again, len(encoder.inputs)), np.float32)
+    for begin in range(0, len(frame), _PIECE):
+        some = order[slice(*np.searchsorted(rows, (begin, begin + _PIECE), sorter=order).tolist())]
+        X[some] = encoder.encode(frame.iloc[begin : begin + _PIECE], rows[some] - begin)
+    X[n:] = X[:again]
+    rows = np.append(rows, rows[:again])
+    y = numbers(goal, frame, rows)
+    return Rows(rows, X, y, goal.scaled(y))
 
 
 def enough(rows: int) -> None:
@@ -94,32 +153,36 @@ def numbers(goal: Target, frame: Any, rows: Array) -> Array:
     return goal.numbers(frames.column(frame, goal.name).iloc[rows])
 
 
-def given(validation: Any, encoder: Encoder, goal: Target) -> tuple[Array, Array, Array]:
-    """(rows with a target, their inputs, their targets) of a table that is held out as a whole."""
+def given(validation: Any, encoder: Encoder, goal: Target) -> Rows:
+    """The rows with a target of a table that is held out as a whole."""
     frame = frames.to_pandas(validation, "validation")
     rows = goal.known(frames.column(frame, goal.name, "validation"))
     if not len(rows):
         raise TableError(f"no row of validation has a value of the target {goal.name!r}")
     try:
-        return rows, encoder.encode(frame, rows), numbers(goal, frame, rows)
+        X, y = encoder.encode(frame, rows), numbers(goal, frame, rows)
     except TableError as error:
         raise TableError(f"validation: {error}") from None
+    return Rows(rows, X, y, goal.scaled(y))
 
 
-def _split(frame: Any, goal: Target, known: Array, share: float, seed: int) -> tuple[Array, Array]:
-    """(rows to train on, rows held out), both in the order of the table; each class gives its share."""
+def split(frame: Any, goal: Target, known: Array, share: float, members: int, seed: int) -> list[Array]:
+    """Parts of the rows that are held out, one for each network while they last, and the rest; each in order.
+
+    A part is that share of the rows, and of each class.
+    """
     rng = np.random.default_rng((seed, 2))
     group = np.zeros(len(known), np.int64)
     if goal.task == "classification":
         group = goal.numbers(frames.column(frame, goal.name).iloc[known]).astype(np.int64)
     order = rng.permutation(len(known))
     order = order[np.argsort(group[order], kind="stable")]
-    # Wherever the share's count steps up, walking through the rows class by class.
-    steps = np.floor(np.arange(len(known) + 1) * share + 0.5 * (1 - share))
-    held = np.diff(steps) > 0
-    if not held.any() or held.all():
-        held[0] = not held[0]
-    return np.sort(known[order[~held]]), np.sort(known[order[held]])
+    # Walking through the rows class by class, each goes to the next part; those behind the last one are the rest.
+    part = np.empty(len(known), np.int64)
+    part[order] = np.arange(len(known)) % (1 / share)
+    n = min(members, max(int(1 / share + 1e-9), 1), len(known) - 1)
+    held = [known[part == i] for i in range(n)]
+    return [*(rows for rows in held if len(rows)), known[part >= n]]
 
 
 def _scaled_target(goal: Target, frame: Any, train: Array) -> Target:

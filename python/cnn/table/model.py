@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 import cnn_core
-from cnn import callbacks, metrics
+from cnn import callbacks
 from cnn._common import checks, console, html_tables
 from cnn._common.elsewhere import told
 from cnn._common.errors import NotBuiltError
@@ -22,24 +22,23 @@ from cnn.callbacks import Hook
 from cnn.callbacks import all_of as hooks_of
 from cnn.network import Network
 from cnn.runtime.history import History
-from cnn.table import frames, importance, large, lesson, pieces, save
+from cnn.table import frames, importance, large, lesson, pieces, save, training
 from cnn.table.encode import Encoder
 from cnn.table.frames import Array, TableError
 from cnn.table.lesson import Lesson
 from cnn.table.settings import Settings
 from cnn.table.target import Target
-from cnn.training import checkpoint
+from cnn.table.training import OutOfMember
 
 _PIECE = 1 << 16  # rows predicted at a time
-_SCORED = 1 << 17  # rows that scores are taken of, where they lie in a file
 
 
 class TableModel:
     """Networks that learn one column of a table from the others: text, dates, truth values, numbers and gaps.
 
     `fit` learns what kind each column is, turns it into inputs (numbers by rank and by size, a 0/1 input for each
-    frequent text, missing cells marked), holds out a part of the rows, and trains a few networks whose mean is the
-    prediction, each until the held-out rows get no better.
+    frequent text, missing cells marked), and trains a few networks side by side whose mean is the prediction. Each
+    holds out another part of the rows, and is trained until these get no better.
 
     Args:
         target: the name of the column to predict.
@@ -48,7 +47,7 @@ class TableModel:
         learning_rate: the highest of a one-cycle schedule of AdamW; weight_decay is AdamW's.
         batch_size, epochs, members: chosen by the number of rows if None; `members` is the number of networks.
         patience: epochs without an improvement on the held-out rows after which a network stops.
-        valid: share of the rows held out, drawn by the seed, the classes in equal parts.
+        valid: share of the rows that each network holds out, drawn by the seed, the classes in equal parts.
         decimal: the decimal mark of numbers that are given as text, "." or ","; None finds it out for each column.
         seed: of all that is random; None draws one (kept in `seed`).
 
@@ -99,8 +98,9 @@ class TableModel:
         self.notes: tuple[str, ...] = ()
         self.scores: dict[str, dict[str, float]] = {}
         self.seconds = 0.0
-        self.rows = 0  # trained on
-        self.held_out: Array = np.empty(0, np.int64)  # the numbers, from 0, of the table's rows that were held out
+        self.rows = 0  # that any network was trained on
+        self.held_out: Array = np.empty(0, np.int64)  # the numbers, from 0, of the table's rows that any held out
+        self.out_of_member: OutOfMember | None = None  # what the others predict of these; in no file
         self._encoder: Encoder | None = None
         self._target: Target | None = None
 
@@ -161,8 +161,10 @@ class TableModel:
         Args:
             data: a data frame (pandas, polars, Arrow) or a dict of columns; never changed. Or the path of a Parquet
                 file or folder, or a table in pieces: an iterable of frames that begins anew with each iter().
-            validation: a table to hold out instead of a share of `data`; its rows without a target are left out.
-            callbacks: for the fit of each network, see `Network.fit`; a `Checkpoint` keeps each in a folder of its own.
+            validation: a table that all networks hold out, instead of shares of `data`; its rows without a target are
+                left out.
+            callbacks: for the fit of each network, see `cnn.train_many`; with one that can't be for several, the
+                networks are trained one after another. A `Checkpoint` keeps each in a folder of its own.
             verbose: 1 says what was learnt and shows progress bars, 2 a line for each epoch, 0 nothing.
             n_threads: the result has the same bits for every number; None chooses.
             resume: the folder of a `cnn.Checkpoint` among the callbacks of the same fit, which was broken off: goes on
@@ -193,28 +195,21 @@ class TableModel:
         resume: str | os.PathLike[str] | None, comm: Any,
     ) -> TableModel:  # fmt: skip
         """Trains the networks on what the table has taught; all at once the model is a new one."""
-        settings = self.settings.for_rows(len(found.y))
-        members = settings.members or 1
-        hooks_of_members = [[hook.for_member(member, members) for hook in given] for member in range(members)]
+        settings = self.settings.for_rows(found.n)
         if found.infinite:
             console.warn(found.infinite)
         if verbose:
             console.say("\n".join(found.notes))
-        networks, histories = [], []
-        for member, hooks in enumerate(hooks_of_members):
-            folder = None if resume is None else checkpoint.member_folder(resume, member, members)
-            seed = (self.seed + member) % 2**63
-            net, history = _train(settings, found, seed, hooks, verbose, n_threads, folder, comm)
-            networks.append(net)
-            histories.append(history)
-
+        networks, histories = training.train(settings, found, self.seed, given, verbose, n_threads, resume, comm)
         made = copy.copy(self)
-        made.adopt(found.encoder, found.goal, tuple(networks), found.notes)
-        made.histories = tuple(histories)
-        made.rows, made.held_out = len(found.y), found.held_out
+        made.adopt(found.encoder, found.goal, networks, found.notes)
+        made.histories = histories
+        made.rows, made.held_out = len(found.teaching), found.held_out
+        made.out_of_member = training.out_of_member(found, found.goal, networks, n_threads)
+        seen = training.in_memory(found.teaching)
         made.scores = {
-            "training": made._scored(found.y, found.X, n_threads),
-            "validation": made._scored(found.y_valid, found.X_valid, n_threads),
+            "training": training.scores(found.goal, seen.y, made.outputs(seen.X, n_threads)),
+            "validation": training.scores(found.goal, made.out_of_member.y, made.out_of_member.outputs),
         }
         made.seconds = time.perf_counter() - start
         vars(self).update(vars(made))  # all at once: no Ctrl-C leaves a part of it
@@ -223,7 +218,7 @@ class TableModel:
     def adopt(self, encoder: Encoder, goal: Target, networks: tuple[Network, ...], notes: tuple[str, ...]) -> None:
         """Takes what a fit has learnt, or a file holds."""
         self._encoder, self._target, self.networks, self.notes = encoder, goal, networks, notes
-        self.histories, self.rows, self.held_out = (), 0, np.empty(0, np.int64)
+        self.histories, self.rows, self.held_out, self.out_of_member = (), 0, np.empty(0, np.int64), None
 
     # Prediction -------------------------------------------------------------------------------------------------------
 
@@ -233,7 +228,7 @@ class TableModel:
         Columns may come in any order, and others beside them; cells may be missing, texts may be new. Classes are of
         the type and the spelling that `fit` was given. Warns of infinite numbers, which count as missing.
         """
-        return self._answers(self._outputs_of(data, n_threads))
+        return self.answers(self._outputs_of(data, n_threads))
 
     def predict_proba(self, data: Any, *, n_threads: int | None = None) -> Array:
         """(n, k) probabilities, in the order of `classes`."""
@@ -249,7 +244,7 @@ class TableModel:
         if not len(rows):
             raise TableError(f"no row has a value of the target {self.target!r}")
         y = lesson.numbers(self.goal, frame, rows)
-        return self._scores(y, self._outputs_of(frame, n_threads, rows, self.goal))
+        return training.scores(self.goal, y, self._outputs_of(frame, n_threads, rows, self.goal))
 
     def feature_importance(
         self, data: Any, *, repeats: int = 5, most_rows: int = 5000, seed: int = 0, n_threads: int | None = None
@@ -276,35 +271,13 @@ class TableModel:
     @checks.quiet
     def outputs(self, X: Array, n_threads: int | None) -> Array:
         """Numbers in units of the target (n,), the probability of the second of two classes (n,), or all (n, k)."""
-        mean: Array = self.networks[0].predict(X, n_threads=n_threads).astype(np.float64)
-        for net in self.networks[1:]:
-            mean += net.predict(X, n_threads=n_threads)
-        mean /= len(self.networks)
-        if self.task == "regression":
-            mean *= self.goal.deviation
-            mean += self.goal.mean
-        return mean
+        return training.mean_output(self.networks, self.goal, X, n_threads)
 
-    def _answers(self, outputs: Array) -> Array:
+    def answers(self, outputs: Array) -> Array:
+        """What `predict` makes of such outputs."""
         if self.task == "regression":
             return outputs
         return self.goal.labels(_two_columns(outputs).argmax(axis=1))
-
-    def _scored(self, y: Array, X: Array, n_threads: int | None) -> dict[str, float]:
-        """Scores on rows that are inputs already; of very many on an even part of them."""
-        if isinstance(X, np.memmap):
-            step = -(-len(y) // _SCORED)
-            y, X = np.array(y[::step]), np.array(X[::step])
-        return self._scores(y, self.outputs(X, n_threads))
-
-    def _scores(self, y: Array, outputs: Array) -> dict[str, float]:
-        if self.task == "regression":
-            return {name: getattr(metrics, name)(y, outputs) for name in ("rmse", "mae", "r2")}
-        y = y.astype(np.int64)
-        names = ["accuracy", "log_loss", "f1"]
-        if len(np.unique(y)) == len(self.goal.classes):
-            names.append("roc_auc")
-        return {name: getattr(metrics, name)(y, outputs) for name in names}
 
     # Keeping it -------------------------------------------------------------------------------------------------------
 
@@ -332,17 +305,3 @@ class TableModel:
 
 def _two_columns(p: Array) -> Array:
     return np.column_stack([1 - p, p]) if p.ndim == 1 else p
-
-
-def _train(
-    settings: Settings, found: Lesson, seed: int, hooks: Iterable[Any], verbose: int, n_threads: int | None,
-    resume: os.PathLike[str] | None, comm: Any,
-) -> tuple[Network, History]:  # fmt: skip
-    net = settings.network(found.goal, seed)
-    stop = callbacks.EarlyStopping(patience=settings.patience, restore_best=True)
-    history = net.fit(
-        found.X, found.scaled, epochs=settings.epochs or 1, batch_size=settings.batch_size,
-        validation_data=(found.X_valid, found.scaled_valid), metrics=(), callbacks=[stop, *hooks], verbose=verbose,
-        n_threads=n_threads, resume=resume, stream=found.mapped, comm=comm, same_rows=True,
-    )  # fmt: skip
-    return net, history
