@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import sys
 from collections import Counter
@@ -113,66 +114,6 @@ def test_two_thirds_are_given_up_each_time() -> None:
     assert everything.results["epochs"] == [9] * 4
 
 
-def test_a_search_that_goes_on_finds_what_it_would_have_found(tmp_path: Any) -> None:
-    options: dict[str, Any] = {"at_once": 4, "seed": 3}
-    whole = search(budget=12, **options)
-    for storage in (tmp_path / "s.log", optuna.storages.InMemoryStorage()):
-        search(budget=4, storage=storage, **options)
-        parts = search(budget=12, storage=storage, **options)
-        assert parts.results | {"seconds": 0} == whole.results | {"seconds": 0}
-        assert parts.network.flat.tobytes() == whole.network.flat.tobytes()
-        again = search(budget=12, storage=storage, **options)  # there is nothing left to try
-        assert again.results == parts.results
-        assert again.network.flat.tobytes() == whole.network.flat.tobytes()
-
-
-def test_a_search_that_was_broken_off_loses_nothing(tmp_path: Any) -> None:
-    class Breaks:
-        left = 6
-
-        def __call__(self, trial: Any) -> cnn.Network:
-            rate = trial.suggest_float("rate", 1e-3, 0.1, log=True)
-            units = trial.suggest_int("units", 2, 9)
-            self.left -= 1
-            if not self.left:
-                raise KeyboardInterrupt
-            return cnn.Network([cnn.Dense(units, "tanh"), cnn.Dense(1)], optimizer=cnn.Adam(rate), seed=units)
-
-    class Never(Breaks):
-        left = 1000
-
-    options: dict[str, Any] = {"at_once": 4, "budget": 8}
-    with pytest.raises(KeyboardInterrupt):
-        search(Breaks(), storage=tmp_path / "s.log", **options)
-    found, whole = search(Never(), storage=tmp_path / "s.log", **options), search(Never(), **options)
-    assert found.results | {"seconds": 0} == whole.results | {"seconds": 0}
-    assert found.network.flat.tobytes() == whole.network.flat.tobytes()
-
-
-@pytest.mark.parametrize("breaks", [
-    [("tell", 2)], [("tell", 5)], [("tell", 7)], [("tell", 2), ("enqueue_trial", 1)], [("tell", 3), ("tell", 1)],
-], ids=str)  # fmt: skip
-def test_settings_that_are_broken_off_are_tried_again_once(breaks: list[tuple[str, int]], monkeypatch) -> None:
-    """Ctrl-C comes at that call: a trial that is about to be told of has its numbers, another about to be repeated."""
-    storage = optuna.storages.InMemoryStorage()
-    for name, count in breaks:
-        method, calls = getattr(optuna.Study, name), iter(range(1, 1000))
-
-        def broken(self: Any, *args: Any, method: Any = method, calls: Any = calls, n: int = count, **more: Any) -> Any:
-            if next(calls) == n:
-                raise KeyboardInterrupt
-            return method(self, *args, **more)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(optuna.Study, name, broken)
-            with pytest.raises(KeyboardInterrupt):
-                search(budget=9, at_once=5, storage=storage)
-    found = search(budget=9, at_once=5, storage=storage)
-    assert states(found)["complete"] + states(found)["pruned"] == 9
-    assert {trial.user_attrs["setting"] for trial in found.study.trials} == set(range(9))
-    assert len(set(found.results["rmse"])) == 9
-
-
 def test_a_study_of_something_else_is_not_gone_on_with(tmp_path: Any) -> None:
     storage = tmp_path / "s.log"
     search(storage=storage)
@@ -259,6 +200,27 @@ def test_settings_that_diverge_leave_the_others_alone() -> None:
     assert found.best_settings["learning_rate"] == 0.01
     with pytest.raises(cnn.DivergenceError, match="none of 3 settings could be trained to the end: their losses stop"):
         search({"learning_rate": [1e18], "optimizer": ["sgd"]}, budget=3)
+
+
+def test_a_metric_that_is_never_finite_is_named() -> None:
+    def nothing(y: Any, p: Any, weights: Any = None) -> float:
+        return math.nan
+
+    text = "none of 3 settings has a score: nothing of the held-out rows is never finite. Choose another metric"
+    with pytest.raises(cnn.DivergenceError, match=text):
+        search(metric=nothing, budget=3)
+
+
+def test_it_says_how_it_goes_after_each_part(capsys: Any) -> None:
+    search(budget=5, at_once=4, verbose=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(": best")[0] for line in lines[:2]] == [
+        "settings 1 to 4 of 5, epoch 1 of 9", "settings 1 to 4 of 5, epoch 3 of 9"
+    ]  # fmt: skip
+    assert lines[0].endswith("2 of 4 go on")
+    assert lines[2].startswith("4 of 5 settings, best rmse ")
+    assert lines[3].startswith("setting 5 of 5, epoch 1 of 9: best rmse ")
+    assert max(map(len, lines)) <= 80
 
 
 def test_patience_ends_a_network() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from cnn.table.frames import TableError
 from cnn.tuning import SearchResult, tables
 
 _SHOWN = 10  # settings
+_WIDTH = 79  # of lines, where they can be broken
 _PICTURES = (".png", ".svg", ".pdf")
 
 
@@ -50,8 +52,9 @@ def tune(
     if picture is not None:
         found.plot(picture)
         written.append(picture)
-    screen.say(f"settings: {', '.join(f'{name} {_text(value)}' for name, value in best.items())}",
-               "the held-out rows have chosen these settings: their scores are a little too good")  # fmt: skip
+    settings = ", ".join(f"{name} {_text(value)}" for name, value in best.items())
+    screen.say(*textwrap.wrap(f"settings: {settings}", _WIDTH, subsequent_indent="  "),
+               "the held-out rows chose these settings: their scores are a little too good")  # fmt: skip
     commands.closing(screen, model, rows, written, settings=best, tried=found.results)
 
 

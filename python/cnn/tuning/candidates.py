@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -92,12 +92,21 @@ class Candidate:
     error: NonFiniteError | None = None
     done: int = 0  # epochs asked for
     seconds: float = 0.0
-    parts: list[tuple[int, float]] = field(default_factory=list)  # (epochs, score) at the end of each part
 
     @property
     def score(self) -> float:
         """The mean over folds of their best epochs'."""
         return float(np.mean([watch.best for watch in self.watches]))
+
+    @property
+    def without_score(self) -> bool:
+        """Whether its training went well, but a metric of held-out rows was never finite."""
+        return self.error is None and not math.isfinite(self.score)
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is nothing to compare it by."""
+        return self.error is not None or self.without_score
 
     @property
     def epochs(self) -> int:
@@ -129,7 +138,6 @@ def train(candidates: Sequence[Candidate], until: int, task: Task) -> None:
         for watch in one.watches:
             watch.until = until
     if not work:
-        _judge(candidates, until, task)
         return
     X = task.rows.X.to_scipy() if isinstance(task.rows.X, SparseRows) else task.rows.X
     histories = train_many(
@@ -146,13 +154,3 @@ def train(candidates: Sequence[Candidate], until: int, task: Task) -> None:
             raise history
         else:
             one.seconds += sum(history.seconds)
-    _judge(candidates, until, task)
-
-
-def _judge(candidates: Sequence[Candidate], until: int, task: Task) -> None:
-    """Notes how good they were, now that they are trained that far."""
-    for one in candidates:
-        if one.error is None and not math.isfinite(one.score):
-            one.error = NonFiniteError(f"{task.measure.name} of the held-out rows is never finite")
-        one.parts.append((until, one.score))
-

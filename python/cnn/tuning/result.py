@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-SETTING, EPOCHS, SECONDS = "setting", "epochs", "seconds"  # what a finished trial remembers; the first also before
+SETTING, EPOCHS, SECONDS = "setting", "epochs", "seconds"  # what a trial remembers
+JUDGED = "judged"  # what a study remembers: how many settings' course is known to its end
 _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "diverged"}
 _SHOWN = 10  # settings in a printed table
 
 
 def finished(study: Any) -> list[Any]:
     """The trials whose course is known to its end; of one that was broken off and tried again, the last."""
-    last = {trial.user_attrs.get(SETTING): trial for trial in study.get_trials(deepcopy=False)}
-    return [trial for trial in last.values() if EPOCHS in trial.user_attrs and trial.state.is_finished()]
+    judged = study.user_attrs.get(JUDGED, 0)
+    trials = {trial.user_attrs.get(SETTING, judged): trial for trial in study.get_trials(deepcopy=False)}
+    return [trial for number, trial in trials.items() if number < judged]
 
 
 class SearchResult:

@@ -59,15 +59,17 @@ def search(
         at_once: settings that are trained side by side, each fold a network.
         sampler, pruner: of Optuna's, in place of its TPESampler and of successive halving.
         storage: a file, a URL of a database or one of Optuna's storages that keeps what was tried, under the `name`:
-            the same call with the same data goes on there, after a break or with a larger budget.
-        verbose: 1 says how it goes, 0 nothing.
+            the same call with the same data goes on there, with a larger budget, or after a break: then it tries
+            what it would have tried without the break, to the same bits. A `sampler` of your own begins with its seed
+            again, for its state is not in the storage: what it had proposed is tried again, what follows may differ.
+        verbose: 1 says how it goes after each part of a batch, 0 nothing.
 
     Raises:
         ValueError: a space without values, an unknown name, a budget below `factor`, a study in `storage` of other
             data or options.
         TypeError: descriptions that are none, a function that builds no network.
         ImportError: Optuna is not installed.
-        cnn.DivergenceError: no setting could be trained to the end.
+        cnn.DivergenceError: no setting could be trained to the end, or the metric was never finite.
 
     >>> import numpy as np, cnn
     >>> X = np.random.default_rng(0).normal(size=(300, 3))

@@ -15,13 +15,14 @@ from cnn._common.errors import DivergenceError
 from cnn.training.position import fingerprint
 from cnn.tuning import candidates
 from cnn.tuning.candidates import Candidate, Measure, Task
-from cnn.tuning.result import EPOCHS, SECONDS, SETTING, SearchResult, finished
+from cnn.tuning.result import EPOCHS, JUDGED, SECONDS, SETTING, SearchResult, finished
 from cnn.tuning.space import Function, Space
 
 _PARTS = 3  # of the epochs: after each but the last, settings are given up
 _DIGESTS = ("data", "held-out rows")
 _LONG = (*_DIGESTS, "choices")  # what is not shown where it differs
 _ABOUT = "cnn"  # where a study keeps what it is of
+_OUTCOME, _WITHOUT_SCORE = "outcome", "without score"  # what a trial is told of; whether its metric was never finite
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,13 @@ def run(build: Space | Function, task: Task, options: Options) -> SearchResult:
     """Searches until the budget is used up; what was tried is in the study, whatever ends it."""
     with _quiet() as optuna:
         study = _study(optuna, build, task, options)
-        _try_again(optuna, study)
+        known = _taken_up(optuna, study, options.sampler is not None)
         best: Candidate | None = None
         stops: list[None] = []
         study.stop = lambda: stops.append(None)  # called by samplers that have no more; Optuna's own is for `optimize`
         while (done := len(finished(study))) < options.budget and not stops:
-            n = min(options.at_once, options.budget - done)
-            batch = [_ask(optuna, study, build, task, options) for _ in range(n)]
+            numbers = range(done, min(done + options.at_once, options.budget))
+            batch = [_ask(optuna, study, build, task, options, number, known) for number in numbers]
             found = _try(optuna, study, batch, task, options)
             if found is not None and (best is None or task.measure.better(found.score, best.score)):
                 best = found
@@ -98,10 +99,7 @@ def run(build: Space | Function, task: Task, options: Options) -> SearchResult:
                 options.say(_progress(study, task.measure, options.budget))
         complete = [trial for trial in finished(study) if trial.state.name == "COMPLETE"]
         if not complete:
-            raise DivergenceError(
-                f"none of {options.budget} settings could be trained to the end: their losses stop being finite. Lower "
-                "the learning rates, and standardise inputs and targets"
-            )
+            raise DivergenceError(_nothing_left(study, task.measure, options.budget))
         winner = (max if task.measure.larger else min)(complete, key=lambda trial: trial.value)
         if best is None or best.trial.number != winner.number:  # it was found before the study went on: the same bits
             again = optuna.trial.FixedTrial(winner.params)
@@ -111,6 +109,15 @@ def run(build: Space | Function, task: Task, options: Options) -> SearchResult:
         best.take_best()
         del study.stop
     return SearchResult(study, build, task.measure, best.networks, winner)
+
+
+def _nothing_left(study: Any, measure: Measure, budget: int) -> str:
+    """Why there is no best setting."""
+    if any(trial.user_attrs.get(_WITHOUT_SCORE) for trial in finished(study)):
+        return (f"none of {budget} settings has a score: {measure.name} of the held-out rows is never finite. Choose "
+                "another metric, or other rows to hold out")  # fmt: skip
+    return (f"none of {budget} settings could be trained to the end: their losses stop being finite. Lower the "
+            "learning rates, and standardise inputs and targets")  # fmt: skip
 
 
 def _study(optuna: Any, build: Space | Function, task: Task, options: Options) -> Any:
@@ -146,28 +153,48 @@ def _study(optuna: Any, build: Space | Function, task: Task, options: Options) -
     return study
 
 
-def _try_again(optuna: Any, study: Any) -> None:
-    """Settings whose trials were broken off are the next ones; only one program at a time works on a study."""
-    trials = study.get_trials(deepcopy=False)
-    last = {trial.user_attrs.get(SETTING): trial.number for trial in trials}
-    for trial in trials:
-        if trial.state == optuna.trial.TrialState.RUNNING:
-            number = trial.user_attrs.get(SETTING)
-            if number is not None and last[number] == trial.number:
-                study.enqueue_trial(trial.params, user_attrs={SETTING: number})  # first: a break here loses nothing
-            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+def _taken_up(optuna: Any, study: Any, own_sampler: bool) -> dict[int, dict[str, Any]]:
+    """What is fixed of the settings to come, by their numbers; trials that a break has left are ended.
+
+    A batch that was broken off is tried anew as a whole, and where it had only to be told of, that is done: so the
+    trials that samplers and pruners go by are those of a search without the break, in the same order. The settings are
+    drawn anew too, by the same seed, but for those of a user's sampler, whose state is not known. Only one program at a
+    time works on a study.
+    """
+    states, fixed, waiting = optuna.trial.TrialState, dict[int, dict[str, Any]](), []
+    judged = study.user_attrs.get(JUDGED, 0)
+    for trial in study.get_trials(deepcopy=False):
+        number = trial.user_attrs.get(SETTING, -1)
+        if trial.state == states.WAITING:
+            waiting.append(trial)
+        elif number >= judged:
+            fixed[number] = {**trial.system_attrs.get("fixed_params", {}), **(trial.params if own_sampler else {})}
+        if trial.state == states.RUNNING:
+            if 0 <= number < judged:
+                _tell(optuna, study, trial)
+            else:
+                study.tell(trial.number, state=states.FAIL)
+    for trial in waiting:  # those that a user has put there come last
+        number = trial.user_attrs.get(SETTING, max(fixed, default=judged - 1) + 1)
+        fixed[number] = trial.system_attrs["fixed_params"]
+        taken = study.ask()
+        taken.set_user_attr(SETTING, number)
+        study.tell(taken, state=states.FAIL)
+    return fixed
 
 
-def _ask(optuna: Any, study: Any, build: Space | Function, task: Task, options: Options) -> Candidate:
-    """The next setting, with its networks."""
-    known = [other.user_attrs.get(SETTING, -1) for other in study.get_trials(deepcopy=False)]
-    number = max(known, default=-1) + 1
+def _ask(
+    optuna: Any, study: Any, build: Space | Function, task: Task, options: Options, number: int,
+    fixed: dict[int, dict[str, Any]],
+) -> Candidate:  # fmt: skip
+    """The setting of that number, with its networks."""
     if options.sampler is None:  # seeded anew, so that a study that goes on draws what it would have drawn
         study.sampler = optuna.samplers.TPESampler(seed=options.seed + number)
+    if fixed.get(number):
+        study.enqueue_trial(fixed[number], user_attrs={SETTING: number})
     trial = study.ask()
-    if SETTING not in trial.user_attrs:
-        trial.set_user_attr(SETTING, number)
-    return candidates.candidate(trial, build(trial, options.seed + trial.user_attrs[SETTING]), task)
+    trial.set_user_attr(SETTING, number)
+    return candidates.candidate(trial, build(trial, options.seed + number), task)
 
 
 def _parts(epochs: int, options: Options) -> list[int]:
@@ -178,31 +205,43 @@ def _parts(epochs: int, options: Options) -> list[int]:
 
 def _try(optuna: Any, study: Any, batch: list[Candidate], task: Task, options: Options) -> Candidate | None:
     """Trains a batch part by part; the best that is left at the end."""
-    states, alive = optuna.trial.TrialState, batch
+    pick, alive = (max if task.measure.larger else min), batch
     for until in _parts(task.epochs, options):
         if not alive:
             break
         candidates.train(alive, until, task)
         for one in alive:
             one.trial.set_user_attr(SECONDS, one.seconds)
-            if one.error is None:
+            if not one.failed:
                 one.trial.report(one.score, until)
-            else:
-                one.trial.set_user_attr(EPOCHS, one.epochs)
-                study.tell(one.trial, state=states.FAIL)
-        alive = [one for one in alive if one.error is None]
-        if until == task.epochs:
-            break
-        kept = _kept(study, alive, until, task.measure, options)
-        for one in alive:
-            if one not in kept:
-                one.trial.set_user_attr(EPOCHS, one.epochs)
-                study.tell(one.trial, state=states.PRUNED)
-        alive = kept
-    for one in alive:
+        alive = [one for one in alive if not one.failed]
+        if until < task.epochs:
+            kept = _kept(study, alive, until, task.measure, options)
+            if options.say is not None and alive:
+                best = pick(alive, key=lambda one: one.score).score
+                options.say(f"{_which(batch)} of {options.budget}, epoch {until} of {task.epochs}: best "
+                            f"{task.measure.name} {best:.4g}, {len(kept)} of {len(batch)} go on")  # fmt: skip
+            alive = kept
+    for one in batch:
         one.trial.set_user_attr(EPOCHS, one.epochs)
-        study.tell(one.trial, one.score)
-    return (max if task.measure.larger else min)(alive, key=lambda one: one.score, default=None)
+        one.trial.set_user_attr(_WITHOUT_SCORE, one.without_score)
+        one.trial.set_user_attr(_OUTCOME, "FAIL" if one.failed else "COMPLETE" if one in alive else "PRUNED")
+    study.set_user_attr(JUDGED, 1 + batch[-1].trial.user_attrs[SETTING])  # from here on nothing of it is tried again
+    for trial in study.get_trials(deepcopy=False)[-len(batch) :]:
+        _tell(optuna, study, trial)
+    return pick(alive, key=lambda one: one.score, default=None)
+
+
+def _tell(optuna: Any, study: Any, trial: Any) -> None:
+    """Tells the study what has become of a trial that is judged."""
+    state = optuna.trial.TrialState[trial.user_attrs[_OUTCOME]]
+    score = trial.intermediate_values[trial.last_step] if state == optuna.trial.TrialState.COMPLETE else None
+    study.tell(trial.number, score, state=state)
+
+
+def _which(batch: list[Candidate]) -> str:
+    first, last = (one.trial.user_attrs[SETTING] + 1 for one in (batch[0], batch[-1]))
+    return f"settings {first} to {last}" if last > first else f"setting {first}"
 
 
 def _kept(study: Any, alive: list[Candidate], until: int, measure: Measure, options: Options) -> list[Candidate]:
