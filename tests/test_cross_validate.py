@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 pytest.importorskip("sklearn", minversion="1.9")
 from scipy import sparse
 from sklearn import model_selection
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GroupKFold, KFold, PredefinedSplit, ShuffleSplit, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -173,6 +175,21 @@ def test_folds_of_estimators_run_side_by_side() -> None:
     assert len(cnn.cross_validate(est, X, Y, cv=2, n_threads=2)["test_score"]) == 2
 
 
+def test_warnings_of_estimators_are_said_of_the_line_that_called() -> None:
+    with pytest.warns(ConvergenceWarning, match="Maximum iterations") as caught:
+        cnn.cross_validate(cnn.MLPRegressor(hidden_layer_sizes=4, max_iter=2), X, Y, cv=3, n_threads=2)
+    assert [one.filename for one in caught] == [__file__] * 3
+
+    class Warns(cnn.MLPRegressor):
+        def score(self, X: Any, y: Any) -> float:  # type: ignore[override]
+            warnings.warn("from here", FutureWarning, stacklevel=1)
+            return 1.0
+
+    with pytest.warns(FutureWarning, match="from here") as caught:
+        cnn.cross_validate(Warns(hidden_layer_sizes=4, solver="lbfgs", max_iter=2, tol=9.0), X, Y, cv=2)
+    assert len(caught) == 2
+
+
 def test_it_prints_as_a_table() -> None:
     found = cnn.cross_validate(network(), X, Y, cv=3, epochs=1, return_networks=True)
     lines = str(found).splitlines()
@@ -188,7 +205,8 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"model": "net"}, TypeError, "cross_validate takes a cnn.Network or an estimator of scikit-learn's kind, got 'n"),
     ({"epoch": 3}, TypeError, "cross_validate has no argument 'epoch': here it is 'epochs'; of a fit it takes epochs"),
     ({"model": cnn.MLPRegressor(), "epochs": 3}, TypeError, "'epochs' is for networks; give the estimator MLPRegres"),
-    ({"epochs": -1}, ValueError, "epochs must be an integer >= 0"),
+    ({"epochs": 0}, ValueError, "epochs must be an integer >= 1, got 0"),
+    ({"epochs": -1}, ValueError, "epochs must be an integer >= 1, got -1"),
     ({"cv": 1}, ValueError, "n_splits=1"),
     ({"cv": 91}, ValueError, "n_splits=91"),
     ({"cv": [(np.arange(90), np.arange(0))]}, ValueError, "fold 0 has 90 rows to train on and 0 to score on"),

@@ -104,6 +104,7 @@ def test_what_is_suggested_is_there() -> None:
     made_of = (cnn.Network, cnn.Network.fit, cnn.TableModel, cnn.Dense, cnn.Dropout, cnn.Adam, cnn.EarlyStopping)
     for made in (*made_of, cnn.SaveModel, cnn.search):
         known |= set(inspect.signature(made).parameters)
+    known |= {"n_estimators", "random_state"}  # of ensembles, which need an extra
     assert set(elsewhere.ELSEWHERE.values()) <= known
 
 

@@ -11,6 +11,15 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import cnn
 
+
+@pytest.mark.parametrize("kind", [cnn.EnsembleClassifier, cnn.EnsembleRegressor])
+def test_an_argument_that_it_does_not_have_is_an_error_of_that_class(kind) -> None:
+    with pytest.raises(TypeError, match=f"^{kind.__name__} has no argument 'seed': here it is 'random_state'"):
+        kind(seed=1)
+    with pytest.raises(TypeError, match=f"^{kind.__name__} has no argument 'n_members': here it is 'n_estimators'"):
+        kind(n_members=1)
+
+
 WEIGHTS = "a row of weight 2 is in one fold, its copies may be in two"
 EXPECTED = {f"check_sample_weight_equivalence_on_{kind}_data": WEIGHTS for kind in ("dense", "sparse")}
 MEMBER = {"hidden_layer_sizes": 50, "learning_rate_init": 0.01, "max_iter": 60}

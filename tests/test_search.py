@@ -28,7 +28,8 @@ QUICK: dict[str, Any] = {"epochs": 9, "batch_size": 32, "verbose": 0}
 
 
 def search(space: Any = SPACE, **options: Any) -> cnn.SearchResult:
-    return cnn.search(space, X[:80], Y[:80], **{"budget": 9, "validation_data": HELD_OUT, **QUICK, **options})
+    given: dict[str, Any] = {"y": Y[:80], "budget": 9, "validation_data": HELD_OUT, **QUICK, **options}
+    return cnn.search(space, X[:80], **given)
 
 
 def test_a_function_may_give_the_network_that_it_gave_before() -> None:
@@ -349,6 +350,8 @@ BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (SPACE, {"validation_data": None, "sample_weight": np.eye(80)[0]}, ValueError,
      "sample_weight is zero for every row that valid=0.2 holds out"),
     (SPACE, {"class_weight": "balanced"}, ValueError, "class_weight needs integer classes"),
+    (SPACE, {"loss": "cross_entropy", "y": np.arange(80) % 2 * 10**9}, ValueError,
+     "y must hold classes 0, 1, 2, ... with rows of most of them, got 1000000000 in 80 rows; np.unique"),
     (SPACE, {"loss": "cross_entropy"}, ValueError, "y must hold whole classes, got"),
     (SPACE, {"metric": "f1"}, ValueError, "f1"),
 ]  # fmt: skip

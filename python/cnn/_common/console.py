@@ -56,9 +56,9 @@ def errors() -> Stream | None:
     return Stream(sys.stderr)
 
 
-def warn(text: str) -> None:
-    """A UserWarning at the line outside of the package that led here."""
+def warn(text: str, category: type[Warning] = UserWarning) -> None:
+    """A warning at the line outside of the package that led here."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _INNER:
         frame, level = frame.f_back, level + 1
-    warnings.warn(text, stacklevel=level)
+    warnings.warn(text, category, stacklevel=level)

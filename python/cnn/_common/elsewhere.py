@@ -33,6 +33,7 @@ ELSEWHERE = {
     "random_state": "seed", "p": "rate", "n_jobs": "n_threads", "label": "target", "label_column": "target",
     "hidden_layers": "hidden", "hidden_layer_sizes": "hidden", "layers": "hidden", "n_estimators": "members",
     "batchsize": "batch_size", "validation_split": "valid", "validation_fraction": "valid", "n_trials": "budget",
+    "seed": "random_state", "members": "n_estimators", "n_members": "n_estimators",
     "val_split": "validation_split", "val_data": "validation_data", "shuffling": "shuffle",
 }  # fmt: skip
 # Arguments whose place is another one here.
@@ -128,7 +129,8 @@ def told(function: Callable[P, R]) -> Callable[P, R]:
         for name in kwargs:
             if name not in names:
                 near = nearest(name, names)
-                what = function.__qualname__.removesuffix(".__init__")
+                made = function.__name__ == "__init__" and args  # a class may have it from another one
+                what = type(args[0]).__name__ if made else function.__qualname__
                 hint = f": here it is {near!r}" if near else f": {PLACES[name]}" if name in PLACES else ""
                 raise TypeError(f"{what} has no argument {name!r}{hint}; it has {', '.join(names)}")
         return function(*args, **kwargs)

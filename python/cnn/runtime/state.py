@@ -45,9 +45,10 @@ class NetworkState:
         seed: int | None = None,
         dropout_factor: schedules.Schedule | None = None,
     ) -> None:
+        self._plan: Plan | None = None
         self.descriptions = checked(layers)
-        self.loss = losses.get(loss)
-        self.optimizer = optimizers.get(optimizer)
+        self.loss = loss
+        self.optimizer = optimizer
         self.dtype = checks.real_dtype(dtype)
         if not isinstance(dropout_factor, schedules.Schedule | None):
             raise TypeError(f"dropout_factor must be a cnn.schedules.Schedule, got {dropout_factor!r}")
@@ -61,17 +62,51 @@ class NetworkState:
         self.rate_factor = 1.0  # what `ReduceOnPlateau` has made of the learning rate
         self.stop_training = False
         self.activation_choice = ""  # what the fit chose for activation="auto", and why
-        self._plan: Plan | None = None
         self.predictor: Any = None
-        if self.loss.one_class and self.n_outputs < 2:
+
+    @property
+    def loss(self) -> Loss:
+        """What is minimised. Another one may be set, by its name too: parameters and the optimizer's state stay."""
+        found: Loss = self.__dict__["loss"]  # data descriptors come before it; copies and pickles take it from there
+        return found
+
+    @loss.setter
+    def loss(self, given: str | Loss) -> None:
+        loss = losses.get(given)
+        if loss.one_class and self.n_outputs < 2:
             raise ValueError(
                 "cross_entropy needs an output for each class, got 1; for two classes and one output use "
                 "loss='binary_cross_entropy'"
             )
-        if self.n_outputs % self.loss.facts.outputs:
-            what = f"{self.loss.facts.outputs} outputs for each target"
-            raise ValueError(f"{self.loss.name} needs {what}, and the network has {self.n_outputs}")
-        placed(self.descriptions, self.loss)
+        if self.n_outputs % loss.facts.outputs:
+            what = f"{loss.facts.outputs} outputs for each target"
+            raise ValueError(f"{loss.name} needs {what}, and the network has {self.n_outputs}")
+        placed(self.descriptions, loss)
+        if self._plan is None:
+            self.__dict__["loss"] = loss
+        else:
+            self.use_plan(self._replanned(loss, self.optimizer), loss=loss)
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """What makes the steps. Another one may be set, by its name too; of another kind, it begins its state anew."""
+        found: Optimizer = self.__dict__["optimizer"]
+        return found
+
+    @optimizer.setter
+    def optimizer(self, given: str | Optimizer) -> None:
+        optimizer = optimizers.get(given)
+        if self._plan is None:
+            self.__dict__["optimizer"] = optimizer
+            return
+        made = self._replanned(self.loss, optimizer)
+        fresh = type(optimizer) is not type(self.optimizer) or made.slots != self._plan.slots
+        self.use_plan(made, optimizer=optimizer, fresh=fresh)
+
+    def _replanned(self, loss: Loss, optimizer: Optimizer) -> Plan:
+        """The plan with another loss or optimizer."""
+        by_blas = self.plan.layers["by_blas"].tolist()
+        return build_plan(self.descriptions, self.n_inputs, loss, optimizer, by_blas)
 
     def build(self, n_inputs: int) -> Self:
         """Makes the parameters for that many inputs; the first fit does it by itself. Returns the network."""
@@ -104,15 +139,18 @@ class NetworkState:
 
     def use_plan(
         self, made: Plan, layers: tuple[Layer, ...] | None = None, optimizer: Optimizer | None = None, *,
-        fresh: bool = False,
+        loss: Loss | None = None, fresh: bool = False,
     ) -> None:  # fmt: skip
         """Makes that plan the network's; its parameters must have the places that `flat` has.
 
-        With the layers and the optimizer that the plan is of, if they are others; `fresh` begins the optimizer's state.
+        With the layers, the optimizer and the loss that the plan is of, if they are others; `fresh` begins the
+        optimizer's state.
         """
+        loss = loss or self.loss
         found: dict[str, Any] = {
-            "predictor": cnn_core.engine.Predictor(made.tiles.layers, made.tiles.workspace, self.flat, self.loss.kind),
+            "predictor": cnn_core.engine.Predictor(made.tiles.layers, made.tiles.workspace, self.flat, loss.kind),
             "_plan": made, "descriptions": layers or self.descriptions, "optimizer": optimizer or self.optimizer,
+            "loss": loss,
         }  # fmt: skip
         if fresh:
             state = arena.aligned_zeros(made.slots * made.size, self.dtype)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from joblib import parallel_config
 from sklearn import model_selection
+from sklearn.exceptions import ConvergenceWarning
 
 from cnn import callbacks
 from cnn._common import checks, console, html_tables, threads
@@ -110,7 +113,7 @@ def cross_validate(
     if options:
         raise TypeError(f"{next(iter(options))!r} is for networks; give the estimator {type(model).__name__} its own "
                         "parameters")  # fmt: skip
-    with parallel_config(backend="threading", n_jobs=n_threads or threads.available()):
+    with _warnings_at_the_caller(), parallel_config(backend="threading", n_jobs=n_threads or threads.available()):
         found = model_selection.cross_validate(
             model, X, y, cv=cv, scoring=None if isinstance(scoring, str) and scoring == "auto" else scoring,
             groups=groups, params=None if sample_weight is None else {"sample_weight": sample_weight},
@@ -119,7 +122,21 @@ def cross_validate(
     return CrossValidation(found)
 
 
+@contextmanager
+def _warnings_at_the_caller() -> Iterator[None]:
+    """What fits in other threads say of their convergence, whose stacks the caller is not in, is said of its line."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        yield
+    for one in caught:
+        if issubclass(one.category, ConvergenceWarning):
+            console.warn(str(one.message), one.category)
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+
+
 def _check_options(options: dict[str, Any]) -> None:
+    checks.integer("epochs", options.get("epochs", 1), 1)
     for name in options:
         if name not in _OF_A_FIT:
             near = nearest(name, _OF_A_FIT)

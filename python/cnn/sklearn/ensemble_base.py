@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from cnn import callbacks, schedules
+from cnn._common.elsewhere import told
 from cnn._common.errors import DivergenceError, NonFiniteError
 from cnn.callbacks import Callback
 from cnn.many import predict_many, train_many
@@ -53,6 +54,7 @@ class BaseEnsemble(BaseEstimator):
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
 
+    @told
     def __init__(
         self, estimator: Any = None, n_estimators: int = 8, *, method: Method = "independent",
         max_samples: Samples = 1.0, max_features: Samples = 1.0, bootstrap: bool = False, early_stopping: bool = True,

@@ -113,6 +113,11 @@ def _builder(
     n = targets.shape[1] if targets.ndim == 2 else 1
     if loss.one_class and targets.ndim == 1 and len(targets):
         n = int(checks.classes("y", targets, 1 << 31).max()) + 1
+        if n > max(len(targets), 2):
+            raise ValueError(
+                f"y must hold classes 0, 1, 2, ... with rows of most of them, got {n - 1} in {len(targets)} rows; "
+                "np.unique(y, return_inverse=True) numbers the labels"
+            )
     n_outputs = max(n, 1) * loss.facts.outputs
     return Space(space, n_outputs, loss, kind, batch_size), (loss, kind, n_outputs)
 
