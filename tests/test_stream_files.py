@@ -187,10 +187,51 @@ def test_parquet_that_is_not_there_or_does_not_fit(tmp_path: Path, folder: Path)
     parquet.write_table(table().drop_columns("b"), folder / "d.parquet")
     with pytest.raises(ValueError, match=r"d.parquet has no column 'b', which the files before it have"):
         of(folder)
-    (tmp_path / "hive" / "year=2020").mkdir(parents=True)
-    parquet.write_table(table(), tmp_path / "hive" / "year=2020" / "t.parquet")
-    with pytest.raises(ValueError, match="has the column 'year' in the names of its folders; write it into the files"):
-        of(tmp_path / "hive")
+    (tmp_path / "t.csv").write_text("a,b,c,y\n1,2,3,4\n")
+    with pytest.raises(StreamError, match=r"t.csv is no Parquet file, and of a path fit takes those .*`cnn train`"):
+        of(tmp_path / "t.csv")
+
+
+@pytest.fixture
+def hive(tmp_path: Path) -> Path:
+    """Rows of the table of a column `a`, the others being in the names of folders, or not there."""
+    for i, (year, town) in enumerate([(2020, "x"), (2021, "x"), (2021, "a%20b")]):
+        path = tmp_path / "hive" / f"year={year}" / f"town={town}"
+        path.mkdir(parents=True)
+        parquet.write_table(pa.table({"a": X[i * 40 : i * 40 + 40, 0], "y": Y[:40]}), path / "part-0.parquet")
+    return tmp_path / "hive"
+
+
+def test_columns_may_stand_in_the_names_of_folders(hive: Path, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"column 'town' of .*part-0.parquet holds string, and a network takes numbers"):
+        of(hive)
+    for path in hive.rglob("town=*"):
+        path.rename(path.with_name(path.name.replace("town=x", "town=7").replace("town=a%20b", "town=8")))
+    found = of(hive)
+    assert found._columns.names == ["a", "year", "town", "y"]
+    read = np.concatenate([part.X for part in found.parts(0, None)])
+    np.testing.assert_array_equal(read[:, 0], X[:120, 0])
+    np.testing.assert_array_equal(read[:, 1], [2020] * 40 + [2021] * 80)
+    np.testing.assert_array_equal(read[:, 2], [7] * 80 + [8] * 40)
+    np.testing.assert_array_equal(np.concatenate([part.y for part in of(hive, "year").parts(0, None)]), read[:, 1])
+    two = of(hive, ["a", "town"], form=Form(Loss("mse"), FLOAT, 2)).first()
+    np.testing.assert_array_equal(two.y[:, 1], [7] * 40)
+    before = found.description()
+    assert of(hive).description() == before
+    (hive / "year=2020").rename(hive / "year=2019")  # a checkpoint is of other rows
+    assert of(hive).description() != before
+    (hive / "year=2019" / "town=7").rename(hive / "year=2019" / "town=__HIVE_DEFAULT_PARTITION__")
+    with pytest.raises(ValueError, match=r"column 'town' of X of part-0.parquet from row 0 on is empty at row"):
+        of(hive).first()
+    parquet.write_table(pa.table({"a": X[:, 0], "y": Y}), hive / "part-0.parquet")
+    with pytest.raises(ValueError, match=r"part-0.parquet has no column 'year' in the names of its folders, as"):
+        of(hive)
+
+
+def test_files_may_have_the_columns_of_their_folders_too(tmp_path: Path) -> None:
+    (tmp_path / "year=2020").mkdir()
+    parquet.write_table(pa.table({"year": [1, 2], "y": [3.0, 4.0]}), tmp_path / "year=2020" / "a.parquet")
+    np.testing.assert_array_equal(of(tmp_path).first().X, [[1], [2]])
 
 
 def test_gaps_and_what_is_not_finite_are_told_by_file_row_and_column(tmp_path: Path, monkeypatch) -> None:

@@ -205,6 +205,27 @@ def test_parquet_is_read_whole_where_it_fits(folder: Path, monkeypatch) -> None:
     assert same_bits(model().fit([TABLE[:7], TABLE[7:]], stream=False, verbose=0).networks[0], whole.networks[0])
 
 
+def test_columns_in_the_names_of_folders_are_columns(tmp_path: Path) -> None:
+    table = TABLE.assign(year=np.arange(len(TABLE)) // 1500 + 2020, place=np.arange(len(TABLE)) // 1000)
+    table = table.assign(place=table["place"].map({0: "a", 1: "b", 2: "ü b"}))
+    for (year, place), part in table.groupby(["year", "place"], sort=True):
+        path = tmp_path / "rows" / f"year={year}" / f"place={place}"
+        path.mkdir(parents=True)
+        part.drop(columns=["year", "place"]).to_parquet(path / "0.parquet", index=False)
+    for stream in (False, True):
+        whole = model().fit(table, stream=stream, verbose=0)
+        found = model().fit(tmp_path / "rows", stream=stream, verbose=0)
+        assert found.columns == whole.columns
+        assert found.columns["place"] == "category"
+        assert same_bits(found.networks[0], whole.networks[0])
+
+
+def test_a_file_of_a_folder_that_differs_is_named(folder: Path) -> None:
+    parquet.write_table(pa.Table.from_pandas(TABLE.drop(columns="town"), preserve_index=False), folder / "c.parquet")
+    with pytest.raises(TableError, match=r"the columns of .*c.parquet differ in 'town': they must be those of .*a.p"):
+        model().fit(folder, verbose=0)
+
+
 class Shrinking:
     """A piece less each time."""
 

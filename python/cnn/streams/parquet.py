@@ -15,6 +15,7 @@ import numpy as np
 from cnn._common import checks, elsewhere
 from cnn._common.errors import StreamError
 from cnn.runtime.data import Data
+from cnn.streams import partitions
 from cnn.streams.source import Form, Source, drawn
 
 _SUFFIXES = (".parquet", ".pq")
@@ -33,12 +34,20 @@ class File:
     size: int  # bytes of its columns, not compressed
     schema: Any = field(compare=False)
     footer: Any = field(default=None, compare=False)  # read already; None in a folder whose footers take much memory
+    keys: tuple[tuple[str, Any], ...] = ()  # columns in the names of its folders, which `schema` has, too
 
     def open(self) -> Any:
         """Raises StreamError where it is no longer what it was."""
         if self.now() != self.state:
             raise StreamError(f"{self.path} has changed since the fit began")
         return _opened(self.path, self.footer)
+
+    def batches(self, opened: Any, rows: int, names: Sequence[str], groups: list[int] | None = None) -> Iterator[Any]:
+        """Record batches of up to so many rows with these columns."""
+        keys = {name: value for name, value in self.keys if name in names}
+        stored = [name for name in names if name not in keys]
+        for batch in opened.iter_batches(rows, row_groups=groups, columns=stored):
+            yield partitions.with_keys(batch, self.schema, keys) if keys else batch
 
     def now(self) -> tuple[int, int, int]:
         try:
@@ -129,7 +138,7 @@ class Parquet(Source):
         for file in dict.fromkeys(unit.file for unit in self._units):
             metadata = file.open().metadata
             groups = [metadata.row_group(i).to_dict() for i in range(metadata.num_row_groups)]
-            digest.update(repr((file.path.name, groups)).encode())
+            digest.update(repr((file.path.name, groups, *file.keys)).encode())
         return f"{self.rows} rows of {', '.join(self._columns.names)}: {digest.hexdigest()}"
 
     def read(self, epoch: int, order: np.random.Generator | None) -> Iterator[Data]:
@@ -182,7 +191,7 @@ def _batches(file: Any, unit: Unit, rows: int, names: list[str]) -> Iterator[Any
     import pyarrow as pa
 
     try:
-        yield from file.iter_batches(rows, row_groups=[unit.group], columns=names)
+        yield from unit.file.batches(file, rows, names, [unit.group])
     except (pa.ArrowException, OSError) as error:
         raise StreamError(f"row group {unit.group} of {unit.file.path} can't be read: {error}") from None
 
@@ -197,9 +206,29 @@ def files(path: Path) -> list[File]:
         groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
         size = sum(group.total_byte_size for group in groups)
         found.append(File(one, state, tuple(group.num_rows for group in groups), size, schema, footer))
+    if path.is_dir():
+        found = _with_keys(path, found)
     if sum(file.footer.num_row_groups * file.footer.num_columns for file in found) > _FOOTERS:
         found = [replace(file, footer=None) for file in found]
     return found
+
+
+def _with_keys(path: Path, found: list[File]) -> list[File]:
+    """The files of a folder with the columns that the names of folders in it hold, but for those that they have."""
+    keys = partitions.keys(path, [file.path for file in found])
+    if not any(keys):
+        return found
+    fields, files = partitions.fields(keys), []
+    for file, values in zip(found, keys, strict=True):
+        new, schema = [name for name in fields if name not in file.schema.names], file.schema
+        for name in new:
+            if name not in values:
+                raise ValueError(
+                    f"{file.path} has no column {name!r} in the names of its folders, as other files of {path} have"
+                )
+            schema = schema.append(fields[name])
+        files.append(replace(file, schema=schema, keys=tuple((name, values[name]) for name in new)))
+    return files
 
 
 def has_files(path: str | os.PathLike[str]) -> bool:
@@ -220,10 +249,6 @@ def _paths(path: Path) -> list[Path]:
     found = _in_folder(path)
     if not found:
         raise FileNotFoundError(f"there is no Parquet file (.parquet or .pq) in {path}")
-    for part in found[0].relative_to(path).parts[:-1]:
-        if "=" in part:
-            name = part.split("=")[0]
-            raise ValueError(f"{path} has the column {name!r} in the names of its folders; write it into the files")
     return found
 
 
@@ -242,7 +267,17 @@ def _opened(path: Path, footer: Any = None) -> Any:
     try:
         return parquet.ParquetFile(path, metadata=footer, buffer_size=_BUFFER, pre_buffer=False)
     except ArrowException as error:
+        if path.suffix.lower() not in _SUFFIXES and not _begins_as_parquet(path):
+            raise StreamError(
+                f"{path} is no Parquet file, and of a path fit takes those (files or folders of them). CSV is read by "
+                "`cnn train`, or some rows at a time, as batches (X, y) or frames of pandas.read_csv(path, chunksize=n)"
+            ) from None
         raise StreamError(f"{path} is not a whole Parquet file: {error}") from None
+
+
+def _begins_as_parquet(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
 
 
 def _columns(path: Path, schema: Any, y: str | tuple[str, ...], weights: str | None) -> Columns:

@@ -22,6 +22,7 @@ from cnn.table import frames, lesson, messages, target, writings
 from cnn.table.encode import Encoder
 from cnn.table.frames import Array, TableError
 from cnn.table.lesson import Lesson, Rows
+from cnn.table.pieces import differing
 from cnn.table.settings import Settings
 from cnn.table.target import MOST_CLASSES, Target
 
@@ -97,9 +98,7 @@ def _numbered(pieces: Iterable[Any]) -> Iterator[Any]:
         piece = frames.to_pandas(given)
         if names is None:
             names = piece.columns.tolist()
-        elif piece.columns.tolist() != names:
-            other = sorted(set(map(str, names)) ^ set(map(str, piece.columns)))
-            said = f"differ in {', '.join(map(repr, other[:5]))}" if other else "stand in another order"
+        elif said := differing(names, piece.columns.tolist()):
             raise TableError(f"the columns of the piece from row {begin:,} on {said}: they must be those of the first")
         if len(piece):
             yield piece.set_axis(pd.RangeIndex(begin, begin + len(piece)), axis=0)

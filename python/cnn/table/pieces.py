@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,10 @@ class ParquetPieces:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.files, self.name = parquet.files(Path(path)), os.fspath(path)
         self.rows = sum(sum(file.groups) for file in self.files)
+        first, *others = self.files
+        for file in others:
+            if said := differing(_names(first), _names(file)):
+                raise TableError(f"the columns of {file.path} {said}: they must be those of {first.path}")
 
     @property
     def memory(self) -> int:
@@ -41,13 +45,30 @@ class ParquetPieces:
     def __iter__(self) -> Iterator[Any]:
         for file in self.files:
             opened = file.open()
-            names = [name for name in opened.schema_arrow.names if name not in parquet.index_names(opened.schema_arrow)]
             try:
-                for batch in opened.iter_batches(PIECE, columns=names):
+                for batch in file.batches(opened, PIECE, _names(file)):
                     if batch.num_rows:
                         yield frames.of_arrow(batch)
             finally:
                 opened.close()
+
+
+def _names(file: parquet.File) -> list[str]:
+    """Its columns, without a row index."""
+    aside = parquet.index_names(file.schema)
+    return [name for name in file.schema.names if name not in aside]
+
+
+def differing(names: Sequence[Any], others: Sequence[Any]) -> str:
+    """How the columns of a piece differ from the first one's; empty if they do not.
+
+    >>> differing(["a", "b"], ["a"]), differing(["a", "b"], ["b", "a"]), differing(["a"], ["a"])
+    ("differ in 'b'", 'stand in another order', '')
+    """
+    if list(names) == list(others):
+        return ""
+    other = sorted(set(map(str, names)) ^ set(map(str, others)))
+    return f"differ in {', '.join(map(repr, other[:5]))}" if other else "stand in another order"
 
 
 def of(data: Any, stream: bool | None) -> tuple[Any, Iterable[Any] | None]:
