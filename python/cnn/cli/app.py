@@ -61,6 +61,9 @@ Decimal = Annotated[
 Json = Annotated[bool, _option(OUTPUT, "--json", help="Print the outcome as one JSON object, and nothing else.")]
 Quiet = Annotated[bool, _option(OUTPUT, "--quiet", "-q", help="Print nothing but errors.")]
 Threads = Annotated[int | None, _option(WORK, "--threads", min=1, help="Same results for every number.")]
+Stream = Annotated[
+    bool | None, _option(WORK, "--stream/--no-stream", help="Read in pieces: for tables larger than memory.")
+]
 Seed = Annotated[int, _option(TRAINING, "--seed", min=0, help="Of all that is random.")]
 
 
@@ -115,9 +118,7 @@ def train(
     members: Annotated[int | None, _option(MODEL, "--members", help="Networks to average; by the rows.")] = None,
     seed: Seed = 0,
     threads: Threads = None,
-    stream: Annotated[
-        bool | None, _option(WORK, "--stream/--no-stream", help="Read in pieces: for tables larger than memory.")
-    ] = None,
+    stream: Stream = None,
     mpi: Annotated[bool, _option(WORK, "--mpi", help="As one of the processes that mpiexec runs.")] = False,
     format: Format = None,
     encoding: Encoding = None,
@@ -225,6 +226,7 @@ def evaluate(
     data: Data,
     importance: Annotated[bool, _option(OUTPUT, "--importance", help="Also which columns matter (slower).")] = False,
     threads: Threads = None,
+    stream: Stream = None,
     format: Format = None,
     encoding: Encoding = None,
     separator: Separator = None,
@@ -234,13 +236,16 @@ def evaluate(
 ) -> None:
     """Score a model on a table with a target.
 
+    A file that needs more memory than is free, or with --stream, is read in pieces; a folder of Parquet files is one
+    table.
+
     \b
     Examples:
       cnn evaluate model.cnn test.csv
       cnn evaluate model.cnn test.csv --importance --json
     """
     reading = Reading(data, format, encoding, separator, header)
-    _run(commands.evaluate, Screen(quiet, json), model, reading, importance, threads)
+    _run(commands.evaluate, Screen(quiet, json), model, reading, importance, threads, stream)
 
 
 @app.command(cls=Command)

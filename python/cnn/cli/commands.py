@@ -17,9 +17,10 @@ from cnn.cli.predict import rounded
 from cnn.cli.screen import Screen, counted, figure
 from cnn.cli.source import Reading, Source, source
 from cnn.network import Network
-from cnn.table import TableModel, frames
+from cnn.table import TableModel, frames, scoring
 from cnn.table.columns import Number
 from cnn.table.frames import TableError
+from cnn.table.large import survey
 
 _DEMO = "california_housing.csv.gz"
 
@@ -125,17 +126,26 @@ def _about(model: TableModel) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def evaluate(screen: Screen, path: str, reading: Reading, importance: bool, threads: int | None) -> None:
+def evaluate(
+    screen: Screen, path: str, reading: Reading, importance: bool, threads: int | None, stream: bool | None
+) -> None:
     """`cnn evaluate`."""
     model = _table_model(path)
     texts = {column.name for column in model.encoder.columns if not isinstance(column, Number) or column.writing}
     if model.goal.writing or model.task == "classification":
         texts.add(model.target)
-    table = table_of(reading, model.target, texts, {model.target, *model.columns})
-    scores = model.evaluate(table, n_threads=threads)
+    with large.table(reading, stream) as found:
+        if isinstance(found, Source):
+            table = _whole(found, model.target, texts, {model.target, *model.columns})
+            scores, rows = model.evaluate(table, n_threads=threads), len(table)
+        else:
+            frames.column(large.first(found), model.target, found.name)
+            scores = scoring.of_pieces(model.encoder, model.goal, model.outputs, found, threads)
+            rows = found.rows
+            table = survey(found, model.target, 0)[0] if importance else None
     body = [[name, figure(value)] for name, value in scores.items()]
-    screen.table(f"{model.target} in {counted(len(table), 'row')}", ["score", ""], body)
-    result: dict[str, Any] = {"target": model.target, "task": model.task, "rows": len(table), "scores": scores}
+    screen.table(f"{model.target} in {counted(rows, 'row')}", ["score", ""], body)
+    result: dict[str, Any] = {"target": model.target, "task": model.task, "rows": rows, "scores": scores}
     if importance:
         found = model.feature_importance(table, n_threads=threads)
         result["importance"] = {str(name): float(value) for name, value in found["importance"].items()}

@@ -71,7 +71,7 @@ def survey(pieces: Iterable[Any], name: str, seed: int) -> tuple[Any, int]:
     first = _First(name)
     rows = most = 0
     limit = 2.0
-    for piece in _numbered(pieces):
+    for piece in numbered(pieces):
         if not rows:
             width = int(piece.memory_usage(deep=True).sum()) / len(piece)
             most = min(max(1 << int(math.log2(_SAMPLE_BYTES / width)), _ROWS), _SAMPLE)
@@ -90,7 +90,7 @@ def survey(pieces: Iterable[Any], name: str, seed: int) -> tuple[Any, int]:
     return whole[~whole.index.duplicated()].sort_index(), rows
 
 
-def _numbered(pieces: Iterable[Any]) -> Iterator[Any]:
+def numbered(pieces: Iterable[Any]) -> Iterator[Any]:
     """The frames, each with the numbers of its rows as index, and the columns of the first."""
     pd = frames.pandas()
     begin, names = 0, None
@@ -200,7 +200,7 @@ def _written(
     names = ("X", "y", "X_valid", "y_valid")
     files: dict[str, BinaryIO] = {name: (folder / name).open("wb") for name in names}
     try:
-        for piece in _numbered(pieces):
+        for piece in numbered(pieces):
             known = goal.known(frames.column(piece, goal.name))
             read, left_out = read + len(piece), left_out + len(piece) - len(known)
             for name, n in lesson.infinite_cells(encoder, piece, goal).items():

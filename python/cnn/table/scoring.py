@@ -1,0 +1,34 @@
+"""Scores of a table in pieces: of each row the target and the outputs are kept, so that every score sees them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from cnn._common import console
+from cnn.table import frames, large, lesson, messages, training
+from cnn.table.encode import Encoder
+from cnn.table.frames import Array, TableError
+from cnn.table.target import Target
+
+
+def of_pieces(
+    encoder: Encoder, goal: Target, outputs: Callable[[Array, int | None], Array], pieces: Iterable[Any],
+    n_threads: int | None,
+) -> dict[str, float]:  # fmt: skip
+    """See `TableModel.evaluate`; frames one after another, of one table."""
+    targets, found, infinite = list[Array](), list[Array](), dict[str, int]()
+    for piece in large.numbered(pieces):
+        rows = goal.known(frames.column(piece, goal.name))
+        for name, n in lesson.infinite_cells(encoder, piece, goal).items():
+            infinite[name] = infinite.get(name, 0) + n
+        if len(rows):
+            targets.append(lesson.numbers(goal, piece, rows))
+            found.append(outputs(encoder.encode(piece, rows), n_threads))
+    if not targets:
+        raise TableError(f"no row has a value of the target {goal.name!r}")
+    if said := messages.infinite(infinite):
+        console.warn(said)
+    return training.scores(goal, np.concatenate(targets), np.concatenate(found))
