@@ -23,8 +23,6 @@ BAD: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
      "validation_split needs rows that are read from a file or arrays"),
     (Loader(X, Y), {"sample_weight": WEIGHTS}, ValueError, r"weights of batches stand in them, as \(X, y, weights\)"),
     (Loader(X, Y), {"batch_size": 0}, ValueError, "batch_size must be an integer >= 1, got 0"),
-    (Loader(X, Y), {"metrics": "r2"}, ValueError,
-     "the metric 'r2' needs all rows at once; of a stream there are rmse, mae"),
     (Loader(X, Y), {"stream": 1}, TypeError, "stream must be True or False, got 1"),
     (Loader(X, Y), {"validation_data": 3}, TypeError, r"validation_data must be \(X, y\)"),
     (Loader(X, Y), {"validation_data": iter(LIST)}, ValueError, "validation_data must begin anew for each epoch"),

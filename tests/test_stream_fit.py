@@ -49,8 +49,18 @@ def test_any_cut_of_the_rows_gives_the_same_bits(batch_size: int, piece: int, mo
     both(network, batches(X, Y), X, Y, batch_size=batch_size, epochs=2)
 
 
+def worst(y: Any, predicted: Any, weights: Any = None) -> float:
+    """A metric of one's own, which has to see all rows."""
+    return float(np.abs(y - predicted)[slice(None) if weights is None else weights > 0].max())
+
+
 @pytest.mark.parametrize(("loss", "units", "y", "metrics"), [
     ("mse", 1, Y, "auto"),
+    ("mse", 1, Y, ["r2", "mae", worst]),
+    ("mse", 2, np.column_stack([Y, -Y / 9]), "r2"),
+    ("cross_entropy", 3, LABELS, ["f1", "roc_auc", "recall", "accuracy"]),
+    ("binary_cross_entropy", 1, LABELS == 1, ["roc_auc", "precision"]),
+    ("hinge", 1, np.where(LABELS == 1, 1, -1), ["f1"]),
     ("mse", 1, Y[:, None], ["rmse", "mae"]),
     ("mae", 2, np.column_stack([Y, -Y / 9]), ["rmse", "mae"]),
     ("cross_entropy", 3, LABELS, ["accuracy", "log_loss", "top_k_accuracy"]),
@@ -63,6 +73,13 @@ def test_any_cut_of_the_rows_gives_the_same_bits(batch_size: int, piece: int, mo
 def test_losses_metrics_and_weights(loss: str, units: int, y: Any, metrics: Any, weights: bool) -> None:
     arrays = (X, y, WEIGHTS) if weights else (X, y)
     both(lambda: network(units, loss=loss), Loader(*arrays), *arrays, metrics=metrics)
+    found, whole = (network(units, loss=loss) for _ in range(2))
+    found.fit(Loader(*arrays), epochs=2, metrics=metrics, validation_data=Loader(X[:400], y[:400]), verbose=0)
+    more = {"sample_weight": WEIGHTS} if weights else {}
+    whole.fit(X, y, epochs=2, metrics=metrics, validation_data=(X[:400], y[:400]), shuffle=False, verbose=0, **more)
+    for name in found.history.names:
+        if name != "seconds":
+            np.testing.assert_allclose(found.history[name], whole.history[name], rtol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("given", [

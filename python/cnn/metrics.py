@@ -307,21 +307,17 @@ def is_own(metric: Metric) -> bool:
     return _plain(metric) in BY_NAME.values()
 
 
-def of_parts(name: str, metric: Metric) -> Callable[[Array, Array, Array | None], float | Array]:
+def of_parts(metric: Metric) -> Callable[[Array, Array, Array | None], float | Array] | None:
     """What of each part of the rows makes the metric of them all: itself, a mean over rows, or the squares of rmse.
 
-    Raises:
-        ValueError: it has to see all rows at once.
+    None where it has to see all rows at once.
 
-    >>> of_parts("rmse", rmse) is mean_squares, of_parts("mae", mae) is mae
-    (True, True)
+    >>> of_parts(rmse) is mean_squares, of_parts(mae) is mae, of_parts(r2) is None
+    (True, True, True)
     """
     if _plain(metric) is rmse:
         return mean_squares
-    if _plain(metric) not in _MEANS:
-        means = ", ".join(f.__name__ for f in (rmse, *_MEANS))
-        raise ValueError(f"the metric {name!r} needs all rows at once; of a stream there are {means}")
-    return metric
+    return metric if _plain(metric) in _MEANS else None
 
 
 def seen(metric: Metric, loss: Loss, y: Array, p: Array) -> tuple[Array, Array]:

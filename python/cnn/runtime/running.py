@@ -1,4 +1,7 @@
-"""Loss and metrics of rows that are seen part by part: means of the parts by their weights."""
+"""Loss and metrics of rows that are seen part by part: means of the parts by their weights.
+
+A metric that has to see all rows at once is taken at the end, of the targets and predictions that were kept for it.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +18,14 @@ from cnn.runtime.state import NetworkState
 
 
 class Running:
-    """The sums of an epoch; float64, part after part.
-
-    Raises:
-        ValueError: a metric has to see all rows at once.
-    """
+    """The sums of an epoch; float64, part after part."""
 
     def __init__(self, net: NetworkState, chosen: Metrics) -> None:
         self.net, self.chosen = net, chosen
-        self._of_parts = {name: metrics.of_parts(name, metric) for name, metric in chosen.items()}
+        self._of_parts = {name: function for name, metric in chosen.items() if (function := metrics.of_parts(metric))}
         self.weight, self._loss = 0.0, 0.0
-        self._sums: dict[str, Any] = dict.fromkeys(chosen, 0.0)
+        self._sums: dict[str, Any] = dict.fromkeys(self._of_parts, 0.0)
+        self._kept: list[tuple[Array, Array, Array | None]] = []
 
     def outputs(self, rows: Data, n_threads: int | None) -> None:
         """Predicts the rows and adds their loss and metrics."""
@@ -36,27 +36,38 @@ class Running:
     def add(self, rows: Data, out: Array) -> None:
         """Adds the metrics of rows whose raw outputs these are."""
         net, weight = self.net, rows.weight
-        if weight == 0:
-            return
         self.weight += weight
-        if not self.chosen:
+        if not self.chosen or not len(rows):
             return
         predicted = np.empty_like(out)
         cnn_core.engine.link(net.loss.kind, out, predicted)
         predicted = predicted[:, : net.loss.n_targets(net.n_outputs)]
         if rows.y.ndim == 1 and predicted.shape[1] == 1:
             predicted = predicted[:, 0]
-        for name, metric in self.chosen.items():
-            value = self._of_parts[name](*metrics.seen(metric, net.loss, rows.y, predicted), rows.weights)
+        if len(self._of_parts) < len(self.chosen):
+            self._kept.append((rows.y, predicted, rows.weights))
+        if weight == 0:
+            return
+        for name, function in self._of_parts.items():
+            value = function(*metrics.seen(self.chosen[name], net.loss, rows.y, predicted), rows.weights)
             self._sums[name] = self._sums[name] + weight * np.asarray(value, np.float64)
 
     def measured(self) -> dict[str, float]:
         """The metrics of all rows."""
-        means = {name: total / self.weight for name, total in self._sums.items()}
-        return {
-            name: float(np.mean(np.sqrt(mean))) if self._of_parts[name] is metrics.mean_squares else float(mean)
-            for name, mean in means.items()
-        }
+        whole, found = self._whole(), dict[str, float]()
+        for name, metric in self.chosen.items():
+            if name not in self._sums:
+                y, predicted, weights = whole
+                found[name] = float(metric(*metrics.seen(metric, self.net.loss, y, predicted), weights))
+                continue
+            mean = self._sums[name] / self.weight
+            found[name] = float(np.mean(np.sqrt(mean)) if self._of_parts[name] is metrics.mean_squares else mean)
+        return found
+
+    def _whole(self) -> Any:
+        """Targets, predictions and weights of all rows, where they were kept."""
+        columns = zip(*self._kept, strict=True)
+        return [None if column[0] is None else np.concatenate(column) for column in columns]
 
     def loss(self) -> float:
         """The mean loss plus penalties of rows that were predicted here."""

@@ -12,7 +12,6 @@ from cnn import schedules
 from cnn._common import checks, threads
 from cnn.runtime import data, evaluation
 from cnn.runtime.data import Data
-from cnn.runtime.running import Running
 from cnn.runtime.state import NetworkState
 from cnn.streams.arrays import Arrays, is_mapped
 from cnn.streams.batches import Batches, is_batches
@@ -60,7 +59,6 @@ def prepare(net: NetworkState, X: Any, y: Any, options: FitOptions) -> StreamFit
     share, batch = asked.share, options.batch_size
     if batch is not None:
         checks.integer("batch_size", batch, 1)
-    Running(net, asked.metrics)  # refuses metrics that have to see all rows at once
     for hook in asked.hooks:
         if isinstance(hook, Checkpoint) and hook.unit != "epochs":
             raise ValueError(f"Checkpoint of a stream is written at ends of epochs, got unit={hook.unit!r}")
