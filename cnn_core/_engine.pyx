@@ -2,7 +2,8 @@
 
 This source is compiled once for every instruction set (`_engine_v3.pyx` and `_engine_v4.pyx` include it). All arrays
 are C-contiguous and of one real type; the callers in `cnn` see to it. `p` is the size of the parameter arena. X is an
-array (n, n_inputs) or sparse: an object with the arrays `indptr` (n + 1,) int64, `indices` int32 and `values` of CSR.
+array (n, n_inputs) or sparse: an object with the arrays `indptr` (n + 1,) int64, `indices` int32 and `values` of CSR,
+and `stairs` (s, 2) int32 (see sparse_rows.pxd) or None.
 """
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython.parallel cimport parallel, prange, threadid
@@ -19,7 +20,8 @@ from cnn_core.layer cimport slab_backward, slab_forward
 from cnn_core.model cimport Model, describe, fill_job
 from cnn_core.predict cimport predict_tiles
 from cnn_core.random cimport BitGenerator, Noise, noise_of
-from cnn_core.sparse cimport SparseRows, rows_from
+from cnn_core.sparse_rows cimport SparseRows, rows_from
+from cnn_core.stairs cimport prefix_elements, stair_sums
 from cnn_core.step cimport run
 from cnn_core.team cimport Barrier, granted, note, stopped, team_size
 from cnn_core.tile cimport CNN_VECTORS, gather, lanes as _lanes, padded, scatter
@@ -211,9 +213,12 @@ def forward(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, con
     cdef SparseRows sparse
     cdef const real* x
     cdef Py_ssize_t n = find_rows(X, &parameters[0], &x, &sparse)
+    reserve_sums(&sparse, &layers[0], &parameters[0])
     with nogil:
+        stair_sums(&sparse, &layers[0], &parameters[0], 0, 1)
         forward_team(&layers[0], n_layers, &workspace[0], &parameters[0], x, &sparse, &scratch[0], &out[0, 0], n,
                      n_chunks, noise, n_threads, flag)
+        free_sums(&sparse)
 
 
 cdef void backward_chunks(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,

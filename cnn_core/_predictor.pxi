@@ -137,15 +137,17 @@ cdef class Predictor:
         return True
 
     cdef Tiles tiles(self, X, cnp.ndarray out, bint link) except *:
-        """Those of all rows; X and `out` as of `many`."""
+        """Those of all rows; X and `out` as of `many`. Sums of staircases are to be made and freed by whoever asks."""
         cdef Tiles t
         t.layers, t.n_layers, t.workspace = &self.layers[0], self.n_layers, &self.workspace[0]
         t.parameters, t.out = cnp.PyArray_DATA(self.parameters), cnp.PyArray_DATA(out)
         t.itemsize, t.loss, t.finite = cnp.PyArray_ITEMSIZE(self.parameters), self.loss if link else -1, True
         if self.typenum == cnp.NPY_FLOAT:
             t.n_rows = find_rows(X, <const float*>t.parameters, <const float**>&t.x, &t.sparse)
+            reserve_sums(&t.sparse, t.layers, <const float*>NULL)
         else:
             t.n_rows = find_rows(X, <const double*>t.parameters, <const double**>&t.x, &t.sparse)
+            reserve_sums(&t.sparse, t.layers, <const double*>NULL)
         t.at_once = min(self.at_once, (t.n_rows + t.workspace.capacity - 1) // t.workspace.capacity)
         t.scratch = t.at_once * t.workspace.columns * t.workspace.capacity * t.itemsize
         return t
@@ -172,17 +174,30 @@ cdef class Predictor:
         cdef Py_ssize_t tiles = (n + workspace.capacity - 1) // workspace.capacity
         cdef Py_ssize_t at_once = min(self.at_once, (tiles + n_threads - 1) // n_threads)
         cdef size_t size = n_threads * at_once * workspace.columns * workspace.capacity * sizeof(real)
-        cdef char* memory = <char*>malloc(size + LINE)
+        cdef char* memory
         cdef real* scratch
         cdef bint finite
+        reserve_sums(&sparse, layers, parameters)
+        memory = <char*>malloc(size + LINE)
         if memory == NULL:
+            free_sums(&sparse)
             raise MemoryError(f"no memory for {size} bytes")
         scratch = <real*>(memory + (LINE - <size_t>memory % LINE))
         with nogil:
+            stair_sums(&sparse, layers, parameters, 0, 1)
             finite = predict_team(layers, self.n_layers, workspace, parameters, x, &sparse, n, loss, at_once, scratch,
                                    out, n_threads, stop)
+        free_sums(&sparse)
         free(memory)
         return finite
+
+
+cdef void sum_stairs(const Tiles* t) noexcept nogil:
+    """Makes the sums of staircases, of the parameters as they are."""
+    if t.itemsize == sizeof(float):
+        stair_sums(&t.sparse, t.layers, <const float*>t.parameters, 0, 1)
+    else:
+        stair_sums(&t.sparse, t.layers, <const double*>t.parameters, 0, 1)
 
 
 cdef void predict_of(Tiles* t, void* scratch, const int32_t* stop) noexcept nogil:
@@ -221,6 +236,7 @@ def predict_many(list predictors, list X, list out, bint link, int n_threads, co
     try:
         if whole == NULL or sizes == NULL:
             raise MemoryError(f"no memory for {n} networks")
+        memset(whole, 0, n * sizeof(Tiles))
         for i in range(n):
             predictor = predictors[i]
             whole[i] = predictor.tiles(X[i], out[i], link)
@@ -242,11 +258,15 @@ def predict_many(list predictors, list X, list out, bint link, int n_threads, co
                 owners[n_blocks] = i
                 first, n_blocks = first + sizes[i], n_blocks + 1
         with nogil:
+            for i in range(n):
+                sum_stairs(&whole[i])
             predict_side_by_side(blocks, n_blocks, scratch + (LINE - <size_t>scratch % LINE), stride, n_threads, flag)
         for i in range(n_blocks):
             whole[owners[i]].finite &= blocks[i].finite
         return [bool(whole[i].finite) for i in range(n)]
     finally:
+        for i in range(n if whole != NULL else 0):
+            free_sums(&whole[i].sparse)
         free(whole)
         free(sizes)
         free(blocks)

@@ -87,6 +87,7 @@ cdef double loss_on(HeldOut* held, const Model* model, const real* parameters) n
     cdef Py_ssize_t first = 0, n = held.tiles.n_rows
     cdef double total = 0, penalty = 0
     cdef int i
+    sum_stairs(&held.tiles)
     predict_of(&held.tiles, held.scratch, NULL)
     while first < n:
         total += rows_loss(held.loss, out, <const real*>held.targets, held.classes, <const real*>held.metric.weights,

@@ -191,6 +191,8 @@ cdef class Training:
 
     def __dealloc__(self):
         free(self.memory)
+        free_sums(&self.epochs.job.sparse)
+        free_sums(&self.held_out.tiles.sparse)
 
     def hold_out(self, Predictor predictor not None, X, Scorer scorer not None, cnp.ndarray out not None,
                  Py_ssize_t piece, bint penalised):
@@ -200,6 +202,7 @@ cdef class Training:
         are added. `found` then has two columns more.
         """
         cdef HeldOut* held = &self.held_out
+        free_sums(&held.tiles.sparse)
         held.tiles = predictor.tiles(X, out, False)
         held.loss, held.metric, held.measures = &scorer.loss_spec[0], &scorer.metric_spec, scorer.measures
         held.targets, held.classes = scorer.targets, scorer.classes
@@ -325,6 +328,7 @@ cdef int take(Job* job, X, rows, outputs, const real* kind) except -1:
     cdef real[:, ::1] kept = outputs
     cdef const real* x
     job.n_rows = find_rows(X, kind, &x, &job.sparse)
+    reserve_sums(&job.sparse, job.layers, kind)
     job.X = x
     job.targets = NULL if targets is None else <const void*>&targets[0, 0]
     job.classes = NULL if classes is None else &classes[0]

@@ -1,7 +1,7 @@
 """What one call of the training loop is about: data, buffers and what is found, shared by the team."""
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
-from cnn_core.sparse cimport SparseRows
+from cnn_core.sparse_rows cimport SparseRows
 from cnn_core.team cimport Barrier
 from cnn_core.types cimport LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, ShareSpec, WorkspaceSpec
 

@@ -12,7 +12,8 @@ from cnn_core.dense cimport dense_backward, dense_forward
 from cnn_core.dropout cimport dropout_backward, dropout_units
 from cnn_core.random cimport Noise
 from cnn_core.scale cimport scale_backward, scale_forward, scale_gradient
-from cnn_core.sparse cimport SparseRows, first_dense, sparse_backward, sparse_forward
+from cnn_core.sparse cimport first_dense, sparse_backward, sparse_forward
+from cnn_core.sparse_rows cimport SparseRows
 from cnn_core.tile cimport padded
 from cnn_core.types cimport DENSE, DROPOUT, SCALE, LayerSpec, WorkspaceSpec, real
 

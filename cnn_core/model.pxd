@@ -10,7 +10,7 @@ from cnn_core.job cimport Job, StepNumbers
 from cnn_core.layer cimport by_rows, slab_backward, slab_forward
 from cnn_core.predict cimport FEW, predict_few, predict_tiles, tiles_at_once
 from cnn_core.random cimport Noise, noise_of
-from cnn_core.sparse cimport SparseRows
+from cnn_core.sparse_rows cimport SparseRows
 from cnn_core.step cimport run
 from cnn_core.team cimport Barrier
 from cnn_core.tile cimport gather, padded, scatter

@@ -11,7 +11,8 @@ from cnn_core.layer cimport layer_input, slab_forward
 from cnn_core.links cimport link_block, link_rows
 from cnn_core.losses cimport loss_link
 from cnn_core.random cimport Noise, noise_of
-from cnn_core.sparse cimport SparseRows, first_dense, rows_from
+from cnn_core.sparse cimport first_dense
+from cnn_core.sparse_rows cimport SparseRows, rows_from
 from cnn_core.sparse_wide cimport wide_sparse_forward
 from cnn_core.team cimport stopped
 from cnn_core.tile cimport CNN_VECTORS, gather, padded, scatter

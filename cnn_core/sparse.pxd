@@ -8,7 +8,9 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
 from cnn_core.activations cimport activation_backward, activation_forward
-from cnn_core.random cimport LANES, Noise, dropout_values
+from cnn_core.random cimport LANES, dropout_values
+from cnn_core.sparse_rows cimport Panels, SparseRows, numbers_at, numbers_of, panel_of, prefetch
+from cnn_core.stairs cimport add_stairs, stair_weights
 from cnn_core.tile cimport gather, padded, transpose
 from cnn_core.types cimport DENSE, GROUP, LayerSpec, WorkspaceSpec, real
 
@@ -22,7 +24,6 @@ cdef enum:
     SORTED_BYTES = 384
 
 cdef extern from "sparse.h" nogil:
-    void cnn_prefetch(const void*)
     void cnn_add_rowsf(Py_ssize_t, const float*, const int32_t*, const float*, Py_ssize_t, Py_ssize_t, const float*,
                        float*)
     void cnn_add_rows(Py_ssize_t, const double*, const int32_t*, const double*, Py_ssize_t, Py_ssize_t, const double*,
@@ -49,37 +50,6 @@ cdef inline void add_to_rows(Py_ssize_t count, const real* x, const int32_t* ind
         cnn_add_to_rows(count, x, index, d, n, w, ldw)
 
 
-# Some of the rows of a sparse X. Numbers indptr[i] .. indptr[i + 1] - 1 of `columns` and `values` (of the network's
-# type) are those of its row i. Row r of a slab is row order[first + r] of X, or first + r if there is no order.
-cdef struct SparseRows:
-    const int64_t* indptr
-    const int32_t* columns
-    const void* values
-    const int64_t* order
-    Py_ssize_t first
-    Noise noise             # of the dropouts below the layer
-
-
-# Deltas by rows, `stride` apart, of `width` units side by side; those of the next units stand `apart` behind them.
-cdef struct Panels:
-    const void* start
-    Py_ssize_t width
-    Py_ssize_t apart
-    Py_ssize_t stride
-
-
-cdef inline const real* panel_of(const Panels* deltas, Py_ssize_t u, const real* kind) noexcept nogil:
-    """Where the deltas of unit u stand; `kind` only tells their type."""
-    return <const real*>deltas.start + u // deltas.width * deltas.apart + u % deltas.width
-
-
-cdef inline SparseRows rows_from(const SparseRows* x, Py_ssize_t first, Noise noise) noexcept nogil:
-    """The rows of a slab, of which the first one is that."""
-    cdef SparseRows rows = x[0]
-    rows.first, rows.noise = first, noise
-    return rows
-
-
 cdef inline int first_dense(const LayerSpec* layers) noexcept nogil:
     """The lowest dense layer; below it are dropouts."""
     cdef int i = 0
@@ -88,30 +58,15 @@ cdef inline int first_dense(const LayerSpec* layers) noexcept nogil:
     return i
 
 
-cdef inline int64_t row_of(const SparseRows* x, Py_ssize_t r) noexcept nogil:
-    return x.order[x.first + r] if x.order != NULL else x.first + r
-
-
-cdef inline Py_ssize_t numbers_of(const SparseRows* x, Py_ssize_t r) noexcept nogil:
-    cdef int64_t row = row_of(x, r)
-    return x.indptr[row + 1] - x.indptr[row]
-
-
-cdef inline void prefetch(const SparseRows* x, Py_ssize_t r, const real* kind) noexcept nogil:
-    """Row r will be wanted soon; `kind` only tells the type of the values."""
-    cdef int64_t begin = x.indptr[row_of(x, r)]
-    cnn_prefetch(x.columns + begin)
-    cnn_prefetch(<const real*>x.values + begin)
-
-
 cdef inline Py_ssize_t take(const SparseRows* x, Py_ssize_t r, Py_ssize_t done, const LayerSpec* layers, int i,
                             const int32_t** columns, const real** values, real* masked) noexcept nogil:
-    """The numbers of row r behind the first `done`, seen through the dropouts below layer i, and their columns.
+    """The numbers of row r but those of staircases and the first `done`, seen through the dropouts below layer i.
 
-    Returns how many: 0 at the end of the row. With dropouts they are at most LANES, and stand in `masked`.
+    Returns how many, with their columns: 0 at the end of the row. With dropouts they are at most LANES, and stand in
+    `masked`.
     """
-    cdef int64_t row = row_of(x, r), begin = x.indptr[row] + done
-    cdef Py_ssize_t count = x.indptr[row + 1] - begin, k
+    cdef int64_t begin = numbers_at(x, r) + done
+    cdef Py_ssize_t count = numbers_of(x, r) - done, k
     cdef int j
     columns[0] = x.columns + begin
     values[0] = <const real*>x.values + begin
@@ -128,15 +83,18 @@ cdef inline Py_ssize_t take(const SparseRows* x, Py_ssize_t r, Py_ssize_t done, 
 # Forward --------------------------------------------------------------------------------------------------------------
 
 cdef inline void sparse_row(const SparseRows* x, Py_ssize_t r, const LayerSpec* layers, int i, const real* weights,
-                            const real* biases, Py_ssize_t units, real* y) noexcept nogil:
-    """y (units,) = row r times W, from its column `weights` on, + biases (NULL: 0)."""
+                            const real* sums, const real* biases, Py_ssize_t units, real* y) noexcept nogil:
+    """y (units,) = row r times W, from its column `weights` on, + biases (NULL: 0); `sums`: those of staircases."""
     cdef Py_ssize_t done = 0, count
     cdef const int32_t* columns
     cdef const real* values
     cdef real masked[LANES]
+    if x.n_stairs:
+        add_stairs(x, r, weights, sums, layers[i].n_units, units, biases, y)
+        biases = y
     while True:
         count = take(x, r, done, layers, i, &columns, &values, masked)
-        if count == 0 and done > 0:
+        if count == 0 and (done > 0 or x.n_stairs):
             return
         add_rows(count, values, columns, weights, layers[i].n_units, units, biases if done == 0 else y, y)
         if count == 0:
@@ -154,13 +112,14 @@ cdef inline void sparse_forward(const SparseRows* x, const LayerSpec* layers, in
     cdef real* output = scratch + layer.output * workspace.capacity + u * ld
     cdef real* z = output if layer.saved < 0 else scratch + layer.saved * workspace.capacity + u * ld
     cdef const real* biases = parameters + layer.biases + u if layer.biases >= 0 else NULL
+    cdef const real* sums = <const real*>x.prefix + u if x.n_stairs else NULL
     cdef real* by_rows = scratch + workspace.delta_next * workspace.capacity + u * ld
     for r in range(min(rows, <Py_ssize_t>AHEAD)):
         prefetch(x, r, parameters)
     for r in range(rows):
         if r + AHEAD < rows:
             prefetch(x, r + AHEAD, parameters)
-        sparse_row(x, r, layers, i, parameters + layer.weights + u, biases, units, by_rows + r * units)
+        sparse_row(x, r, layers, i, parameters + layer.weights + u, sums, biases, units, by_rows + r * units)
     gather(rows, ld, units, <const real*>by_rows, <const int64_t*>NULL, 0, z)
     activation_forward(layer.activation, <const real*>z, output, units * ld, <real>layer.alpha)
 
@@ -184,6 +143,20 @@ cdef inline bint by_columns(const SparseRows* x, const LayerSpec* layer, bint ma
             return False
         total += count
     return total >= SORTED_SHARE * m * max(pieces, total // SORTED)
+
+
+cdef inline void zero_weights(const SparseRows* x, const LayerSpec* layer, int thread, int n_threads,
+                              real* gradient) noexcept nogil:
+    """This thread's share of dW = 0 but for staircases: most of it stays so. In one piece, as memory does it fastest.
+    """
+    cdef int64_t n = layer.n_units, begin = 0, size
+    cdef Py_ssize_t s
+    for s in range(x.n_stairs + 1):
+        size = ((x.stairs[2 * s] if s < x.n_stairs else layer.n_inputs) - begin) * n
+        memset(gradient + layer.weights + begin * n + size * thread // n_threads, 0,
+               (size * (thread + 1) // n_threads - size * thread // n_threads) * sizeof(real))
+        if s < x.n_stairs:
+            begin = x.stairs[2 * s + 1]
 
 
 cdef inline void sparse_weights(const SparseRows* x, const LayerSpec* layers, int i, const Panels* deltas,
@@ -241,15 +214,15 @@ cdef inline void weights_by_columns(const SparseRows* x, const LayerSpec* layer,
     cdef real* dw
     memset(to, 0, sizeof(to))
     for r in range(first, last):
-        columns = x.columns + x.indptr[row_of(x, r)]
+        columns = x.columns + numbers_at(x, r)
         for k in range(numbers_of(x, r)):
             to[columns[k]] += 1
     for c in range(begin, end):
         count, to[c] = to[c], at
         at += count
     for r in range(first, last):
-        columns = x.columns + x.indptr[row_of(x, r)]
-        numbers = <const real*>x.values + x.indptr[row_of(x, r)]
+        columns = x.columns + numbers_at(x, r)
+        numbers = <const real*>x.values + numbers_at(x, r)
         for k in range(numbers_of(x, r)):
             c = columns[k]
             if begin <= c < end:
@@ -281,7 +254,8 @@ cdef inline void sparse_backward(const SparseRows* x, const LayerSpec* layers, i
     transpose(n, ld, <const real*>delta, ld, below, width,
               gradient + layer.biases if layer.biases >= 0 else <real*>NULL, add)
     if not add:
-        memset(gradient + layer.weights, 0, layer.n_inputs * n * sizeof(real))
+        zero_weights(x, layer, 0, 1, gradient)
     deltas.start, deltas.width, deltas.apart, deltas.stride = below, n, 0, width
     sparse_weights(x, layers, i, &deltas, rows,
                    by_columns(x, layer, i > 0 and x.noise.training, rows, 1, 1, <const real*>scratch), 0, 1, gradient)
+    stair_weights(x, layer, &deltas, rows, add, 0, 1, gradient)

@@ -18,10 +18,13 @@ typedef T CNN_(short_vector);
 #define LOAD(V, p) (*(const V *)(p))
 #define STORE(V, p, v) (*(V *)(p) = (v))
 
-/* J vectors of y = start + x[0] w[index[0]] + x[1] w[index[1]] + ..., and of w[index[k]] += x[k] d. */
+/* J vectors of y = start + x[0] w[index[0]] + x[1] w[index[1]] + ..., of w[index[k]] += x[k] d, and of a staircase, whose
+ * vectors are at most four: there are twice as many sums.
+ */
 #define CNN_TILE(name, V, L, LOAD, STORE) \
     CNN_INLINE void CNN_(add_rows_##name)(const int J, ptrdiff_t part, ptrdiff_t count, const T *x, \
-                                          const int32_t *index, const T *w, ptrdiff_t ldw, const T *start, T *y) \
+                                          const int32_t *index, const T *w, const T *sums, ptrdiff_t ldw, \
+                                          const T *start, T *y) \
     { \
         V sum[8], zero = {0}; \
         ptrdiff_t k; \
@@ -30,6 +33,9 @@ typedef T CNN_(short_vector);
         for (k = 0; k < count; k++) { \
             const T *row = w + index[k] * ldw; \
             T s = x[k]; \
+            if (sums) { \
+                CNN_UNROLL for (j = 0; j < J; j++) sum[j] += LOAD(V, sums + index[k] * ldw + j * L); \
+            } \
             CNN_UNROLL for (j = 0; j < J; j++) sum[j] += LOAD(V, row + j * L) * s; \
         } \
         CNN_UNROLL for (j = 0; j < J; j++) STORE(V, y + j * L, sum[j]); \
@@ -45,6 +51,32 @@ typedef T CNN_(short_vector);
             T *row = w + index[k] * ldw; \
             T s = x[k]; \
             CNN_UNROLL for (j = 0; j < J; j++) STORE(V, row + j * L, LOAD(V, row + j * L) + delta[j] * s); \
+        } \
+    } \
+    CNN_INLINE void CNN_(stair_weights_##name)(const int J, ptrdiff_t part, ptrdiff_t height, const int32_t *starts, \
+                                               const int32_t *index, const T *z, const T *d, ptrdiff_t ldd, int add, \
+                                               T *dw, ptrdiff_t ldw) \
+    { \
+        V above[4], sum[4], zero = {0}; \
+        ptrdiff_t i, k; \
+        int j; \
+        CNN_UNROLL for (j = 0; j < J; j++) above[j] = zero; \
+        for (i = height - 1; i >= 0; i--) { \
+            T *row = dw + i * ldw; \
+            CNN_UNROLL for (j = 0; j < J; j++) { \
+                sum[j] = above[j]; \
+                if (add) sum[j] += LOAD(V, row + j * L); \
+            } \
+            for (k = starts[i]; k < starts[i + 1]; k++) { \
+                const T *delta = d + index[k] * ldd; \
+                T s = z[k]; \
+                CNN_UNROLL for (j = 0; j < J; j++) { \
+                    V one = LOAD(V, delta + j * L); \
+                    sum[j] += one * s; \
+                    above[j] += one; \
+                } \
+            } \
+            CNN_UNROLL for (j = 0; j < J; j++) STORE(V, row + j * L, sum[j]); \
         } \
     }
 CNN_TILE(vectors, CNN_(vector), CNN_L, LOAD, STORE)
@@ -65,31 +97,33 @@ CNN_TILE(ones, T, 1, LOAD, STORE)
 #endif
 #undef CNN_TILE
 
-/* All n elements, from j on; TILE is given the kind and the number of vectors. */
-#define CNN_ONE_OF(TILE, kind, n) \
-    switch (n) { \
-        case 1: TILE(kind, 1); break; \
-        case 2: TILE(kind, 2); break; \
-        case 3: TILE(kind, 3); break; \
-        case 4: TILE(kind, 4); break; \
-        case 5: TILE(kind, 5); break; \
-        case 6: TILE(kind, 6); break; \
-        case 7: TILE(kind, 7); break; \
-        case 8: TILE(kind, 8); break; \
-    }
+/* All n elements, from j on, 8 or 4 vectors at a time; TILE is given the kind and the number of vectors. */
+#define CNN_ONE_OF_4(TILE, kind) \
+    case 1: TILE(kind, 1); break; \
+    case 2: TILE(kind, 2); break; \
+    case 3: TILE(kind, 3); break; \
+    case 4: TILE(kind, 4); break;
+#define CNN_ONE_OF_8(TILE, kind) \
+    CNN_ONE_OF_4(TILE, kind) \
+    case 5: TILE(kind, 5); break; \
+    case 6: TILE(kind, 6); break; \
+    case 7: TILE(kind, 7); break; \
+    case 8: TILE(kind, 8); break;
 #if defined(CNN_MASK)
-#define CNN_REST(TILE) \
-    if (part) CNN_ONE_OF(TILE, parts, (n - j) / CNN_L + 1) \
-    else CNN_ONE_OF(TILE, vectors, (n - j) / CNN_L)
+#define CNN_REST(ONE_OF, TILE) \
+    if (part) \
+        switch ((n - j) / CNN_L + 1) { ONE_OF(TILE, parts) } \
+    else \
+        switch ((n - j) / CNN_L) { ONE_OF(TILE, vectors) }
 #else
-#define CNN_REST(TILE) \
-    CNN_ONE_OF(TILE, vectors, (n - j) / CNN_L) \
+#define CNN_REST(ONE_OF, TILE) \
+    switch ((n - j) / CNN_L) { ONE_OF(TILE, vectors) } \
     for (j = n - part; j + CNN_S <= n; j += CNN_S) TILE(shorts, 1); \
     for (; j < n; j++) TILE(ones, 1)
 #endif
-#define CNN_TILES(TILE) \
-    for (; j + 8 * CNN_L <= n; j += 8 * CNN_L) TILE(vectors, 8); \
-    CNN_REST(TILE)
+#define CNN_TILES(most, TILE) \
+    for (; j + most * CNN_L <= n; j += most * CNN_L) TILE(vectors, most); \
+    CNN_REST(CNN_ONE_OF_##most, TILE)
 
 /* y (n,) = start (NULL: 0) + x[0] w[index[0]] + x[1] w[index[1]] + ..., in this order, for `count` rows of w (any, ldw).
  */
@@ -97,8 +131,20 @@ CNN_UNUSED void CNN_(add_rows)(ptrdiff_t count, const T *x, const int32_t *index
                                ptrdiff_t n, const T *start, T *y)
 {
     ptrdiff_t j = 0, part = n % CNN_L;
-#define TILE(kind, J) CNN_(add_rows_##kind)(J, part, count, x, index, w + j, ldw, start ? start + j : NULL, y + j)
-    CNN_TILES(TILE);
+#define TILE(kind, J) CNN_(add_rows_##kind)(J, part, count, x, index, w + j, NULL, ldw, start ? start + j : NULL, y + j)
+    CNN_TILES(8, TILE);
+#undef TILE
+}
+
+/* y (n,) = start (NULL: 0) + sums[index[0]] + x[0] w[index[0]] + sums[index[1]] + ..., in this order; both (any, ldw).
+ */
+CNN_UNUSED void CNN_(add_stairs)(ptrdiff_t count, const T *x, const int32_t *index, const T *w, const T *sums,
+                                 ptrdiff_t ldw, ptrdiff_t n, const T *start, T *y)
+{
+    ptrdiff_t j = 0, part = n % CNN_L;
+#define TILE(kind, J) \
+    CNN_(add_rows_##kind)(J, part, count, x, index, w + j, sums + j, ldw, start ? start + j : NULL, y + j)
+    CNN_TILES(8, TILE);
 #undef TILE
 }
 
@@ -108,13 +154,26 @@ CNN_UNUSED void CNN_(add_to_rows)(ptrdiff_t count, const T *x, const int32_t *in
 {
     ptrdiff_t j = 0, part = n % CNN_L;
 #define TILE(kind, J) CNN_(add_to_rows_##kind)(J, part, count, x, index, d + j, w + j, ldw)
-    CNN_TILES(TILE);
+    CNN_TILES(8, TILE);
+#undef TILE
+}
+
+/* dw[i] (n,) = z[k] d[index[k]] for all k from starts[i] to starts[i + 1] - 1, + d[index[k]] for all k from there on, (+
+ * dw[i] if add), for i < height; dw (height, ldw), d (any, ldd).
+ */
+CNN_UNUSED void CNN_(stair_weights)(ptrdiff_t height, const int32_t *starts, const int32_t *index, const T *z,
+                                    const T *d, ptrdiff_t ldd, ptrdiff_t n, int add, T *dw, ptrdiff_t ldw)
+{
+    ptrdiff_t j = 0, part = n % CNN_L;
+#define TILE(kind, J) CNN_(stair_weights_##kind)(J, part, height, starts, index, z, d + j, ldd, add, dw + j, ldw)
+    CNN_TILES(4, TILE);
 #undef TILE
 }
 
 #undef CNN_TILES
 #undef CNN_REST
-#undef CNN_ONE_OF
+#undef CNN_ONE_OF_4
+#undef CNN_ONE_OF_8
 #undef T
 #undef LOAD
 #undef STORE

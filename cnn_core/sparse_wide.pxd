@@ -1,20 +1,14 @@
 """The first dense layer on sparse rows, seen by one thread of a team that shares out units (see wide.pxd)."""
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memset
 
 from cnn_core.random cimport Noise
-from cnn_core.sparse cimport Panels, SparseRows, by_columns, rows_from, sparse_forward, sparse_weights
+from cnn_core.sparse cimport by_columns, sparse_forward, sparse_weights
+from cnn_core.sparse_rows cimport Panels, SparseRows, rows_from
+from cnn_core.stairs cimport stair_weights
 from cnn_core.team cimport stopped
 from cnn_core.tile cimport padded
 from cnn_core.types cimport GROUP, LayerSpec, WorkspaceSpec, real
 from cnn_core.wide cimport PANEL, Slabs, column_sums, rows_of, wide_dropouts
-
-
-cdef inline void wide_sparse_zeros(const LayerSpec* layer, real* gradient, int thread, int n_threads) noexcept nogil:
-    """This thread's share of dW = 0: most of it stays so. In one piece, which is what memory does fastest."""
-    cdef int64_t size = <int64_t>layer.n_inputs * layer.n_units
-    cdef int64_t begin = size * thread // n_threads, end = size * (thread + 1) // n_threads
-    memset(gradient + layer.weights + begin, 0, (end - begin) * sizeof(real))
 
 
 cdef inline bint wide_sparse_forward(const SparseRows* x, const LayerSpec* layers, int n_layers, int i,
@@ -59,6 +53,8 @@ cdef inline bint wide_sparse_weights(const SparseRows* x, const LayerSpec* layer
         deltas.start = transposed + s * slabs.capacity * PANEL
         rows = rows_from(x, batch_begin + s * slabs.capacity, noise)
         sparse_weights(&rows, layers, i, &deltas, rows_of(slabs, s), by_column, thread, n_threads, gradient)
+    rows, deltas.start = rows_from(x, batch_begin, noise), transposed
+    stair_weights(&rows, layer, &deltas, slabs.rows, False, thread, n_threads, gradient)
     for panel in range(panels * thread // n_threads, panels * (thread + 1) // n_threads if layer.biases >= 0 else 0):
         column_sums(slabs, transposed + panel * PANEL * slabs.transposed_rows,
                     min(n - panel * PANEL, <Py_ssize_t>PANEL), gradient + layer.biases + panel * PANEL)

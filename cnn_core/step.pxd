@@ -13,8 +13,10 @@ from cnn_core.losses cimport loss_block
 from cnn_core.optimizers cimport OptimizerStep, optimizer_begin
 from cnn_core.random cimport Noise, noise_of
 from cnn_core.layer cimport first_with_parameters, layer_input, slab_backward, slab_forward
-from cnn_core.sparse cimport SparseRows, first_dense, rows_from
-from cnn_core.sparse_wide cimport wide_sparse_forward, wide_sparse_weights, wide_sparse_zeros
+from cnn_core.sparse cimport first_dense, zero_weights
+from cnn_core.sparse_rows cimport SparseRows, rows_from
+from cnn_core.sparse_wide cimport wide_sparse_forward, wide_sparse_weights
+from cnn_core.stairs cimport stair_sums
 from cnn_core.team cimport barrier, flush, note, peek, stopped, unflush
 from cnn_core.tile cimport gather, padded, scatter
 from cnn_core.types cimport DENSE, DROPOUT, LayerSpec, ShareSpec, WorkspaceSpec, real
@@ -141,7 +143,7 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
     cdef int i, below, top, next_layer, phase = 1, on_sparse = -1 if job.X != NULL else first_dense(layers)
     cdef int lowest = first_with_parameters(layers)
     if on_sparse >= 0:
-        wide_sparse_zeros(&layers[on_sparse], <real*>job.gradients, thread, n_threads)
+        zero_weights(&job.sparse, &layers[on_sparse], thread, n_threads, <real*>job.gradients)
     for s in range(first, end):
         if stopped(job.stop):
             given_up = True
@@ -339,6 +341,9 @@ cdef inline void run(Job* job, real* parameters, real* scratch, int thread, int 
         noise.step = job.step + done + 1
         if job.numbers != NULL:
             noise.factor = job.numbers[done].dropout
+        if job.sparse.n_stairs:
+            stair_sums(&job.sparse, &job.layers[0], <const real*>parameters, thread, n_threads)
+            barrier(job.barrier, n_threads)
         if job.wide and share.rows == 0:
             nothing(job, <const real*>parameters, thread, n_threads)
         elif job.wide:

@@ -118,6 +118,13 @@ def test_suite_runs_without_asv(tmp_path: Path) -> None:
     assert (BENCHMARKS / config["benchmark_dir"]).is_dir()
 
 
+def test_staircase(tmp_path: Path) -> None:
+    """Returns 1 where the bar is missed, of which one round says nothing."""
+    words = [str(BENCHMARKS / "staircase.py"), "--quick", "--rounds", "1"]
+    done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "times as fast as dense at 96 bins" in done.stdout, done.stderr
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="it limits memory and looks at the peak as Linux has it")
 def test_stream(tmp_path: Path) -> None:
     """Returns 1 where a bar is missed, which of so few rows says nothing."""

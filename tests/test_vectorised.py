@@ -32,6 +32,7 @@ LOOPS = [
     *(("links", name) for name in ("softmax_exponentials", "softmax_quotients")),
     *(("optimizers", optimizer.name.lower()) for optimizer in Optimizer),
     *(("scale", name) for name in ("scale_units", "scale_gradient")),
+    ("stairs", "sum_below"),
     *(("update", name) for name in ("add_2", "add_4", "add_decay")),
 ]
 

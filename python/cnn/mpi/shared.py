@@ -39,7 +39,7 @@ def agree(ranks: Alone, settings: Mapping[str, Any]) -> None:
 def sample(rows: Data) -> str:
     """A fingerprint of some rows, evenly spread."""
     some = rows.take(np.linspace(0, len(rows) - 1, _SAMPLE).astype(np.int64))
-    X = some.X.parts() if isinstance(some.X, SparseRows) else (some.X,)
+    X = (*some.X.parts(), some.X.stairs) if isinstance(some.X, SparseRows) else (some.X,)
     digest = hashlib.sha256()
     for array in (*X, some.y, some.weights):
         digest.update(b"" if array is None else array.tobytes())

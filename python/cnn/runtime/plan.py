@@ -66,7 +66,9 @@ class Plan:
         return replace(self, layers=layers, template=template)
 
     def taking(self, X: Any) -> Plan:
-        """The plan for such rows, dense or sparse."""
+        """The plan for such rows, dense or sparse; ValueError where the first layer can't read them."""
+        if getattr(X, "stairs", None) is not None and self.layers["kind"][0] != cnn_core.LayerKind.DENSE:
+            raise ValueError("compact rows need a cnn.Dense as the first layer: give X.to_scipy()")
         return self.without_input if sparse.is_sparse(X) else self
 
     def without_zeros(self, X: Spec | sparse.SparseRows) -> Spec | sparse.SparseRows:

@@ -30,6 +30,7 @@ class SparseRows:
     indices: Array  # int32
     values: Array
     n_inputs: int
+    stairs: Array | None = None  # see `cnn.runtime.compact`
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -45,9 +46,17 @@ class SparseRows:
     def __getitem__(self, which: slice | Array) -> SparseRows:
         """Some of the rows: neighbours without copying, others copied."""
         if isinstance(which, slice):
-            begin, end, _ = which.indices(len(self))
-            return SparseRows(self.indptr[begin : max(begin, end) + 1], self.indices, self.values, self.n_inputs)
+            return SparseRows(*self.cut(which), self.n_inputs)
         return _rows("X", self.to_scipy()[which], self.dtype)
+
+    def cut(self, which: slice) -> tuple[Array, Array, Array]:
+        """(indptr, indices, values) of neighbours."""
+        begin, end, _ = which.indices(len(self))
+        return self.indptr[begin : max(begin, end) + 1], self.indices, self.values
+
+    def astype(self, dtype: np.dtype[Any]) -> SparseRows:
+        """The same rows in another type."""
+        return _rows("X", self.to_scipy(), dtype)
 
     def parts(self) -> tuple[Array, Array, Array]:
         """(indptr from 0 on, indices, values) of these rows alone, not to be written to."""
@@ -126,7 +135,7 @@ def features(
         raise ValueError(f"{name} has {shape[1]} columns, but the network takes {n_inputs} inputs")
     if isinstance(X, SparseRows) and X.dtype == dtype:
         return X
-    rows = _rows(name, X.to_scipy() if isinstance(X, SparseRows) else X, dtype)
+    rows = X.astype(dtype) if isinstance(X, SparseRows) else _rows(name, X, dtype)
     _finite(name, rows)
     return rows
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from cnn._common import checks
 from cnn.runtime.data import Data
-from cnn.runtime.sparse import is_sparse
+from cnn.runtime.sparse import SparseRows, is_sparse
 from cnn.streams.source import Form, Source, drawn
 
 
@@ -30,6 +30,8 @@ def is_mapped(given: Any) -> bool:
 
 def _sliceable(name: str, given: Any) -> Any:
     """An array as it is; sparse rows as CSR, and everything else as an array."""
+    if isinstance(given, SparseRows):
+        raise TypeError(f"{name} is rows that have been checked, which are in memory: leave stream out")
     if is_sparse(given):
         return given.tocsr()
     return given if isinstance(given, np.ndarray) else checks.array(name, given)

@@ -113,10 +113,10 @@ def fingerprint(rows: Data | Source) -> str:
 
 def _of_every_byte(rows: Data) -> str:
     digest = hashlib.sha256(str(rows.y.shape).encode())
-    X: tuple[Array, ...]
+    X: tuple[Array | None, ...]
     if isinstance(rows.X, SparseRows):
         digest.update(f"sparse{rows.X.shape}".encode())
-        X = rows.X.parts()
+        X = rows.X.parts() if rows.X.stairs is None else (*rows.X.parts(), rows.X.stairs)
     else:
         X = (rows.X,)
     for array in (*X, rows.targets, rows.classes, rows.weights):
