@@ -52,6 +52,7 @@ FLOORS = [
     ["many"],
     ["export"],
     ["sklearn", "table"],
+    ["explain"],
     ["tuning"],
     ["loading"],
     ["__init__"],

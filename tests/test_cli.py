@@ -334,7 +334,7 @@ def test_the_page_runs(run: Any) -> None:
     exec(text.split("```python\n")[1].split("```")[0], {})
     commands = [line for block in text.split("```sh\n")[1:] for line in block.split("```")[0].splitlines()]
     assert {line.split()[1] for line in commands} == {
-        "train", "tune", "predict", "evaluate", "inspect", "export", "bench", "demo",
+        "train", "tune", "predict", "explain", "evaluate", "inspect", "export", "bench", "demo",
     }  # fmt: skip
     for command in commands:
         quick = [*QUICK] if command.startswith("cnn train") else []

@@ -114,10 +114,10 @@ def test_surrogate_hits_its_targets(tmp_path: Path) -> None:
     assert np.abs(throws[:, 0] - throws[:, 1]).max() < 1
 
 
-@pytest.mark.parametrize("program", ["activations.py", "overfitting.py"])
+@pytest.mark.parametrize("program", ["activations.py", "explained.py", "overfitting.py"])
 def test_figures_can_be_drawn_again(program: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    quick = ["--epochs", "2"] if program == "overfitting.py" else []
+    quick = [] if program == "activations.py" else ["--epochs", "2"]
     run(f"docs/figures/{program}", tmp_path, "--out", str(tmp_path), *quick)
     drawn = {path.name for path in tmp_path.glob("*.png")}
     assert drawn

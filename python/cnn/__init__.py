@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnn import activations, callbacks, initializers, losses, metrics, optimizers, plots, schedules
+from cnn import activations, callbacks, explain, initializers, losses, metrics, optimizers, plots, schedules
 from cnn._common.elsewhere import missing
 from cnn._common.errors import DivergenceError, ModelFormatError, NonFiniteError, NotBuiltError, RankError, StreamError
 from cnn._version import __version__ as __version__
@@ -69,7 +69,7 @@ __all__ = [
     "GradientCheck", "History", "Huber", "Initializer", "Lion", "Loss", "ModelFormatError", "Nadam", "Network",
     "NonFiniteError", "NotBuiltError", "Progress", "Quantile", "RMSprop", "RankError", "ReduceOnPlateau",
     "SaveModel", "Scale", "SearchResult", "StreamError", "TableError", "TableModel", "Tweedie", "activations",
-    "callbacks", "diagnose", "export_c", "export_onnx", "from_sklearn", "from_torch_state_dict", "gradient_check",
-    "initializers", "load", "losses", "metrics", "optimizers", "plots", "predict_many", "schedules", "search",
-    "set_products", "show_config", "to_sklearn", "to_torch", "to_torch_state_dict", "train_many",
+    "callbacks", "diagnose", "explain", "export_c", "export_onnx", "from_sklearn", "from_torch_state_dict",
+    "gradient_check", "initializers", "load", "losses", "metrics", "optimizers", "plots", "predict_many", "schedules",
+    "search", "set_products", "show_config", "to_sklearn", "to_torch", "to_torch_state_dict", "train_many",
 ]  # fmt: skip

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+from typing import Any
 
+import matplotlib.dates
 from matplotlib import figure
 from matplotlib.ticker import LogFormatter, ScalarFormatter
 
@@ -49,3 +51,11 @@ class PlainLog(LogFormatter):
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         return f"{x:.3g}" if super().__call__(x, pos) else ""
+
+
+def dates(axis: Any) -> None:
+    """Makes it an axis of dates."""
+    kinds: Any = matplotlib.dates
+    locator = kinds.AutoDateLocator(minticks=3, maxticks=6)
+    axis.set_major_locator(locator)
+    axis.set_major_formatter(kinds.ConciseDateFormatter(locator))

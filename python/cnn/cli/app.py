@@ -10,14 +10,34 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from cnn import __version__, activations
 from cnn.cli import commands, memory, tuning
+from cnn.cli import explain as explanations
 from cnn.cli import predict as predictions
+from cnn.cli.options import (
+    MODEL,
+    OUTPUT,
+    TRAINING,
+    WORK,
+    Command,
+    Data,
+    Decimal,
+    Encoding,
+    Format,
+    Header,
+    Json,
+    Model,
+    Quiet,
+    Seed,
+    Separator,
+    Stream,
+    Threads,
+)
+from cnn.cli.options import option as _option
 from cnn.cli.screen import Screen
 from cnn.cli.shown import one_line
-from cnn.cli.source import FORMATS, Reading
+from cnn.cli.source import Reading
 from cnn.table.target import TASKS
 
 CLOSED_PIPE = 141  # what a shell says of a program that such a pipe has ended
@@ -28,59 +48,6 @@ app = typer.Typer(
     help="Train networks on tables, and predict with them.\n\n\b\nExamples:\n  cnn train houses.csv --target price\n"
          "  cnn predict model.cnn new.csv -o prices.csv\n  cnn demo",
 )  # fmt: skip
-
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model file, as `cnn train` writes it.")]
-Data = Annotated[
-    str, typer.Argument(metavar="TABLE", help=".csv, .tsv, .parquet, .feather, .npz, each also .gz; - is stdin.")
-]
-
-
-def _of(*names: str) -> Callable[[str], list[str]]:
-    """Completes one of these words."""
-    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
-
-
-def _option(group: str, *names: str, help: str, words: tuple[str, ...] = (), **how: Any) -> Any:
-    """An option under the title of its group; `words` are what a shell may complete."""
-    return typer.Option(*names, help=help, rich_help_panel=group, autocompletion=_of(*words) if words else None, **how)
-
-
-GROUPS = MODEL, TRAINING, TABLE, WORK, OUTPUT = "The model", "The training", "The table", "The work", "What comes out"
-Format = Annotated[
-    str | None, _option(TABLE, "--format", help=f"{', '.join(FORMATS)}, if not by the name.", words=FORMATS)
-]
-Encoding = Annotated[str | None, _option(TABLE, "--encoding", help="Of a CSV file: utf-8 (default), latin-1, ...")]
-Separator = Annotated[str | None, _option(TABLE, "--separator", help="Of a CSV file, if not told by its header.")]
-Header = Annotated[
-    bool | None,
-    _option(TABLE, "--header/--no-header", help="Whether a CSV file's first line has names; else column1, ..."),
-]
-Decimal = Annotated[
-    str | None, _option(TABLE, "--decimal", help=". or , in numbers, if not told by them.", words=(".", ","))
-]
-Json = Annotated[bool, _option(OUTPUT, "--json", help="Print the outcome as one JSON object, and nothing else.")]
-Quiet = Annotated[bool, _option(OUTPUT, "--quiet", "-q", help="Print nothing but errors.")]
-Threads = Annotated[int | None, _option(WORK, "--threads", min=1, help="Same results for every number.")]
-Stream = Annotated[
-    bool | None, _option(WORK, "--stream/--no-stream", help="Read in pieces: for tables larger than memory.")
-]
-Seed = Annotated[int, _option(TRAINING, "--seed", min=0, help="Of all that is random.")]
-
-
-class Command(TyperCommand):
-    """A command whose help shows its options in groups."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        groups: dict[str, list[tuple[str, str]]] = {name: [] for name in ("Arguments", *GROUPS, "Options")}
-        for parameter in self.get_params(ctx):
-            if (record := parameter.get_help_record(ctx)) is not None:
-                kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
-                groups[getattr(parameter, "rich_help_panel", None) or kind].append(record)
-        for title, records in groups.items():
-            if not records:
-                continue
-            with formatter.section(title):
-                formatter.write_dl(records)
 
 
 def _version(asked: bool) -> None:
@@ -218,6 +185,48 @@ def predict(
     """
     reading = Reading(data, format, encoding, separator, header, decimal)
     _run(predictions.predict, Screen(quiet, json), model, reading, out, only, probabilities, threads)
+
+
+@app.command(cls=Command)
+def explain(
+    model: Model,
+    data: Data,
+    background: Annotated[
+        str | None, _option(WORK, "--background", "-b", help="A table of rows to compare with.")
+    ] = None,
+    samples: Annotated[int, _option(WORK, "--samples", min=1, help="Of its rows, with places between.")] = 200,
+    seed: Annotated[int, _option(WORK, "--seed", min=0, help="Of the samples.")] = 0,
+    chosen: Annotated[str | None, _option(WORK, "--class", help="The class (output) to explain.")] = None,
+    raw: Annotated[bool, _option(WORK, "--raw", help="Log-odds instead of probabilities.")] = False,
+    out: Annotated[
+        str | None, _option(OUTPUT, "--out", "-o", help=".csv, .tsv, .json, .parquet (.gz); - is stdout.")
+    ] = None,
+    only: Annotated[bool, _option(OUTPUT, "--only-shares", help="Leave the table's own columns out.")] = False,
+    picture: Annotated[str | None, _option(OUTPUT, "--picture", help="A .png, .svg or .pdf of the shares.")] = None,
+    threads: Threads = None,
+    format: Format = None,
+    encoding: Encoding = None,
+    separator: Separator = None,
+    header: Header = None,
+    decimal: Decimal = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what each column adds to the predictions for the rows of a table.
+
+    The shares of a row's columns add up to its prediction less that for a row with nothing in it (integrated
+    gradients), or, with --background, less the mean prediction for those rows (expected gradients). Of several classes
+    that one is explained which is predicted.
+
+    \b
+    Examples:
+      cnn explain model.cnn new.csv
+      cnn explain model.cnn new.csv --background train.csv -o shares.csv --picture shares.png
+      cnn explain adult.cnn people.csv --class '>50K' --only-shares -o shares.json
+    """
+    reading = Reading(data, format, encoding, separator, header, decimal)
+    how = explanations.How(background, samples, seed, chosen, raw, threads)
+    _run(explanations.explain, Screen(quiet, json), model, reading, how, out, only, picture)
 
 
 @app.command(cls=Command)

@@ -30,20 +30,20 @@ def predict(
         raise TableError(f"{path} has learnt how its numbers are written; --decimal is for networks and estimators")
     if probabilities and not _has_probabilities(model):
         raise TableError("--probabilities is for models of classes that have some")
-    start, rows = time.perf_counter(), 0
+    start, done = time.perf_counter(), 0
     with source(reading) as table, write.table(out) as writer:
         for piece in read.pieces(table):
             try:
                 predicted = _predictions(model, piece, reading.writing, probabilities, threads)
             except TableError as error:
-                raise TableError(_shifted(error, rows)) from None
+                raise TableError(_shifted(error, done)) from None
             if not only and (taken := sorted(set(map(str, piece.names)) & set(predicted))):
                 raise TableError(f"the table has a column {taken[0]!r} already; use --only-predictions")
             writer.write(None if only else piece.rows, predicted)
-            rows += len(next(iter(predicted.values())))
+            done += len(next(iter(predicted.values())))
     if out != "-":
-        screen.say(f"{counted(rows, 'row')} predicted in {time.perf_counter() - start:.1f} s; written: {out}")
-        screen.result({"rows": rows, "written": [out]})
+        screen.say(f"{counted(done, 'row')} predicted in {time.perf_counter() - start:.1f} s; written: {out}")
+        screen.result({"rows": done, "written": [out]})
 
 
 def _shifted(error: TableError, rows: int) -> str:
@@ -58,13 +58,29 @@ def _has_probabilities(model: Any) -> bool:
     return hasattr(model, "classes_") and not getattr(model, "estimators_", [model])[0].network_.loss.margins
 
 
-def _predictions(model: Any, piece: Piece, writing: str, probabilities: bool, threads: int | None) -> dict[str, Any]:
+def rows(model: Any, piece: Piece, writing: str) -> Any:
+    """A piece as the model's `predict` takes it.
+
+    An estimator knows its columns by name if it was fitted to a data frame.
+    """
+    if isinstance(model, TableModel):
+        return piece.cells(model.columns)
     if isinstance(model, Network):
-        X = _matrix(model.n_inputs, piece.cells(), writing)
-        return _numbered("prediction", model.predict(X, n_threads=threads))
+        return _matrix(model.n_inputs, piece.cells(), writing)
+    names = getattr(model, "feature_names_in_", None)
+    cells = piece.cells(names)
+    if names is not None:
+        cells = frames.pandas().DataFrame({name: frames.column(cells, name, "the table") for name in names})
+    X = _matrix(model.n_features_in_, cells, writing)
+    return X if names is None else frames.pandas().DataFrame(X, columns=names)
+
+
+def _predictions(model: Any, piece: Piece, writing: str, probabilities: bool, threads: int | None) -> dict[str, Any]:
+    cells = rows(model, piece, writing)
+    if isinstance(model, Network):
+        return _numbered("prediction", model.predict(cells, n_threads=threads))
     if not isinstance(model, TableModel):
-        return _estimated(model, piece, writing, probabilities, threads)
-    cells = piece.cells(model.columns)
+        return _estimated(model, cells, probabilities, threads)
     if not probabilities:
         found = model.predict(cells, n_threads=threads)
         if model.task == "regression":
@@ -85,15 +101,8 @@ def rounded(found: Any, deviation: float) -> Any:
     return np.array([round(value, digits) for value in found.tolist()])
 
 
-def _estimated(model: Any, piece: Piece, writing: str, probabilities: bool, threads: int | None) -> dict[str, Any]:
-    """The predictions of an estimator, which knows its columns by name if it was fitted to a data frame."""
-    names = getattr(model, "feature_names_in_", None)
-    cells = piece.cells(names)
-    if names is not None:
-        cells = frames.pandas().DataFrame({name: frames.column(cells, name, "the table") for name in names})
-    X = _matrix(model.n_features_in_, cells, writing)
-    if names is not None:
-        X = frames.pandas().DataFrame(X, columns=names)
+def _estimated(model: Any, X: Any, probabilities: bool, threads: int | None) -> dict[str, Any]:
+    """The predictions of an estimator."""
     found = model.set_params(n_threads=threads).predict(X)
     columns = _numbered("prediction", found.toarray() if hasattr(found, "toarray") else found)
     if probabilities:

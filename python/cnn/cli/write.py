@@ -19,6 +19,8 @@ from cnn.cli.shown import safe, visible
 from cnn.files.atomic import replacing
 from cnn.table.frames import TableError
 
+PICTURES = (".png", ".svg", ".pdf")
+
 
 def check_place(path: str, option: str) -> None:
     """Refuses, before any work is done, a file that could not be written."""
@@ -33,6 +35,19 @@ def check_place(path: str, option: str) -> None:
     if not folder.exists():
         raise TableError(f"{option} {path}: there is no folder {folder}")
     _check_parent(folder, path, option)
+
+
+def check_picture(path: str) -> None:
+    """Refuses a name of --picture that no picture has, or all where none can be drawn."""
+    if path == "-":
+        raise TableError("--picture must be a file")
+    if Path(path).suffix.lower() not in PICTURES:
+        raise TableError(f"--picture must end in {', '.join(PICTURES)}, got {path!r}")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise TableError("--picture needs matplotlib (extra 'plot'): pip install matplotlib") from None
+    check_place(path, "--picture")
 
 
 def check_folder(path: str, option: str, *names: str) -> None:
@@ -118,6 +133,30 @@ def _cell(cell: Any) -> Any:
     return "" if str(cell) == "NaT" else safe(str(cell))
 
 
+class _Json:
+    """Rows as objects of one array, with the types that JSON has; what is missing is null."""
+
+    def __init__(self, text: Any) -> None:
+        self._text, self._begun = text, False
+
+    def write(self, rows: Any, predicted: Mapping[str, Any]) -> None:
+        """`predicted`, after `rows` of a frame of pandas or a batch of Arrow unless they are None."""
+        names = [] if rows is None else list(rows.schema.names if hasattr(rows, "schema") else rows.columns)
+        columns = [_values(rows[name]) for name in names] + [_values(column) for column in predicted.values()]
+        keys = [str(name) for name in (*names, *predicted)]
+        for cells in zip(*columns, strict=True):
+            row = json.dumps(plain(dict(zip(keys, cells, strict=True))), ensure_ascii=False, default=str)
+            self._text.write(f"{',' if self._begun else '['}\n{row}")
+            self._begun = True
+
+    def close(self) -> None:
+        self._text.write("\n]\n" if self._begun else "[]\n")
+
+
+def _values(column: Any) -> list[Any]:
+    return _of_arrow(column) if hasattr(column, "to_pylist") else column.astype(object).tolist()
+
+
 class _Parquet:
     """Rows as Parquet, with the schema that their file has."""
 
@@ -170,8 +209,8 @@ def table(path: str) -> Iterator[Any]:
         return
     name = path.lower()
     suffix = Path(name.removesuffix(".gz")).suffix
-    if suffix not in (".csv", ".tsv", ".parquet"):
-        raise TableError(f"predictions are written as .csv, .tsv (both also .gz) or .parquet, got {path}")
+    if suffix not in (".csv", ".tsv", ".json", ".parquet"):
+        raise TableError(f"results are written as .csv, .tsv, .json (each also .gz) or .parquet, got {path}")
     if suffix == ".parquet":
         if name.endswith(".gz"):
             raise TableError(f"Parquet is compressed in itself: give a name that ends in .parquet, got {path}")
@@ -188,7 +227,12 @@ def table(path: str) -> Iterator[Any]:
         with contextlib.ExitStack() as stack:
             raw: Any = stack.enter_context(gzip.GzipFile(fileobj=file, mode="wb")) if name.endswith(".gz") else file
             text = io.TextIOWrapper(raw, encoding="utf-8", newline="", write_through=True)
-            yield _Csv(text, "\t" if suffix == ".tsv" else ",")
+            if suffix == ".json":
+                objects = _Json(text)
+                yield objects
+                objects.close()
+            else:
+                yield _Csv(text, "\t" if suffix == ".tsv" else ",")
             text.detach()
 
 

@@ -1,0 +1,151 @@
+"""What is explained: the networks of a model, what they are fed with and what is made of their outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cnn._common import checks
+from cnn.explain import links
+from cnn.network import Network
+from cnn.runtime import passes, sparse
+from cnn.table import TableModel, frames
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The mean over `networks` of link(raw outputs) * factor + shift.
+
+    Args:
+        inputs: for each network the columns of X that it takes, None for all.
+        feature_names: of what shares are given to; `begin` has the first column of X of each.
+        output_names: one for each output.
+        read: (X in the networks' type, the features as they are shown) of what a user gives under a name.
+    """
+
+    networks: Sequence[Network]
+    inputs: Sequence[Array | None]
+    link: str
+    feature_names: tuple[str, ...]
+    begin: Array
+    output_names: tuple[str, ...]
+    read: Callable[[str, Any], tuple[Array, Array]]
+    factor: float = 1.0
+    shift: float = 0.0
+
+    @property
+    def n_inputs(self) -> int:
+        """How many columns X has."""
+        return max([int(i.max()) + 1 for i in self.inputs if i is not None] + [net.n_inputs for net in self.networks])
+
+    def chosen(self, output: int | None) -> list[int]:
+        """The outputs that are asked for."""
+        every = len(self.output_names)
+        return list(range(every)) if output is None else [checks.integer("output", output, 0, every - 1)]
+
+    def outputs(self, X: Array, n_threads: int | None) -> Array:
+        """(n, outputs) float64."""
+        total = np.zeros((len(X), len(self.output_names)))
+        for net, columns in zip(self.networks, self.inputs, strict=True):
+            rows = X if columns is None else np.ascontiguousarray(X[:, columns])
+            total += links.value(self.link, passes.outputs(net, rows, link=False, n_threads=n_threads))
+        total *= self.factor / len(self.networks)
+        total += self.shift
+        return total
+
+    def gradients(self, X: Array, outputs: Sequence[int], n_threads: int | None) -> Array:
+        """(outputs, n, inputs) float64: d output / dX of these outputs at each row."""
+        total = np.zeros((len(outputs), *X.shape))
+        for net, columns in zip(self.networks, self.inputs, strict=True):
+            rows = X if columns is None else np.ascontiguousarray(X[:, columns])
+            z, tape = passes.forward(net, rows, False, n_threads)
+            y = links.value(self.link, z)
+            for i, output in enumerate(outputs):
+                dz = links.slope(self.link, z, y, output).astype(net.dtype)
+                dX, _ = passes.backward(net, tape, dz)
+                assert dX is not None
+                total[i][:, slice(None) if columns is None else columns] += dX
+        total *= self.factor / len(self.networks)
+        return total
+
+
+def of(model: Any, raw: bool) -> Subject:
+    """The subject of any model of the package; `raw` leaves out the link."""
+    checks.flag("raw", raw)
+    if isinstance(model, Network):
+        return _network(model, raw)
+    if isinstance(model, TableModel):
+        return _table(model, raw)
+    if hasattr(type(model), "networks_") or hasattr(type(model), "network_"):
+        return _estimator(model, raw)
+    raise TypeError(
+        f"model must be a cnn.Network, an estimator, an ensemble or a cnn.TableModel, got {type(model).__name__}"
+    )
+
+
+def _network(net: Network, raw: bool) -> Subject:
+    n = net.n_inputs
+    names = tuple(f"x{i}" for i in range(n))
+
+    def read(name: str, X: Any) -> tuple[Array, Array]:
+        _refuse_sparse(name, X)
+        X = checks.features(name, X, net.dtype, n)
+        return X, X
+
+    outputs = ("prediction",) if net.n_outputs == 1 else tuple(f"output {i}" for i in range(net.n_outputs))
+    return Subject([net], [None], "identity" if raw else net.loss.link, names, np.arange(n), outputs, read)
+
+
+def _estimator(model: Any, raw: bool) -> Subject:
+    from cnn.sklearn.compat import validate_data
+
+    networks = model.networks_ if hasattr(type(model), "networks_") else [model.network_]
+    dtype, n, loss = networks[0].dtype, int(model.n_features_in_), networks[0].loss
+    inputs = [None if len(c) == n else c for c in getattr(model, "estimators_features_", [range(n)])]
+    classes = getattr(model, "classes_", None)
+    several = networks[0].n_outputs
+    link = loss.link
+    if classes is not None and link == "sigmoid" and several > 1 and model._task != "multilabel":
+        link = "shares"
+    if classes is not None:
+        outputs = tuple(map(str, classes[-1:] if several == 1 else classes))
+    else:
+        outputs = ("prediction",) if several == 1 else tuple(f"output {i}" for i in range(several))
+
+    def read(name: str, X: Any) -> tuple[Array, Array]:
+        _refuse_sparse(name, X)
+        X = validate_data(model, X, dtype=dtype, order="C", reset=False)
+        return X, X
+
+    given = getattr(model, "feature_names_in_", None)
+    names = tuple(f"x{i}" for i in range(n)) if given is None else tuple(map(str, given))
+    return Subject(networks, inputs, "identity" if raw else link, names, np.arange(n), outputs, read)
+
+
+def _table(model: TableModel, raw: bool) -> Subject:
+    encoder, goal = model.encoder, model.goal
+    names = tuple(encoder.slices)
+    begin = np.array([place.start for place in encoder.slices.values()])
+
+    def read(name: str, data: Any) -> tuple[Array, Array]:
+        frame = frames.to_pandas(data, name)
+        shown = frames.pandas().concat([frames.column(frame, column, name) for column in names], axis=1)
+        return encoder.encode(frame), shown.to_numpy(object, na_value=np.nan)
+
+    outputs = (goal.name,) if goal.task == "regression" else tuple(map(str, model.classes))
+    nets, link = model.networks, model.networks[0].loss.link
+    scale, shift = (goal.deviation, goal.mean) if goal.task == "regression" else (1.0, 0.0)
+    return Subject(
+        nets, [None] * len(nets), "identity" if raw else link, names, begin, outputs[-nets[0].n_outputs :], read, scale,
+        shift,
+    )  # fmt: skip
+
+
+def _refuse_sparse(name: str, X: Any) -> None:
+    if sparse.is_sparse(X):
+        raise TypeError(f"{name} is sparse; explanations need a dense array: {name}.toarray()")
