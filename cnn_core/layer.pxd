@@ -8,14 +8,16 @@ for teams that go through wide layers together `layer_gradient` and `layer_delta
 """
 from libc.stdint cimport int32_t
 
+from cnn_core.add cimport add_backward, add_branches, add_forward
 from cnn_core.dense cimport dense_backward, dense_forward
 from cnn_core.dropout cimport dropout_backward, dropout_units
+from cnn_core.layer_norm cimport layer_norm_backward, layer_norm_forward, layer_norm_gradient
 from cnn_core.random cimport Noise
 from cnn_core.scale cimport scale_backward, scale_forward, scale_gradient
 from cnn_core.sparse cimport first_dense, sparse_backward, sparse_forward
 from cnn_core.sparse_rows cimport SparseRows
 from cnn_core.tile cimport padded
-from cnn_core.types cimport DENSE, DROPOUT, SCALE, LayerSpec, WorkspaceSpec, real
+from cnn_core.types cimport ADD, DENSE, DROPOUT, LAYER_NORM, SCALE, LayerSpec, WorkspaceSpec, real
 
 
 cdef inline const real* layer_input(const LayerSpec* layers, int i, const WorkspaceSpec* workspace,
@@ -56,6 +58,11 @@ cdef inline void layer_forward(const LayerSpec* layers, int i, const WorkspaceSp
             dropout_units(&layers[i], i, workspace, a, scratch, 0, layers[i].n_units, rows, ld, noise)
     elif kind == SCALE:
         scale_forward(&layers[i], workspace, parameters, a, scratch, ld)
+    elif kind == ADD:
+        add_forward(&layers[i], workspace, a,
+                    layer_input(layers, layers[i].source, workspace, <const real*>scratch, noise.training), scratch, ld)
+    elif kind == LAYER_NORM:
+        layer_norm_forward(&layers[i], workspace, parameters, a, scratch, ld)
 
 
 cdef inline bint layer_backward(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const real* parameters,
@@ -71,7 +78,7 @@ cdef inline bint layer_backward(const LayerSpec* layers, int i, const WorkspaceS
     layer_gradient(layers, i, workspace, <const real*>scratch, <const real*>delta, ld, training, 0, layers[i].n_units,
                    gradient, add)
     if go_on:
-        layer_delta(layers, i, workspace, parameters, <const real*>scratch, delta, ld, training)
+        layer_delta(layers, i, workspace, parameters, scratch, delta, ld, training)
     return False
 
 
@@ -79,20 +86,27 @@ cdef inline void layer_gradient(const LayerSpec* layers, int i, const WorkspaceS
                                 const real* delta, Py_ssize_t ld, bint training, Py_ssize_t first, Py_ssize_t end,
                                 real* gradient, bint add) noexcept nogil:
     """The gradient of the parameters of units first .. end - 1 of a layer that is not dense, (+ gradient if add)."""
-    if layers[i].kind == SCALE:
+    cdef int kind = layers[i].kind
+    if kind == SCALE:
         scale_gradient(&layers[i], layer_input(layers, i, workspace, scratch, training), delta, ld, first, end,
                        gradient, add)
+    elif kind == LAYER_NORM:
+        layer_norm_gradient(&layers[i], workspace, scratch, delta, ld, first, end, gradient, add)
 
 
 cdef inline void layer_delta(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const real* parameters,
-                             const real* scratch, real* delta, Py_ssize_t ld, bint training) noexcept nogil:
-    """delta, dL/d(output) of a layer that is not dense, becomes dL/d(input)."""
+                             real* scratch, real* delta, Py_ssize_t ld, bint training) noexcept nogil:
+    """delta, dL/d(output) of a layer that is not dense, becomes dL/d(input), but for the branches that begin there."""
     cdef int kind = layers[i].kind
     if kind == DROPOUT:
         if training:
-            dropout_backward(&layers[i], workspace, scratch, delta, ld)
+            dropout_backward(&layers[i], workspace, <const real*>scratch, delta, ld)
     elif kind == SCALE:
         scale_backward(&layers[i], parameters, delta, ld)
+    elif kind == ADD:
+        add_backward(&layers[i], workspace, scratch, <const real*>delta, ld)
+    elif kind == LAYER_NORM:
+        layer_norm_backward(&layers[i], workspace, parameters, <const real*>scratch, delta, ld)
 
 
 cdef inline const real* slab_forward(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
@@ -135,4 +149,6 @@ cdef inline const real* slab_backward(const LayerSpec* layers, int n_layers, con
         elif layer_backward(layers, i, workspace, parameters, scratch, rows, ld, training, add, delta, gradient, below,
                             i > lowest or to_input, stop):
             delta, below = below, delta
+        if layers[i].branches and (i > lowest or to_input):
+            add_branches(layers, i, workspace, <const real*>scratch, 0, layers[i].n_inputs, ld, delta)
     return <const real*>delta

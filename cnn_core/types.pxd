@@ -16,6 +16,8 @@ cpdef enum LayerKind:
     DENSE
     DROPOUT
     SCALE
+    ADD
+    LAYER_NORM
 
 
 # One entry of a network's plan. `weights` and `biases` are element offsets into the parameter arena;
@@ -26,12 +28,14 @@ cdef struct LayerSpec:
     int n_inputs
     int n_units
     int by_blas             # 1: SciPy's BLAS computes the products of a dense layer, 0: our kernels
-    int64_t weights         # W, (n_inputs, n_units), row-major; of a scale s, (n_units,); -1: none
+    int64_t weights         # W, (n_inputs, n_units), row-major; of other kinds (n_units,), their factors; -1: none
     int64_t biases          # b, (n_units,); -1: no bias
     int64_t output          # a, (rows, n_units): what the next layer reads
-    int64_t saved           # z of a dense layer whose derivative needs it, the scaled mask of a dropout; -1: none
-    double alpha            # the activation's parameter
+    int64_t saved           # what its way back needs beside the outputs: z, a mask, ... (`Layer.kept`); -1: none
+    double alpha            # the activation's parameter; layer norm: epsilon
     double rate             # dropout: the share of units set to zero
+    int source              # add: the layer whose input it adds; -1: none
+    int branches            # how many layers above add what this one reads
 
 
 # Where the buffers of one slab lie that belong to no layer (columns again).

@@ -14,6 +14,8 @@ class LayerKind(IntEnum):
     DENSE = 0
     DROPOUT = 1
     SCALE = 2
+    ADD = 3
+    LAYER_NORM = 4
 
 def cpu_level() -> int: ...
 def more_than_128_bits() -> bool: ...

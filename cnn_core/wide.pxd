@@ -8,6 +8,7 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 
 from cnn_core.activations cimport activation_backward, activation_forward
+from cnn_core.add cimport add_branches
 from cnn_core.dropout cimport dropout_units
 from cnn_core.layer cimport layer_delta, layer_forward, layer_gradient, layer_input
 from cnn_core.products cimport matmul
@@ -226,7 +227,9 @@ cdef inline bint wide_slabs_delta(const LayerSpec* layers, int i, const Workspac
             return True
         own, ld = scratch + s * slabs.stride, padded(rows_of(slabs, s), parameters)
         delta = own + delta_column * workspace.capacity
-        layer_delta(layers, i, workspace, parameters, <const real*>own, delta, ld, training)
+        layer_delta(layers, i, workspace, parameters, own, delta, ld, training)
+        if layers[i].branches:
+            add_branches(layers, i, workspace, <const real*>own, 0, n, ld, delta)
         if i > 0 and layers[i - 1].kind == DENSE:
             wide_delta(layers, i - 1, workspace, own, delta, 0, n, ld)
             u = 0
@@ -318,11 +321,14 @@ cdef inline bint wide_inputs(const LayerSpec* layers, int i, int top, const Work
             ld = padded(rows_of(slabs, s), parameters)
             own = scratch + s * slabs.stride
             next_delta = own + next_column * capacity
-            if training:
-                for j in range(i - 1, top, -1):
-                    mask = own + layers[j].saved * capacity
-                    for r in range(v * ld, (v + inputs) * ld):
-                        next_delta[r] *= mask[r]
+            if layer.branches:
+                add_branches(layers, i, workspace, <const real*>own, v, v + inputs, ld, next_delta)
+            for j in range(i - 1, top, -1):
+                mask = own + layers[j].saved * capacity
+                for r in range(v * ld, (v + inputs) * ld if training else 0):
+                    next_delta[r] *= mask[r]
+                if layers[j].branches:
+                    add_branches(layers, j, workspace, <const real*>own, v, v + inputs, ld, next_delta)
             if top >= 0 and layers[top].kind == DENSE:
                 wide_delta(layers, top, workspace, own, next_delta, v, v + inputs, ld)
                 transpose_panel(slabs, s, v, inputs, ld, <const real*>next_delta, transposed)

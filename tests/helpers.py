@@ -107,6 +107,9 @@ def targets(loss: str, n: int, k: int, rng: np.random.Generator) -> Array:
     return rng.integers(0, k, n) if loss == "cross_entropy" else reference.draw_targets(loss, rng, n, k)
 
 
+_LONG = {"W": "weights", "b": "biases"}
+
+
 def reference_layers(net: cnn.Network) -> list[dict[str, Any]]:
     """The network's layers and copies of its weights as `reference` takes them."""
     layers: list[dict[str, Any]] = []
@@ -115,11 +118,15 @@ def reference_layers(net: cnn.Network) -> list[dict[str, Any]]:
         if isinstance(layer, cnn.Dropout):
             layers.append({"rate": layer.rate})
             continue
-        if isinstance(layer, cnn.Scale):
-            factors = weights[f"layers.{i}.weights"].astype(np.float64)
-            layers.append({"S": factors, "factors": {"S": (layer.learning_rate_factor, layer.decay_factor)}})
+        if isinstance(layer, cnn.Add):
+            layers.append({"span": layer.span})
             continue
-        assert isinstance(layer, cnn.Dense)
+        if not isinstance(layer, cnn.Dense):
+            names = [parameter.name for parameter in layer.parameters(int(spec["n_inputs"]))]
+            own = {name: weights[f"layers.{i}.{name}"].astype(np.float64) for name in names}
+            factors = dict.fromkeys(own, (layer.learning_rate_factor, layer.decay_factor))
+            layers.append({**vars(layer), "kind": type(layer).__name__, "factors": factors, **own})
+            continue
         b = weights.get(f"layers.{i}.biases")
         penalty = {"W": (layer.l1, layer.l2)}
         if b is not None:
@@ -160,8 +167,7 @@ def reference_gradient(
         layers, net.loss.name, np.asarray(X, np.float64), reference_targets(net, y), reference_parameter(net),
         None if weights is None else np.asarray(weights, np.float64), net.seed, net.step + 1,
     )  # fmt: skip
-    long = {"W": "weights", "b": "biases", "S": "weights"}
-    return loss + penalty, {f"layers.{i}.{long[what]}": g for (i, what), g in gradient.items()}
+    return loss + penalty, {f"layers.{i}.{_LONG.get(what, what)}": g for (i, what), g in gradient.items()}
 
 
 class ReferenceTraining:
@@ -176,7 +182,7 @@ class ReferenceTraining:
         slots = reference.SLOTS[self.kind](self.fields)
         self.state = {
             (i, what): np.zeros((slots, *layer[what].shape))
-            for i, layer in enumerate(self.layers) for what in ("W", "b", "S") if layer.get(what) is not None
+            for i, layer in enumerate(self.layers) for what in layer if isinstance(layer[what], np.ndarray)
         }  # fmt: skip
         self.steps = 0
 
@@ -191,8 +197,7 @@ class ReferenceTraining:
         return float(loss + penalty)
 
     def weights(self) -> dict[str, Array]:
-        long = {"W": "weights", "b": "biases", "S": "weights"}
-        return {f"layers.{i}.{long[w]}": self.layers[i][w] for i, w in self.state}
+        return {f"layers.{i}.{_LONG.get(what, what)}": self.layers[i][what] for i, what in self.state}
 
 
 class Break(cnn.Callback):

@@ -208,41 +208,71 @@ def dropout_mask(seed, step, stream, first, rate, n):
         words[b] = philox(counter, (seed & low, seed >> 32))
     return np.array([words[j // 4][j % 4] >= int(rate * 2**32) for j in range(first, first + n)]) / (1 - rate)
 
+# Kinds of layers beside the dense one, dropout and the sum of a block, by class: output and what is kept, from a layer
+# and its input; the delta below and the gradients, from the layer, what was kept and the delta. ---------------------
+def layer_norm(layer, x):
+    inverse = 1 / np.sqrt(x.var(axis=1, keepdims=True) + layer["epsilon"])
+    normal = (x - x.mean(axis=1, keepdims=True)) * inverse
+    return layer["weights"] * normal + layer["biases"], (normal, inverse)
+
+def layer_norm_back(layer, kept, delta):
+    (x, inverse), d = kept, delta * layer["weights"]
+    below = inverse * (d - d.mean(axis=1, keepdims=True) - x * (d * x).mean(axis=1, keepdims=True))
+    return below, {"weights": (delta * x).sum(axis=0), "biases": delta.sum(axis=0)}
+
+KINDS = {
+    "Scale": (lambda layer, x: (x * layer["weights"], x),
+              lambda layer, x, delta: (delta * layer["weights"], {"weights": (delta * x).sum(axis=0)})),
+    "LayerNorm": (layer_norm, layer_norm_back),
+}
+
 # The whole step. ------------------------------------------------------------------------------------------------------
-# A dense layer is {"W", "b" or None, "activation", "p", "penalty": {"W": (l1, l2), "b": (l1, l2)}}, a dropout {"rate"};
+# A dense layer is {"W", "b" or None, "activation", "p", "penalty": {"W": (l1, l2), "b": (l1, l2)}}, a dropout {"rate"},
+# a sum {"span"}, another kind {"kind"}, its fields and its parameters;
 # "factors": {"W": (on the learning rate, on the decay), "b": the same} may be left out.
+def forward(layers, x, seed=0, i=1):
+    """The outputs, what each layer reads, and what it keeps."""
+    a, read, kept = x, [], []
+    for index, layer in enumerate(layers):
+        read.append(a)
+        kept.append(None)
+        if "rate" in layer:
+            kept[-1] = np.ones(a.shape)
+            for u in range(a.shape[1] if layer["rate"] else 0):
+                kept[-1][:, u] = dropout_mask(seed, i, index, u << 34, layer["rate"], len(a))
+            a = a * kept[-1]
+        elif "span" in layer:
+            a = a + read[index - layer["span"]]
+        elif "kind" in layer:
+            a, kept[-1] = KINDS[layer["kind"]][0](layer, a)
+        else:
+            kept[-1] = a @ layer["W"] + (0 if layer["b"] is None else layer["b"])
+            a = ACTIVATIONS[layer["activation"]][0](kept[-1], layer["p"])
+    return a, read, kept
+
 def loss_and_gradient(layers, loss, x, t, p=0.0, weights=None, seed=0, i=1):
     """Mean loss sum(w l) / sum(w), penalty sum(l1 |w| + l2 w^2), and the gradient of both by (layer, name)."""
-    a, kept, penalty, gradient = x, [], 0.0, {}
-    for index, layer in enumerate(layers):
-        if "rate" in layer:
-            columns = [dropout_mask(seed, i, index, u << 34, layer["rate"], len(a)) for u in range(a.shape[1])]
-            kept.append(np.stack(columns, 1))
-            a = a * kept[-1]
-        elif "S" in layer:
-            kept.append(a)
-            a = a * layer["S"]
-        else:
-            z = a @ layer["W"] + (0 if layer["b"] is None else layer["b"])
-            kept.append((a, z))
-            a = ACTIVATIONS[layer["activation"]][0](z, layer["p"])
+    a, read, kept = forward(layers, x, seed, i)
+    penalty, gradient, past = 0.0, {}, {}
     value, delta = row_losses(loss, a, t, p)
     w = np.ones(len(x)) if weights is None else weights
     delta = delta * (w / w.sum())[:, None]
     for index, layer in reversed(list(enumerate(layers))):
         if "rate" in layer:
             delta = delta * kept[index]
-            continue
-        if "S" in layer:
-            gradient[index, "S"], delta = (delta * kept[index]).sum(axis=0), delta * layer["S"]
-            continue
-        below, z = kept[index]
-        delta = delta * ACTIVATIONS[layer["activation"]][1](z, layer["p"])
-        gradient[index, "W"], gradient[index, "b"] = below.T @ delta, delta.sum(axis=0)
-        delta = delta @ layer["W"].T
-        for name, (l1, l2) in layer["penalty"].items():
-            penalty += l1 * np.abs(layer[name]).sum() + l2 * (layer[name] ** 2).sum()
-            gradient[index, name] = gradient[index, name] + l1 * np.sign(layer[name]) + 2 * l2 * layer[name]
+        elif "span" in layer:
+            past[index - layer["span"]] = past.get(index - layer["span"], 0) + delta
+        elif "kind" in layer:
+            delta, found = KINDS[layer["kind"]][1](layer, kept[index], delta)
+            gradient |= {(index, name): g for name, g in found.items()}
+        else:
+            delta = delta * ACTIVATIONS[layer["activation"]][1](kept[index], layer["p"])
+            gradient[index, "W"], gradient[index, "b"] = read[index].T @ delta, delta.sum(axis=0)
+            delta = delta @ layer["W"].T
+            for name, (l1, l2) in layer["penalty"].items():
+                penalty += l1 * np.abs(layer[name]).sum() + l2 * (layer[name] ** 2).sum()
+                gradient[index, name] = gradient[index, name] + l1 * np.sign(layer[name]) + 2 * l2 * layer[name]
+        delta = delta + past.pop(index, 0)
     return w @ value / w.sum(), penalty, {k: g for k, g in gradient.items() if layers[k[0]][k[1]] is not None}
 
 def train_step(layers, loss, optimizer, h, i, rate, state, x, t, decay_biases=False, **options):
@@ -255,6 +285,6 @@ def train_step(layers, loss, optimizer, h, i, rate, state, x, t, decay_biases=Fa
     for (index, name), g in gradient.items():
         layer = layers[index]
         faster, decay = layer.get("factors", {}).get(name, (1.0, 1.0))
-        decay = decay if name != "b" or decay_biases else 0.0
+        decay = decay if name not in ("b", "biases") or decay_biases else 0.0
         layer[name] = update(optimizer, h, i, rate * faster, layer[name], g * shrink, state[index, name], decay)
     return value, penalty

@@ -23,7 +23,7 @@ CORE_ORDER = [
     ["activations", "losses", "optimizers", "sparse_rows"],
     ["stairs", "metrics"],
     ["sparse"],
-    ["dense", "dropout", "scale", "job"],
+    ["dense", "dropout", "scale", "add", "layer_norm", "job"],
     ["layer"],
     ["wide", "update"],
     ["sparse_wide"],

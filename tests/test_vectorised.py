@@ -33,6 +33,8 @@ LOOPS = [
     *(("optimizers", optimizer.name.lower()) for optimizer in Optimizer),
     *(("scale", name) for name in ("scale_units", "scale_gradient")),
     ("stairs", "sum_below"),
+    ("add", "add_units"),
+    *(("layer_norm", name) for name in ("normalise", "gain_and_bias", "normalise_back")),
     *(("update", name) for name in ("add_2", "add_4", "add_decay")),
 ]
 

@@ -159,23 +159,27 @@ class NetworkCode:
 def layer_code(net: Network, prefix: str = "") -> NetworkCode:
     """All layers; `prefix` stands before the names of their tables."""
     written: list[layers.Code] = []
+    loops: list[str] = []
+    read: list[str] = []  # by each layer
+    source, places, widths = "x", net.plan.tiles.places, dict[str, int]()
     for i, layer in enumerate(placed(net.descriptions, net.loss)):
+        read.append(source)
         code = layers.code(layer, net, i, prefix, len(written))
-        written += [] if code is None else [code]
-    loops, source, widths = [], "x", [0, 0]
-    for k, code in enumerate(written):
-        last = k == len(written) - 1
-        target = "y" if last else "pq"[k % 2]
-        if not last:
-            widths[k % 2] = max(widths[k % 2], code.width)
-        loops.append(fill(code.loops, {"source": source, "target": target}))
+        if code is None:
+            continue
+        place = places[len(written)]
+        target = ("qp"[place] if place < 2 else f"p{place}") if len(written) < len(places) - 1 else "y"
+        widths[target] = max(widths.get(target, 0), code.width)
+        loops.append(fill(code.loops, {"source": source, "other": read[i - layer.reach], "target": target}))
         source = target
-    buffers = [f"{letter}[{width}]" for letter, width in zip("pq", widths, strict=True) if width]
+        written.append(code)
+    del widths["y"]
+    buffers = [f"{name}[{width}]" for name, width in sorted(widths.items())]
     texts = {
         "tables": "\n\n".join(table for code in written for table in code.tables), "layers": "\n".join(loops),
         "buffers": f"    real {', '.join(buffers)};\n" if buffers else "",
     }  # fmt: skip
-    return NetworkCode(net, texts, [code.function for code in written], sum(widths) * net.dtype.itemsize + 64)
+    return NetworkCode(net, texts, [code.function for code in written], sum(widths.values()) * net.dtype.itemsize + 64)
 
 
 def of_all(codes: Sequence[NetworkCode], name: str) -> dict[str, str]:

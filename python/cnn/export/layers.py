@@ -8,13 +8,16 @@ from functools import singledispatch
 from cnn.export import c_source
 from cnn.export.functions import ACTIVATIONS
 from cnn.export.graph import Graph
-from cnn.layers import Dense, Dropout, Layer, Scale
+from cnn.layers import Add, Dense, Dropout, Layer, LayerNorm, Scale
 from cnn.network import Network
 
 
 @dataclass(frozen=True)
 class Code:
-    """A layer in C: constants; the activation it calls; loops over `int i, j` from {source} to {target} of a width."""
+    """A layer in C: constants; the activation it calls; loops over `int i, j` from {source} to {target} of a width.
+
+    {other} is what a layer that reaches back reads as well.
+    """
 
     tables: list[str]
     function: str
@@ -24,7 +27,10 @@ class Code:
 
 @singledispatch
 def nodes(layer: Layer, net: Network, i: int, graph: Graph, value: str, name: str) -> str:
-    """Appends what the layer at place i makes of a value; `name` stands before the names of its weights."""
+    """Appends what the layer at place i makes of a value; `name` stands before the names of its weights.
+
+    What a layer that reaches back reads as well is added by the caller.
+    """
     raise ValueError(f"layer {i}, {layer!r}, is not known to export_onnx")
 
 
@@ -84,3 +90,48 @@ def _(layer: Scale, net: Network, i: int, prefix: str, number: int) -> Code:
         {{target}}[j] = {s}[j] * {{source}}[j];
 """
     return Code([c_source.table(s, factors)], "identity", loops, len(factors))
+
+
+@nodes.register
+def _(layer: Add, net: Network, i: int, graph: Graph, value: str, name: str) -> str:
+    return value
+
+
+@code.register
+def _(layer: Add, net: Network, i: int, prefix: str, number: int) -> Code:
+    units = net.layers[i].n_units
+    loops = f"""    for (j = 0; j < {units}; j++)
+        {{target}}[j] = {{source}}[j] + {{other}}[j];
+"""
+    return Code([], "identity", loops, units)
+
+
+@nodes.register
+def _(layer: LayerNorm, net: Network, i: int, graph: Graph, value: str, name: str) -> str:
+    gain, bias = (
+        graph.array(name + part, net.parameters[part]) for part in (f"layers.{i}.weights", f"layers.{i}.biases")
+    )
+    centred = graph.op("Sub", value, graph.op("ReduceMean", value, axes=[1]))
+    variance = graph.op("ReduceMean", graph.op("Mul", centred, centred), axes=[1])
+    normal = graph.op("Div", centred, graph.op("Sqrt", graph.op("Add", variance, layer.epsilon)))
+    return graph.op("Add", graph.op("Mul", normal, gain), bias)
+
+
+@code.register
+def _(layer: LayerNorm, net: Network, i: int, prefix: str, number: int) -> Code:
+    gain, bias = (net.parameters[f"layers.{i}.{part}"] for part in ("weights", "biases"))
+    g, b, n = f"{prefix}g{number}", f"{prefix}h{number}", len(gain)
+    epsilon = c_source.number(net.dtype.type(layer.epsilon))
+    loops = f"""    {{
+        real mean = R(0.0), variance = R(0.0), factor;
+        for (j = 0; j < {n}; j++)
+            mean += {{source}}[j];
+        mean /= R({n}.0);
+        for (j = 0; j < {n}; j++)
+            variance += ({{source}}[j] - mean) * ({{source}}[j] - mean);
+        factor = R(1.0) / F(sqrt)(variance / R({n}.0) + {epsilon});
+        for (j = 0; j < {n}; j++)
+            {{target}}[j] = ({{source}}[j] - mean) * factor * {g}[j] + {b}[j];
+    }}
+"""
+    return Code([c_source.table(g, gain), c_source.table(b, bias)], "identity", loops, n)

@@ -79,8 +79,12 @@ def check_size(networks: Iterable[Network]) -> None:
 
 def network_nodes(graph: Graph, net: Network, value: str, name: str = "") -> str:
     """Appends the nodes of a network; its prediction. `name` stands before the names of its weights."""
+    read: list[str] = []  # by each layer
     for i, layer in enumerate(placed(net.descriptions, net.loss)):
+        read.append(value)
         value = layers.nodes(layer, net, i, graph, value, name)
+        if layer.reach:
+            value = graph.op("Add", value, read[i - layer.reach])
     value = LINKS[net.loss.link].onnx(graph, value, net.n_outputs)
     if net.one_dimensional:
         value = graph.op("Reshape", value, graph.array("vector", np.array([-1], np.int64)))

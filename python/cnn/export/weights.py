@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn.activations import Activation
-from cnn.layers import Dense, Dropout, Layer
+from cnn.layers import Dense, Dropout, Layer, LayerNorm
 from cnn.losses import Loss
 from cnn.network import Network
 from cnn.optimizers import SGD, Adam, Optimizer
@@ -70,6 +70,16 @@ def _(layer: Dropout, i: int) -> list[_Module]:
     return [_Module({}, lambda nn, values: nn.Dropout(layer.rate))]
 
 
+@_modules.register
+def _(layer: LayerNorm, i: int) -> list[_Module]:
+    names = {"weight": f"layers.{i}.weights", "bias": f"layers.{i}.biases"}
+
+    def norm(nn: Any, values: Mapping[str, Any]) -> Any:
+        return nn.LayerNorm(len(values["weight"]), eps=layer.epsilon, dtype=values["weight"].dtype)
+
+    return [_Module(names, norm)]
+
+
 def _functions(activation: Activation) -> list[_Module]:
     if activation.name == "identity":
         return []
@@ -86,7 +96,7 @@ def _functions(activation: Activation) -> list[_Module]:
 
 
 def _sequential(net: Network) -> list[_Module]:
-    """The modules of the same nn.Sequential: a Linear or a Dropout for each layer, and activations."""
+    """The modules of the same nn.Sequential: one for each layer, and activations."""
     return [module for i, layer in enumerate(placed(net.descriptions, net.loss)) for module in _modules(layer, i)]
 
 
@@ -203,7 +213,8 @@ def _array(name: str, value: Any) -> Array:
 def _with_weights(net: Network, weights: Mapping[str, Array]) -> Network:
     """The network with these weights, checked before a network that is not built becomes so."""
     first = next(iter(weights.values()))
-    if first.ndim != 2 or not first.shape[0]:
+    learns = next(layer for layer in net.descriptions if layer.parameters(1))
+    if first.ndim != len(learns.parameters(1)[0].shape) or not first.shape[0]:
         raise ValueError(f"the weights of the first layer must be a matrix, got shape {first.shape}")
     if net.known_inputs is None:
         trial = Network(net.descriptions, loss=net.loss, optimizer=net.optimizer, dtype=net.dtype, seed=net.seed)

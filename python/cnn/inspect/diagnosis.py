@@ -112,12 +112,17 @@ def _signals(net: NetworkState, rows: Data) -> list[LayerSignals]:
     total = n if rows.weights is None else float(rows.weights.sum(dtype=np.float64))
     cnn_core.engine.loss_block(plan.loss, out, rows.targets, rows.classes, rows.weights, 1 / total, delta)
 
-    found = []
+    found: list[LayerSignals] = []
+    past: dict[int, Array] = {}  # deltas that go past a residual block to the input of a layer
     for place in reversed(range(len(passed))):
         i, here = passed[place]
-        spec, units, weights = plan.layers[i], here.outputs.shape[1], net.parameters[f"layers.{i}.weights"]
-        if spec["kind"] == cnn_core.LayerKind.SCALE:  # it has no units that could be saturated or dead
-            delta = delta * weights
+        for above in [above for above in past if above > i]:  # of the layer above, and of dropouts
+            delta = delta + past.pop(above)
+        spec, units = plan.layers[i], here.outputs.shape[1]
+        if spec["source"] >= 0:
+            past[int(spec["source"])] = past.get(int(spec["source"]), 0) + delta
+        if spec["kind"] != cnn_core.LayerKind.DENSE:  # it has no units that could be saturated or dead
+            delta = here.back(np.ascontiguousarray(delta))
             continue
         slope = np.ones(n * units, net.dtype)
         kept = np.ascontiguousarray(here.kept).reshape(-1)
@@ -134,7 +139,7 @@ def _signals(net: NetworkState, rows: Data) -> list[LayerSignals]:
             dead=float(flat.all(axis=0).mean()), output=_rms(here.outputs), gradient=_rms(dz),
             weight_gradient=float(np.linalg.norm(below.T.astype(np.float64) @ dz)),
         ))  # fmt: skip
-        delta = dz @ weights.T
+        delta = dz @ net.parameters[f"layers.{i}.weights"].T
     return found[::-1]
 
 

@@ -8,17 +8,21 @@ from cnn._common.elsewhere import told
 from cnn.layers.dense import Dense
 from cnn.layers.dropout import Dropout
 from cnn.layers.layer import Layer, Parameter
+from cnn.layers.layer_norm import LayerNorm
+from cnn.layers.residual import Add, Residual
 from cnn.layers.scale import Scale
 
-__all__ = ["KINDS", "Dense", "Dropout", "Layer", "Parameter", "Scale", "checked"]
+__all__ = [
+    "KINDS", "Add", "Dense", "Dropout", "Layer", "LayerNorm", "Parameter", "Residual", "Scale", "checked",
+]  # fmt: skip
 
-KINDS: tuple[type[Layer], ...] = (Dense, Dropout, Scale)
+KINDS: tuple[type[Layer], ...] = (Dense, Dropout, Scale, LayerNorm, Add)
 
-_NAMES = " or ".join([", ".join(f"cnn.{kind.__name__}" for kind in KINDS[:-1]), f"cnn.{KINDS[-1].__name__}"])
+_NAMES = ", ".join(f"cnn.{kind.__name__}" for kind in KINDS) + " or cnn.Residual"
 
 
 def checked(layers: Iterable[Layer]) -> tuple[Layer, ...]:
-    """The layers of a network, the last one dense."""
+    """The layers of a network, blocks laid flat, the last one dense."""
     if isinstance(layers, Layer) or not isinstance(layers, Iterable):
         raise TypeError(f"layers must be a list of layers such as cnn.Dense(8), got {layers!r}")
     layers = tuple(layers)
@@ -27,8 +31,13 @@ def checked(layers: Iterable[Layer]) -> tuple[Layer, ...]:
             raise TypeError(f"layers must be {_NAMES}, got {layer!r}")
     if not layers or not layers[-1].may_be_last:
         raise ValueError(f"the last layer must be a cnn.Dense, got {layers[-1] if layers else 'no layers'!r}")
-    return layers
+    laid = tuple(part for layer in layers for part in layer.flat())
+    for i, layer in enumerate(laid):
+        if layer.reach > i:
+            raise ValueError(f"layer {i}, {layer!r}, reaches back {layer.reach} layers, and there are {i} before it")
+    return laid
 
 
-for _class in KINDS:
+_classes: tuple[type[Layer], ...] = (*KINDS, Residual)
+for _class in _classes:
     _class.__init__ = told(_class.__init__)  # type: ignore[method-assign]

@@ -85,9 +85,8 @@ class Dense(Layer):
     def function(self) -> Activation:
         return activations.get(self.activation)
 
-    @property
-    def keeps_more(self) -> bool:
-        return bool(cnn_core.engine.activation_keeps_input(self.function.kind))
+    def kept(self, n_inputs: int) -> int:
+        return self.units if cnn_core.engine.activation_keeps_input(self.function.kind) else 0
 
     def width(self, n_inputs: int) -> int:
         return self.units

@@ -34,9 +34,8 @@ class Dropout(Layer):
             )
         object.__setattr__(self, "rate", checks.number("rate of Dropout", self.rate, 0, 1, open_high=True))
 
-    @property
-    def keeps_more(self) -> bool:
-        return True  # the mask
+    def kept(self, n_inputs: int) -> int:
+        return n_inputs  # the mask
 
     def fill(self, spec: Any) -> None:
         spec["kind"], spec["rate"] = cnn_core.LayerKind.DROPOUT, self.rate

@@ -55,9 +55,17 @@ class Layer:
         return Activation("identity")
 
     @property
-    def keeps_more(self) -> bool:
-        """Whether the way back needs more numbers than the outputs, one for each: z, or a mask."""
-        return False
+    def reach(self) -> int:
+        """It also reads what the layer so many places before it reads; 0: nothing else."""
+        return 0
+
+    def flat(self) -> tuple[Layer, ...]:
+        """The layers that stand in a network for it: itself, but for a block."""
+        return (self,)
+
+    def kept(self, n_inputs: int) -> int:
+        """How many numbers a row the way back needs beside the outputs: z, a mask, and so on."""
+        return 0
 
     def width(self, n_inputs: int) -> int:
         """How many outputs a row has; of a layer that may be the last one the same for any `n_inputs`."""

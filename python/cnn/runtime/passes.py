@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -239,10 +239,14 @@ def update(net: NetworkState, gradients: Mapping[str, Any], learning_rate: float
 
 @dataclass(frozen=True)
 class LayerPass:
-    """What a forward pass leaves of one layer: its outputs (n, units), and what the slope of f is taken from."""
+    """What a forward pass leaves of one layer: its outputs (n, units), and what the slope of f is taken from.
+
+    `back` takes dL/d(outputs) to dL/d(inputs), but for what a residual block that begins there adds.
+    """
 
     outputs: Array
     kept: Array
+    back: Callable[[Array], Array]
 
 
 @checks.quiet
@@ -264,14 +268,25 @@ def layer_passes(net: NetworkState, X: Array | SparseRows) -> list[LayerPass | N
         """(n, width) of a slab, which is stored by features."""
         return scratch[column * capacity : column * capacity + width * stride].reshape(width, stride)[:, : len(X)].T
 
+    def back(i: int, below: int, dout: Array) -> Array:
+        alone, here = plan.layers[i : i + 1].copy(), workspace.copy()
+        alone["branches"], here["input"] = 0, below
+        dX = np.zeros((len(X), int(alone["n_inputs"][0])), net.dtype)
+        gradients = arena.aligned_zeros(plan.size, net.dtype)
+        cnn_core.engine.backward(alone, here, net.flat, gradients, scratch, dX, dout, dX, False, 0, net.seed, 1)
+        return dX
+
     found: list[LayerPass | None] = []
-    for spec in plan.layers:
+    below = int(workspace["input"][0])
+    for i, spec in enumerate(plan.layers):
         if spec["kind"] == cnn_core.LayerKind.DROPOUT:
             found.append(None)
             continue
         units = int(spec["n_units"])
         outputs = buffer(int(spec["output"]), units)
-        found.append(LayerPass(outputs, outputs if spec["saved"] < 0 else buffer(int(spec["saved"]), units)))
+        kept = outputs if spec["saved"] < 0 else buffer(int(spec["saved"]), units)
+        found.append(LayerPass(outputs, kept, partial(back, i, below)))
+        below = int(spec["output"])
     return found
 
 

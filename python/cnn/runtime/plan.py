@@ -54,6 +54,8 @@ class Plan:
         first = int(np.flatnonzero(self.layers["kind"] == cnn_core.LayerKind.DENSE)[0])
         if (self.layers["kind"][:first] != cnn_core.LayerKind.DROPOUT).any():
             raise ValueError("sparse X needs a cnn.Dense as the first layer, but for dropouts: give X.toarray()")
+        if self.layers["branches"][: first + 1].any():
+            raise ValueError("sparse X can't be what a residual block adds: give X.toarray()")
         layers, below = self.layers.copy(), int(self.layers["output"][first])
         layers["output"] -= below
         layers["saved"][layers["saved"] >= 0] -= below
@@ -74,7 +76,7 @@ class Plan:
     def without_zeros(self, X: Spec | sparse.SparseRows) -> Spec | sparse.SparseRows:
         """X as a fit reads it: dense X with few numbers but zeros as sparse rows, which changes no bit."""
         first = self.layers[0]
-        if first["kind"] != cnn_core.LayerKind.DENSE or first["by_blas"]:
+        if first["kind"] != cnn_core.LayerKind.DENSE or first["by_blas"] or first["branches"]:
             return X
         return sparse.without_zeros(X, int(first["n_units"]))
 
@@ -111,22 +113,19 @@ class Plan:
 
     @cached_property
     def tiles(self) -> Tiles:
-        """How many rows are predicted together: two buffers take turns, for nothing is kept for a way back."""
+        """How many rows are predicted together: buffers take turns, for nothing is kept for a way back."""
         layers = self.layers.copy()
         layers["saved"] = -1
         seen = np.flatnonzero(layers["kind"] != cnn_core.LayerKind.DROPOUT)  # all that prediction has
         first = self.n_inputs if self.template["input"] >= 0 else int(layers["n_units"][seen[0]])
-        widths, turn = [first, 1], 1
-        for i in seen:
-            widths[turn] = max(widths[turn], int(layers["n_units"][i]))
-            turn = 1 - turn
-        layers["output"][seen] = np.resize([widths[0], 0], len(seen))
+        places, widths = _buffers(layers, seen, first)
+        layers["output"][seen] = (np.cumsum(widths) - widths)[places]
         workspace = np.zeros(1, cnn_core.workspace_dtype)
         columns = workspace["columns"] = sum(widths)
         rows = max(_TILE_ROWS, min(_TILE_ELEMENTS // columns // _TILE_ROWS * _TILE_ROWS, 4 * _TILE_ROWS))
         workspace["capacity"] = rows
         numbers = first + int(layers["n_units"][seen].sum())
-        return Tiles(layers, workspace, rows, 2.0 * self.size + _NUMBER_FLOPS * numbers)
+        return Tiles(layers, workspace, rows, 2.0 * self.size + _NUMBER_FLOPS * numbers, tuple(places))
 
     def workspace(self, capacity: int) -> Spec:
         """The layout of a workspace for slabs of up to `capacity` rows."""
@@ -137,12 +136,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class Tiles:
-    """Layers and workspace of a tile of so many rows; the arithmetic of one row, functions included."""
+    """Layers and workspace of a tile of so many rows; the arithmetic of one row, functions included.
+
+    `places` are the numbers of the buffers that layers write to, but for those that only training has.
+    """
 
     layers: Spec
     workspace: Spec
     rows: int
     flops: float
+    places: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -178,8 +181,10 @@ def build(
     segments: list[tuple[int, int, float, float, float, float]] = []
     size, column, width = 0, _round_up(n_inputs), n_inputs
     for i, (spec, layer) in enumerate(zip(layers, placed(descriptions, loss), strict=True)):
-        spec["n_inputs"], spec["weights"], spec["biases"], spec["saved"] = width, -1, -1, -1
+        spec["n_inputs"], spec["weights"], spec["biases"], spec["saved"], spec["source"] = width, -1, -1, -1, -1
         layer.fill(spec)
+        if layer.reach:
+            _branch(layers, i, layer)
         for parameter in layer.parameters(width):
             spec[parameter.name] = size
             names[f"layers.{i}.{parameter.name}"] = (size, parameter.shape)
@@ -195,9 +200,9 @@ def build(
         elif spec["kind"] == cnn_core.LayerKind.DENSE:
             spec["by_blas"] = products.by_blas(int(spec["n_inputs"]), width)
         column += width
-        if layer.keeps_more:
+        if kept := layer.kept(int(spec["n_inputs"])):
             spec["saved"] = column
-            column += width
+            column += kept
     return Plan(
         layers=layers,
         segments=_merged(segments, optimizer),
@@ -209,6 +214,38 @@ def build(
         n_outputs=width,
         template=_workspace(column, n_inputs, width, max(n_inputs, int(layers["n_units"].max()))),
     )
+
+
+def _branch(layers: Spec, i: int, layer: Layer) -> None:
+    """Lets layer i read what an earlier one reads as well; ValueError where the two have not as many units."""
+    source = i - layer.reach
+    layers["source"][i] = source
+    layers["branches"][source] += 1
+    if layers["n_inputs"][i] != layers["n_inputs"][source]:
+        raise ValueError(
+            f"layer {i}, {layer!r}, adds {layers['n_inputs'][source]} numbers, which layer {source} reads, to "
+            f"{layers['n_inputs'][i]}: a residual block must give as many units as it gets"
+        )
+
+
+def _buffers(layers: Spec, seen: Spec, first: int) -> tuple[list[int], list[int]]:
+    """Which buffer each layer of `seen` writes to in prediction, and the widths of all; number 0 has the `first` input.
+
+    A buffer is free again when the last layer that reads it is done: in a chain two take turns.
+    """
+    last = {k - 1: k for k in range(len(seen))}  # the last reader of each output, by places in `seen`; -1: the input
+    for reader in np.flatnonzero(layers["source"][seen] >= 0):
+        last[int(np.searchsorted(seen, layers["source"][seen[reader]])) - 1] = int(reader)
+    places, widths, until = [], [first, 1], [last[-1], -1]
+    for k, i in enumerate(seen):
+        place = next((b for b, end in enumerate(until) if end < k), len(widths))
+        if place == len(widths):
+            widths.append(0)
+            until.append(-1)
+        widths[place] = max(widths[place], int(layers["n_units"][i]))
+        until[place] = last.get(k, len(seen))
+        places.append(place)
+    return places, widths
 
 
 def placed(descriptions: Sequence[Layer], loss: Loss) -> list[Layer]:

@@ -11,7 +11,7 @@ from scipy.special import xlogy
 from cnn import activations, losses, optimizers, schedules
 from cnn._common import checks, naming
 from cnn.activations import Activation
-from cnn.layers import Dense, Dropout, Layer
+from cnn.layers import Dense, Dropout, Layer, checked
 from cnn.losses import BinaryCrossEntropy, CrossEntropy, Loss, Quantile, RowLoss
 from cnn.network import Network
 from cnn.optimizers import Optimizer
@@ -115,7 +115,7 @@ def describe_layers(est: Any, n_outputs: int) -> list[Layer]:
             raise ValueError("dropout and l1 belong to hidden_layer_sizes; with layers, give them to the layers")
         if _last_units(layers) != n_outputs:
             raise ValueError(f"the last of layers must be a cnn.Dense of {n_outputs} units for this y, got {layers!r}")
-        return layers
+        return list(checked(layers))
     sizes = hidden_sizes(est.hidden_layer_sizes)
     l1, l2 = float(est.l1), float(est.alpha) / 2
     layers = []

@@ -49,7 +49,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             our schedules (by `learning_rate_init`) or a `cnn.schedules.Schedule`.
         loss: "log_loss" (softmax for several classes, else logistic), "binary_cross_entropy" (one against the rest),
             "hinge", "squared_hinge", or a `cnn.Loss`.
-        layers: own list of `cnn.Dense` and `cnn.Dropout`, the output layer included, instead of hidden_layer_sizes.
+        layers: own list of layers such as `cnn.Dense`, the output layer included, instead of hidden_layer_sizes.
         dropout: share of units of each hidden layer that is dropped, one number or a list.
         l1: L1 penalty, divided by the rows as `alpha` is.
         class_weight: {label: weight} or "balanced".

@@ -1,0 +1,57 @@
+"""Layer normalisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cnn_core
+from cnn._common import checks
+from cnn.initializers import Initializer
+from cnn.layers.layer import Layer, Parameter
+
+_LEAST = 1e-12  # of epsilon: its root must not become 0 in float32
+
+
+@dataclass(frozen=True)
+class LayerNorm(Layer):
+    """Gives each row the mean 0 and the variance 1 over its units: a = g (x - mean) / sqrt(variance + epsilon) + b.
+
+    The variance has the divisor n, as PyTorch's and Keras's; g (inputs,) begins as ones, b (inputs,) as zeros. In
+    training and in prediction it does the same (Ba, Kiros & Hinton 2016, "Layer normalization").
+
+    Args:
+        epsilon: >= 1e-12, PyTorch's default; Keras's is 1e-3.
+        learning_rate_factor: what the learning rate is multiplied by for g and b, >= 0.
+        decay_factor: the same for the optimizer's weight decay, of b only where it has `decay_biases`.
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong type or out of range.
+
+    >>> import cnn
+    >>> net = cnn.Network([LayerNorm(), cnn.Dense(1)], seed=0, dtype="float64").build(2)
+    >>> net.layer_outputs([[1.0, 3.0]])[0].round(4).tolist()
+    [[-1.0, 1.0]]
+    """
+
+    epsilon: float = 1e-5
+    learning_rate_factor: float = 1.0
+    decay_factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("epsilon", "learning_rate_factor", "decay_factor"):
+            low = _LEAST if name == "epsilon" else 0
+            object.__setattr__(self, name, checks.number(f"{name} of LayerNorm", getattr(self, name), low))
+
+    def kept(self, n_inputs: int) -> int:
+        return n_inputs + 1  # normalised units, and the divisor of each row
+
+    def parameters(self, n_inputs: int) -> tuple[Parameter, ...]:
+        factors = self.learning_rate_factor, self.decay_factor
+        return (
+            Parameter("weights", (n_inputs,), Initializer("ones"), "identity", *factors),
+            Parameter("biases", (n_inputs,), Initializer("zeros"), "identity", *factors, is_bias=True),
+        )
+
+    def fill(self, spec: Any) -> None:
+        spec["kind"], spec["alpha"] = cnn_core.LayerKind.LAYER_NORM, self.epsilon

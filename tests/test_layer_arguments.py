@@ -1,0 +1,187 @@
+"""What kinds of layers take and refuse, where they can stand, and values that are known without a reference."""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+import cnn
+from cnn.runtime.plan import build
+
+X = np.random.default_rng(0).normal(size=(40, 5))
+
+
+def network(*layers: cnn.layers.Layer, dtype: str = "float64", n: int = 5, **how: Any) -> cnn.Network:
+    return cnn.Network([*layers, cnn.Dense(2)], dtype=dtype, seed=0, **how).build(n)
+
+
+# LayerNorm ------------------------------------------------------------------------------------------------------------
+
+
+def test_layer_norm_has_the_values_of_pytorchs_formula() -> None:
+    """y = (x - E[x]) / sqrt(Var[x] + eps) * gamma + beta, with the variance of the divisor n, by hand."""
+    net = network(cnn.LayerNorm(0.5), n=4)
+    net.layers[0].weights[...] = [1, 2, 3, 4]
+    net.layers[0].biases[...] = [0, 0, 0, 10]
+    found = net.layer_outputs([[1.0, 2.0, 3.0, 6.0]])[0]
+    np.testing.assert_allclose(found, [np.array([-2, -2, 0, 12]) / 2 + [0, 0, 0, 10]], rtol=1e-14)  # variance 3.5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("value", [0.0, 3.0, -1e30, 1e-30])
+def test_a_row_of_equal_numbers_gives_the_biases(dtype: str, value: float) -> None:
+    """Also where all are so large that rounding the mean leaves something."""
+    net = network(cnn.LayerNorm(1e-12), dtype=dtype, n=3)
+    net.layers[0].biases[...] = [1, 2, 3]
+    found = net.layer_outputs(np.full((2, 3), value))[0]
+    np.testing.assert_allclose(found, [[1, 2, 3]] * 2, atol=1.8 if value == -1e30 else 0)
+    assert np.isfinite(net.loss_and_gradient(np.full((2, 3), value), np.ones((2, 2)))[1]["layers.1.weights"]).all()
+
+
+def test_one_unit_is_the_bias() -> None:
+    net = network(cnn.Dense(1), cnn.LayerNorm())
+    net.layers[1].biases[...] = 4
+    assert net.layer_outputs(X)[1].tolist() == [[4.0]] * 40
+
+
+def test_bias_of_layer_norm_decays_where_biases_do() -> None:
+    for decay_biases, expected in ((False, 1.0), (True, 0.9)):
+        optimizer = cnn.AdamW(1.0, weight_decay=0.1, decay_biases=decay_biases)
+        net = network(cnn.LayerNorm(), optimizer=optimizer)
+        net.layers[0].biases[...] = 1
+        net.update({name: np.zeros(view.shape) for name, view in net.parameters.items()})
+        assert net.layers[0].biases == pytest.approx(expected)
+        assert net.layers[0].weights == pytest.approx(0.9)
+
+
+# Residual -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_block_that_gives_nothing_changes_nothing() -> None:
+    block = cnn.Residual([cnn.Dense(9, "tanh"), cnn.Dense(5, initializer="zeros")])
+    plain, with_block = network(), network(block)
+    with_block.layers[3].weights[...], with_block.layers[3].biases[...] = plain.layers[0].weights, 0
+    plain.layers[0].biases[...] = 0
+    assert with_block.predict(X).tobytes() == plain.predict(X).tobytes()
+
+
+def test_a_block_is_laid_flat() -> None:
+    inner = cnn.Residual([cnn.Dropout(0.1), cnn.Dense(5)])
+    net = network(cnn.Residual([inner, cnn.LayerNorm()]))
+    flat = (cnn.Dropout(0.1), cnn.Dense(5), cnn.Add(2), cnn.LayerNorm(), cnn.Add(4), cnn.Dense(2))
+    assert net.descriptions == flat
+    assert cnn.Network(flat).descriptions == flat
+
+
+def test_estimators_take_blocks_and_go_on_with_them() -> None:
+    pytest.importorskip("sklearn")
+    layers = [cnn.Dense(6, "relu"), cnn.Residual([cnn.LayerNorm(), cnn.Dense(6, "relu")]), cnn.Dense(1)]
+    model = cnn.MLPRegressor(layers=layers, max_iter=2, warm_start=True, random_state=0, tol=0, n_iter_no_change=100)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="converge"):
+            model.fit(X, X[:, 0])
+    assert model._network.step == 4
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_x_that_a_block_adds_is_dense(zeros: bool) -> None:
+    """Given sparse it is refused, and zeros of a dense one are not left out, as they were else."""
+    block = cnn.Residual([cnn.Dense(120, "tanh")])
+    net, n = network(block, n=120), 200
+    given = np.where(np.random.default_rng(1).random((n, 120)) < 0.05, 1.0, 0.0)
+    assert isinstance(network(cnn.Dense(120), n=120).plan.without_zeros(given), np.ndarray) is False
+    if zeros:
+        twin = network(block, n=120)
+        for net_, epochs in ((net, [2]), (twin, [1, 1])):
+            for n_epochs in epochs:
+                net_.fit(given, given[:, :2], epochs=n_epochs, verbose=0)
+        assert net.flat.tobytes() == twin.flat.tobytes()
+    else:
+        with pytest.raises(ValueError, match=r"sparse X can't be what a residual block adds: give X\.toarray\(\)"):
+            net.predict(sparse.csr_array(given))
+
+
+def test_sparse_x_below_a_block() -> None:
+    net = network(cnn.Dense(6, "tanh"), cnn.Residual([cnn.LayerNorm(), cnn.Dense(6)]), n=30)
+    given = np.where(np.random.default_rng(1).random((50, 30)) < 0.1, 1.5, 0.0)
+    y = given[:, :2]
+    np.testing.assert_allclose(net.predict(sparse.csr_array(given)), net.predict(given), rtol=1e-12)
+    found, expected = (net.loss_and_gradient(x, y)[1] for x in (sparse.csr_array(given), given))
+    for name, gradient in expected.items():
+        np.testing.assert_allclose(found[name], gradient, rtol=1e-10, atol=1e-13, err_msg=name)
+
+
+def test_prediction_needs_no_more_buffers_than_live_at_once() -> None:
+    tiles = network(*[cnn.Dense(8)] * 4).plan.tiles
+    assert tiles.layers["output"].tolist() == [8, 0, 8, 0, 8]
+    assert tiles.workspace["columns"].item() == 16
+    block = cnn.Residual([cnn.Dense(8), cnn.Dense(8)])
+    tiles = network(cnn.Dense(8), block, block).plan.tiles
+    assert tiles.workspace["columns"].item() == 24
+    assert tiles.places == (1, 0, 2, 0, 1, 2, 1, 0)
+
+
+# Bad input ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("make", "kind", "text"), [
+    (lambda: cnn.LayerNorm(0), ValueError, r"epsilon of LayerNorm must be in \[1e-12, inf\), got 0"),
+    (lambda: cnn.LayerNorm("a"), TypeError, "epsilon of LayerNorm must be a number"),
+    (lambda: cnn.LayerNorm(learning_rate_factor=-1), ValueError, "learning_rate_factor of LayerNorm must be"),
+    (lambda: cnn.LayerNorm(eps=1e-3), TypeError, "here it is 'epsilon'"),
+    (lambda: cnn.Add(0), ValueError, "span of Add must be an integer >= 1, got 0"),
+    (lambda: cnn.Add(1.5), TypeError, "span of Add must be an integer"),
+    (lambda: cnn.Residual(cnn.Dense(3)), TypeError, r"Residual takes a list of layers such as \[cnn.Dense\(8\)\], got"),
+    (lambda: cnn.Residual([3]), TypeError, r"Residual takes layers such as cnn.Dense\(8\), got 3"),
+    (lambda: cnn.Residual([]), ValueError, "Residual needs at least one layer, got an empty list"),
+    (lambda: cnn.Network([cnn.Add(1), cnn.Dense(2)]), ValueError,
+     r"layer 0, Add\(span=1\), reaches back 1 layers, and there are 0 before it"),
+    (lambda: network(cnn.Residual([cnn.Dense(4)])), ValueError,
+     r"layer 1, Add\(span=1\), adds 5 numbers, which layer 0 reads, to 4: a residual block must give as many units"),
+    (lambda: cnn.Network([cnn.Dense(2), cnn.LayerNorm()]), ValueError, "the last layer must be a cnn.Dense, got Layer"),
+    (lambda: cnn.Network([cnn.Residual([cnn.Dense(2)])]), ValueError, "the last layer must be a cnn.Dense, got Resid"),
+    (lambda: cnn.to_torch(network(cnn.Residual([cnn.Dense(5)]))), ValueError, r"layer 1, Add\(span=1\), is not known"),
+])  # fmt: skip
+def test_what_can_not_be_is_said(make: Any, kind: type[Exception], text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(from_numpy=lambda array: array, nn=None))
+    with pytest.raises(kind, match=text):
+        make()
+
+
+def test_layer_norm_is_pytorchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    nn = types.SimpleNamespace(
+        LayerNorm=lambda n, eps, dtype: ("LayerNorm", n, eps), Linear=lambda n, k, bias, dtype: ("Linear", n, k, bias),
+        Sequential=Sequential,
+    )  # fmt: skip
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(from_numpy=lambda array: array, nn=nn))
+    net = network(cnn.LayerNorm(1e-3))
+    net.layers[0].weights[...] = np.arange(5)
+    model = cnn.to_torch(net)
+    assert list(model) == [("LayerNorm", 5, 1e-3), ("Linear", 5, 2, True)]
+    assert model.state["0.weight"].tolist() == [0, 1, 2, 3, 4]
+    again = cnn.from_torch_state_dict(cnn.Network(net.descriptions, dtype="float64"), model.state)
+    assert again.predict(X).tobytes() == net.predict(X).tobytes()
+
+
+class Sequential(list):  # type: ignore[type-arg]
+    """Stands in for PyTorch's."""
+
+    def __init__(self, *modules: Any) -> None:
+        super().__init__(modules)
+
+    def load_state_dict(self, state: Any) -> None:
+        self.state = state
+
+    def eval(self) -> Any:
+        return self
+
+
+def test_a_layer_that_was_added_to_a_plan_has_its_place() -> None:
+    made = build([cnn.Dense(3), cnn.Add(1), cnn.Dense(1)], 3, cnn.losses.get("mse"), cnn.Adam())
+    assert made.layers["source"].tolist() == [-1, 0, -1]
+    assert made.layers["branches"].tolist() == [1, 0, 0]
