@@ -69,8 +69,8 @@ __all__ = [
     "GradientCheck", "History", "Huber", "Initializer", "LayerNorm", "Lion", "Loss", "ModelFormatError", "Nadam",
     "Network", "NonFiniteError", "NotBuiltError", "Progress", "Quantile", "RMSprop", "RankError", "ReduceOnPlateau",
     "Residual", "SaveModel", "Scale", "SearchResult", "StreamError", "TableError", "TableModel", "Tweedie",
-    "activations", "callbacks", "diagnose", "explain", "export_c", "export_onnx", "from_sklearn", "from_torch_state_dict",
-    "gradient_check", "initializers", "load", "losses", "metrics", "optimizers", "plots", "predict_many",
-    "schedules", "search", "set_products", "show_config", "to_sklearn", "to_torch", "to_torch_state_dict",
-    "train_many",
+    "activations", "callbacks", "diagnose", "explain", "export_c", "export_onnx", "from_sklearn",
+    "from_torch_state_dict", "gradient_check", "initializers", "load", "losses", "metrics", "optimizers", "plots",
+    "predict_many", "schedules", "search", "set_products", "show_config", "to_sklearn", "to_torch",
+    "to_torch_state_dict", "train_many",
 ]  # fmt: skip
