@@ -16,6 +16,7 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, PredefinedSplit
 
 import cnn
+from cnn.runtime import passes
 from cnn.sklearn import build
 from cnn.sklearn.members import Stopping
 
@@ -294,6 +295,17 @@ def test_callbacks_and_metrics_are_for_each_member() -> None:
     ens = regressor({"callbacks": [counter], "metrics": ["mae"]}, n_estimators=2).fit(X, Y)
     assert counter.epochs == 0
     assert all(len(est.history_.mae) == est.n_iter_ for est in ens.estimators_)
+
+
+def test_folds_are_scored_by_the_thread_of_their_member(monkeypatch: Any) -> None:
+    """A team of threads for each of these small predictions waits for cores on a busy machine, epoch after epoch."""
+    calls, outputs = [], passes.outputs
+    monkeypatch.setattr(passes, "outputs", lambda *args, **more: calls.append(1) or outputs(*args, **more))
+    ens = regressor({"max_iter": 40, "n_iter_no_change": 40}, n_estimators=3).fit(X, Y)
+    assert [est.n_iter_ for est in ens.estimators_] == [40] * 3
+    assert len(calls) <= 3 * 3  # those out of members, at the end
+    fold = ens.estimators_[0].history_.val_loss
+    assert fold[-1] < fold[0]
 
 
 class Interrupt(cnn.Callback):

@@ -133,7 +133,7 @@ class Network(Told, NetworkState):
             RankError: another process of `comm` failed; its error is named.
             StreamError: a stream ends early or changes; the weights of the last step and the history are kept.
             NonFiniteError: the loss stopped being finite; the weights of the last finite step are kept.
-            KeyboardInterrupt: Ctrl-C, within 200 ms; the network stays usable.
+            KeyboardInterrupt: Ctrl-C, within 200 ms where the cores have nothing else to do; the network stays usable.
         """
         options = FitOptions(
             epochs=epochs, batch_size=batch_size, validation_split=validation_split, validation_data=validation_data,

@@ -20,7 +20,7 @@ class Run:
 
     `rows` and `steps_per_epoch` are 0 where a stream does not tell. `step` are the optimizer steps done before,
     `resumed` the folder that the fit is resumed from, `job` what checkpoints keep of it, `history` what grows by its
-    epochs.
+    epochs, `held_out` the validation rows in memory, whose raw outputs it has at the end of each epoch (`last`).
     """
 
     first_epoch: int
@@ -32,6 +32,7 @@ class Run:
     resumed: Path | None = None
     job: Any = None
     history: History | None = None
+    held_out: Any = None
 
 
 class Callback:

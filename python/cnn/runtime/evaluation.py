@@ -62,10 +62,14 @@ def evaluate(net: NetworkState, rows: Data, chosen: Metrics, n_threads: int | No
 
 
 class Scores:
-    """Loss and metrics of a network on some rows, prepared once for many epochs."""
+    """Loss and metrics of a network on some rows, prepared once for many epochs.
+
+    `last` are the raw outputs of which they were taken last.
+    """
 
     def __init__(self, net: NetworkState, rows: Data, chosen: Metrics) -> None:
         self.net, self.rows, self.chosen, self.weight = net, rows, chosen, rows.weight
+        self.last: Array | None = None
         how = None
         if len(chosen) == 1 and len(rows):
             (metric,) = chosen.values()
@@ -94,7 +98,7 @@ class Scores:
         n = threads.for_prediction(n_threads, flops, -(-len(X) // plan.tiles.rows))
         if self.in_python or plan.uses_blas or flops > interrupt.LONG_FLOPS or (n > 1 and self.few is None):
             return 0.0
-        out = np.empty((len(X), net.n_outputs), net.dtype)
+        self.last = out = np.empty((len(X), net.n_outputs), net.dtype)
         training.hold_out(passes.predictor_of(net, plan), X, self.scorer, out, self.piece, self.has_penalty)
         return flops
 
@@ -106,6 +110,7 @@ class Scores:
     def take(self, n_threads: int | None) -> dict[str, float]:
         """{"loss": mean loss plus penalties, metric: value, ...}, without dropout."""
         net, out = self.net, self.outputs(n_threads)
+        self.last = out
         loss = self.mean_loss(out)
         if self.has_penalty:
             loss += cnn_core.engine.penalty(net.plan.segments, net.plan.loss, net.flat, self.weight)

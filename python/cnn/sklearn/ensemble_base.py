@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import math
 import os
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -164,9 +165,9 @@ class BaseEnsemble(BaseEstimator):
         members = [self._untrained(base, rows, found, random) for found in draws]
         stops: list[Stopping | None] = [None] * len(draws)
         if self.early_stopping:
-            how = base.n_iter_no_change, base.tol, base.n_threads
+            how = base.n_iter_no_change, base.tol
             stops = [Stopping(_fold(rows, found), len(found.halves[0]), *how) for found in draws]
-        self._train(base, rows, draws, members, [[] if stop is None else [stop] for stop in stops], base.max_iter)
+        self._train(base, rows, draws, members, stops, base.max_iter)
         return members, stops
 
     def _snapshots(self, base: Any, rows: Data, found: Draw, random: np.random.RandomState) -> list[Any]:
@@ -174,26 +175,26 @@ class BaseEnsemble(BaseEstimator):
         cycle = base.max_iter // self.n_estimators
         base.learning_rate = schedules.CosineRestarts(base.learning_rate_init, epochs=cycle)
         est, kept = self._untrained(base, rows, found, random), Snapshots(cycle)
-        self._train(base, rows, [found], [est], [[kept]], cycle * self.n_estimators)
+        self._train(base, rows, [found], [est], [kept], cycle * self.n_estimators)
         members = [copy.deepcopy(est) for _ in kept.weights]
         for member, weights in zip(members, kept.weights, strict=True):
             member.network_.flat[...] = weights
         return members
 
     def _train(
-        self, base: Any, rows: Data, draws: list[Draw], members: list[Any], own: list[list[Callback]], epochs: int
+        self, base: Any, rows: Data, draws: list[Draw], members: list[Any], own: Sequence[Callback | None], epochs: int
     ) -> None:
         copies = callbacks.copies([] if base.callbacks is None else base.callbacks, len(members))
-        given = [[*users, *mine] for users, mine in zip(copies, own, strict=True)]
-        X: Any = rows.X.to_scipy() if isinstance(rows.X, SparseRows) else rows.X
+        given = [users if mine is None else [*users, mine] for users, mine in zip(copies, own, strict=True)]
+        held_out = [(_given(one.fold) if isinstance(one, Stopping) else None) for one in own]
+        X, y, weights = _given(rows)
         if any(found.columns is not None for found in draws):
             X = [X[:, found.columns] for found in draws]
-        weights: Any = rows.weights
         if any(found.counts is not None for found in draws):
             weights = [_counted(rows, found) for found in draws]
         histories = train_many(
-            [member.network_ for member in members], X, rows.classes if rows.targets is None else rows.targets,
-            epochs=epochs, batch_size=200 if base.batch_size == "auto" else base.batch_size, sample_weight=weights,
+            [member.network_ for member in members], X, y, validation_data=held_out, epochs=epochs,
+            batch_size=200 if base.batch_size == "auto" else base.batch_size, sample_weight=weights,
             shuffle=base.shuffle, metrics=base.metrics, callbacks=given,
             rows=[found.rows for found in draws], verbose=int(self.verbose), n_threads=base.n_threads, errors="return",
         )  # fmt: skip
@@ -321,6 +322,12 @@ def _columns(X: Any, columns: Array | None) -> Any:
     if isinstance(X, SparseRows):
         return sparse.features("X", X.to_scipy()[:, columns], X.dtype, None)
     return np.ascontiguousarray(X[:, columns])
+
+
+def _given(rows: Data) -> tuple[Any, Any, Any]:
+    """(X, y, weights) as a fit takes them."""
+    X = rows.X.to_scipy() if isinstance(rows.X, SparseRows) else rows.X
+    return X, rows.classes if rows.targets is None else rows.targets, rows.weights
 
 
 def _fold(rows: Data, found: Draw) -> Data:

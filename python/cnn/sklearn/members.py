@@ -11,7 +11,6 @@ import numpy as np
 from sklearn.model_selection import KFold, StratifiedKFold, check_cv
 
 from cnn.callbacks import Callback, Logs, Run
-from cnn.runtime import passes
 from cnn.runtime.data import Array, Data
 from cnn.runtime.evaluation import Scores
 from cnn.runtime.state import NetworkState
@@ -126,22 +125,26 @@ class Stopping(Callback):
     """Ends a member's training when its fold gets no better, and gives it the weights that were best there.
 
     Rows that had a say in the choice of an epoch would be predicted too well. So each half of the fold chooses one of
-    its own, too, whose weights predict the other half: `honest`. Training goes on until all three have chosen.
+    its own, too, whose weights predict the other half: `honest`. Training goes on until all three have chosen. The
+    fold, half after half, are the validation data of the fit.
     """
 
-    def __init__(self, fold: Data, half: int, patience: float, tol: float, n_threads: int | None) -> None:
-        self.fold, self.n_threads = fold, n_threads
+    def __init__(self, fold: Data, half: int, patience: float, tol: float) -> None:
+        self.fold = fold
         self.halves = slice(0, half), slice(half, len(fold))
         self.first, self.second, self.both = (_Best(patience, tol) for _ in range(3))
         self.losses: list[float] = []
         self._scores: list[tuple[slice, Scores]] = []
+        self._run: Run | None = None
 
     def on_fit_begin(self, network: NetworkState, run: Run) -> None:
+        self._run = run
         parts = [(half, self.fold.rows(half.start, half.stop)) for half in self.halves]
         self._scores = [(half, Scores(network, rows, {})) for half, rows in parts if len(rows)]
 
     def on_epoch_end(self, network: NetworkState, epoch: int, logs: Logs) -> None:
-        out = passes.outputs(network, self.fold.X, link=False, n_threads=self.n_threads)
+        assert self._run is not None
+        out = self._run.held_out.last  # of the fold, which is what the fit holds out
         found = [scores.mean_loss(out[half]) for half, scores in self._scores]
         weights = [scores.weight for _, scores in self._scores]
         self.losses.append(sum(loss * w for loss, w in zip(found, weights, strict=True)) / sum(weights))
@@ -152,7 +155,7 @@ class Stopping(Callback):
         network.stop_training = all(best.done for best in self._all)
 
     def on_fit_end(self, network: NetworkState) -> None:
-        self._scores = []
+        self._scores, self._run = [], None
         if self.both.weights is not None:
             network.flat[...] = self.both.weights
 

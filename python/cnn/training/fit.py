@@ -255,6 +255,7 @@ class Fit:
         if self.saved is not None:
             self.saved.restore_callbacks(self.identity.hooks)
         loop, held_out = self._loop(), self._held_out()
+        self.about.held_out = None if held_out is None else held_out.scores
         if held_out is not None and loop.hold_out(held_out.scores):
             held_out = None
         ends.append(loop.close)

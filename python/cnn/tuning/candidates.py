@@ -14,7 +14,6 @@ from cnn._common.errors import NonFiniteError
 from cnn.callbacks import Callback, Logs, Run
 from cnn.many import train_many
 from cnn.network import Network
-from cnn.runtime import passes
 from cnn.runtime.data import Array, Data
 from cnn.runtime.evaluation import Scores
 from cnn.runtime.sparse import SparseRows
@@ -54,22 +53,28 @@ class Task:
 
 
 class Watch(Callback):
-    """Scores held-out rows after each epoch, keeps the best epoch, and ends a part of the training."""
+    """Scores held-out rows after each epoch, keeps the best epoch, and ends a part of the training.
 
-    def __init__(self, held_out: Data, measure: Measure, patience: int | None, n_threads: int | None) -> None:
-        self.held_out, self.measure, self.patience, self.n_threads = held_out, measure, patience, n_threads
+    They are the validation data of the fit.
+    """
+
+    def __init__(self, held_out: Data, measure: Measure, patience: int | None) -> None:
+        self.held_out, self.measure, self.patience = held_out, measure, patience
         self.best, self.best_epoch, self.until = measure.worst, -1, 0
         self.weights: Array | None = None
         self.stopped = False  # by the patience
         self._scores: Scores | None = None
+        self._run: Run | None = None
 
     def on_fit_begin(self, network: NetworkState, run: Run) -> None:
+        self._run = run
         chosen = {} if self.measure.metric is None else {self.measure.name: self.measure.metric}
         self._scores = Scores(network, self.held_out, chosen)
 
     def on_epoch_end(self, network: NetworkState, epoch: int, logs: Logs) -> None:
         assert self._scores is not None
-        out = passes.outputs(network, self.held_out.X, link=False, n_threads=self.n_threads)
+        assert self._run is not None
+        out = self._run.held_out.last
         loss = self.measure.metric is None
         found = self._scores.mean_loss(out) if loss else self._scores.measure(out)[self.measure.name]
         if self.measure.better(found, self.best):
@@ -78,7 +83,7 @@ class Watch(Callback):
         network.stop_training = self.stopped or epoch + 1 >= self.until
 
     def on_fit_end(self, network: NetworkState) -> None:
-        self._scores = None
+        self._scores, self._run = None, None
 
 
 @dataclass
@@ -124,8 +129,13 @@ def candidate(trial: Any, made: tuple[Network, dict[str, Any]], task: Task) -> C
     """A candidate of a network that stays as it is, for it may be built but once: each fold gets a copy."""
     net, options = made
     networks = [copy.deepcopy(net) for _ in task.folds]
-    watches = [Watch(held_out, task.measure, task.patience, task.n_threads) for _, held_out in task.folds]
+    watches = [Watch(held_out, task.measure, task.patience) for _, held_out in task.folds]
     return Candidate(trial, networks, options["batch_size"], watches)
+
+
+def _given(rows: Data) -> tuple[Any, Any, Any]:
+    """(X, y, weights) as a fit takes them."""
+    return rows.X.to_scipy() if isinstance(rows.X, SparseRows) else rows.X, rows.y, rows.weights
 
 
 def train(candidates: Sequence[Candidate], until: int, task: Task) -> None:
@@ -139,13 +149,14 @@ def train(candidates: Sequence[Candidate], until: int, task: Task) -> None:
             watch.until = until
     if not work:
         return
-    X = task.rows.X.to_scipy() if isinstance(task.rows.X, SparseRows) else task.rows.X
+    X, y, weights = _given(task.rows)
+    held_out = [_given(held_out) for _, held_out in task.folds]
     histories = train_many(
-        [one.networks[fold] for one, fold in work], X, task.rows.y, epochs=task.epochs, initial_epoch=begin.pop(),
-        batch_size=[one.batch_size for one, _ in work], sample_weight=task.rows.weights,
-        class_weight=task.class_weight, callbacks=[[one.watches[fold]] for one, fold in work],
-        rows=[task.folds[fold][0] for _, fold in work], metrics=(), verbose=0, n_threads=task.n_threads,
-        errors="return",
+        [one.networks[fold] for one, fold in work], X, y, epochs=task.epochs, initial_epoch=begin.pop(),
+        batch_size=[one.batch_size for one, _ in work], sample_weight=weights, class_weight=task.class_weight,
+        validation_data=[held_out[fold] for _, fold in work],
+        callbacks=[[one.watches[fold]] for one, fold in work], rows=[task.folds[fold][0] for _, fold in work],
+        metrics=(), verbose=0, n_threads=task.n_threads, errors="return",
     )  # fmt: skip
     for (one, _), history in zip(work, histories, strict=True):
         if isinstance(history, NonFiniteError):
