@@ -113,7 +113,9 @@ def test_a_sample_of_all_rows_teaches_what_the_table_does() -> None:
     found = model().fit(Pieces(TABLE, 10, 1777), verbose=0)
     train = np.setdiff1d(np.arange(N), found.held_out)
     assert (found.rows, len(found.held_out)) == (len(train), N - len(train))
-    expected = Encoder.learn(TABLE, "price", train)
+    more = found.settings.finer(found.goal, TABLE.price.to_numpy()[train])
+    expected = Encoder.learn(TABLE, "price", train, more=more)
+    assert max(len(column.inputs) for column in expected.columns) > 60
     assert found.encoder.dropped == expected.dropped == {"id": "it numbers the rows"}
     for here, there in zip(columns_of(found.encoder), columns_of(expected), strict=True):
         assert here[:2] == there[:2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,28 @@ _PUT_NUMBER = """static void put_number(double x, const double *nodes, const dou
     out[1] = (float)(t / sqrt(1.0 + (t / {squash}) * (t / {squash})));
     if (gaps)
         out[2] = there ? R(0.0) : R(1.0);
+}
+"""
+_PUT_SPIKES = """static void put_spikes(double x, const double *values, int n, real *out)
+{
+    int i;
+
+    for (i = 0; i < n; i++)
+        out[i] = x <= values[i] && x >= values[i] ? R(1.0) : R(0.0);
+}
+"""
+_PUT_STAIRS = """static void put_stairs(double x, double center, const double *edges, int n, real *out)
+{
+    double z, low, high;
+    int i;
+
+    x = known(x) ? x : center;
+    for (i = 0; i < n; i++) {
+        z = (x - edges[i]) / (edges[i + 1] - edges[i]);
+        low = i == 0 ? -1.0 : 0.0;
+        high = i == n - 1 ? 2.0 : 1.0;
+        out[i] = (float)(z > high ? high : (z < low ? low : z));
+    }
 }
 """
 _PUT_BOOLEAN = """static void put_boolean(double x, int gaps, real *out)
@@ -205,26 +228,38 @@ class _Columns:
             else:
                 cell = f"numbers[{len(self.numbers)}]"
                 self.numbers.append(column.name)
-                used |= {_KNOWN, self._numeric(column, i, cell, at)}
-                if isinstance(column, Date) and column.periods:
-                    used.add(_PUT_WAVE)
+                used |= {_KNOWN, *self._numeric(column, i, cell, at)}
             at += len(column.inputs)
-        self.functions = [f for f in (_KNOWN, _PUT_NUMBER, _PUT_BOOLEAN, _PUT_TEXT, _PUT_WAVE) if f in used]
+        known = (_KNOWN, _PUT_NUMBER, _PUT_SPIKES, _PUT_STAIRS, _PUT_BOOLEAN, _PUT_TEXT, _PUT_WAVE)
+        self.functions = [f for f in known if f in used]
 
-    def _numeric(self, column: Number | Boolean | Date, i: int, cell: str, at: int) -> str:
-        """Writes its calls; the function that the first of them needs."""
+    def _numeric(self, column: Number | Boolean | Date, i: int, cell: str, at: int) -> Iterator[str]:
+        """Writes its calls; the functions that they need."""
         if isinstance(column, Boolean):
             self._call("put_boolean", cell, int(column.gaps), at)
-            return _PUT_BOOLEAN
+            yield _PUT_BOOLEAN
+            return
         number = column.days if isinstance(column, Date) else column
         columns.check_span(number)
         self.tables += [table(f"{part}{i}", getattr(number, part), "double") for part in ("nodes", "heights")]
         scale = f"{_double(number.center)}, {_double(number.scale)}"
         self._call("put_number", cell, f"nodes{i}", f"heights{i}", len(number.nodes), scale, int(number.gaps), at)
-        for period in column.periods if isinstance(column, Date) else ():
-            at += 2 if period != column.periods[0] else len(number.inputs)  # type: ignore[union-attr]
-            self._call("put_wave", cell, _double(columns.PERIODS[period]), at)
-        return _PUT_NUMBER
+        yield _PUT_NUMBER
+        yield from self._finer(number, i, cell, at + number.coarse)
+        at += len(number.inputs)
+        for place, period in enumerate(column.periods if isinstance(column, Date) else ()):
+            self._call("put_wave", cell, _double(columns.PERIODS[period]), at + 2 * place)
+            yield _PUT_WAVE
+
+    def _finer(self, number: Number, i: int, cell: str, at: int) -> Iterator[str]:
+        if n := len(number.spikes):
+            self.tables.append(table(f"spikes{i}", number.spikes, "double"))
+            self._call("put_spikes", cell, f"spikes{i}", n, at)
+            yield _PUT_SPIKES
+        if len(number.edges):
+            self.tables.append(table(f"edges{i}", number.edges, "double"))
+            self._call("put_stairs", cell, _double(number.center), f"edges{i}", len(number.edges) - 1, at + n)
+            yield _PUT_STAIRS
 
     def _call(self, function: str, *arguments: Any) -> None:
         *given, at = map(str, arguments)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
-from cnn._common import checks
-from cnn.table import blocks, frames, writings
+from cnn.table import blocks, finer, frames, writings
 from cnn.table.blocks import Curves
+from cnn.table.finer import Finer
 from cnn.table.frames import Array, TableError
 from cnn.table.kinds import kind_of, unknown
 
@@ -25,6 +26,8 @@ class Number:
     The first is x by rank on the scale of a normal distribution, piecewise linear between `nodes` (quantiles of the
     training rows) and `heights`: outliers and skew are gone. The second is t / sqrt(1 + (t / 3)²) with
     t = (x - center) / scale (median and quartiles): it keeps the distances. Both are 0 where x is missing.
+    Then come the finer inputs, if any: one of 0 or 1 for each of the `spikes`, all 0 where x is missing, and a
+    staircase at the `edges` (see finer.py), that of the center where x is missing.
     """
 
     name: str
@@ -35,17 +38,31 @@ class Number:
     gaps: bool
     marks: tuple[str, ...] = ()  # words of the training rows that stand for a missing number, such as "unknown"
     writing: str = ""  # of text: one of writings.NUMBERS
+    spikes: Array = field(default_factory=lambda: finer.NONE)  # (n,), ascending
+    edges: Array = field(default_factory=lambda: finer.NONE)  # (K + 1,), ascending, K >= 2; or (0,)
 
     kind: ClassVar[str] = "number"
 
-    @property
+    @cached_property
     def inputs(self) -> list[str]:
-        return ["rank", "value", "missing"][: 3 if self.gaps else 2]
+        return [
+            *["rank", "value", "missing"][: self.coarse],
+            *(f"is {value!r}" for value in self.spikes.tolist()),
+            *(f"from {edge!r}" for edge in self.edges[:-1].tolist()),
+        ]
+
+    @property
+    def coarse(self) -> int:
+        """How many inputs come before the finer ones."""
+        return 3 if self.gaps else 2
 
     @staticmethod
-    def learn(name: str, values: Array, marks: tuple[str, ...] = (), writing: str = "") -> Number:
+    def learn(
+        name: str, values: Array, marks: tuple[str, ...] = (), writing: str = "", more: Finer | None = None
+    ) -> Number:
         """From training rows: NaN where missing, at least one that is not."""
-        return Number(name, *next(blocks.learn(values[None])), marks, writing)
+        found = more.learn(values) if more else (finer.NONE, finer.NONE)
+        return Number(name, *next(blocks.learn(values[None])), marks, writing, *found)
 
     @cached_property
     def curve(self) -> Curves:
@@ -63,16 +80,32 @@ class Number:
         self.write_values(self.values(series), out)
 
     def write_values(self, x: Array, out: Array) -> None:
-        """The inputs of those numbers to `out` (n, 2 or 3)."""
+        """The inputs of those numbers to `out` (n, inputs)."""
         rank, value, missing = self.curve.inputs(x[None])
         out[:, 0], out[:, 1] = rank[0], value[0]
         if self.gaps:
             out[:, 2] = missing[0]
+        self.write_finer(x, out[:, self.coarse :])
+
+    def write_finer(self, x: Array, out: Array) -> None:
+        """The finer inputs of numbers, NaN where missing, to `out` (n, spikes and bins)."""
+        if k := len(self.spikes):
+            finer.write_codes(self.codes(x), out[:, :k])
+        if len(self.edges):
+            finer.write_stairs(*self.stairs(x), out[:, k:])
+
+    def codes(self, x: Array) -> Array:
+        """(n,) which of the spikes each number is, -1 for none."""
+        return finer.codes(x, self.spikes)
+
+    def stairs(self, x: Array) -> tuple[Array, Array]:
+        """(bin uint8, z float32) of each number, NaN where missing: its staircase in short (see finer.stairs)."""
+        return finer.stairs(np.where(np.isnan(x), self.center, x), self.edges)
 
     def describe(self) -> tuple[dict[str, Any], dict[str, Array]]:
         plain = {"center": self.center, "scale": self.scale, "gaps": self.gaps, "marks": list(self.marks)}
         plain["writing"] = self.writing
-        return plain, {"nodes": self.nodes, "heights": self.heights}
+        return plain, {"nodes": self.nodes, "heights": self.heights, "spikes": self.spikes, "edges": self.edges}
 
 
 @dataclass(frozen=True)
@@ -161,11 +194,16 @@ class Date:
         return [*self.days.inputs, *(f"{wave} of {period}" for period in self.periods for wave in ("sine", "cosine"))]
 
     @staticmethod
-    def learn(name: str, days: Array, marks: tuple[str, ...] = (), order: str = writings.DATES[0]) -> Date:
+    def learn(
+        name: str, days: Array, marks: tuple[str, ...] = (), order: str = writings.DATES[0], more: Finer | None = None
+    ) -> Date:
+        """From training rows: NaN where missing. No spikes: a day that was does not come again."""
         known = days[~np.isnan(days)]
         span = known.max() - known.min()
         has = {"year": span >= 90, "week": span >= 7, "day": bool((known != np.floor(known)).any())}
-        return Date(name, Number.learn(name, days, marks), tuple(period for period in PERIODS if has[period]), order)
+        more = dataclasses.replace(more, spikes=0) if more else None
+        number = Number.learn(name, days, marks, more=more)
+        return Date(name, number, tuple(period for period in PERIODS if has[period]), order)
 
     def values(self, series: Any) -> Array:
         """The cells as days since 1970; TableError for a word that the training rows did not have in place of one."""
@@ -206,11 +244,11 @@ def _refuse(column: Column, series: Any, bad: Array, expected: str) -> None:
 
 
 def learn(
-    series: Any, rows: Array, most: int, decimal: str | None = None, of: int | None = None
+    series: Any, rows: Array, most: int, decimal: str | None = None, of: int | None = None, more: Finer | None = None
 ) -> Column | str:
     """What the training `rows` teach of a column, or why it is of no use; at most so many categories.
 
-    The column may be a sample `of` so many rows.
+    The column may be a sample `of` so many rows; `more` finds the finer inputs of numbers and dates.
     """
     name = str(series.name)
     if strange := frames.strange(series):
@@ -224,13 +262,14 @@ def learn(
     if found.kind == "date":
         order = found.writing or writings.DATES[0]
         days, _ = frames.as_days(series.iloc[rows], order)
-        return str(_useless(days[None])[0]) or Date.learn(name, days, found.marks, order)
+        return str(_useless(days[None])[0]) or Date.learn(name, days, found.marks, order, more)
     values, _ = frames.as_booleans(series) if found.kind == "boolean" else frames.as_numbers(series, found.writing)
-    return next(_learn_block([name], values[None], rows, found.kind == "boolean", of, found.marks, found.writing))
+    boolean = found.kind == "boolean"
+    return next(_learn_block([name], values[None], rows, boolean, of, more, found.marks, found.writing))
 
 
 def learn_plain(
-    frame: Any, names: Sequence[str], places: Array, rows: Array, of: int | None = None
+    frame: Any, names: Sequence[str], places: Array, rows: Array, of: int | None = None, more: Finer | None = None
 ) -> dict[str, Column | str]:
     """What `learn` finds, for the columns at these places: numbers or truth values as they are, many at a time."""
     found: dict[str, Column | str] = {}
@@ -239,16 +278,16 @@ def learn_plain(
         these = np.flatnonzero(truths == boolean)
         for some, cells in blocks.read(frame, places[these]):
             part = [names[i] for i in these[some]]
-            learnt = _learn_block(part, blocks.known(cells), rows, boolean, of)
+            learnt = _learn_block(part, blocks.known(cells), rows, boolean, of, more)
             for name, row, one in zip(part, cells, learnt, strict=True):
                 found[name] = "no values" if np.isnan(row).all() else one
     return found
 
 
 def _learn_block(
-    names: Sequence[str], values: Array, rows: Array, boolean: bool, of: int | None, marks: tuple[str, ...] = (),
-    writing: str = "",
-) -> Iterator[Column | str]:
+    names: Sequence[str], values: Array, rows: Array, boolean: bool, of: int | None, more: Finer | None = None,
+    marks: tuple[str, ...] = (), writing: str = "",
+) -> Iterator[Column | str]:  # fmt: skip
     """What the training `rows` teach of the columns of a block, all of numbers or all of truth values."""
     part = values[:, rows]
     why = _useless(part)
@@ -259,8 +298,12 @@ def _learn_block(
     why[(why == "") & _counts_rows(values, of)] = "it numbers the rows"
     useful = why == ""
     learnt = blocks.learn(part if useful.all() else part[useful])
-    for name, reason in zip(names, why.tolist(), strict=True):
-        yield reason or Number(name, *next(learnt), marks, writing)
+    for name, reason, cells in zip(names, why.tolist(), part, strict=True):
+        if reason:
+            yield reason
+            continue
+        found = more.learn(cells) if more else (finer.NONE, finer.NONE)
+        yield Number(name, *next(learnt), marks, writing, *found)
 
 
 def _useless(part: Array) -> Array:
@@ -298,6 +341,13 @@ def _learn_category(name: str, series: Any, rows: Array, most: int) -> Category 
     return Category(name, chosen, len(chosen) < different, gaps)
 
 
+def coarse(column: Column) -> int:
+    """How many inputs a column has without the finer ones of numbers."""
+    if isinstance(column, Date):
+        return column.days.coarse + 2 * len(column.periods)
+    return column.coarse if isinstance(column, Number) else len(column.inputs)
+
+
 def reading(column: Column) -> str:
     """How the text of a column is read, as a sentence; "" if there is nothing to say."""
     if isinstance(column, Date):
@@ -313,45 +363,3 @@ def said(name: str, what: str, marks: tuple[str, ...], example: str) -> str:
         return ""
     written = f" written as {example}" if example else ""
     return f"{name!r} is read as {what}{written}" + (f", {', '.join(map(repr, marks))} as missing" if marks else "")
-
-
-def revive(kind: str, name: str, plain: Mapping[str, Any], arrays: Mapping[str, Array]) -> Column:
-    """The column that `describe` described; ValueError or TypeError where it can't be one."""
-    if kind == "boolean":
-        return Boolean(name, _flag(plain["gaps"]))
-    if kind == "category":
-        values = tuple(plain["values"])
-        if not values or not all(isinstance(v, str) for v in values) or len(set(values)) < len(values):
-            raise ValueError("the values of a category must be different texts")
-        return Category(name, values, _flag(plain["rare"]), _flag(plain["gaps"]))
-    if kind == "date":
-        periods = tuple(plain["periods"])
-        if not set(periods) <= set(PERIODS):
-            raise ValueError(f"periods of dates are {', '.join(PERIODS)}, got {periods!r}")
-        if plain["order"] not in writings.DATES:
-            raise ValueError(f"dates are written as {', '.join(writings.DATES)}, got {plain['order']!r}")
-        return Date(name, _revive_number(name, {**plain["days"], "writing": ""}, arrays), periods, plain["order"])
-    if kind == "number":
-        return _revive_number(name, plain, arrays)
-    raise ValueError(f"there are no columns of kind {kind!r}")
-
-
-def _revive_number(name: str, plain: Mapping[str, Any], arrays: Mapping[str, Array]) -> Number:
-    nodes, heights = arrays["nodes"], arrays["heights"]
-    if nodes.shape != heights.shape or nodes.ndim != 1 or not len(nodes) or not (nodes[1:] > nodes[:-1]).all():
-        raise ValueError("the nodes of a number must rise, with a height for each")
-    center, scale = checks.number("center", plain["center"]), checks.number("scale", plain["scale"], 0, open_low=True)
-    marks = tuple(plain["marks"])
-    if not (np.isfinite(nodes).all() and np.isfinite(heights).all()):
-        raise ValueError("nodes and heights of a number must be finite")
-    if not all(isinstance(mark, str) for mark in marks):
-        raise TypeError("words for missing numbers must be text")
-    if plain["writing"] not in writings.NUMBERS:
-        raise ValueError(f"numbers are not written as {plain['writing']!r}")
-    return Number(name, nodes, heights, center, scale, _flag(plain["gaps"]), marks, plain["writing"])
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"expected true or false, got {value!r}")
-    return value

@@ -13,10 +13,12 @@ from cnn._common import checks
 from cnn.table import blocks, columns, frames
 from cnn.table.blocks import Curves
 from cnn.table.columns import Boolean, Column, Number
+from cnn.table.finer import Finer
 from cnn.table.frames import Array, TableError
 
 _CATEGORIES = 64  # at most so many of a column get an input of their own, fewer in a table that is large
 _SMALL = 1 << 26  # bytes of inputs that are never too many
+_FINER = 1 << 28  # bytes of finer inputs of numbers that are never too many
 
 
 @dataclass(frozen=True)
@@ -27,26 +29,35 @@ class Encoder:
     dropped: Mapping[str, str]
 
     @staticmethod
-    def learn(frame: Any, target: str, rows: Array, decimal: str | None = None, of: int | None = None) -> Encoder:
+    def learn(
+        frame: Any, target: str, rows: Array, decimal: str | None = None, of: int | None = None,
+        more: Finer | None = None,
+    ) -> Encoder:  # fmt: skip
         """From these rows of a frame; all its columns but the target. TableError where nothing can be learnt from.
 
-        The frame may be a sample `of` so many rows.
+        The frame may be a sample `of` so many rows. `more` finds the finer inputs of numbers, with the targets of the
+        rows; there are fewer in a table that is large.
         """
         there = frames.places(frame).items()
         places = {name: i for name, i in there if name != target and not frames.is_index(name)}
         dtypes = frame.dtypes.tolist()
         plain = [name for name, i in places.items() if blocks.is_plain(dtypes[i])]
-        learnt = columns.learn_plain(frame, plain, np.array([places[name] for name in plain], np.intp), rows, of)
+        memory = int(frame.memory_usage(deep=False).sum())
+        if more:
+            n = len(frame) if of is None else of
+            more = more.within(max(_FINER, 2 * memory * n // len(frame)) // (4 * n * max(len(places), 1)))
+        learnt = columns.learn_plain(frame, plain, np.array([places[name] for name in plain], np.intp), rows, of, more)
         most = _CATEGORIES
         while True:
             found = {
-                name: learnt[name] if name in learnt else columns.learn(frame.iloc[:, place], rows, most, decimal, of)
+                name: learnt[name] if name in learnt
+                else columns.learn(frame.iloc[:, place], rows, most, decimal, of, more)
                 for name, place in places.items()
-            }
+            }  # fmt: skip
             kept = tuple(column for column in found.values() if not isinstance(column, str))
-            # The inputs are to need no more than twice the memory of the table.
-            size = 4 * len(frame) * sum(len(column.inputs) for column in kept)
-            if most == 8 or size <= _SMALL or size <= 2 * int(frame.memory_usage(deep=False).sum()):
+            # The inputs, but the finer ones, are to need no more than twice the memory of the table.
+            size = 4 * len(frame) * sum(columns.coarse(column) for column in kept)
+            if most == 8 or size <= _SMALL or size <= 2 * memory:
                 break
             most //= 2
         dropped = {name: column for name, column in found.items() if isinstance(column, str)}
@@ -119,6 +130,11 @@ class Encoder:
         return np.array([getattr(column, "gaps", False) for column in self.columns])
 
     @cached_property
+    def _finer(self) -> list[bool]:
+        """Whether a column is of numbers with finer inputs."""
+        return [isinstance(c, Number) and len(c.spikes) + len(c.edges) > 0 for c in self.columns]
+
+    @cached_property
     def _simple(self) -> Array:
         """Whether a column is of numbers that text has as computers write them, without words among them."""
         return np.array([isinstance(c, Number) and not (c.marks or c.writing) for c in self.columns])
@@ -144,10 +160,16 @@ class Encoder:
             for i in which[np.isinf(cells).any(axis=1)] if text else ():
                 self._write_alone(frame, places, i, rows, X)  # raises
             place, curves = self._curves
-            rank, value, missing = curves.part(place[which]).inputs(blocks.known(cells))
+            cells = blocks.known(cells)
+            rank, value, missing = curves.part(place[which]).inputs(cells)
             begin, gaps = self._begin[which], self._gaps[which]
             X[some, begin], X[some, begin + 1] = rank.T, value.T
             X[some, begin[gaps] + 2] = missing[gaps].T
+            for i, x in zip(which.tolist(), cells, strict=True):
+                if self._finer[i]:
+                    column: Any = self.columns[i]
+                    first, end = self._begin[i] + column.coarse, self._begin[i + 1]
+                    column.write_finer(x, X[some, first:end])
 
     def _write_booleans(self, frame: Any, places: Array, are: Array, rows: Array | None, X: Array) -> None:
         these = np.flatnonzero(are)

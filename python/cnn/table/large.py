@@ -43,7 +43,8 @@ def of_pieces(pieces: Iterable[Any], name: str, settings: Settings, seed: int, v
     train = known[~held_out(seed, frame.index.to_numpy()[known], share)]
     if not len(train):
         raise TableError("no row is left to train on; give valid another share")
-    encoder = Encoder.learn(frame, name, train, settings.decimal, rows)
+    more = settings.finer(goal, lesson.numbers(goal, frame, train))
+    encoder = Encoder.learn(frame, name, train, settings.decimal, rows, more)
     del frame, cells
     return _encoded(pieces, encoder, goal, rows, seed, share, validation)
 

@@ -100,7 +100,8 @@ def of_frame(frame: Any, name: str, settings: Settings, seed: int, validation: A
     members = settings.for_rows(len(known)).members or 1
     parts = [known] if validation is not None else split(frame, goal, known, settings.valid, members, seed)
     train = known if len(parts) != 2 else parts[1]
-    encoder = Encoder.learn(frame, name, train, settings.decimal)
+    more = settings.finer(goal, numbers(goal, frame, train))
+    encoder = Encoder.learn(frame, name, train, settings.decimal, more=more)
     goal = _scaled_target(goal, frame, train)
     said = infinite(encoder, frame, goal)
     notes = noted(goal, encoder, len(frame) - len(known), said)

@@ -15,26 +15,29 @@ from cnn.files.container import Contents
 from cnn.files.network import revive_network
 from cnn.files.strict_json import shown
 from cnn.network import Network
-from cnn.table import columns, writings
+from cnn.table import columns, finer, revive, writings
 from cnn.table.encode import Encoder
 from cnn.table.labels import TYPES
 from cnn.table.model import TableModel
 from cnn.table.target import MOST_CLASSES, TASKS, Target
 
 _NUMBER = ("center", "scale", "gaps", "marks")
+_ARRAYS = ("nodes", "spikes", "edges")
 _FIELDS = {
-    "number": (*_NUMBER, "writing", "nodes"), "boolean": ("gaps",), "category": ("values", "rare", "gaps"),
-    "date": ("days", "periods", "order", "nodes"),
+    "number": (*_NUMBER, "writing", *_ARRAYS), "boolean": ("gaps",), "category": ("values", "rare", "gaps"),
+    "date": ("days", "periods", "order", *_ARRAYS),
 }  # fmt: skip
 # Of files that were written before these fields were there.
-_OLDER = {"number": {"writing": ""}, "date": {"order": writings.DATES[0]}}
+_OLDER: dict[str, dict[str, Any]] = {
+    "number": {"writing": "", "spikes": 0, "edges": 0}, "date": {"order": writings.DATES[0], "spikes": 0, "edges": 0},
+}  # fmt: skip
 
 
 def from_file(contents: Contents) -> TableModel:
     """The model of an open file; ModelFormatError where anything is not as `save` writes it."""
     fields = contents.fields(
         contents.payload, "task", "mean", "deviation", "writing", "labels", "classes", "columns", "dropped", "notes",
-        "settings", "seed", "seconds", "scores", "networks", older=_OLDER["number"],
+        "settings", "seed", "seconds", "scores", "networks", older={"writing": ""},
     )  # fmt: skip
     task, mean, deviation, writing, kind, n_classes, *others = fields
     described, dropped, notes, settings, seed, seconds, scores, nets = others
@@ -125,9 +128,35 @@ def _pairs(texts: list[str]) -> dict[str, str]:
     return dict(zip(texts[::2], texts[1::2], strict=True))
 
 
+class _Arrays:
+    """The numbers of all columns, taken one after another; spikes and edges are in files that have some."""
+
+    def __init__(self, contents: Contents) -> None:
+        self._arrays = {"nodes": contents.read_tensor("nodes", np.float64)}
+        self._arrays["heights"] = contents.read_tensor("heights", np.float64)
+        for name in ("spikes", "edges"):
+            there = name in contents.specs
+            self._arrays[name] = contents.read_tensor(name, np.float64) if there else finer.NONE
+        self._at = dict.fromkeys(self._arrays, 0)
+
+    def take(self, nodes: int, spikes: int, edges: int) -> dict[str, Any]:
+        """So many of each, and as many heights as nodes."""
+        counts = {"nodes": nodes, "heights": nodes, "spikes": spikes, "edges": edges}
+        found = {name: self._arrays[name][self._at[name] : self._at[name] + n] for name, n in counts.items()}
+        for name, n in counts.items():
+            if len(found[name]) != n:
+                raise ValueError(f"a column of {n} {name}, of which the file has {len(found[name])}")
+            self._at[name] += n
+        return found
+
+    def end(self) -> None:
+        for name, at in self._at.items():
+            if at != (n := len(self._arrays[name])):
+                raise ValueError(f"{n} {name}, of which its columns use {at}")
+
+
 def _columns(contents: Contents, described: Any, texts: _Texts) -> Iterator[columns.Column]:
-    nodes, heights = contents.read_tensor("nodes", np.float64), contents.read_tensor("heights", np.float64)
-    at, names = 0, set()
+    arrays, names = _Arrays(contents), set()
     if not isinstance(described, list):
         raise TypeError(f"columns {shown(described)}")
     for one in described:
@@ -142,11 +171,8 @@ def _columns(contents: Contents, described: Any, texts: _Texts) -> Iterator[colu
         if name in names:
             raise ValueError(f"two columns with the name {name!r}")
         names.add(name)
-        n = _count(plain.pop("nodes", 0))
-        arrays = {"nodes": nodes[at : at + n], "heights": heights[at : at + n]}
-        at += n
+        taken = arrays.take(*(_count(plain.pop(k, 0)) for k in _ARRAYS))
         for part in (plain, plain.get("days", {})):
             part.update({k: texts.take(_count(part[k])) for k in ("marks", "values") if k in part})
-        yield columns.revive(kind, name, plain, arrays)
-    if at != len(nodes):
-        raise ValueError(f"{len(nodes)} nodes, of which its columns use {at}")
+        yield revive.revive(kind, name, plain, taken)
+    arrays.end()

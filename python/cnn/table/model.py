@@ -26,7 +26,7 @@ from cnn.table import frames, importance, large, lesson, pieces, save, training
 from cnn.table.encode import Encoder
 from cnn.table.frames import Array, TableError
 from cnn.table.lesson import Lesson
-from cnn.table.settings import Settings
+from cnn.table.settings import Numbers, Settings
 from cnn.table.target import Target
 from cnn.table.training import OutOfMember
 
@@ -49,6 +49,9 @@ class TableModel:
         patience: epochs without an improvement on the held-out rows after which a network stops.
         valid: share of the rows that each network holds out, drawn by the seed, the classes in equal parts.
         decimal: the decimal mark of numbers that are given as text, "." or ","; None finds it out for each column.
+        numbers: what columns of numbers become beside rank and value: "spikes" (an input of 0 or 1 for each frequent
+            value), "bins" (a staircase at the edges of a tree grown on the target), "both", or "plain", neither; "auto"
+            takes bins for regression and spikes for classification.
         seed: of all that is random; None draws one (kept in `seed`).
 
     Raises:
@@ -80,6 +83,7 @@ class TableModel:
         valid: float = Settings.valid,
         members: int | None = None,
         decimal: str | None = None,
+        numbers: Numbers = Settings.numbers,
         seed: int | None = None,
     ) -> None:
         if not isinstance(target, str) or not target:
@@ -88,7 +92,7 @@ class TableModel:
         self.settings = Settings(
             task=task, hidden=hidden, activation=activation, dropout=dropout,  # type: ignore[arg-type]
             learning_rate=learning_rate, weight_decay=weight_decay, batch_size=batch_size, epochs=epochs,
-            patience=patience, valid=valid, members=members, decimal=decimal,
+            patience=patience, valid=valid, members=members, decimal=decimal, numbers=numbers,
         )  # fmt: skip
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1)[0])

@@ -82,7 +82,7 @@ def _number(g: Graph, column: Number, x: str | None = None) -> list[str]:
     """`Number.write_values`, with the formula of np.interp."""
     columns.check_span(column)
     x = column.name if x is None else x
-    known = _known(g, x)
+    cell, known = x, _known(g, x)
     x = g.op("Where", known, x, column.center)
     inside = g.op("Max", g.op("Min", x, float(column.nodes[-1])), float(column.nodes[0]))
     nodes, heights, slopes = (
@@ -100,7 +100,22 @@ def _number(g: Graph, column: Number, x: str | None = None) -> list[str]:
     third = g.op("Div", t, blocks.SQUASH)
     value = g.op("Div", t, g.op("Sqrt", g.op("Add", g.op("Mul", third, third), 1.0)))
     found = [g.cast(g.op("Where", known, rank, 0.0), np.float32), g.cast(value, np.float32)]
-    return [*found, _missing(g, known)] if column.gaps else found
+    return [*found, *([_missing(g, known)] if column.gaps else []), *_finer(g, column, cell, x)]
+
+
+def _finer(g: Graph, column: Number, cell: str, x: str) -> list[str]:
+    """`Number.write_finer` of a cell, and of x, which is the center where the cell is missing."""
+    found = []
+    if len(column.spikes):
+        found.append(g.cast(g.op("Equal", cell, g.array(f"{column.name}.spikes", column.spikes[None])), np.float32))
+    if k := len(column.edges) - 1 if len(column.edges) else 0:
+        low, high = np.zeros((1, k)), np.ones((1, k))
+        low[0, 0], high[0, -1] = -1.0, 2.0
+        arrays = {"edges": column.edges[None, :-1], "widths": np.diff(column.edges)[None], "low": low, "high": high}
+        begins, widths, lowest, highest = (g.array(f"{column.name}.{part}", arrays[part]) for part in arrays)
+        z = g.op("Div", g.op("Sub", x, begins), widths)
+        found.append(g.cast(g.op("Max", g.op("Min", z, highest), lowest), np.float32))
+    return found
 
 
 def _slopes(column: Number) -> Any:

@@ -20,7 +20,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     """Everything but the histories, to one file."""
     goal = model.goal
     texts = [model.target, goal.reason]
-    numbers: list[tuple[Array, Array]] = []
+    numbers: dict[str, list[Array]] = {name: [np.zeros(0)] for name in ("nodes", "heights", "spikes", "edges")}
     described = [_describe(column, texts, numbers) for column in model.encoder.columns]
     for name, reason in model.dropped.items():
         texts += [name, reason]
@@ -28,7 +28,6 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     kind = "text" if not goal.classes else next(k for k, cls in TYPES.items() if type(goal.classes[0]) is cls)
     texts += [label for label in goal.classes if isinstance(label, str)]
     plain = labels.array(goal.classes) if kind != "text" else np.zeros(0, np.int64)
-    empty = np.zeros(0)
     payload = {
         "task": goal.task, "mean": goal.mean, "deviation": goal.deviation, "writing": goal.writing,
         "labels": kind,
@@ -37,11 +36,11 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         "seconds": model.seconds, "scores": _finite(model.scores),
         "networks": [describe_network(net) for net in model.networks],
     }  # fmt: skip
+    arrays = {name: np.concatenate(some) for name, some in numbers.items()}
     tensors = {
         "texts": container.pack_text(texts),
         "labels": plain.astype(np.int64) if kind == "bool" else plain,
-        "nodes": np.concatenate([empty, *(nodes for nodes, _ in numbers)]),
-        "heights": np.concatenate([empty, *(heights for _, heights in numbers)]),
+        **{name: array for name, array in arrays.items() if len(array) or name in ("nodes", "heights")},
     }
     for i, net in enumerate(model.networks):
         tensors.update(network_tensors(net, f"networks.{i}."))
@@ -53,7 +52,7 @@ def _finite(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
     return {part: {k: v for k, v in found.items() if math.isfinite(v)} for part, found in scores.items()}
 
 
-def _describe(column: columns.Column, texts: list[str], numbers: list[tuple[Array, Array]]) -> dict[str, Any]:
+def _describe(column: columns.Column, texts: list[str], numbers: dict[str, list[Array]]) -> dict[str, Any]:
     """The column without its texts and arrays, which are appended to those of all columns; their counts stay."""
     plain, arrays = column.describe()
     texts.append(column.name)
@@ -62,7 +61,8 @@ def _describe(column: columns.Column, texts: list[str], numbers: list[tuple[Arra
             if part is not None and name in part:
                 texts += part[name]
                 part[name] = len(part[name])
-    if arrays:
-        numbers.append((arrays["nodes"], arrays["heights"]))
-        plain["nodes"] = len(arrays["nodes"])
+    for name, array in arrays.items():
+        numbers[name].append(array)
+        if name != "heights":  # as many as nodes
+            plain[name] = len(array)
     return {"kind": column.kind, **plain}

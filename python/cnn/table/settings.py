@@ -5,16 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from cnn import activations, layers, losses, network, optimizers, schedules
 from cnn._common import checks
 from cnn.activations import ActivationName
-from cnn.table import writings
+from cnn.table import finer, writings
+from cnn.table.finer import Finer
+from cnn.table.frames import Array
 from cnn.table.target import TASKS, Target
+
+Numbers: TypeAlias = Literal["auto", "plain", "spikes", "bins", "both"]
 
 # 2, 4, ... by the rows: more rows need fewer passes and gain less from an average of several networks.
 _MEMBERS = ((50_000, 4), (200_000, 2))
+
+# (spikes, bins) that a number becomes beside rank and value.
+_FINER = {"plain": (False, False), "spikes": (True, False), "bins": (False, True), "both": (True, True)}
+_AUTO = {"regression": "bins", "classification": "spikes"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,7 @@ class Settings:
     valid: float = 0.1
     members: int | None = None
     decimal: str | None = None
+    numbers: Numbers = "auto"
 
     def __post_init__(self) -> None:
         if self.task not in ("auto", *TASKS):
@@ -51,6 +60,8 @@ class Settings:
                 checks.integer(name, value, 1)
         if self.decimal not in (None, *writings.DECIMALS):
             raise ValueError(f"decimal must be '.' or ',' or None, got {self.decimal!r}")
+        if self.numbers not in ("auto", *_FINER):
+            raise ValueError(f"numbers must be 'auto', 'plain', 'spikes', 'bins' or 'both', got {self.numbers!r}")
         checks.number("valid", self.valid, 0, 1, open_low=True, open_high=True)
 
     def for_rows(self, n: int) -> Settings:
@@ -63,6 +74,14 @@ class Settings:
             if given[name] is None:
                 given[name] = value
         return Settings(**given)
+
+    def finer(self, target: Target, y: Array) -> Finer | None:
+        """The finer inputs that numbers get, with the targets of the rows that they are learnt of."""
+        spikes, bins = _FINER[_AUTO[target.task] if self.numbers == "auto" else self.numbers]
+        if not spikes and not bins:
+            return None
+        wanted = finer.targets(target.scaled(y), len(target.classes))
+        return Finer(wanted, finer.SPIKES * spikes, finer.LEAVES * bins)
 
     def network(self, target: Target, seed: int) -> network.Network:
         """One network, untrained."""
