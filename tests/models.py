@@ -133,7 +133,7 @@ def described(model: Any) -> str:
     elif hasattr(model, "n_iter_"):
         parts += [model.n_iter_, model.t_, model.history_.names]
         parts += [model.network_.step, model.network_.optimizer, len(model.loss_curve_)]
-    if hasattr(model, "classes_"):
+    if hasattr(model, "classes_") and not isinstance(model, cnn.TableModel):
         parts += [model.classes_.tolist(), model.classes_.dtype.str]
     return repr(parts)
 

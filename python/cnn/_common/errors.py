@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import TypeVar
+from functools import cache
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -31,6 +33,24 @@ class NotBuiltError(ValueError, AttributeError):
         self, message: str = "the network does not know its number of inputs: fit it, or call build(n_inputs)"
     ) -> None:
         super().__init__(message)
+
+
+class NoClassesError(ValueError, AttributeError):
+    """What only models of classes have was asked of a model of numbers; `hasattr` says that it is not there."""
+
+
+def not_fitted(message: str) -> NotBuiltError:
+    """The error; scikit-learn's `NotFittedError` as well, if its users may expect that one."""
+    theirs = getattr(sys.modules.get("sklearn.exceptions"), "NotFittedError", None)
+    return NotBuiltError(message) if theirs is None else _both(theirs)(message)
+
+
+@cache
+def _both(theirs: Any) -> Any:
+    def reduced(error: NotBuiltError) -> Any:
+        return not_fitted, error.args
+
+    return type("NotFittedError", (NotBuiltError, theirs), {"__doc__": NotBuiltError.__doc__, "__reduce__": reduced})
 
 
 def of_network(i: int, call: Callable[[], T]) -> T:

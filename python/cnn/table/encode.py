@@ -23,10 +23,11 @@ _FINER = 1 << 28  # bytes of finer inputs of numbers that are never too many
 
 @dataclass(frozen=True)
 class Encoder:
-    """The columns in use, in the order of the inputs; those left out, and why."""
+    """The columns in use, in the order of the inputs; those left out, and why; the names of all as they stood."""
 
     columns: tuple[Column, ...]
     dropped: Mapping[str, str]
+    names: tuple[str, ...] = ()
 
     @staticmethod
     def learn(
@@ -64,7 +65,7 @@ class Encoder:
         if not kept:
             why = "; ".join(f"{name!r}: {reason}" for name, reason in list(dropped.items())[:5])
             raise TableError(f"no column beside {target!r} has anything to learn from" + (f" ({why})" if why else ""))
-        return Encoder(kept, dropped)
+        return Encoder(kept, dropped, tuple(found))
 
     @property
     def inputs(self) -> list[str]:

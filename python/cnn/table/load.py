@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -36,17 +36,18 @@ _OLDER: dict[str, dict[str, Any]] = {
 def from_file(contents: Contents) -> TableModel:
     """The model of an open file; ModelFormatError where anything is not as `save` writes it."""
     fields = contents.fields(
-        contents.payload, "task", "mean", "deviation", "writing", "labels", "classes", "columns", "dropped", "notes",
-        "settings", "seed", "seconds", "scores", "networks", older={"writing": ""},
+        contents.payload, "task", "mean", "deviation", "writing", "labels", "classes", "columns", "dropped", "places",
+        "notes", "settings", "seed", "seconds", "scores", "networks", older={"writing": "", "places": ()},
     )  # fmt: skip
     task, mean, deviation, writing, kind, n_classes, *others = fields
-    described, dropped, notes, settings, seed, seconds, scores, nets = others
+    described, dropped, places, notes, settings, seed, seconds, scores, nets = others
     texts = _Texts(contents, container.unpack_text(contents, "texts"))
     try:
         if kind not in TYPES or not 0 <= _count(n_classes) <= MOST_CLASSES:
             raise ValueError(f"{n_classes} classes that are {kind!r}")
         name, reason = texts.take(2)
-        encoder = Encoder(tuple(_columns(contents, described, texts)), _pairs(texts.take(2 * _count(dropped))))
+        used, left_out = tuple(_columns(contents, described, texts)), _pairs(texts.take(2 * _count(dropped)))
+        encoder = Encoder(used, left_out, _names([column.name for column in used], left_out, places))
         said = texts.take(_count(notes))
         stored: Any = np.float64 if kind == "float" else np.int64
         if kind == "int" and contents.specs["labels"].dtype == np.uint64:
@@ -153,6 +154,21 @@ class _Arrays:
         for name, at in self._at.items():
             if at != (n := len(self._arrays[name])):
                 raise ValueError(f"{n} {name}, of which its columns use {at}")
+
+
+def _names(used: list[str], left_out: Iterable[str], places: Any) -> tuple[str, ...]:
+    """The names of all columns as they stood: those left out at these places, or last where a file has none."""
+    names, others = list(used), list(left_out)
+    at = list(range(len(names), len(names) + len(others))) if places == () else places
+    if not isinstance(at, list) or len(at) != len(others):
+        raise ValueError(f"places {shown(at)} of {len(others)} columns")
+    for place, name in sorted(zip(map(_count, at), others, strict=True)):
+        if place > len(names):
+            raise ValueError(f"a column at place {place} of {len(names)}")
+        names.insert(place, name)
+    if len(set(names)) < len(names):
+        raise ValueError("two columns of one name")
+    return tuple(names)
 
 
 def _columns(contents: Contents, described: Any, texts: _Texts) -> Iterator[columns.Column]:

@@ -16,14 +16,14 @@ import cnn_core
 from cnn import callbacks
 from cnn._common import checks, console, html_tables
 from cnn._common.elsewhere import told
-from cnn._common.errors import NotBuiltError
 from cnn.activations import ActivationName
 from cnn.callbacks import Hook
 from cnn.callbacks import all_of as hooks_of
 from cnn.network import Network
 from cnn.runtime.history import History
-from cnn.table import frames, importance, large, lesson, pieces, save, training
+from cnn.table import frames, given, importance, large, lesson, save, training
 from cnn.table.encode import Encoder
+from cnn.table.estimator import Estimator, of_classes, two_columns
 from cnn.table.frames import Array, TableError
 from cnn.table.lesson import Lesson
 from cnn.table.settings import Numbers, Settings
@@ -33,7 +33,7 @@ from cnn.table.training import OutOfMember
 _PIECE = 1 << 16  # rows predicted at a time
 
 
-class TableModel:
+class TableModel(Estimator):
     """Networks that learn one column of a table from the others: text, dates, truth values, numbers and gaps.
 
     `fit` learns what kind each column is, turns it into inputs (numbers by rank and by size, a 0/1 input for each
@@ -41,8 +41,9 @@ class TableModel:
     holds out another part of the rows, and is trained until these get no better.
 
     Args:
-        target: the name of the column to predict.
-        task: "regression", "classification", or "auto": by the target's cells.
+        target: the name of the column to predict; None where `fit` is given y.
+        task: "regression", "classification", or "auto": by the target's cells. Tools of scikit-learn that ask before
+            the fit whether it is a classifier (stratified folds, voting) must be told.
         hidden, activation, dropout: the layers of each network.
         learning_rate: the highest of a one-cycle schedule of AdamW; weight_decay is AdamW's.
         batch_size, epochs, members: chosen by the number of rows if None; `members` is the number of networks.
@@ -69,7 +70,7 @@ class TableModel:
     @told
     def __init__(
         self,
-        target: str,
+        target: str | None = None,
         *,
         task: Literal["auto", "regression", "classification"] = "auto",
         hidden: Iterable[int] = Settings.hidden,
@@ -86,14 +87,16 @@ class TableModel:
         numbers: Numbers = Settings.numbers,
         seed: int | None = None,
     ) -> None:
-        if not isinstance(target, str) or not target:
+        if target is not None and (not isinstance(target, str) or not target):
             raise TypeError(f"target must be the name of a column, got {target!r}")
-        self.target = target
-        self.settings = Settings(
-            task=task, hidden=hidden, activation=activation, dropout=dropout,  # type: ignore[arg-type]
-            learning_rate=learning_rate, weight_decay=weight_decay, batch_size=batch_size, epochs=epochs,
-            patience=patience, valid=valid, members=members, decimal=decimal, numbers=numbers,
-        )  # fmt: skip
+        settings: dict[str, Any] = {
+            "task": task, "hidden": hidden, "activation": activation, "dropout": dropout,
+            "learning_rate": learning_rate, "weight_decay": weight_decay, "batch_size": batch_size, "epochs": epochs,
+            "patience": patience, "valid": valid, "members": members, "decimal": decimal,
+            "numbers": numbers,
+        }  # fmt: skip
+        self.settings = Settings(**settings)
+        self._given = {"target": target, **settings, "seed": seed}
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1)[0])
         self.seed = checks.integer("seed", seed, 0, 2**63)
@@ -105,36 +108,8 @@ class TableModel:
         self.rows = 0  # that any network was trained on
         self.held_out: Array = np.empty(0, np.int64)  # the numbers, from 0, of the table's rows that any held out
         self.out_of_member: OutOfMember | None = None  # what the others predict of these; in no file
-        self._encoder: Encoder | None = None
-        self._target: Target | None = None
 
     # What was learnt --------------------------------------------------------------------------------------------------
-
-    @property
-    def encoder(self) -> Encoder:
-        """The columns in use and how they become inputs."""
-        if self._encoder is None:
-            raise NotBuiltError("the table model knows no table yet: call fit(table) first")
-        return self._encoder
-
-    @property
-    def goal(self) -> Target:
-        """What is predicted."""
-        self.encoder  # noqa: B018 (raises before the fit)
-        assert self._target is not None
-        return self._target
-
-    @property
-    def task(self) -> str:
-        """ "regression" or "classification"."""
-        return self.goal.task
-
-    @property
-    def classes(self) -> Array:
-        """The classes, in the order of the columns of `predict_proba`."""
-        if self.task == "regression":
-            raise ValueError(f"{self.target!r} is predicted as a number: there are no classes")
-        return self.goal.labels(np.arange(len(self.goal.classes)))
 
     @property
     def columns(self) -> dict[str, str]:
@@ -151,10 +126,11 @@ class TableModel:
     def fit(
         self,
         data: Any,
+        y: Any = None,
         *,
         validation: Any = None,
         callbacks: Iterable[Hook] = (),
-        verbose: int = 1,
+        verbose: int | None = None,
         n_threads: int | None = None,
         resume: str | os.PathLike[str] | None = None,
         stream: bool | None = None,
@@ -164,12 +140,15 @@ class TableModel:
 
         Args:
             data: a data frame (pandas, polars, Arrow) or a dict of columns; never changed. Or the path of a Parquet
-                file or folder, or a table in pieces: an iterable of frames that begins anew with each iter().
-            validation: a table that all networks hold out, instead of shares of `data`; its rows without a target are
-                left out.
+                file or folder, or a table in pieces: an iterable of frames that begins anew with each iter(). With y
+                also an array (rows, columns).
+            y: the target of each row, in the order of the rows; None: the column `target` of the table.
+            validation: a table, or (X, y), that all networks hold out, instead of shares of `data`; its rows without a
+                target are left out.
             callbacks: for the fit of each network, see `cnn.train_many`; with one that can't be for several, the
                 networks are trained one after another. A `Checkpoint` keeps each in a folder of its own.
-            verbose: 1 says what was learnt and shows progress bars, 2 a line for each epoch, 0 nothing.
+            verbose: 1 says what was learnt and shows progress bars, 2 a line for each epoch, 0 nothing; None: 1, with y
+                0.
             n_threads: the result has the same bits for every number; None chooses.
             resume: the folder of a `cnn.Checkpoint` among the callbacks of the same fit, which was broken off: goes on
                 to the same bits. Needs a `seed`.
@@ -180,16 +159,17 @@ class TableModel:
         """
 
         def learnt() -> TableModel:
-            nonlocal data
-            start, given = time.perf_counter(), hooks_of(callbacks)
-            frame, parts = pieces.of(data, stream)
-            del data  # a table that the caller does not keep takes no memory while the networks train
+            nonlocal data, y
+            start, hooks, said = time.perf_counter(), hooks_of(callbacks), (y is None if verbose is None else verbose)
+            frame, parts, name = given.learnt(data, y, self._given["target"], stream)
+            held_out = given.held_out(validation, name)
+            del data, y  # a table that the caller does not keep takes no memory while the networks train
             if parts is None:
-                found = lesson.of_frame(frame, self.target, self.settings, self.seed, validation)
+                found = lesson.of_frame(frame, name, self.settings, self.seed, held_out)
             else:
-                found = large.of_pieces(parts, self.target, self.settings, self.seed, validation)
+                found = large.of_pieces(parts, name, self.settings, self.seed, held_out)
             del frame
-            work = partial(self._taught, found, given, start, verbose, n_threads, resume, comm)
+            work = partial(self._taught, found, hooks, start, int(said), n_threads, resume, comm)
             return cnn_core.finishing(work, [found.close])
 
         return checks.quiet(learnt)()
@@ -234,16 +214,17 @@ class TableModel:
         """
         return self.answers(self._outputs_of(data, n_threads))
 
+    @of_classes
     def predict_proba(self, data: Any, *, n_threads: int | None = None) -> Array:
         """(n, k) probabilities, in the order of `classes`."""
-        if self.task == "regression":
-            raise ValueError(f"predict_proba is for classes; {self.target!r} is predicted as a number")
-        return _two_columns(self._outputs_of(data, n_threads))
+        return two_columns(self._outputs_of(data, n_threads))
 
-    def evaluate(self, data: Any, *, n_threads: int | None = None) -> dict[str, float]:
-        """Scores on rows with a target (the others are left out): rmse, mae, r2, or accuracy, log_loss, f1, roc_auc."""
-        self.encoder  # noqa: B018 (raises before the fit)
-        frame = frames.to_pandas(data)
+    def evaluate(self, data: Any, y: Any = None, *, n_threads: int | None = None) -> dict[str, float]:
+        """Scores on rows with a target (the others are left out): rmse, mae, r2, or accuracy, log_loss, f1, roc_auc.
+
+        The target is y, or a column of the table if None.
+        """
+        frame = self._table(data, y)
         rows = self.goal.known(frames.column(frame, self.target))
         if not len(rows):
             raise TableError(f"no row has a value of the target {self.target!r}")
@@ -251,7 +232,14 @@ class TableModel:
         return training.scores(self.goal, y, self._outputs_of(frame, n_threads, rows, self.goal))
 
     def feature_importance(
-        self, data: Any, *, repeats: int = 5, most_rows: int = 5000, seed: int = 0, n_threads: int | None = None
+        self,
+        data: Any,
+        y: Any = None,
+        *,
+        repeats: int = 5,
+        most_rows: int = 5000,
+        seed: int = 0,
+        n_threads: int | None = None,
     ) -> Any:
         """How much worse predictions get when a column is shuffled (Breiman 2001), as a data frame, largest first.
 
@@ -259,13 +247,13 @@ class TableModel:
         target) or of the log loss, and "deviation" over the shuffles; on at most `most_rows` rows, drawn by the seed.
         Columns that tell the same share their importance: each seems to matter less than it does.
         """
-        return importance.permutation(self.encoder, self.goal, self.outputs, data, repeats, most_rows, seed, n_threads)
+        table = self._table(data, y)
+        return importance.permutation(self.encoder, self.goal, self.outputs, table, repeats, most_rows, seed, n_threads)
 
     def _outputs_of(
         self, data: Any, n_threads: int | None, rows: Array | None = None, goal: Target | None = None
     ) -> Array:
-        encoder = self.encoder
-        frame = frames.to_pandas(data)
+        encoder, frame = self.encoder, self._table(data)
         if infinite := lesson.infinite(encoder, frame, goal):
             console.warn(infinite)
         rows = np.arange(len(frame)) if rows is None else rows
@@ -281,7 +269,7 @@ class TableModel:
         """What `predict` makes of such outputs."""
         if self.task == "regression":
             return outputs
-        return self.goal.labels(_two_columns(outputs).argmax(axis=1))
+        return self.goal.labels(two_columns(outputs).argmax(axis=1))
 
     # Keeping it -------------------------------------------------------------------------------------------------------
 
@@ -299,13 +287,9 @@ class TableModel:
 
     def __repr__(self) -> str:
         if self._encoder is None:
-            return f"TableModel({self.target!r})"
+            return "TableModel()" if self.target is None else f"TableModel({self.target!r})"
         columns, networks = (
             f"{n} {what}s" if n > 1 else f"1 {what}"
             for n, what in ((len(self.encoder.columns), "column"), (len(self.networks), "network"))
         )
         return f"TableModel({self.target!r}: {self.task}, {columns}, {networks} of {self.networks[0].n_inputs} inputs)"
-
-
-def _two_columns(p: Array) -> Array:
-    return np.column_stack([1 - p, p]) if p.ndim == 1 else p

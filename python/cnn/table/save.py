@@ -31,7 +31,8 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     payload = {
         "task": goal.task, "mean": goal.mean, "deviation": goal.deviation, "writing": goal.writing,
         "labels": kind,
-        "classes": len(goal.classes), "columns": described, "dropped": len(model.dropped), "notes": len(model.notes),
+        "classes": len(goal.classes), "columns": described, "dropped": len(model.dropped),
+        "places": [model.encoder.names.index(name) for name in model.dropped], "notes": len(model.notes),
         "settings": {**dataclasses.asdict(model.settings), "hidden": list(model.settings.hidden)}, "seed": model.seed,
         "seconds": model.seconds, "scores": _finite(model.scores),
         "networks": [describe_network(net) for net in model.networks],

@@ -1,0 +1,152 @@
+"""What users give: a table with its target, or X and y as scikit-learn takes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cnn._common import console
+from cnn.table import frames, pieces
+from cnn.table.frames import Array, TableError
+
+_TARGET = "y"  # the name of a target that has none
+
+
+def made_up(n: int) -> tuple[str, ...]:
+    """Names of the columns of an array, as scikit-learn makes them up."""
+    return tuple(f"x{i}" for i in range(n))
+
+
+def frame(data: Any, names: Sequence[str] = (), where: str = "data") -> Any:
+    """A data frame of any library, a dict of columns or an array (rows, columns) as a pandas frame.
+
+    The columns of an array are those of these names in their order, or x0, x1, ... of a table that is new.
+
+    Raises:
+        TableError: columns that can't be told apart, or an array of another number of columns.
+        TypeError, ValueError: no table.
+    """
+    if not is_array(data):
+        return frames.to_pandas(data, where)
+    cells = _array(data, "X" if where == "data" else where)
+    if names and cells.shape[1] != len(names):
+        raise TableError(f"X has {cells.shape[1]} features, but TableModel is expecting {len(names)} features as input")
+    if names and tuple(names) != made_up(len(names)):
+        console.warn("X does not have valid feature names, but TableModel was fitted with feature names")
+    made = frames.pandas().DataFrame(cells, columns=list(names or made_up(cells.shape[1])))
+    return made.infer_objects() if cells.dtype == object else made
+
+
+def is_array(data: Any) -> bool:
+    """Whether it is an array, or a list of rows, rather than a table with names."""
+    if isinstance(data, np.ndarray) or hasattr(data, "toarray"):
+        return True
+    return not _is_table(data) and (hasattr(data, "__array__") or _is_list_of_rows(data))
+
+
+def _is_list_of_rows(data: Any) -> bool:
+    plain = (list, tuple, np.ndarray, int, float, str, np.generic)
+    return isinstance(data, list | tuple) and len(data) > 0 and isinstance(data[0], plain)
+
+
+def _array(data: Any, where: str) -> Array:
+    if hasattr(data, "toarray"):
+        raise TypeError(
+            f"{where} is sparse, but a table has all its cells: give {where}.toarray(), or use cnn.MLPClassifier or "
+            "cnn.MLPRegressor"
+        )
+    cells = np.asarray(data)
+    if cells.ndim != 2:
+        raise ValueError(
+            f"{where} must have two dimensions (rows, columns), got shape {cells.shape}: Expected 2D array, got "
+            f"{cells.ndim}D array instead. Reshape your data, of one column with reshape(-1, 1)"
+        )
+    if cells.dtype.kind == "c":
+        raise ValueError(f"{where} holds complex numbers. Complex data not supported")
+    if not cells.shape[1]:
+        raise ValueError(f"{where} has 0 feature(s) (shape={cells.shape}) while a minimum of 1 is required.")
+    return cells
+
+
+def learnt(data: Any, y: Any, name: str | None, stream: bool | None) -> tuple[Any, Iterable[Any] | None, str]:
+    """(the table as a frame, None, the name of its target), or (None, its pieces, the name); see `pieces.of`.
+
+    Raises:
+        TableError, TypeError, ValueError: no table, no target, or y of a table in pieces.
+    """
+    if y is None:
+        if name is None:
+            _cells(y, "y")  # raises
+        return *pieces.of(data, stream), str(name)
+    if isinstance(data, str | os.PathLike) or (hasattr(data, "__iter__") and not (is_array(data) or _is_table(data))):
+        raise TypeError("y is for a frame or an array X; a file and a table in pieces have the target as a column")
+    table, found = joined(data, y, name)
+    return *pieces.of(table, stream), found
+
+
+def held_out(validation: Any, name: str) -> Any:
+    """The table to hold out, if any, with its target."""
+    if not isinstance(validation, tuple):
+        return validation
+    if len(validation) != 2:
+        raise ValueError(f"validation must be a table or (X, y), got a tuple of {len(validation)}")
+    return joined(*validation, name, where=("X of validation", "y of validation"))[0]
+
+
+def _is_table(data: Any) -> bool:
+    return isinstance(data, Mapping) or hasattr(data, "columns") or hasattr(data, "column_names")
+
+
+def joined(
+    data: Any, y: Any, name: str | None, names: Sequence[str] = (), where: tuple[str, str] = ("X", "y")
+) -> tuple[Any, str]:
+    """(X and y as one frame, the name of the column that y is); y belongs to the rows of X by their order.
+
+    The name is the one given, y's own, or made up.
+
+    Raises:
+        TableError: y has other rows than X, or a column of X has its name.
+        TypeError, ValueError: no table, no column.
+    """
+    table = frame(data, names, where[0])
+    cells = _cells(y, where[1])
+    if len(cells) != len(table):
+        raise TableError(f"{where[1]} has {len(cells):,} rows, and {where[0]} has {len(table):,}")
+    there = frames.places(table)
+    named = name or (str(cells.name) if cells.name is not None and str(cells.name).strip() else "")
+    if named in there:
+        raise TableError(f"{where[0]} has the column {named!r} that {where[1]} is: leave it out of {where[0]}")
+    found = named or _TARGET
+    while found in there:
+        found += "_"
+    table = table.copy(deep=False)
+    table[found] = cells.set_axis(table.index)
+    return table, found
+
+
+def _cells(y: Any, where: str) -> Any:
+    """One column as a series of pandas."""
+    pd = frames.pandas()
+    if y is None:
+        raise ValueError(
+            "This TableModel estimator requires y to be passed, but the target y is None: give fit(X, y), or say which "
+            "column of the table it is, TableModel(target)"
+        )
+    if _is_table(y):
+        table = frames.to_pandas(y, where)
+        if len(table.columns) != 1:
+            raise TableError(f"{where} must be one column, got {len(table.columns)}")
+        return table.iloc[:, 0]
+    if isinstance(y, pd.Series):
+        return y
+    if hasattr(y, "to_pandas"):  # a column of polars or Arrow
+        return pd.Series(y.to_pandas())
+    cells = y if isinstance(y, pd.Index | pd.api.extensions.ExtensionArray) else np.asarray(y)
+    if getattr(cells, "ndim", 1) == 2 and cells.shape[1] == 1:
+        cells = cells[:, 0]
+    if cells.ndim != 1:
+        raise ValueError(f"{where} must have one dimension (rows,), got shape {cells.shape}")
+    return pd.Series(cells)
