@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import cnn_core
@@ -131,4 +132,10 @@ def get(activation: str | Activation) -> Activation:
         near = elsewhere.nearest(type(activation).__name__, (*NAMES, *_ALIASES))  # torch.nn.ReLU()
         hint = f"; {near!r} is one" if near else ""
         raise TypeError(f"activation must be a name or a cnn.Activation, got {activation!r}{hint}")
-    return Activation(activation)
+    return _named(activation)
+
+
+@lru_cache(maxsize=256)
+def _named(name: str) -> Activation:
+    """Each layer asks for its own some ten times while a network is built."""
+    return Activation(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,12 @@ def get(initializer: str | Initializer) -> Initializer:
         return initializer
     if not isinstance(initializer, str):
         raise TypeError(f"initializer must be a name or a cnn.Initializer, got {initializer!r}")
-    return Initializer(initializer)
+    return _named(initializer)
+
+
+@lru_cache(maxsize=256)
+def _named(name: str) -> Initializer:
+    return Initializer(name)
 
 
 def plain(name: str, initializer: str | Initializer) -> Initializer:

@@ -109,9 +109,12 @@ class Scores:
 
     def take(self, n_threads: int | None) -> dict[str, float]:
         """{"loss": mean loss plus penalties, metric: value, ...}, without dropout."""
-        net, out = self.net, self.outputs(n_threads)
-        self.last = out
-        loss = self.mean_loss(out)
+        self.last = self.outputs(n_threads)
+        return self.of(self.last)
+
+    def of(self, out: Array) -> dict[str, float]:
+        """The same of raw outputs that are there."""
+        net, loss = self.net, self.mean_loss(out)
         if self.has_penalty:
             loss += cnn_core.engine.penalty(net.plan.segments, net.plan.loss, net.flat, self.weight)
         return {"loss": loss, **self.measure(out)}

@@ -22,7 +22,7 @@ from cnn.inspect import reports
 from cnn.many import train_many
 from cnn.metrics import Metric
 from cnn.network import Network
-from cnn.runtime import data, evaluation
+from cnn.runtime import data, evaluation, passes_of_many
 from cnn.runtime.data import Array, Data
 from cnn.runtime.sparse import SparseRows
 
@@ -189,16 +189,20 @@ def _scores(
     """Of the networks of all folds, on the rows of each part."""
     names = ["fit_time", "score_time", "epochs", *(f"{part}_{name}" for part in parts for name in ("loss", *chosen))]
     found = CrossValidation({name: np.full(len(networks), np.nan) for name in names})
-    for i, (net, history) in enumerate(zip(networks, histories, strict=True)):
+    trained = []
+    for i, history in enumerate(histories):
         if isinstance(history, NonFiniteError):
             console.warn(f"fold {i} has no scores: {history}")
             continue
-        found["fit_time"][i], found["epochs"][i] = sum(history.seconds), len(history)
+        found["fit_time"][i], found["epochs"][i], found["score_time"][i] = sum(history.seconds), len(history), 0.0
+        trained.append(i)
+    for part, rows in parts.items():
         begin = time.perf_counter()
-        for part, rows in parts.items():
-            for name, value in evaluation.evaluate(net, rows[i], chosen, n_threads).items():
+        outputs = passes_of_many.outputs([networks[i] for i in trained], [rows[i].X for i in trained], n_threads)
+        for i, out in zip(trained, outputs, strict=True):
+            for name, value in evaluation.Scores(networks[i], rows[i], chosen).of(out).items():
                 found[f"{part}_{name}"][i] = value
-        found["score_time"][i] = time.perf_counter() - begin
+        found["score_time"][trained] += (time.perf_counter() - begin) / max(len(trained), 1)
     return found
 
 
