@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import cnn
+from cnn.runtime import passes
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 3)).astype(np.float32)
@@ -173,6 +174,14 @@ def test_folds_of_estimators_run_side_by_side() -> None:
 
     est = Meets(solver="lbfgs", max_iter=5, tol=1.0)
     assert len(cnn.cross_validate(est, X, Y, cv=2, n_threads=2)["test_score"]) == 2
+
+
+def test_folds_are_predicted_in_one_call(monkeypatch: Any) -> None:
+    """A team of threads for each of many small predictions waits for cores on a busy machine."""
+    monkeypatch.setattr(passes, "outputs", lambda *args, **more: pytest.fail("a call for one network"))
+    found = cnn.cross_validate(network(), X, Y, cv=4, epochs=2, return_train_score=True)
+    assert np.isfinite(found["test_rmse"] + found["train_rmse"]).all()
+    assert (found["score_time"] > 0).all()
 
 
 def test_warnings_of_estimators_are_said_of_the_line_that_called() -> None:

@@ -197,9 +197,40 @@ def test_estimators_take_a_schedule_of_the_decay() -> None:
     assert flats[0] == flats[1] != flats[2]
 
 
-def test_estimators_have_no_schedule_of_dropout() -> None:
+def test_estimators_have_schedules_of_dropout(tmp_path: Path) -> None:
+    """They are those of a network: the same bits where the rest of a fit is alike."""
+    sklearn = pytest.importorskip("sklearn")
+    how = {"hidden_layer_sizes": (6,), "dropout": 0.4, "max_iter": 4, "random_state": 0}
+    factors = None, Constant(1.0), Cosine(1.0), Constant(0.0)
+    made = [cnn.MLPRegressor(**how, dropout_factor=factor) for factor in factors]
+    made.append(cnn.MLPRegressor(**{**how, "dropout": 1e-12}))
+    ensemble = cnn.EnsembleRegressor(made[2], n_estimators=2, random_state=0).fit(X, Y)
+    with pytest.warns(UserWarning, match="Maximum iterations"):
+        flats = [est.fit(X, Y).network_.flat for est in made]
+    assert flats[0].tobytes() == flats[1].tobytes() != flats[2].tobytes()
+    np.testing.assert_allclose(flats[3], flats[4], rtol=1e-6)
+    assert not np.allclose(flats[2], flats[3])
+    assert all(est.network_.dropout_factor == Cosine(1.0) for est in ensemble.estimators_)
+    made[2].save(tmp_path / "m.cnn")
+    for again in (cnn.load(tmp_path / "m.cnn"), pickle.loads(pickle.dumps(made[2])), sklearn.base.clone(made[2])):
+        assert again.dropout_factor == Cosine(1.0)
+        if hasattr(again, "n_iter_"):
+            assert again.network_.dropout_factor == Cosine(1.0)
+    from_network = cnn.MLPRegressor.from_network(network(cnn.SGD(), Cosine(1)).build(4))
+    assert from_network.dropout_factor == from_network.network_.dropout_factor == Cosine(1)
+    warm = made[0].set_params(warm_start=True, dropout_factor=Cosine(0.5))
+    with pytest.warns(UserWarning, match="Maximum iterations"):
+        assert warm.fit(X, Y).network_.dropout_factor == Cosine(0.5)
+
+
+def test_schedules_of_dropout_that_estimators_can_not_have() -> None:
     pytest.importorskip("sklearn")
-    with pytest.raises(ValueError, match="an estimator has no dropout_factor, and the network has Cosine"):
-        cnn.MLPRegressor.from_network(network(cnn.SGD(), Cosine(1)))
-    with pytest.raises(ValueError, match="solver='lbfgs' needs the same loss at every call: there can be no dropout"):
-        cnn.MLPRegressor(solver="lbfgs", dropout=0.1).fit(X, Y)
+    with pytest.raises(ValueError, match=r"needs a cnn.Dropout among the layers"):
+        cnn.MLPRegressor(dropout_factor=Cosine(1)).fit(X, Y)
+    with pytest.raises(ValueError, match=r"makes a rate of 1.5 in step 1 of the fit"):
+        cnn.MLPRegressor(dropout=0.5, dropout_factor=Constant(3.0)).fit(X, Y)
+    with pytest.raises(ValueError, match="The 'dropout_factor' parameter of MLPRegressor must be an instance of"):
+        cnn.MLPRegressor(dropout=0.5, dropout_factor=0.5).fit(X, Y)
+    for more in ({"dropout": 0.1}, {"dropout_factor": Cosine(1)}):
+        with pytest.raises(ValueError, match="solver='lbfgs' needs the same loss at every call: there can be no"):
+            cnn.MLPRegressor(solver="lbfgs", **more).fit(X, Y)

@@ -75,11 +75,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             raise TypeError(f"from_network takes a cnn.Network, got {type(network).__name__}")
         if network.loss.for_classes != network_is_for_classes:
             raise ValueError(f"a network with loss {network.loss.name!r} makes a cnn.{other}, not a {cls.__name__}")
-        if network.dropout_factor is not None:
-            raise ValueError(f"an estimator has no dropout_factor, and the network has {network.dropout_factor!r}")
         return cls(
             layers=list(network.descriptions), loss=network.loss, solver=network.optimizer, dtype=network.dtype.name,
-            random_state=network.seed % 2**32,
+            random_state=network.seed % 2**32, dropout_factor=network.dropout_factor,
         )  # fmt: skip
 
     def _with_weights_of(self, network: Network) -> Self:
@@ -87,6 +85,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         self._partial = False
         loss = build.row_loss(network.loss, network.n_outputs)
         own = Network(network.descriptions, loss, network.optimizer, network.dtype, network.seed)
+        own.dropout_factor = network.dropout_factor
         by_blas = network.plan.layers["by_blas"].tolist()
         own.adopt(build_plan(own.descriptions, network.n_inputs, own.loss, own.optimizer, by_blas))
         own.set_weights(network.get_weights())
@@ -256,6 +255,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         """Warm start and partial_fit go on with the parameters as they are now."""
         net = self._network
         build.check_unchanged(self, self._settle()[0], net)
+        net.dropout_factor = self.dropout_factor
         layers = tuple(build.describe_layers(self, self.n_outputs_))
         optimizer = build.describe_optimizer(self)
         if layers == net.descriptions and optimizer == net.optimizer:
@@ -372,8 +372,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             goes_on = self.warm_start or state.get("_partial", False)
             state["_network_state"] = {
                 "layers": net.descriptions, "loss": net.loss, "optimizer": net.optimizer, "dtype": net.dtype.name,
-                "seed": net.seed, "n_inputs": net.n_inputs, "by_blas": net.plan.layers["by_blas"].tolist(),
-                "flat": net.flat.copy(),
+                "seed": net.seed, "dropout_factor": net.dropout_factor, "n_inputs": net.n_inputs,
+                "flat": net.flat.copy(), "by_blas": net.plan.layers["by_blas"].tolist(),
                 "state": net.state.copy() if goes_on else None, "scalars": net.scalars,
                 "counter": net.counter if goes_on else np.zeros_like(net.counter), "rate_factor": net.rate_factor,
             }  # fmt: skip
@@ -391,7 +391,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         if kept["state"] is not None:
             net.state[...] = kept["state"]
         net.scalars[...], net.counter[...] = kept["scalars"], kept["counter"]
-        net.rate_factor = kept["rate_factor"]
+        net.rate_factor, net.dropout_factor = kept["rate_factor"], kept.get("dropout_factor")
         self._network = net
 
     def __sklearn_tags__(self) -> Any:

@@ -179,7 +179,8 @@ def build(est: Any, n_features: int, n_outputs: int, loss: Loss, dtype: Any, ran
     own = est.layers is not None
     # Only what scikit-learn has not may move its stream of random numbers.
     seed = int(random.randint(2**31 - 1)) if own else 0
-    net = Network(layers, row_loss(loss, n_outputs), describe_optimizer(est), dtype, seed).build(n_features)
+    net = Network(layers, row_loss(loss, n_outputs), describe_optimizer(est), dtype, seed, est.dropout_factor)
+    net.build(n_features)
     if not own:
         _draw(net, random)
         if est.dropout:

@@ -26,6 +26,7 @@ from cnn.losses import Loss, LossName
 from cnn.metrics import Metric
 from cnn.network import Network
 from cnn.runtime.data import Array, Data
+from cnn.schedules import Schedule
 from cnn.sklearn import build
 from cnn.sklearn.base import BaseMLP, has_partial_fit
 from cnn.sklearn.constraints import Activations, Rate, Seed, Sizes, Solver
@@ -51,6 +52,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             "hinge", "squared_hinge", or a `cnn.Loss`.
         layers: own list of layers such as `cnn.Dense`, the output layer included, instead of hidden_layer_sizes.
         dropout: share of units of each hidden layer that is dropped, one number or a list.
+        dropout_factor: a schedule whose number is a factor on these shares in each step, as of `cnn.Network`.
         l1: L1 penalty, divided by the rows as `alpha` is.
         class_weight: {label: weight} or "balanced".
         label_smoothing: in [0, 1).
@@ -93,6 +95,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         scoring: str | Callable[..., float] | None = None,
         metrics: MetricName | Metric | Iterable[MetricName | Metric] = (), callbacks: Iterable[Hook] | None = None,
         max_seconds: float | None = None, dtype: RealType | Literal["auto"] = "auto", n_threads: int | None = None,
+        dropout_factor: Schedule | None = None,
     ) -> None:  # fmt: skip
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -120,6 +123,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.loss = loss
         self.layers = layers
         self.dropout = dropout
+        self.dropout_factor = dropout_factor
         self.l1 = l1
         self.class_weight = class_weight
         self.label_smoothing = label_smoothing

@@ -49,6 +49,7 @@ CONSTRAINTS: dict[str, Any] = {
     "max_fun": [Interval(Integral, 1, None, closed="left")],
     "layers": ["array-like", None],
     "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+    "dropout_factor": [Schedule, None],
     "l1": [Interval(Real, 0, None, closed="left")],
     "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     "clip_norm": [Interval(Real, 0, None, closed="neither"), None],

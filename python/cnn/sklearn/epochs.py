@@ -22,6 +22,7 @@ from cnn.training.calls import drive
 from cnn.training.events import check_all, those_that_need
 from cnn.training.fit import hooked
 from cnn.training.position import Position
+from cnn.training.step_numbers import check_dropout
 
 _SMALLEST_RATE = 1e-6  # "adaptive" stops instead of going below
 _ADAPTIVE_DIVISOR = 5.0
@@ -125,6 +126,7 @@ class MinibatchFit:
 
         def epochs_to_do() -> bool:
             loop = Loop(self, self.train, batch, epochs, incremental)
+            check_dropout(net, loop.steps, loop.total)
             return self._epochs(loop, epochs, root, incremental)
 
         def fit() -> bool:

@@ -56,7 +56,8 @@ class Objective:
 def fit(est: Any, train: Data, validation: Data | None, root: Any) -> None:
     """Minimises the objective from the network's weights; sets the fitted attributes."""
     net = est._network
-    if any(int(layer["kind"]) == int(cnn_core.LayerKind.DROPOUT) for layer in net.plan.layers):
+    dropped = any(int(layer["kind"]) == int(cnn_core.LayerKind.DROPOUT) for layer in net.plan.layers)
+    if dropped or net.dropout_factor is not None:
         raise ValueError("solver='lbfgs' needs the same loss at every call: there can be no dropout")
     if (net.plan.segments["rate"] != 1).any():
         raise ValueError("solver='lbfgs' has no learning rate: learning_rate_factor of every layer must be 1")

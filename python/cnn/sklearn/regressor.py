@@ -19,6 +19,7 @@ from cnn.losses import Loss, LossName
 from cnn.metrics import Metric
 from cnn.network import Network
 from cnn.runtime.data import Array, Data
+from cnn.schedules import Schedule
 from cnn.sklearn import build
 from cnn.sklearn.base import BaseMLP, has_partial_fit
 from cnn.sklearn.constraints import Activations, Rate, Seed, Sizes, Solver
@@ -63,6 +64,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         scoring: str | Callable[..., float] | None = None,
         metrics: MetricName | Metric | Iterable[MetricName | Metric] = (), callbacks: Iterable[Hook] | None = None,
         max_seconds: float | None = None, dtype: RealType | Literal["auto"] = "auto", n_threads: int | None = None,
+        dropout_factor: Schedule | None = None,
         quantile: float | None = None,
     ) -> None:  # fmt: skip
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -91,6 +93,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.loss = loss
         self.layers = layers
         self.dropout = dropout
+        self.dropout_factor = dropout_factor
         self.l1 = l1
         self.label_smoothing = label_smoothing
         self.clip_norm = clip_norm
