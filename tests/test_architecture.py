@@ -41,7 +41,7 @@ FLOORS = [
     ["_version", "_common"],
     ["activations", "losses", "schedules"],
     ["initializers"],
-    ["layers", "metrics", "optimizers"],
+    ["layers", "metrics", "optimizers", "uncertainty"],
     ["plots"],  # draws data, and knows no network
     ["runtime"],
     ["files", "inspect", "streams"],

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnn import activations, callbacks, explain, initializers, losses, metrics, optimizers, plots, schedules
+from cnn import uncertainty as uncertainty
 from cnn._common.elsewhere import missing
 from cnn._common.errors import DivergenceError, ModelFormatError, NonFiniteError, NotBuiltError, RankError, StreamError
 from cnn._version import __version__ as __version__
@@ -72,5 +73,5 @@ __all__ = [
     "activations", "callbacks", "diagnose", "explain", "export_c", "export_onnx", "from_sklearn",
     "from_torch_state_dict", "gradient_check", "initializers", "load", "losses", "metrics", "optimizers", "plots",
     "predict_many", "schedules", "search", "set_products", "show_config", "to_sklearn", "to_torch",
-    "to_torch_state_dict", "train_many",
+    "to_torch_state_dict", "train_many", "uncertainty",
 ]  # fmt: skip

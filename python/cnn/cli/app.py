@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
-import warnings
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -35,12 +31,12 @@ from cnn.cli.options import (
     Threads,
 )
 from cnn.cli.options import option as _option
+from cnn.cli.running import CLOSED_PIPE, complain
+from cnn.cli.running import run as _run
 from cnn.cli.screen import Screen
 from cnn.cli.shown import one_line
 from cnn.cli.source import Reading
 from cnn.table.target import TASKS
-
-CLOSED_PIPE = 141  # what a shell says of a program that such a pipe has ended
 
 # Typer folds a help text; lines after \b stay as they are.
 app = typer.Typer(
@@ -163,6 +159,9 @@ def predict(
     out: Annotated[str, _option(OUTPUT, "--out", "-o", help=".csv, .tsv, .parquet (.gz); - is stdout.")] = "-",
     only: Annotated[bool, _option(OUTPUT, "--only-predictions", help="Leave the table's own columns out.")] = False,
     probabilities: Annotated[bool, _option(OUTPUT, "--probabilities", help="Add one column for each class.")] = False,
+    interval: Annotated[
+        float | None, _option(OUTPUT, "--interval", help="Add lower and upper ends that hold such a share, as 0.9.")
+    ] = None,
     threads: Threads = None,
     format: Format = None,
     encoding: Encoding = None,
@@ -181,10 +180,11 @@ def predict(
     Examples:
       cnn predict model.cnn new.csv -o predicted.csv
       cnn predict adult.cnn people.csv --probabilities --only-predictions
+      cnn predict model.cnn new.csv --interval 0.9
       cat new.csv | cnn predict model.cnn - > predicted.csv
     """
     reading = Reading(data, format, encoding, separator, header, decimal)
-    _run(predictions.predict, Screen(quiet, json), model, reading, out, only, probabilities, threads)
+    _run(predictions.predict, Screen(quiet, json), model, reading, out, only, probabilities, interval, threads)
 
 
 @app.command(cls=Command)
@@ -322,43 +322,6 @@ def demo(
     _run(commands.demo, Screen(quiet, json), out, epochs, seed, threads)
 
 
-def _run(command: Callable[..., Any], screen: Screen, *arguments: Any) -> None:
-    """Runs a command; what the user can mend is told in one line, with exit code 2."""
-    try:
-        if sys.stdout is None:
-            raise ValueError("standard output is closed")
-        with warnings.catch_warnings():
-            warnings.showwarning = screen.warn
-            command(screen, *arguments)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        _complain("cnn: interrupted; nothing was written")
-        raise SystemExit(130) from None
-    except BrokenPipeError:  # the reader of our output has gone; nobody is to be told
-        _give_up_output()
-        raise SystemExit(CLOSED_PIPE) from None
-    except (ValueError, TypeError, OSError, ImportError, MemoryError, FloatingPointError) as error:
-        _complain(f"cnn: {one_line(error)}")
-        _give_up_output()
-        raise SystemExit(2) from None
-
-
-def _complain(text: str) -> None:
-    """On standard error, if there is one."""
-    if sys.stderr is not None:
-        with contextlib.suppress(OSError):
-            print(text, file=sys.stderr, flush=True)
-
-
-def _give_up_output() -> None:
-    """Python would try again, when it ends, to write what can't be written."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def run() -> None:
     """The command line; errors of its options in one line, too."""
     memory.give_back_at_once()
@@ -386,9 +349,9 @@ def _of_options(error: Exception) -> int:
         raise error
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
-        _complain(context.get_help() if context is not None else error.format_message())
+        complain(context.get_help() if context is not None else error.format_message())
         return 2
     if text := one_line(ValueError(error.format_message())):  # older versions have shown the help
         name = context.command_path if context is not None else "cnn"
-        _complain(f"cnn: {text} (see {name} --help)")
+        complain(f"cnn: {text} (see {name} --help)")
     return int(getattr(error, "exit_code", 2))

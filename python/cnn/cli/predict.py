@@ -14,13 +14,14 @@ from cnn.cli.read import Piece
 from cnn.cli.screen import Screen, counted
 from cnn.cli.source import Reading, source
 from cnn.network import Network
-from cnn.table import TableModel, frames
+from cnn.table import TableModel, calibration, frames
 from cnn.table.frames import TableError
 
 
 def predict(
-    screen: Screen, path: str, reading: Reading, out: str, only: bool, probabilities: bool, threads: int | None
-) -> None:
+    screen: Screen, path: str, reading: Reading, out: str, only: bool, probabilities: bool, interval: float | None,
+    threads: int | None,
+) -> None:  # fmt: skip
     """`cnn predict`."""
     write.check_place(out, "--out")
     model = loading.load(path)
@@ -30,11 +31,13 @@ def predict(
         raise TableError(f"{path} has learnt how its numbers are written; --decimal is for networks and estimators")
     if probabilities and not _has_probabilities(model):
         raise TableError("--probabilities is for models of classes that have some")
+    if interval is not None:
+        _check_interval(model, interval)
     start, done = time.perf_counter(), 0
     with source(reading) as table, write.table(out) as writer:
         for piece in read.pieces(table):
             try:
-                predicted = _predictions(model, piece, reading.writing, probabilities, threads)
+                predicted = _predictions(model, piece, reading.writing, probabilities, interval, threads)
             except TableError as error:
                 raise TableError(_shifted(error, done)) from None
             if not only and (taken := sorted(set(map(str, piece.names)) & set(predicted))):
@@ -75,20 +78,42 @@ def rows(model: Any, piece: Piece, writing: str) -> Any:
     return X if names is None else frames.pandas().DataFrame(X, columns=names)
 
 
-def _predictions(model: Any, piece: Piece, writing: str, probabilities: bool, threads: int | None) -> dict[str, Any]:
+def _check_interval(model: Any, coverage: float) -> None:
+    """Before any row is read: whether the model can tell intervals of that coverage."""
+    found = getattr(model, "residuals" if isinstance(model, TableModel) else "residuals_", None)
+    if isinstance(model, TableModel) and model.task == "regression" and found is None:
+        raise TableError(calibration.MISSING)
+    if found is None:
+        raise TableError("--interval is for numbers, predicted by models of `cnn train` and by ensembles")
+    found.interval(np.zeros(1), coverage)
+
+
+def _predictions(
+    model: Any, piece: Piece, writing: str, probabilities: bool, interval: float | None, threads: int | None
+) -> dict[str, Any]:
     cells = rows(model, piece, writing)
     if isinstance(model, Network):
         return _numbered("prediction", model.predict(cells, n_threads=threads))
     if not isinstance(model, TableModel):
-        return _estimated(model, cells, probabilities, threads)
+        return _estimated(model, cells, probabilities, interval, threads)
     if not probabilities:
         found = model.predict(cells, n_threads=threads)
+        columns = {f"predicted_{model.target}": found}
         if model.task == "regression":
-            found = rounded(found, model.goal.deviation)
-        return {f"predicted_{model.target}": found}
+            columns |= _ends(model.residuals, found, interval, f"_{model.target}")
+            return {name: rounded(values, model.goal.deviation) for name, values in columns.items()}
+        return columns
     p = model.predict_proba(cells, n_threads=threads)
     columns = {f"predicted_{model.target}": model.classes[p.argmax(axis=1)]}
     return columns | {f"probability_{label}": p[:, i].astype(np.float32) for i, label in enumerate(model.classes)}
+
+
+def _ends(residuals: Any, found: Any, interval: float | None, suffix: str = "") -> dict[str, Any]:
+    """Of intervals around predictions, if they are asked for."""
+    if interval is None:
+        return {}
+    ends = residuals.interval(found, interval)
+    return {f"lower{suffix}": ends[:, 0], f"upper{suffix}": ends[:, 1]}
 
 
 def rounded(found: Any, deviation: float) -> Any:
@@ -101,10 +126,14 @@ def rounded(found: Any, deviation: float) -> Any:
     return np.array([round(value, digits) for value in found.tolist()])
 
 
-def _estimated(model: Any, X: Any, probabilities: bool, threads: int | None) -> dict[str, Any]:
+def _estimated(
+    model: Any, X: Any, probabilities: bool, interval: float | None, threads: int | None
+) -> dict[str, Any]:
     """The predictions of an estimator."""
     found = model.set_params(n_threads=threads).predict(X)
     columns = _numbered("prediction", found.toarray() if hasattr(found, "toarray") else found)
+    if interval is not None:
+        columns |= _ends(model.residuals_, np.asarray(found, np.float64), interval)
     if probabilities:
         p = model.predict_proba(X)
         columns |= {f"probability_{label}": p[:, i] for i, label in enumerate(model.classes_)}

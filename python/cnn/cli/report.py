@@ -43,12 +43,13 @@ def write(
 
 def _page(model: TableModel, table: Any, source: str, n_threads: int | None, known: OutOfMember | None) -> str:
     importance = model.feature_importance(table, n_threads=n_threads)
-    y, predicted = _answers(model, table, n_threads, known)
+    y, outputs = _outputs(model, table, n_threads, known)
+    predicted = model.answers(outputs)
     if model.task == "regression":
         pictures = _picture(plots.predicted_against_true(y, predicted, model.target), "Predicted against true")
         pictures += _picture(plots.residuals(y, predicted, model.target), "Residuals")
     else:
-        pictures = _picture(plots.confusion(y, predicted, model.classes.tolist()), "Confusion matrix")
+        pictures = _of_classes(model, y.astype(np.int64), outputs, predicted)
     loss = "mean square of the scaled target's error" if model.task == "regression" else "log loss"
     rise = "RMSE" if model.task == "regression" else "log loss"
     kinds = [[name, kind, _number(importance["importance"].get(name))] for name, kind in model.columns.items()]
@@ -79,15 +80,39 @@ def _page(model: TableModel, table: Any, source: str, n_threads: int | None, kno
     )
 
 
-def _answers(model: TableModel, table: Any, n_threads: int | None, known: OutOfMember | None) -> tuple[Any, Any]:
-    """(true, predicted) numbers or classes, of the rows with a target."""
+def _outputs(model: TableModel, table: Any, n_threads: int | None, known: OutOfMember | None) -> tuple[Any, Any]:
+    """(targets as metrics take them, outputs) of the rows with a target."""
     if known is not None:
-        y, predicted = known.y, model.answers(known.outputs)
-    else:
-        part = table.iloc[model.goal.known(frames.column(table, model.target))]
-        y = model.goal.numbers(frames.column(part, model.target))
-        predicted = model.predict(part, n_threads=n_threads)
-    return model.goal.labels(y.astype(np.int64)) if model.task == "classification" else y, predicted
+        return known.y, known.outputs
+    part = table.iloc[model.goal.known(frames.column(table, model.target))]
+    y = model.goal.numbers(frames.column(part, model.target))
+    if model.task == "regression":
+        return y, model.predict(part, n_threads=n_threads)
+    p = model.predict_proba(part, n_threads=n_threads)
+    return y, p[:, 1] if p.shape[1] == 2 else p
+
+
+def _of_classes(model: TableModel, y: Any, outputs: Any, predicted: Any) -> str:
+    """Scores of each class, and pictures."""
+    labels = model.classes.tolist()
+    k = len(labels)
+    said = (outputs > 0.5).astype(np.int64) if outputs.ndim == 1 else outputs.argmax(axis=1)
+    hit, of, there = (np.bincount(codes, minlength=k) for codes in (y[y == said], said, y))
+    rows = [
+        [str(label), *(_share(a, b) for a, b in ((hit[i], of[i]), (hit[i], there[i]), (2 * hit[i], of[i] + there[i]))),
+         f"{there[i]:,}", f"{of[i]:,}"]
+        for i, label in enumerate(labels)
+    ]  # fmt: skip
+    head = ["class", "precision", "recall", "F1", "rows", "predicted"]
+    return "".join([
+        _table(head, rows, 1), _picture(plots.confusion(model.goal.labels(y), predicted, labels), "Confusion matrix"),
+        _picture(plots.reliability(y, outputs, labels), "Reliability of the probabilities"),
+        _picture(plots.roc(y, outputs, labels), "ROC curves"),
+    ])  # fmt: skip
+
+
+def _share(part: int, of: int) -> str:
+    return figure(float(part / of)) if of else "-"
 
 
 def _safe(text: object) -> str:

@@ -11,6 +11,7 @@ from cnn._common import checks
 from cnn.explain import subject
 from cnn.explain.subject import Subject
 from cnn.table import TableModel, frames
+from cnn.table import given as tables
 
 Array = np.ndarray[Any, Any]
 
@@ -160,7 +161,7 @@ def _spread(values: Array, points: int, name: str, kind: str) -> Array:
 
 def _codes(model: TableModel, data: Any, name: str, values: Array) -> Array:
     """The inputs (g, inputs) of a row of the table that has each of these values in the column."""
-    frame = frames.to_pandas(data)
+    frame = tables.frame(data, model.encoder.names)
     row = frame.iloc[np.zeros(len(values), np.intp)].reset_index(drop=True)
     label = next(label for label in frame.columns if str(label) == name)
     row[label] = frames.pandas().Series(values)

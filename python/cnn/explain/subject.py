@@ -13,6 +13,7 @@ from cnn.explain import links
 from cnn.network import Network
 from cnn.runtime import passes, sparse
 from cnn.table import TableModel, frames
+from cnn.table import given as tables
 
 Array = np.ndarray[Any, Any]
 
@@ -133,7 +134,7 @@ def _table(model: TableModel, raw: bool) -> Subject:
     begin = np.array([place.start for place in encoder.slices.values()])
 
     def read(name: str, data: Any) -> tuple[Array, Array]:
-        frame = frames.to_pandas(data, name)
+        frame = tables.frame(data, encoder.names, name)
         shown = frames.pandas().concat([frames.column(frame, column, name) for column in names], axis=1)
         return encoder.encode(frame), shown.to_numpy(object, na_value=np.nan)
 

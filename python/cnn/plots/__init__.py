@@ -14,6 +14,8 @@ import numpy as np
 from cnn._common import checks
 from cnn.layers import Dense, Layer
 from cnn.plots.canvas import ACCENT, HELD_OUT, TRAINING, bare, by_logarithms, new_figure, plain
+from cnn.plots.classes import reliability as reliability
+from cnn.plots.classes import roc as roc
 from cnn.plots.explanations import attribution as attribution
 from cnn.plots.explanations import attributions as attributions
 from cnn.plots.explanations import partial_dependence as partial_dependence

@@ -13,6 +13,7 @@ from cnn.runtime.data import Array
 from cnn.sklearn.classifier import MLPClassifier
 from cnn.sklearn.ensemble_base import BaseEnsemble
 from cnn.sklearn.regressor import MLPRegressor
+from cnn.uncertainty import Residuals
 
 
 class EnsembleRegressor(RegressorMixin, BaseEnsemble):
@@ -57,6 +58,26 @@ class EnsembleRegressor(RegressorMixin, BaseEnsemble):
     def _measure(self, y: Array, predicted: Array, weights: Array) -> float:
         return r2_score(y, predicted, sample_weight=weights)
 
+    def _residuals(self, y: Array) -> Residuals | None:
+        known = np.isfinite(self.oom_prediction_.reshape(len(y), -1)).all(axis=1)
+        if y.ndim != 1 or not known.any():
+            return None
+        return Residuals.learn(y[known], self.oom_prediction_[known])
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> Array:
+        """(n, 2) ends of intervals that hold the target in that share of rows like those of the fit.
+
+        Conformal (Vovk et al. 2005, Lei et al. 2018), by the errors of `oom_prediction_`: noise is in them.
+
+        Raises:
+            ValueError: a coverage not in (0, 1) or for which too few rows were held out; several targets; no rows with
+                an `oom_prediction_`.
+        """
+        check_is_fitted(self)
+        if self.residuals_ is None:
+            raise ValueError("predict_interval needs a single target, and rows that members were not trained on")
+        return self.residuals_.interval(self._of_each(X).mean(axis=0), coverage)
+
     def predict(self, X: Any) -> Array:
         """The mean of the members' values, (n,) or (n, n_targets)."""
         return self._of_each(X).mean(axis=0).astype(self.networks_[0].dtype)
@@ -64,7 +85,8 @@ class EnsembleRegressor(RegressorMixin, BaseEnsemble):
     def predict_quantiles(self, X: Any, quantiles: Any = (0.05, 0.5, 0.95)) -> Array:
         """Quantiles of the members' values, (n, k) or (n, k, n_targets) for k quantiles, (n,) for a single number.
 
-        Of the members, not of the targets: noise is not in them (for that, take members with `loss="quantile"`).
+        Of the members, not of the targets: noise is not in them (it is in `predict_interval`, and in members with
+        `loss="quantile"`).
 
         Raises:
             ValueError: a quantile that is not in [0, 1].

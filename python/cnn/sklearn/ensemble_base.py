@@ -30,6 +30,7 @@ from cnn.sklearn import build, save_ensemble
 from cnn.sklearn.compat import validate_data
 from cnn.sklearn.constraints import Seed
 from cnn.sklearn.members import Draw, Snapshots, Stopping, draw, folds
+from cnn.uncertainty import Residuals
 
 Samples = int | float
 Method = Literal["independent", "snapshots"]
@@ -40,6 +41,7 @@ class BaseEnsemble(BaseEstimator):
 
     _member: ClassVar[type[Any]]
     estimators_: list[Any]
+    residuals_: Residuals | None
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "estimator": [HasMethods(["fit", "predict"]), None],
@@ -103,6 +105,7 @@ class BaseEnsemble(BaseEstimator):
         made.estimators_samples_ = [found.samples for found in draws]
         made.oom_prediction_ = made._out_of_member(rows, draws, stops)
         made.oom_score_ = made._oom_score(base._targets(rows), sample_weight)
+        made.residuals_ = made._residuals(base._targets(rows))
         self.__dict__ = made.__dict__  # all at once: no Ctrl-C leaves a part of it
         return self
 
@@ -252,6 +255,10 @@ class BaseEnsemble(BaseEstimator):
 
     def _measure(self, y: Array, predicted: Array, weights: Array) -> float:
         raise NotImplementedError
+
+    def _residuals(self, y: Array) -> Residuals | None:
+        """What the errors of `oom_prediction_` say of those of new rows, None of classes and of several targets."""
+        return None
 
     # Prediction -------------------------------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ _ODD = ("inf", "-inf", "nan")
 
 
 def class_and_fields(
-    contents: Contents, classes: dict[str, type[Any]], kind: str, names: list[str]
+    contents: Contents, classes: dict[str, type[Any]], kind: str, names: list[str], older: dict[str, Any] | None = None
 ) -> tuple[type[Any], dict[str, Any]]:
     """The class that a file names, and its fields: those of all, and of a classifier those of its classes."""
     name = contents.payload.get("class") if isinstance(contents.payload, dict) else None
@@ -39,7 +39,7 @@ def class_and_fields(
     if cls is None:
         raise contents.error(f"it names {shown(name)}, which is no {kind} that this version of cnn knows")
     names = names + (OF_CLASSES if issubclass(cls, ClassifierMixin) else [])
-    return cls, dict(zip(names, contents.fields(contents.payload, *names), strict=True))
+    return cls, dict(zip(names, contents.fields(contents.payload, *names, older=older), strict=True))
 
 
 def from_file(contents: Contents) -> MLPClassifier | MLPRegressor:

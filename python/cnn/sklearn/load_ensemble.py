@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import clone
 
 from cnn._common import checks
+from cnn.files import residuals
 from cnn.files.container import Contents
 from cnn.files.network import revive_network
 from cnn.files.strict_json import shown
@@ -26,12 +27,13 @@ from cnn.sklearn.load import (
 from cnn.sklearn.save import check_parameters
 
 _CLASSES: dict[str, type[Any]] = {cls.__name__: cls for cls in (EnsembleClassifier, EnsembleRegressor)}
-_FIELDS = ["class", "parameters", "estimator", "networks", "epochs", "inputs", "oom_score"]
+_FIELDS = ["class", "parameters", "estimator", "networks", "epochs", "inputs", "oom_score", "residuals"]
+_OLDER = {"residuals": None}  # of files that were written before it was there
 
 
 def from_file(contents: Contents) -> EnsembleClassifier | EnsembleRegressor:
     """The ensemble of an open file; ModelFormatError where anything is not as `save` writes it."""
-    cls, found = class_and_fields(contents, _CLASSES, "ensemble", _FIELDS)
+    cls, found = class_and_fields(contents, _CLASSES, "ensemble", _FIELDS, _OLDER)
     try:
         ensemble = revive_parameters(contents, cls, found["parameters"])
         if found["estimator"] is not None:
@@ -39,6 +41,9 @@ def from_file(contents: Contents) -> EnsembleClassifier | EnsembleRegressor:
         ensemble._validate_params()
         _revive_members(contents, ensemble, found)
         _revive_scores(contents, ensemble, found["oom_score"])
+        ensemble.residuals_ = residuals.revive(contents, found["residuals"])
+        if ensemble.residuals_ is not None and (cls is EnsembleClassifier or ensemble.n_outputs_ > 1):
+            raise ValueError("residuals of classes or of several targets")
     except (TypeError, ValueError, OverflowError) as error:
         raise cannot_be(contents, error) from None
     return ensemble

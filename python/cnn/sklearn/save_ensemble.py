@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.files import container
+from cnn.files import container, residuals
 from cnn.files.network import describe_network, network_tensors
 from cnn.sklearn.save import add_names, check_parameters, describe_number, describe_parameters
 
@@ -24,12 +24,14 @@ def save(ensemble: Any, path: str | os.PathLike[str]) -> None:
     check_parameters(base, head.network_.loss)
     own, left_out = describe_parameters(ensemble)
     parameters, of_estimator = describe_parameters(base)
+    rows, errors = residuals.describe(ensemble.residuals_)
     payload = {
         "class": name, "parameters": own, "estimator": None if ensemble.estimator is None else parameters,
         "networks": [describe_network(est.network_) for est in members], "epochs": [int(e.n_iter_) for e in members],
         "inputs": int(ensemble.n_features_in_), "oom_score": describe_number(ensemble.oom_score_),
+        "residuals": rows,
     }  # fmt: skip
-    tensors: dict[str, Any] = {"oom_prediction": ensemble.oom_prediction_}
+    tensors: dict[str, Any] = {"oom_prediction": ensemble.oom_prediction_, **errors}
     for i, (est, columns) in enumerate(zip(members, ensemble.estimators_features_, strict=True)):
         tensors |= network_tensors(est.network_, f"networks.{i}.")
         tensors[f"features.{i}"] = columns.astype(np.int64)

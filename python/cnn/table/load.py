@@ -10,7 +10,7 @@ import numpy as np
 
 from cnn._common import checks
 from cnn._common.errors import ModelFormatError
-from cnn.files import container
+from cnn.files import container, residuals
 from cnn.files.container import Contents
 from cnn.files.network import revive_network
 from cnn.files.strict_json import shown
@@ -37,10 +37,11 @@ def from_file(contents: Contents) -> TableModel:
     """The model of an open file; ModelFormatError where anything is not as `save` writes it."""
     fields = contents.fields(
         contents.payload, "task", "mean", "deviation", "writing", "labels", "classes", "columns", "dropped", "places",
-        "notes", "settings", "seed", "seconds", "scores", "networks", older={"writing": "", "places": ()},
+        "notes", "settings", "seed", "seconds", "scores", "networks", "residuals",
+        older={"writing": "", "places": (), "residuals": None},
     )  # fmt: skip
     task, mean, deviation, writing, kind, n_classes, *others = fields
-    described, dropped, places, notes, settings, seed, seconds, scores, nets = others
+    described, dropped, places, notes, settings, seed, seconds, scores, nets, errors = others
     texts = _Texts(contents, container.unpack_text(contents, "texts"))
     try:
         if kind not in TYPES or not 0 <= _count(n_classes) <= MOST_CLASSES:
@@ -88,11 +89,15 @@ def from_file(contents: Contents) -> TableModel:
                 raise ValueError(f"a network with loss {net.loss.name!r} does not fit {task}")
         if not networks:
             raise ValueError("it has no networks")
+        known = residuals.revive(contents, errors)
+        if classes and known is not None:
+            raise ValueError("classes with residuals")
     except ModelFormatError:
         raise
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise contents.error(f"it describes a table model that can't be: {error}") from None
     model.adopt(encoder, goal, networks, tuple(said))
+    model.residuals = known
     return model
 
 

@@ -21,19 +21,21 @@ from cnn.callbacks import Hook
 from cnn.callbacks import all_of as hooks_of
 from cnn.network import Network
 from cnn.runtime.history import History
-from cnn.table import frames, given, importance, large, lesson, save, training
+from cnn.table import calibration, frames, given, importance, large, lesson, save, training
 from cnn.table.encode import Encoder
-from cnn.table.estimator import Estimator, of_classes, two_columns
+from cnn.table.estimator import of_classes, two_columns
 from cnn.table.frames import Array, TableError
 from cnn.table.lesson import Lesson
 from cnn.table.settings import Numbers, Settings
 from cnn.table.target import Target
 from cnn.table.training import OutOfMember
+from cnn.table.uncertain import Uncertain
+from cnn.uncertainty import Residuals
 
 _PIECE = 1 << 16  # rows predicted at a time
 
 
-class TableModel(Estimator):
+class TableModel(Uncertain):
     """Networks that learn one column of a table from the others: text, dates, truth values, numbers and gaps.
 
     `fit` learns what kind each column is, turns it into inputs (numbers by rank and by size, a 0/1 input for each
@@ -108,6 +110,7 @@ class TableModel(Estimator):
         self.rows = 0  # that any network was trained on
         self.held_out: Array = np.empty(0, np.int64)  # the numbers, from 0, of the table's rows that any held out
         self.out_of_member: OutOfMember | None = None  # what the others predict of these; in no file
+        self.residuals: Residuals | None = None  # what their errors say of those of new rows
 
     # What was learnt --------------------------------------------------------------------------------------------------
 
@@ -189,7 +192,8 @@ class TableModel(Estimator):
         made.adopt(found.encoder, found.goal, networks, found.notes)
         made.histories = histories
         made.rows, made.held_out = len(found.teaching), found.held_out
-        made.out_of_member = training.out_of_member(found, found.goal, networks, n_threads)
+        made.out_of_member, made.residuals, note = calibration.of_a_fit(found, networks, n_threads)
+        made.notes += note
         seen = training.in_memory(found.teaching)
         made.scores = {
             "training": training.scores(found.goal, seen.y, made.outputs(seen.X, n_threads)),
@@ -203,6 +207,7 @@ class TableModel(Estimator):
         """Takes what a fit has learnt, or a file holds."""
         self._encoder, self._target, self.networks, self.notes = encoder, goal, networks, notes
         self.histories, self.rows, self.held_out, self.out_of_member = (), 0, np.empty(0, np.int64), None
+        self.residuals = None
 
     # Prediction -------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.files import container
+from cnn.files import container, residuals
 from cnn.files.network import describe_network, network_tensors
 from cnn.table import columns, labels
 from cnn.table.frames import Array
@@ -28,17 +28,19 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     kind = "text" if not goal.classes else next(k for k, cls in TYPES.items() if type(goal.classes[0]) is cls)
     texts += [label for label in goal.classes if isinstance(label, str)]
     plain = labels.array(goal.classes) if kind != "text" else np.zeros(0, np.int64)
+    rows, errors = residuals.describe(model.residuals)
     payload = {
         "task": goal.task, "mean": goal.mean, "deviation": goal.deviation, "writing": goal.writing,
         "labels": kind,
         "classes": len(goal.classes), "columns": described, "dropped": len(model.dropped),
         "places": [model.encoder.names.index(name) for name in model.dropped], "notes": len(model.notes),
         "settings": {**dataclasses.asdict(model.settings), "hidden": list(model.settings.hidden)}, "seed": model.seed,
-        "seconds": model.seconds, "scores": _finite(model.scores),
+        "seconds": model.seconds, "scores": _finite(model.scores), "residuals": rows,
         "networks": [describe_network(net) for net in model.networks],
     }  # fmt: skip
     arrays = {name: np.concatenate(some) for name, some in numbers.items()}
     tensors = {
+        **errors,
         "texts": container.pack_text(texts),
         "labels": plain.astype(np.int64) if kind == "bool" else plain,
         **{name: array for name, array in arrays.items() if len(array) or name in ("nodes", "heights")},

@@ -1,0 +1,90 @@
+"""What rows that networks were not trained on teach a table model of its errors: residuals, and a temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cnn import metrics
+from cnn._common import checks
+from cnn.network import Network
+from cnn.table import training
+from cnn.table.frames import Array
+from cnn.table.lesson import Lesson
+from cnn.table.target import Target
+from cnn.table.training import OutOfMember
+from cnn.uncertainty import Residuals
+
+_FOLDS = 5
+_LEAST = 1e-12  # probability, before its logarithm is taken
+MISSING = (
+    "the model does not know the errors of rows that it was not trained on: a file of an earlier version has none; fit "
+    "it anew"
+)
+
+
+def of_a_fit(
+    found: Lesson, networks: Sequence[Network], n_threads: int | None
+) -> tuple[OutOfMember, Residuals | None, tuple[str, ...]]:
+    """(what networks predict of rows they were not trained on, their errors if these are numbers, what is to be said).
+
+    Probabilities are calibrated before.
+    """
+    goal = found.goal
+    note: tuple[str, ...] = ()
+    seen = training.out_of_member(found, goal, networks, n_threads)
+    if (divisor := temperature(seen, goal)) != 1:
+        before = metrics.log_loss(seen.y.astype(np.int64), seen.outputs)
+        cool(networks, divisor)
+        seen = training.out_of_member(found, goal, networks, n_threads)
+        after = metrics.log_loss(seen.y.astype(np.int64), seen.outputs)
+        note = (f"probabilities are calibrated by the temperature {divisor:.3g}: log loss {after:.4g} instead of "
+                f"{before:.4g} on held-out rows",)  # fmt: skip
+    return seen, None if goal.classes else Residuals.learn(seen.y, seen.outputs), note
+
+
+def temperature(found: OutOfMember, goal: Target) -> float:
+    """By what logits are to be divided (Guo et al. 2017), 1 where that makes no log loss of rows left out better.
+
+    T has the least log loss. Rows are left out in five parts, and the gain must be twice its standard error: each row
+    is predicted by fewer networks than later ones will be, whose mean is less sure of itself.
+    """
+    if not goal.classes or len(found.y) < 2 * _FOLDS:
+        return 1.0
+    y, p = found.y.astype(np.int64), found.outputs
+    logs = np.log(np.maximum(np.column_stack([1 - p, p]) if p.ndim == 1 else p, _LEAST))
+    fold = np.arange(len(y)) % _FOLDS
+    gain = np.empty(len(y))
+    for k in range(_FOLDS):
+        some = fold == k
+        learnt = _best(logs[~some], y[~some])
+        gain[some] = _losses(logs[some], y[some], 1.0) - _losses(logs[some], y[some], learnt)
+    if gain.mean() <= 2 * gain.std() / np.sqrt(len(y)):
+        return 1.0
+    return _best(logs, y)
+
+
+def cool(networks: Sequence[Network], temperature: float) -> None:
+    """Divides the logits of networks by the temperature: a factor of the last layer's weights and biases."""
+    for net in networks:
+        last = max(int(name.split(".")[1]) for name in net.parameters)
+        for name, view in net.parameters.items():
+            if name.startswith(f"layers.{last}."):
+                view[...] = view / temperature
+
+
+@checks.quiet
+def _losses(logs: Array, y: Array, temperature: float) -> Array:
+    """(n,) log losses of softmax(logs / temperature)."""
+    scaled = logs / temperature
+    top = scaled.max(axis=1)
+    total = top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
+    return np.asarray(total - scaled[np.arange(len(y)), y])
+
+
+def _best(logs: Array, y: Array) -> float:
+    from scipy.optimize import minimize_scalar
+
+    found = minimize_scalar(lambda log: float(_losses(logs, y, np.exp(log)).mean()), bounds=(-3, 3), method="bounded")
+    return float(np.exp(found.x))
