@@ -9,6 +9,7 @@ for teams that go through wide layers together `layer_gradient` and `layer_delta
 from libc.stdint cimport int32_t
 
 from cnn_core.add cimport add_backward, add_branches, add_forward
+from cnn_core.category_embedding cimport category_backward, category_forward, category_gradient
 from cnn_core.dense cimport dense_backward, dense_forward
 from cnn_core.dropout cimport dropout_backward, dropout_units
 from cnn_core.layer_norm cimport layer_norm_backward, layer_norm_forward, layer_norm_gradient
@@ -17,7 +18,7 @@ from cnn_core.scale cimport scale_backward, scale_forward, scale_gradient
 from cnn_core.sparse cimport first_dense, sparse_backward, sparse_forward
 from cnn_core.sparse_rows cimport SparseRows
 from cnn_core.tile cimport padded
-from cnn_core.types cimport ADD, DENSE, DROPOUT, LAYER_NORM, SCALE, LayerSpec, WorkspaceSpec, real
+from cnn_core.types cimport ADD, CATEGORY_EMBEDDING, DENSE, DROPOUT, LAYER_NORM, SCALE, LayerSpec, WorkspaceSpec, real
 
 
 cdef inline const real* layer_input(const LayerSpec* layers, int i, const WorkspaceSpec* workspace,
@@ -63,6 +64,8 @@ cdef inline void layer_forward(const LayerSpec* layers, int i, const WorkspaceSp
                     layer_input(layers, layers[i].source, workspace, <const real*>scratch, noise.training), scratch, ld)
     elif kind == LAYER_NORM:
         layer_norm_forward(&layers[i], workspace, parameters, a, scratch, ld)
+    elif kind == CATEGORY_EMBEDDING:
+        category_forward(&layers[i], workspace, parameters, a, scratch, ld)
 
 
 cdef inline bint layer_backward(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const real* parameters,
@@ -92,6 +95,9 @@ cdef inline void layer_gradient(const LayerSpec* layers, int i, const WorkspaceS
                        gradient, add)
     elif kind == LAYER_NORM:
         layer_norm_gradient(&layers[i], workspace, scratch, delta, ld, first, end, gradient, add)
+    elif kind == CATEGORY_EMBEDDING:
+        category_gradient(&layers[i], layer_input(layers, i, workspace, scratch, training), delta, ld, first, end,
+                          gradient, add)
 
 
 cdef inline void layer_delta(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const real* parameters,
@@ -107,6 +113,8 @@ cdef inline void layer_delta(const LayerSpec* layers, int i, const WorkspaceSpec
         add_backward(&layers[i], workspace, scratch, <const real*>delta, ld)
     elif kind == LAYER_NORM:
         layer_norm_backward(&layers[i], workspace, parameters, <const real*>scratch, delta, ld)
+    elif kind == CATEGORY_EMBEDDING:
+        category_backward(&layers[i], delta, ld)
 
 
 cdef inline const real* slab_forward(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,

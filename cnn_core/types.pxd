@@ -18,6 +18,7 @@ cpdef enum LayerKind:
     SCALE
     ADD
     LAYER_NORM
+    CATEGORY_EMBEDDING
 
 
 # One entry of a network's plan. `weights` and `biases` are element offsets into the parameter arena;
@@ -28,7 +29,7 @@ cdef struct LayerSpec:
     int n_inputs
     int n_units
     int by_blas             # 1: SciPy's BLAS computes the products of a dense layer, 0: our kernels
-    int64_t weights         # W, (n_inputs, n_units), row-major; of other kinds (n_units,), their factors; -1: none
+    int64_t weights         # W, (n_inputs, n_units), row-major; of other kinds (n_units,) or a table; -1: none
     int64_t biases          # b, (n_units,); -1: no bias
     int64_t output          # a, (rows, n_units): what the next layer reads
     int64_t saved           # what its way back needs beside the outputs: z, a mask, ... (`Layer.kept`); -1: none
@@ -36,6 +37,7 @@ cdef struct LayerSpec:
     double rate             # dropout: the share of units set to zero
     int source              # add: the layer whose input it adds; -1: none
     int branches            # how many layers above add what this one reads
+    int categories          # category embedding: how many there are
 
 
 # Where the buffers of one slab lie that belong to no layer (columns again).

@@ -16,6 +16,7 @@ class LayerKind(IntEnum):
     SCALE = 2
     ADD = 3
     LAYER_NORM = 4
+    CATEGORY_EMBEDDING = 5
 
 def cpu_level() -> int: ...
 def more_than_128_bits() -> bool: ...

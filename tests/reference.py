@@ -220,7 +220,18 @@ def layer_norm_back(layer, kept, delta):
     below = inverse * (d - d.mean(axis=1, keepdims=True) - x * (d * x).mean(axis=1, keepdims=True))
     return below, {"weights": (delta * x).sum(axis=0), "biases": delta.sum(axis=0)}
 
+def category(layer, x):
+    there = np.where((x[:, -1] >= 0) & (x[:, -1] < layer["categories"]), np.floor(x[:, -1]), -1).astype(int)
+    rows = np.where(there[:, None] >= 0, layer["weights"][there], 0)
+    return np.concatenate([rows, x[:, :-1]], axis=1), there
+
+def category_back(layer, there, delta):
+    table, units = np.zeros_like(layer["weights"]), layer["units"]
+    np.add.at(table, there[there >= 0], delta[there >= 0, :units])
+    return np.concatenate([delta[:, units:], np.zeros((len(delta), 1))], axis=1), {"weights": table}
+
 KINDS = {
+    "CategoryEmbedding": (category, category_back),
     "Scale": (lambda layer, x: (x * layer["weights"], x),
               lambda layer, x, delta: (delta * layer["weights"], {"weights": (delta * x).sum(axis=0)})),
     "LayerNorm": (layer_norm, layer_norm_back),

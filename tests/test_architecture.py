@@ -23,7 +23,7 @@ CORE_ORDER = [
     ["activations", "losses", "optimizers", "sparse_rows"],
     ["stairs", "metrics"],
     ["sparse"],
-    ["dense", "dropout", "scale", "add", "layer_norm", "job"],
+    ["dense", "dropout", "scale", "add", "layer_norm", "category_embedding", "job"],
     ["layer"],
     ["wide", "update"],
     ["sparse_wide"],

@@ -59,6 +59,43 @@ def test_bias_of_layer_norm_decays_where_biases_do() -> None:
         assert net.layers[0].weights == pytest.approx(0.9)
 
 
+# CategoryEmbedding ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [1, 9, 70])  # by rows would be the first two: there is no function for that
+def test_categories_have_their_row_and_others_zeros(dtype: str, n: int) -> None:
+    table = np.arange(1, 13, dtype=dtype).reshape(4, 3)
+    net = network(cnn.CategoryEmbedding(4, 3), dtype=dtype, n=2)
+    net.layers[0].weights[...] = table
+    codes = [0, 3, 1.75, -1, 4, -0.5, 1e30, -1e30, 2][:n] + [2] * (n - 9)
+    expected = [table[int(c)] if 0 <= c < 4 else np.zeros(3) for c in codes]
+    given = np.column_stack([np.full(n, 0.5), codes])
+    found = net.layer_outputs(given)[0]
+    np.testing.assert_array_equal(found, np.column_stack([expected, np.full(n, 0.5)]))
+    dense = net.layers[1]
+    np.testing.assert_allclose(net.predict(given), found @ dense.weights + dense.biases, rtol=1e-5)
+
+
+def test_a_category_that_no_row_has_learns_nothing() -> None:
+    net = network(cnn.CategoryEmbedding(5, 2), n=1, optimizer="sgd")
+    before = net.layers[0].weights.copy()
+    net.fit(np.array([[1.0], [3.0], [-1.0], [5.0]]), np.ones((4, 2)), epochs=3, verbose=0)
+    changed = (net.layers[0].weights != before).any(axis=1)
+    assert changed.tolist() == [False, True, False, True, False]
+
+
+def test_categories_above_float32_are_refused_and_the_last_has_a_row() -> None:
+    net = network(cnn.CategoryEmbedding(2**20, 1, "zeros"), dtype="float32", n=1)
+    net.layers[0].weights[-1] = 7
+    assert net.layer_outputs([[2**20 - 1], [2**20 - 2]])[0].tolist() == [[7.0], [0.0]]
+
+
+def test_sparse_x_below_categories_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"sparse X needs a cnn\.Dense as the first layer"):
+        network(cnn.CategoryEmbedding(3, 2)).predict(sparse.csr_array(X))
+
+
 # Residual -------------------------------------------------------------------------------------------------------------
 
 
@@ -134,6 +171,12 @@ def test_prediction_needs_no_more_buffers_than_live_at_once() -> None:
     (lambda: cnn.LayerNorm("a"), TypeError, "epsilon of LayerNorm must be a number"),
     (lambda: cnn.LayerNorm(learning_rate_factor=-1), ValueError, "learning_rate_factor of LayerNorm must be"),
     (lambda: cnn.LayerNorm(eps=1e-3), TypeError, "here it is 'epsilon'"),
+    (lambda: cnn.CategoryEmbedding(0, 3), ValueError, "categories must be an integer"),
+    (lambda: cnn.CategoryEmbedding(2**24 + 1, 3), ValueError, "categories must be an integer"),
+    (lambda: cnn.CategoryEmbedding(3, 0), ValueError, "units must be an integer >= 1, got 0"),
+    (lambda: cnn.CategoryEmbedding(3, 2, "he_normal"), ValueError, "initializer of CategoryEmbedding must be one of"),
+    (lambda: cnn.CategoryEmbedding(3, 2, decay_factor=-1), ValueError, "decay_factor of CategoryEmbedding must be"),
+    (lambda: cnn.to_torch(network(cnn.CategoryEmbedding(3, 2))), ValueError, r"layer 0, CategoryEmbedding\(.* is not"),
     (lambda: cnn.Add(0), ValueError, "span of Add must be an integer >= 1, got 0"),
     (lambda: cnn.Add(1.5), TypeError, "span of Add must be an integer"),
     (lambda: cnn.Residual(cnn.Dense(3)), TypeError, r"Residual takes a list of layers such as \[cnn.Dense\(8\)\], got"),

@@ -37,6 +37,12 @@ STACKS: dict[str, Callable[[int], list[Layer]]] = {
     "residuals around dropouts": lambda n: [
         cnn.Dropout(0.1), cnn.Residual([cnn.Dropout(0.3)]), cnn.Dense(8, "gelu"), cnn.Dropout(0.2),
         cnn.Residual([cnn.Dropout(0.2), cnn.Residual([cnn.Dropout(0.1), cnn.Dense(8, "tanh"), cnn.Dropout(0.1)])])],
+    "category first": lambda n: [cnn.CategoryEmbedding(2, 5, "normal"), cnn.Dense(7, "tanh")],
+    "categories among dropouts": lambda n: [
+        cnn.Dense(9, "relu"), cnn.CategoryEmbedding(3, 1), cnn.Dropout(0.1), cnn.CategoryEmbedding(1, 20, "normal"),
+        cnn.Dense(5, "gelu")],
+    "categories in a row": lambda n: [
+        cnn.CategoryEmbedding(2, 4), cnn.CategoryEmbedding(1, 3), cnn.Residual([cnn.Dense(n + 5, "tanh")])],
     "sums that overlap": lambda n: [
         cnn.Dense(6, "tanh"), cnn.Dense(6, "tanh"), cnn.Add(1), cnn.Add(2), cnn.Dense(6, "relu"), cnn.Add(2)],
 }  # fmt: skip

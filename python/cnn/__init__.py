@@ -26,7 +26,7 @@ from cnn.initializers import Initializer
 from cnn.inspect.diagnosis import Diagnosis, diagnose
 from cnn.inspect.gradient_check import GradientCheck, gradient_check
 from cnn.inspect.reports import show_config
-from cnn.layers import Add, Dense, Dropout, LayerNorm, Residual, Scale
+from cnn.layers import Add, CategoryEmbedding, Dense, Dropout, LayerNorm, Residual, Scale
 from cnn.loading import load
 from cnn.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, Quantile, Tweedie
 from cnn.many import predict_many, train_many
@@ -66,12 +66,12 @@ else:
 
 __all__ = [
     "SGD", "Activation", "Adadelta", "Adagrad", "Adam", "AdamW", "Add", "BinaryCrossEntropy", "CSVLogger",
-    "Callback", "Checkpoint", "CrossEntropy", "Dense", "Diagnosis", "DivergenceError", "Dropout", "EarlyStopping",
-    "GradientCheck", "History", "Huber", "Initializer", "LayerNorm", "Lion", "Loss", "ModelFormatError", "Nadam",
-    "Network", "NonFiniteError", "NotBuiltError", "Progress", "Quantile", "RMSprop", "RankError", "ReduceOnPlateau",
-    "Residual", "SaveModel", "Scale", "SearchResult", "StreamError", "TableError", "TableModel", "Tweedie",
-    "activations", "callbacks", "diagnose", "explain", "export_c", "export_onnx", "from_sklearn",
-    "from_torch_state_dict", "gradient_check", "initializers", "load", "losses", "metrics", "optimizers", "plots",
-    "predict_many", "schedules", "search", "set_products", "show_config", "to_sklearn", "to_torch",
-    "to_torch_state_dict", "train_many", "uncertainty",
+    "Callback", "CategoryEmbedding", "Checkpoint", "CrossEntropy", "Dense", "Diagnosis", "DivergenceError",
+    "Dropout", "EarlyStopping", "GradientCheck", "History", "Huber", "Initializer", "LayerNorm", "Lion", "Loss",
+    "ModelFormatError", "Nadam", "Network", "NonFiniteError", "NotBuiltError", "Progress", "Quantile", "RMSprop",
+    "RankError", "ReduceOnPlateau", "Residual", "SaveModel", "Scale", "SearchResult", "StreamError", "TableError",
+    "TableModel", "Tweedie", "activations", "callbacks", "diagnose", "explain", "export_c", "export_onnx",
+    "from_sklearn", "from_torch_state_dict", "gradient_check", "initializers", "load", "losses", "metrics",
+    "optimizers", "plots", "predict_many", "schedules", "search", "set_products", "show_config", "to_sklearn",
+    "to_torch", "to_torch_state_dict", "train_many", "uncertainty",
 ]  # fmt: skip

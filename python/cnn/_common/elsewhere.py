@@ -68,7 +68,7 @@ PACKAGE = {
     "MSELoss": "a name: loss='mse'", "CrossEntropyLoss": "cnn.CrossEntropy", "BCELoss": "cnn.BinaryCrossEntropy",
     "BCEWithLogitsLoss": "cnn.BinaryCrossEntropy", "HuberLoss": "cnn.Huber", "RMSProp": "cnn.RMSprop",
     "DataLoader": "none: fit takes arrays, or a DataLoader", "MLP": "cnn.Network",
-    "LayerNormalization": "cnn.LayerNorm",
+    "LayerNormalization": "cnn.LayerNorm", "Embedding": "cnn.CategoryEmbedding",
 }  # fmt: skip
 # Methods of networks elsewhere.
 METHODS = {

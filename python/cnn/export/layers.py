@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import singledispatch
 
+import numpy as np
+
 from cnn.export import c_source
 from cnn.export.functions import ACTIVATIONS
 from cnn.export.graph import Graph
-from cnn.layers import Add, Dense, Dropout, Layer, LayerNorm, Scale
+from cnn.layers import Add, CategoryEmbedding, Dense, Dropout, Layer, LayerNorm, Scale
 from cnn.network import Network
 
 
@@ -135,3 +137,29 @@ def _(layer: LayerNorm, net: Network, i: int, prefix: str, number: int) -> Code:
     }}
 """
     return Code([c_source.table(g, gain), c_source.table(b, bias)], "identity", loops, n)
+
+
+@nodes.register
+def _(layer: CategoryEmbedding, net: Network, i: int, graph: Graph, value: str, name: str) -> str:
+    last = net.layers[i].n_inputs - 1
+    # A row of zeros at each end of the table, for numbers that name no category.
+    table = graph.array(f"{name}layers.{i}.weights", np.pad(net.parameters[f"layers.{i}.weights"], ((1, 1), (0, 0))))
+    cell = graph.op("Gather", value, graph.array(f"{name}layers.{i}.category", np.array([last])), axis=1)
+    place = graph.op("Clip", graph.op("Floor", cell), graph.constant(-1), graph.constant(layer.categories))
+    row = graph.op("Flatten", graph.op("Gather", table, graph.cast(graph.op("Add", place, 1.0), np.int64)), axis=1)
+    others = graph.op("Gather", value, graph.array(f"{name}layers.{i}.others", np.arange(last)), axis=1)
+    return graph.op("Concat", row, others, axis=1)
+
+
+@code.register
+def _(layer: CategoryEmbedding, net: Network, i: int, prefix: str, number: int) -> Code:
+    table, w, units = net.parameters[f"layers.{i}.weights"], f"{prefix}e{number}", layer.units
+    last = net.layers[i].n_inputs - 1
+    cell = f"{{source}}[{last}]"
+    loops = f"""    i = {cell} >= R(0.0) && {cell} < R({layer.categories}.0) ? (int){cell} : -1;
+    for (j = 0; j < {units}; j++)
+        {{target}}[j] = i < 0 ? R(0.0) : {w}[i][j];
+    for (j = 0; j < {last}; j++)
+        {{target}}[{units} + j] = {{source}}[j];
+"""
+    return Code([c_source.table(w, table)], "identity", loops, last + units)

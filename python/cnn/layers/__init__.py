@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cnn._common.elsewhere import told
+from cnn.layers.category_embedding import CategoryEmbedding
 from cnn.layers.dense import Dense
 from cnn.layers.dropout import Dropout
 from cnn.layers.layer import Layer, Parameter
@@ -13,10 +14,11 @@ from cnn.layers.residual import Add, Residual
 from cnn.layers.scale import Scale
 
 __all__ = [
-    "KINDS", "Add", "Dense", "Dropout", "Layer", "LayerNorm", "Parameter", "Residual", "Scale", "checked",
+    "KINDS", "Add", "CategoryEmbedding", "Dense", "Dropout", "Layer", "LayerNorm", "Parameter", "Residual", "Scale",
+    "checked",
 ]  # fmt: skip
 
-KINDS: tuple[type[Layer], ...] = (Dense, Dropout, Scale, LayerNorm, Add)
+KINDS: tuple[type[Layer], ...] = (Dense, Dropout, Scale, LayerNorm, Add, CategoryEmbedding)
 
 _NAMES = ", ".join(f"cnn.{kind.__name__}" for kind in KINDS) + " or cnn.Residual"
 
