@@ -82,9 +82,13 @@ class Plan:
 
     def flops_of_a_row(self, X: sparse.SparseRows) -> float:
         """Arithmetic of predicting a row of sparse X: of the first layer what the non-zeros take."""
-        dense = self.layers[self.layers["kind"] == cnn_core.LayerKind.DENSE][0]
-        numbers = self.n_inputs - len(X.parts()[1]) / max(len(X), 1)
-        return self.tiles.flops - 2.0 * float(dense["n_units"]) * numbers
+        left_out = self.n_inputs - int(X.indptr[-1] - X.indptr[0]) / max(len(X), 1)
+        return self.tiles.flops - 2.0 * self._first_units * left_out
+
+    @cached_property
+    def _first_units(self) -> int:
+        """Units of the first dense layer."""
+        return int(self.layers["n_units"][self.layers["kind"] == cnn_core.LayerKind.DENSE][0])
 
     @property
     def columns(self) -> int:
