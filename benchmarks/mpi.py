@@ -8,6 +8,7 @@ Needs the extra `mpi` and an mpiexec. `mpiexec -n R python benchmarks/mpi.py --j
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import hashlib
 import json
 import os
@@ -19,6 +20,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +33,7 @@ from cnn.mpi.ranks import Ranks
 
 LAYERS, BATCH, STEPS = (784, 512, 256, 10), 512, 20
 SPEED_BAR, MODEL_BAR, END_SECONDS = 0.85, 0.2, 30.0
-KILL_EPOCHS = 12
+KILL_EPOCHS, KILLS_AT_ONCE = 12, 4
 # Of a cluster, for the model of many ranks: seconds and bytes a second of a message between machines (100 Gbit/s).
 LATENCY, BANDWIDTH = 2e-6, 12.5e9
 
@@ -97,18 +100,20 @@ def model(comm: Any, rounds: int) -> list[Any]:
     return found
 
 
-def resumable(comm: Any, folder: Path) -> str:
-    """The fit that is killed and gone on from; a digest of its weights."""
-    (folder / f"{comm.rank}.pid").write_text(str(os.getpid()))
+def resumable(comm: Any, folder: Path) -> tuple[str, float]:
+    """The fit that is killed and gone on from: a digest of its weights, and its seconds."""
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(4000, 16))
-    net = cnn.Network([cnn.Dense(128, "tanh"), cnn.Dropout(0.1), cnn.Dense(64, "relu"), cnn.Dense(1)], seed=1)
+    X = rng.normal(size=(2000, 16))
+    net = cnn.Network([cnn.Dense(32, "tanh"), cnn.Dropout(0.1), cnn.Dense(16, "relu"), cnn.Dense(1)], seed=1)
+    faulthandler.register(signal.SIGUSR1)
+    (folder / f"{comm.rank}.pid").write_text(str(os.getpid()))
+    begin = time.perf_counter()
     net.fit(
         X, X[:, 0] * X[:, 1], epochs=KILL_EPOCHS, batch_size=256, validation_split=0.1, verbose=0, comm=comm,
         same_rows=True, resume=folder / "run",
-        callbacks=[cnn.Checkpoint(folder / "run", every=3, unit="steps"), lambda *_: time.sleep(0.05)],
+        callbacks=[cnn.Checkpoint(folder / "run", every=3, unit="steps"), lambda *_: time.sleep(0.02)],
     )  # fmt: skip
-    return hashlib.sha256(net.flat.tobytes()).hexdigest()
+    return hashlib.sha256(net.flat.tobytes()).hexdigest(), time.perf_counter() - begin
 
 
 # What starts them -----------------------------------------------------------------------------------------------------
@@ -119,7 +124,7 @@ def start(ranks: int, *arguments: object) -> subprocess.Popen[str]:
     mpiexec = shutil.which("mpiexec", path=path)
     if mpiexec is None:
         sys.exit("there is no mpiexec: pip install mpich")
-    command = [mpiexec, "-n", ranks, sys.executable, __file__, "--job", *arguments]
+    command = [mpiexec, "-n", ranks, sys.executable, "-m", "mpi4py", __file__, "--job", *arguments]
     return subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                             start_new_session=True)  # fmt: skip
 
@@ -173,43 +178,63 @@ def check_model(rounds: int, keep: Callable[..., None]) -> bool:
     return met
 
 
+def killed(folder: Path, length: float, chance: random.Random) -> tuple[bool, bool, float]:
+    """A run of which one rank is killed, or gets a Ctrl-C, at a random moment of its fit: (it hangs, it was unhurt,
+    seconds until it had ended)."""
+    moment, rank = chance.uniform(0.0, length), chance.randrange(2)
+    sign = signal.SIGKILL if chance.random() < 0.7 else signal.SIGINT
+    process, pid = start(2, "resumable", "--folder", folder), folder / f"{rank}.pid"
+    while process.poll() is None and not (pid.exists() and pid.read_text()):
+        time.sleep(0.01)
+    time.sleep(moment)
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.kill(int(pid.read_text()), sign)
+    begin, hung = time.perf_counter(), False
+    try:
+        process.communicate(timeout=END_SECONDS)
+    except subprocess.TimeoutExpired:
+        hung = True
+        for path in folder.glob("*.pid"):
+            with suppress(ProcessLookupError):
+                os.kill(int(path.read_text()), signal.SIGUSR1)  # says where it stands
+        time.sleep(1)
+        os.killpg(process.pid, signal.SIGKILL)
+        print(f"rank {rank} got {sign.name}, then all hang:\n{process.communicate()[1]}", file=sys.stderr, flush=True)
+    return hung, process.returncode == 0, time.perf_counter() - begin
+
+
+def killed_and_resumed(folder: Path, length: float, number: int) -> tuple[bool, bool, float, str]:
+    """Of a run whose number draws the moment, the rank and the signal: what `killed` says, and the digest in the end;
+    the fit goes on with 1 or 2 ranks."""
+    chance = random.Random(number)
+    folder.mkdir()
+    hangs, unhurt, seconds = killed(folder, length, chance)
+    found, _ = result(chance.choice((1, 2, 2)), "resumable", "--folder", folder)
+    shutil.rmtree(folder)
+    return hangs, unhurt, seconds, found
+
+
 def kill_and_resume(count: int, keep: Callable[..., None]) -> bool:
-    """Kills a rank, or sends it Ctrl-C, at a random moment; then the fit goes on, with 1, 2 or 4 ranks."""
-    chance = random.Random(0)
-    with tempfile.TemporaryDirectory() as place:
+    """Runs of which a rank is killed, some at a time; each goes on to the bits of the one that is left alone."""
+    begin = time.perf_counter()
+    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(KILLS_AT_ONCE) as pool:
         whole = Path(place) / "whole"
         whole.mkdir()
-        begin = time.perf_counter()
-        expected = result(2, "resumable", "--folder", whole)
-        length = time.perf_counter() - begin
-        hung = ended = other = unhurt = 0
+        expected, length = result(2, "resumable", "--folder", whole)
+        hung = other = unhurt = 0
         longest = 0.0
-        for i in range(count):
-            folder = Path(place) / str(i)
-            folder.mkdir()
-            process = start(2, "resumable", "--folder", folder)
-            time.sleep(chance.uniform(0.2, 0.85 * length))
-            pid = folder / f"{chance.randrange(2)}.pid"
-            if process.poll() is None and pid.exists() and (number := pid.read_text()):
-                os.kill(int(number), signal.SIGKILL if chance.random() < 0.7 else signal.SIGINT)
-            begin = time.perf_counter()
-            try:
-                process.communicate(timeout=END_SECONDS)
-            except subprocess.TimeoutExpired:
-                hung += 1
-                os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
-            longest = max(longest, time.perf_counter() - begin)
-            unhurt += process.returncode == 0
-            ranks = chance.choice((1, 2, 2))
-            found = result(ranks, "resumable", "--folder", folder)
-            other += found != expected
-            ended += 1
-            shutil.rmtree(folder)
+        runs = [pool.submit(killed_and_resumed, Path(place) / str(i), length, i) for i in range(count)]
+        for i, run in enumerate(as_completed(runs), 1):
+            hangs, ended, seconds, found = run.result()
+            hung, unhurt, other = hung + hangs, unhurt + ended, other + (found != expected)
+            longest = max(longest, seconds)
+            text = f"{i} runs in {time.perf_counter() - begin:.0f} s: {hung} hang, {other} resume to other bits"
+            print(f"{text}, {unhurt} had ended before", file=sys.stderr, flush=True)
     keep(work="kills", runs=count, hung=hung, other_bits=other, unhurt=unhurt, longest_s=longest)
     print(f"{count} runs: {unhurt} had ended before, the others ended within {longest:.1f} s")
     met = bar(hung == 0, f"{hung} of {count} runs hang (bar 0)")
-    return bar(other == 0 and ended == count, f"{other} of {count} resume to other bits (bar 0)") and met
+    return bar(other == 0, f"{other} of {count} resume to other bits (bar 0)") and met
 
 
 def main() -> int:

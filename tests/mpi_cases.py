@@ -18,6 +18,8 @@ import numpy as np
 from scipy import sparse
 
 import cnn
+from cnn.streams import source
+from cnn.streams.parquet import Parquet
 from cnn.training import loop
 
 rng = np.random.default_rng(0)
@@ -105,6 +107,115 @@ def alone_for_a_while(comm: Any, folder: Path) -> dict[str, Any]:
     return found
 
 
+# Cases: rows that are read meanwhile ----------------------------------------------------------------------------------
+
+
+def batches(comm: Any, lengths: list[int] | None = None, weights: bool = False) -> list[Any]:
+    """This rank's half of the rows, in batches of other lengths than the minibatches have."""
+    begin, found = 496 * (0 if comm is None else comm.rank), []
+    for n in lengths or [50, 146, 1, 199, 100]:
+        rows = slice(begin, begin + n)
+        found.append((X[rows], Y[rows], *([WEIGHTS[rows]] if weights else [])))
+        begin += n
+    return found
+
+
+def parquet_file(folder: Path) -> Path:
+    """1,000 rows in groups of 90."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columns = {f"x{i}": X[:, i] for i in range(8)} | {"y": Y, "w": WEIGHTS}
+    parquet.write_table(pa.table(columns), folder / "rows.parquet", row_group_size=90)
+    return folder / "rows.parquet"
+
+
+def streams(comm: Any, folder: Path) -> dict[str, Any]:
+    found = {}
+    path, read = folder / "rows.parquet", list[tuple[int, int]]()
+    own = Parquet._rows
+
+    def seen(self: Any, batch: Any, place: str) -> Any:
+        read.append((int(place.split()[-2].replace(",", "")), batch.num_rows))
+        return own(self, batch, place)
+
+    more = {"epochs": 2, "batch_size": 256, "verbose": 0, "comm": comm}
+    calls: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+        "batches": (batches(comm), None, {}),
+        "weights": (batches(comm, weights=True), None, {"metrics": "r2"}),
+        "each batch a step": (batches(comm), None, {"batch_size": None}),
+        "generator": (iter(batches(comm)), None, {"epochs": 1}),
+        "held out": (batches(comm), None, {"validation_data": (X[part(comm)], Y[part(comm)])}),
+        "alone": (batches(comm, weights=True), None, {"exchange_every": 3}),
+        "arrays": (X, Y, {"stream": True, "same_rows": True, "shuffle": False, "validation_split": 0.1}),
+        "parquet": (path, "y", {"shuffle": False, "validation_split": 0.1, "sample_weight": "w"}),
+        "mixed": (path, "y", {"validation_data": path, "batch_size": 100}),
+    }
+    for name, (rows, target, options) in calls.items():
+        net = network(dtype="float64")
+        read.clear()
+        with unittest.mock.patch.object(Parquet, "_rows", seen), unittest.mock.patch.object(source, "_PIECE", 1 << 13):
+            history = net.fit(rows, target, **more | options)
+        found[name] = numbers(net, history) | {"read": list(read)}
+    return found
+
+
+def table(comm: Any, folder: Path) -> dict[str, Any]:
+    model = cnn.TableModel("y", epochs=2, hidden=(16,), members=1, seed=0, batch_size=64)
+    model.fit(folder / "rows.parquet", stream=True, comm=comm, verbose=0)
+    return {"weights": model.networks[0].flat.copy(), "step": model.networks[0].step, "scores": model.scores}
+
+
+def broken_streams(comm: Any, folder: Path) -> dict[str, Any]:
+    """The error of each rank, by what its stream does."""
+    mine, path = comm.rank == 1, folder / "rows.parquet"
+
+    def raises() -> Any:
+        yield from batches(comm)[:2]
+        if mine:
+            raise OSError("the line is dead")
+        yield from batches(comm)[2:]
+
+    lengths = [100, 100] if mine else [100, 100, 100]
+    calls: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+        "raises": (raises(), None, {"epochs": 1}),
+        "ends early": ((batch for batch in batches(comm, lengths)), None, {"epochs": 1}),
+        "fewer rows": (batches(comm, lengths), None, {}),
+        "fewer batches": ((batch for batch in batches(comm, lengths)), None, {"epochs": 1, "batch_size": None}),
+        "too small": (batches(comm), None, {"batch_size": 8}),
+        "same rows": (batches(comm), None, {"same_rows": True}),
+        "balanced": (batches(comm), None, {"class_weight": "balanced"}),
+        "kind": ((path, "y", {}) if mine else (X, Y, {"stream": True})),
+        "width": ([(X[:, mine:], Y)], None, {}),
+        "other files": (path, "y", {"same_rows": True, "sample_weight": "w", "validation_split": 0.5 if mine else 0.1}),
+    }
+    found: dict[str, Any] = {}
+    for name, (rows, target, options) in calls.items():
+        try:
+            network().fit(rows, target, **{"epochs": 2, "batch_size": 64, "verbose": 0, "comm": comm} | options)
+        except BaseException as error:
+            found[name] = f"{type(error).__name__}: {error}"
+    return found
+
+
+def stream_checkpoint(comm: Any, folder: Path) -> dict[str, Any]:
+    """Four epochs at once, and two and two; then with another `exchange_every`."""
+    path, found = folder / "rows.parquet", {}
+    more = {"batch_size": 64, "verbose": 0, "comm": comm, "initial_epoch": 0}
+    for epochs in (2, 4):
+        net = network()
+        kept = {"callbacks": [cnn.Checkpoint(folder / "kept")], "resume": folder / "kept"}
+        net.fit(path, "y", epochs=epochs, **more, **kept)
+    whole = network()
+    whole.fit(path, "y", epochs=4, **more)
+    found["same"] = bool((net.flat == whole.flat).all())
+    try:
+        network().fit(path, "y", epochs=6, exchange_every=2, **more, **kept)
+    except ValueError as error:
+        found["error"] = str(error)
+    return found
+
+
 # Cases: what goes wrong -----------------------------------------------------------------------------------------------
 
 
@@ -140,7 +251,6 @@ def broken(comm: Any, folder: Path) -> dict[str, Any]:
         "dimensions": ({}, (X, Y[:, None] if mine else Y), {}),
         "validation weights": ({}, (X, Y), {"validation_data": (X, Y, WEIGHTS) if mine else (X, Y)}),
         "same_rows": ({}, (X, Y), {"same_rows": "yes"}),
-        "stream": ({}, ([(X, Y)], None), {}),
         "not the same": ({}, (X + mine, Y), {"same_rows": True}),
         "no rows": ({}, (X[:n], Y[:n]), {}),
         "nan": ({}, (np.where(mine, np.nan, X), Y), {}),

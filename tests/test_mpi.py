@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import pickle
 import queue
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -16,15 +13,13 @@ from typing import Any
 import mpi_cases
 import numpy as np
 import pytest
+from mpi_runs import check_alike, mpiexec, run
 
 import cnn
 import cnn_core
 from cnn.mpi.shares import divide
 from cnn.mpi.tree import Tree
 from cnn.training.checkpoint import checkpoints
-
-Found = list[dict[str, Any]]
-
 
 # The parts ------------------------------------------------------------------------------------------------------------
 
@@ -123,38 +118,6 @@ def test_without_mpi4py_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 # What mpiexec runs ----------------------------------------------------------------------------------------------------
-
-
-def mpiexec() -> str:
-    """That of this environment, or of the machine."""
-    pytest.importorskip("mpi4py", reason="mpi4py is not installed")
-    found = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-    if found is None:
-        pytest.skip("there is no mpiexec")
-    return found
-
-
-def run(case: str, ranks: int, folder: Path, *, good: bool = True) -> Found:
-    """What each rank has left."""
-    program = [mpiexec(), "-n", str(ranks), sys.executable, mpi_cases.__file__, case, str(folder)]
-    # A session of its own: whatever happens, nobody is left behind.
-    process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                               start_new_session=True)  # fmt: skip
-    try:
-        out, _ = process.communicate(timeout=120)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    assert (process.returncode == 0) == good, out
-    (folder / f"{case}.txt").write_text(out)
-    return [pickle.loads(file.read_bytes()) for file in sorted(folder.glob(f"{case}-?.pickle"))]
-
-
-def check_alike(one: dict[str, Any], other: dict[str, Any]) -> None:
-    for name in ("weights", "state"):
-        np.testing.assert_array_equal(one[name], other[name])
-    assert one["step"] == other["step"]
-    assert one["history"] == other["history"]
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +223,6 @@ def test_one_ranks_error_ends_all(tmp_path: Path) -> None:
         "dimensions": "ValueError: the ranks of comm differ in the number of dimensions of the training y: 1 on rank 0",
         "validation weights": "ValueError: the ranks of comm differ in whether validation rows have weights: False on",
         "same_rows": "TypeError: same_rows must be True or False, got 'yes'",
-        "stream": "ValueError: comm needs arrays on each rank, which may be memory-mapped; streams are read by one",
         "not the same": "ValueError: the ranks of comm differ in the training rows: (1000, '",
         "rate": "RuntimeError: after epoch 1 rank 1 has not the learning rate of rank 0",
         "weights": "RuntimeError: after epoch 1 rank 1 has not the weights of rank 0",

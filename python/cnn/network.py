@@ -24,7 +24,7 @@ from cnn.runtime.data import Array
 from cnn.runtime.history import History
 from cnn.runtime.state import NetworkState
 from cnn.schedules import Schedule
-from cnn.training import choose_activation, shared_fit
+from cnn.training import choose_activation, shared_fit, shared_stream
 from cnn.training import stream as streams
 from cnn.training.fit import Fit, FitOptions, prepare
 
@@ -121,8 +121,9 @@ class Network(Told, NetworkState):
             stream: whether arrays are read by pieces, too, for memory-mapped ones; None: if they are larger than the
                 memory that is free.
             comm: a communicator of mpi4py (extra `mpi`), all of whose processes make this call: each step is shared out
-                among them, `batch_size` being that of all. Every rank has rows of its own, and begins with the weights
-                of rank 0, which shows and writes what there is to show and to write.
+                among them, `batch_size` being that of all. Every rank has rows of its own, but a Parquet file that all
+                give is shared out; all begin with the weights of rank 0, which shows and writes what there is to show
+                and to write.
             same_rows: all ranks give the same rows (a memory-mapped file, say), of which each takes its share.
             exchange_every: so many steps each rank makes alone, on its share of the minibatches; then weights and the
                 optimizer's state become the mean of all. 1 adds gradients in every step.
@@ -144,9 +145,10 @@ class Network(Told, NetworkState):
 
         def fitted(ranks: Alone) -> History:
             how: Callable[[NetworkState, Any, Any, FitOptions], Fit] = prepare
+            pieces = any(ranks.gather(streams.is_wanted(stream, X, y, self.dtype)))
             if ranks.size > 1:
-                how = partial(shared_fit.prepare, ranks=ranks, stream=stream)
-            elif streams.is_wanted(stream, X, y, self.dtype):
+                how = partial(shared_stream.prepare if pieces else shared_fit.prepare, ranks=ranks)
+            elif pieces:
                 how = streams.prepare
             fit = how(self, X, y, options)
             choose_activation.settle(fit)

@@ -85,14 +85,19 @@ class StayAlike(Callback):
 class Shared:
     """The rows of a fit among ranks: each has rows of its own, or all have the `same` and each takes a share of them.
 
-    `counts` are the training rows that each rank has, `total` those of an epoch.
-
-    Raises:
-        ValueError: the ranks' rows are not of one kind, or not the same ones where they should be.
+    `counts` are the training rows that each rank has, `total` those of an epoch, where they are known.
     """
 
-    def __init__(self, ranks: Alone, train: Data, validation: Data | None, same: bool) -> None:
-        self.ranks, self.same = ranks, same
+    def __init__(self, ranks: Alone, same: bool, counts: list[int], total: int) -> None:
+        self.ranks, self.same, self.counts, self.total = ranks, same, counts, total
+
+    @staticmethod
+    def of(ranks: Alone, train: Data, validation: Data | None, same: bool) -> Shared:
+        """That of arrays.
+
+        Raises:
+            ValueError: the ranks' rows are not of one kind, or not the same ones where they should be.
+        """
         what: dict[str, Any] = {"the number of columns of X": train.X.shape[1]}
         for name, rows in {"training": train, "validation": validation}.items():
             if rows is not None:
@@ -101,8 +106,8 @@ class Shared:
                 if same:
                     what[f"the {name} rows"] = len(rows), sample(rows)
         agree(ranks, what)
-        self.counts: list[int] = ranks.gather(len(train))
-        self.total = len(train) if same else sum(self.counts)
+        counts = ranks.gather(len(train))
+        return Shared(ranks, same, counts, len(train) if same else sum(counts))
 
     def fingerprint(self, own: str) -> str:
         """Of the rows of all ranks, from that of each."""

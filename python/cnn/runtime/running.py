@@ -5,6 +5,7 @@ A metric that has to see all rows at once is taken at the end, of the targets an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,13 @@ class Running:
         for name, function in self._of_parts.items():
             value = function(*metrics.seen(self.chosen[name], net.loss, rows.y, predicted), rows.weights)
             self._sums[name] = self._sums[name] + weight * np.asarray(value, np.float64)
+
+    def together(self, gather: Callable[[Any], list[Any]]) -> None:
+        """Adds the sums of all processes, in their order; gather(own) gives what each of them has."""
+        found = gather((self.weight, self._loss, self._sums, self._kept))
+        self.weight, self._loss = (sum(numbers) for numbers in list(zip(*found, strict=True))[:2])
+        self._sums = {name: sum(sums[name] for _, _, sums, _ in found) for name in self._sums}
+        self._kept = [rows for *_, kept in found for rows in kept]
 
     def measured(self) -> dict[str, float]:
         """The metrics of all rows."""

@@ -22,6 +22,7 @@ from cnn.streams.source import Source
 
 _FILE = re.compile(r"step-(\d{12})\.cnn", re.ASCII)
 _CHUNK = 1 << 24  # bytes
+OLDER_SETTINGS: dict[str, Any] = {"exchange_every": 1}  # of checkpoints that do not name them
 POSITION = ("first_epoch", "first_step", "first_record", "epoch", "done", "stopped", "training")
 
 
@@ -91,14 +92,19 @@ class FitIdentity:
     def collect(self) -> Array | None:
         """What a checkpoint needs of all ranks, which call this together: the outputs of the epoch's rows so far."""
         own = self.position.outputs
-        if self.among is None or own is None:
+        if self.among is None:
             return own
         if not self.among.same:
             self.data()
+        if own is None:
+            return None
         return self.among.gather(own) if self.position.done and own.size else own
 
     def settings(self) -> dict[str, Any]:
-        return {"batch_size": self.batch, "shuffle": self.shuffle, "names": list(self.names)}
+        names = list(self.names)
+        return {
+            "batch_size": self.batch, "shuffle": self.shuffle, "names": names, "exchange_every": self.exchange_every
+        }  # fmt: skip
 
 
 def fingerprint(rows: Data | Source) -> str:

@@ -24,7 +24,7 @@ from cnn.files.network import read_history, read_optimizer, revive_network
 from cnn.files.strict_json import shown
 from cnn.runtime.state import NetworkState
 from cnn.streams.source import Source
-from cnn.training.position import POSITION, FitIdentity, Position, checkpoints, stateful
+from cnn.training.position import OLDER_SETTINGS, POSITION, FitIdentity, Position, checkpoints, stateful
 
 _TRAINING = re.compile(r"[0-9a-f]{16}", re.ASCII)
 
@@ -44,7 +44,7 @@ class Saved:
         """Raises ValueError where the fit is another one; warns where the machine is, for then the bits may differ."""
         _same_network(net, self.net, identity.n_inputs, self.path)
         for name, here in identity.settings().items():
-            if here != (there := self.payload["settings"][name]):
+            if here != (there := (OLDER_SETTINGS | self.payload["settings"])[name]):
                 raise ValueError(f"{self.path} was made with {name}={there!r}, this fit has {here!r}")
         for what, here in identity.data().items():
             there = self.payload["data"].get(what)
@@ -162,7 +162,7 @@ def from_contents(contents: Contents, cls: type[NetworkState] = NetworkState) ->
     if not 0 <= factor < math.inf:
         raise contents.error(f"its factor on the rate is {factor}")
     net.counter[0] = step
-    contents.fields(settings, "batch_size", "shuffle", "names")
+    contents.fields(settings, "batch_size", "shuffle", "names", "exchange_every", older=OLDER_SETTINGS)
     contents.fields(data, "training", "validation")
     if where.done:
         where.report = contents.read_tensor("epoch.report", np.float64)

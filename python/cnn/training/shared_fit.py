@@ -13,7 +13,7 @@ from cnn.callbacks import Callback
 from cnn.mpi import shared
 from cnn.mpi.alone import Alone
 from cnn.mpi.shared import Shared, StayAlike
-from cnn.runtime import evaluation
+from cnn.runtime import evaluation, passes
 from cnn.runtime.data import Array, Data, Once
 from cnn.runtime.evaluation import Scores
 from cnn.runtime.plan import Cut
@@ -23,29 +23,31 @@ from cnn.training.checkpoint import Checkpoint
 from cnn.training.fit import Asked, Fit, FitOptions, ready, split
 from cnn.training.loop import Loop
 from cnn.training.position import FitIdentity
-from cnn.training.stream import is_stream
 
 
-def prepare(net: NetworkState, X: Any, y: Any, options: FitOptions, *, ranks: Alone, stream: bool | None) -> Fit:
+def prepare(net: NetworkState, X: Any, y: Any, options: FitOptions, *, ranks: Alone) -> Fit:
     """The fit of these arguments among ranks, all of which call this; nothing is touched.
 
     Raises:
         ValueError: on all ranks, where they differ: the first difference is named.
         RankError: another rank can't prepare its fit.
     """
-    if stream or is_stream(X, y):
-        raise ValueError("comm needs arrays on each rank, which may be memory-mapped; streams are read by one process")
-    asked = Asked.of(net, options)
-    hooks = [hook for hook in asked.hooks if not isinstance(hook, Checkpoint)]
-    kept = [hook for hook in asked.hooks if isinstance(hook, Checkpoint)]  # last: what they keep is agreed on
-    asked = replace(asked, hooks=[*hooks, StayAlike(ranks), *kept])
-    shared.agree(ranks, _settings(net, options, asked.metrics))
+    asked = asked_alike(net, options, ranks)
     train, validation = split(net, X, y, asked, Once(), shared.counter(ranks, options.same_rows))
     for rows in (train, validation):
         evaluation.check(net.loss, rows, net.n_outputs, asked.metrics)
-    among, batch = Shared(ranks, train, validation, options.same_rows), options.batch_size
+    among, batch = Shared.of(ranks, train, validation, options.same_rows), options.batch_size
     batch = among.total if batch is None else min(checks.integer("batch_size", batch, 1), among.total)
     return ready(SharedFit, net, train, validation, batch, asked, among.total, -(-among.total // batch), among)
+
+
+def asked_alike(net: NetworkState, options: FitOptions, ranks: Alone) -> Asked:
+    """What the fit is asked for, the same on all ranks; each looks after each epoch whether all are alike."""
+    asked = Asked.of(net, options)
+    hooks = [hook for hook in asked.hooks if not isinstance(hook, Checkpoint)]
+    kept = [hook for hook in asked.hooks if isinstance(hook, Checkpoint)]  # last: what they keep is agreed on
+    shared.agree(ranks, _settings(net, options, asked.metrics))
+    return replace(asked, hooks=[*hooks, StayAlike(ranks), *kept])
 
 
 def _settings(net: NetworkState, options: FitOptions, measured: evaluation.Metrics) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def _settings(net: NetworkState, options: FitOptions, measured: evaluation.Metri
     return of_network | of_fit | given
 
 
-class SharedFit(Fit):
+class Alike(Fit):
     """A `Fit` whose ranks begin alike and stay so."""
 
     @property
@@ -77,6 +79,15 @@ class SharedFit(Fit):
     def _agree(self) -> None:
         shared.begin_alike(self.net, self.identity.ranks)
 
+    def _held_out(self) -> Evaluation | None:
+        if self.validation is None:
+            return None
+        return Evaluation(self.among.scores(self.net, self.validation, self.metrics), self.n_threads)
+
+
+class SharedFit(Alike):
+    """A fit on arrays among ranks."""
+
     def _loop(self) -> Loop:
         scores = self.among.scores(self.net, self.train, self.metrics)
         return SharedLoop(
@@ -84,16 +95,44 @@ class SharedFit(Fit):
             self.identity.exchange_every,
         )  # fmt: skip
 
-    def _held_out(self) -> Evaluation | None:
-        if self.validation is None:
-            return None
-        return Evaluation(self.among.scores(self.net, self.validation, self.metrics), self.n_threads)
 
-
-class SharedLoop(Loop):
-    """A `Loop` of which each rank makes its share of every minibatch, and whose calls end at the same step on all."""
+class Exchanging(Loop):
+    """A `Loop` that makes a share of each minibatch, and whose calls end at the same step on all ranks."""
 
     one_by_one = True
+    among: Shared
+    every: int
+    gradient: Array
+    loss_sum: Array
+
+    def exchange(self, memory: passes.Buffers, shares: Array, order_seed: int) -> None:
+        """Makes the steps of `training` those of all ranks."""
+        self.gradient, self.loss_sum = memory.gradients[: self.net.plan.size], memory.sums[:1]
+        self.training.share(shares, self._add if self.every == 1 else self._average, order_seed, self.every)
+
+    def _add(self, steps: int, stop: Array | None) -> None:
+        """In a step: the gradient and the loss of all ranks."""
+        self.among.ranks.add(self.gradient, self.loss_sum, stop)
+
+    def _average(self, steps: int, stop: Array | None) -> None:
+        """Behind some steps that each rank has made alone: the mean of their networks."""
+        self.among.average(self.net, self.report[(steps - 1) // self.every * self.every : steps], stop)
+
+    def _whole(self, steps: int) -> int:
+        """Steps of a call, at the end of which all are alike."""
+        return max(self.every, steps // self.every * self.every)
+
+    def _expect(self, size: int) -> None:
+        super()._expect(size)
+        self.per_call = self._whole(self.per_call)
+
+    def _measured(self, done: int, seconds: float, fewer: int) -> None:
+        super()._measured(done, seconds, fewer)
+        self.per_call = self.among.ranks.broadcast(self._whole(self.per_call))  # it goes by rank 0's clock
+
+
+class SharedLoop(Exchanging):
+    """The loop of arrays."""
 
     def __init__(
         self, net: NetworkState, train: Data, identity: FitIdentity, scores: Scores, last: int, n_threads: int | None,
@@ -109,22 +148,7 @@ class SharedLoop(Loop):
             net, train, identity.batch, identity.shuffle and identity.batch < total, scores, at, last, n_threads,
             last - at.epoch, begun, rows=total,
         )  # fmt: skip
-        self.gradient, self.loss_sum = self.memory.gradients[: net.plan.size], self.memory.sums[:1]
-        exchange = self._add if every == 1 else self._average
-        self.training.share(self.shares, exchange, self.among.order_seed(net.seed), every)
-        self.per_call = self._whole(self.per_call)
-
-    def _add(self, steps: int, stop: Array | None) -> None:
-        """In a step: the gradient and the loss of all ranks."""
-        self.among.ranks.add(self.gradient, self.loss_sum, stop)
-
-    def _average(self, steps: int, stop: Array | None) -> None:
-        """Behind some steps that each rank has made alone: the mean of their networks."""
-        self.among.average(self.net, self.report[(steps - 1) // self.every * self.every : steps], stop)
-
-    def _whole(self, steps: int) -> int:
-        """Steps of a call, at the end of which all are alike."""
-        return max(self.every, steps // self.every * self.every)
+        self.exchange(self.memory, self.shares, self.among.order_seed(net.seed))
 
     def _cut(self, cut_of: Callable[[int], Cut]) -> Cut:
         division = self.among.divide(cut_of, self.batch)
@@ -147,7 +171,3 @@ class SharedLoop(Loop):
                 order = self.index
             self.among.weigh(self.shares, self.train.weights, order, alone=self.every > 1)
         yield from super()._through(begin, n, hooks)
-
-    def _measured(self, done: int, seconds: float, fewer: int) -> None:
-        super()._measured(done, seconds, fewer)
-        self.per_call = self.among.ranks.broadcast(self._whole(self.per_call))  # it goes by rank 0's clock

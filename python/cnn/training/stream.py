@@ -56,6 +56,24 @@ def is_wanted(asked: bool | None, X: Any, y: Any, dtype: np.dtype[Any]) -> bool:
 def prepare(net: NetworkState, X: Any, y: Any, options: FitOptions) -> StreamFit:
     """The fit on such rows, or on arrays that are read by pieces; nothing is touched but the first batch of X."""
     asked = Asked.of(net, options)
+    train, validation = sources(net, X, y, asked)
+    batch, steps = steps_of(net, options.batch_size, train.rows, train.batches)
+    return ready(StreamFit, net, train, validation, batch, asked, train.rows or 0, steps)
+
+
+def steps_of(net: NetworkState, batch: int | None, rows: int | None, batches: int | None) -> tuple[int, int]:
+    """(rows of a step, steps of an epoch) with 0 for what is not known; refuses schedules that need it."""
+    steps = batches if batch is None else None if rows is None else -(-rows // batch)
+    if batch is not None and rows is not None:
+        batch = min(batch, rows)
+    if steps is None:
+        _step_alone(net)
+    return batch or 0, steps or 0
+
+
+def sources(net: NetworkState, X: Any, y: Any, asked: Asked) -> tuple[Source, Data | Source | None]:
+    """(rows to train on, rows held out), all arguments of the fit checked."""
+    options = asked.options
     share, batch = asked.share, options.batch_size
     if batch is not None:
         checks.integer("batch_size", batch, 1)
@@ -75,12 +93,7 @@ def prepare(net: NetworkState, X: Any, y: Any, options: FitOptions) -> StreamFit
     train = _weighted(train, options.class_weight, net)
     for rows in (train, validation):
         evaluation.check(net.loss, rows.first() if isinstance(rows, Source) else rows, net.n_outputs, asked.metrics)
-    steps = train.batches if batch is None else None if train.rows is None else -(-train.rows // batch)
-    if batch is not None and train.rows is not None:
-        batch = min(batch, train.rows)
-    if steps is None:
-        _step_alone(net)
-    return ready(StreamFit, net, train, validation, batch or 0, asked, train.rows or 0, steps or 0)
+    return train, validation
 
 
 def _step_alone(net: NetworkState) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,9 +13,11 @@ from cnn import schedules
 from cnn._common import threads
 from cnn._common.errors import StreamError
 from cnn.callbacks import Callback
+from cnn.mpi.alone import ALONE, Alone
 from cnn.runtime import passes
 from cnn.runtime.data import Array, Data
 from cnn.runtime.evaluation import Metrics
+from cnn.runtime.plan import Cut, Plan
 from cnn.runtime.running import Running
 from cnn.runtime.sparse import SparseRows
 from cnn.runtime.state import NetworkState
@@ -26,6 +28,9 @@ from cnn.training.calls import Calls
 from cnn.training.loop import Loop
 from cnn.training.position import Position
 from cnn.training.step_numbers import Ahead, Factors
+
+Block: TypeAlias = tuple[Data, Array | SparseRows, int]
+"""Rows, their X as the core reads it, rows of a step."""
 
 _SIZES = 4  # of minibatches whose memory is kept
 
@@ -52,7 +57,7 @@ class StreamLoop(Loop):
         self.index: Array = np.arange(0, dtype=np.int64)
         self.step_seconds, self.per_call = 0.0, 0
         self.sums, self.running = np.zeros(3), Running(net, chosen)
-        self._reader: ReadAhead[tuple[Data, Array | SparseRows, int]] | None = None
+        self._reader: ReadAhead[Block] | None = None
         self._memory: dict[Any, tuple[passes.Buffers, int]] = {}
 
     # One epoch --------------------------------------------------------------------------------------------------------
@@ -62,13 +67,17 @@ class StreamLoop(Loop):
         self.first, self.made = self.at.epoch, 0
         self.sums, self.running = np.zeros(3), Running(self.net, self.chosen)
         self._reader = ReadAhead(self._blocks)
-        for rows, X, batch in self._reader:
+        for rows, X, batch in self._agreed(self._reader):
             yield from self._block(rows, X, batch, hooks)
         self.close()
         if not self.made:
             raise StreamError("the stream gives no rows to train on")
         if self.sums[1] == 0:
             raise StreamError("sample_weight is zero for every training row")
+
+    def _agreed(self, blocks: Iterator[Block]) -> Iterator[Block]:
+        """The blocks; among ranks the same number of them on each."""
+        return blocks
 
     def hold_out(self, scores: Any) -> bool:
         return False
@@ -77,7 +86,7 @@ class StreamLoop(Loop):
         if self._reader is not None:
             self._reader.close()
 
-    def _blocks(self, unwanted: threading.Event) -> Iterator[tuple[Data, Array | SparseRows, int]]:
+    def _blocks(self, unwanted: threading.Event) -> Iterator[Block]:
         """(a block, its X as the core reads it, rows of a step); made by the thread that reads ahead."""
         parts, batch = until(unwanted, self.source.parts(self.at.epoch, self.seed)), self.rows_of_a_step
         if batch is None:
@@ -94,7 +103,8 @@ class StreamLoop(Loop):
         net, dense = self.net, self.net.plan.taking(rows.X)
         plan = net.plan.taking(X)
         buffers, self.n_threads = self._buffers(plan, dense, batch)
-        self.train, self.batch, self.rows, self.steps = rows, batch, len(rows), -(-len(rows) // batch)
+        self.train, self.batch, self.rows = rows, batch, self._rows_of_all(rows)
+        self.steps = -(-self.rows // batch)
         self.report = np.zeros((self.steps, 3))
         self.outputs = np.zeros((len(rows), net.n_outputs) if self.chosen else (0, 0), net.dtype)
         self.training = cnn_core.engine.Training(
@@ -102,6 +112,7 @@ class StreamLoop(Loop):
         )
         if not self.per_call:
             self._expect(plan.size)
+        self._share(buffers)
         self.rates = self.learning_rates(1)
         self.numbers, self.found = np.ones((self.steps, 3)), np.zeros((1, 5))
         self.numbers[:, 0] = self.rates
@@ -112,13 +123,23 @@ class StreamLoop(Loop):
         if self.chosen:
             self.running.add(rows, self.outputs)
 
-    def _buffers(self, plan: Any, dense: Any, batch: int) -> tuple[passes.Buffers, int]:
+    def _rows_of_all(self, rows: Data) -> int:
+        """How many rows a block has, those of other ranks among them."""
+        return len(rows)
+
+    def _share(self, buffers: passes.Buffers) -> None:
+        """Shares out the steps of `training` among ranks."""
+
+    def _cut_of_block(self, plan: Plan, dense: Plan, batch: int) -> Cut:
+        return plan.cut_like(dense, batch)
+
+    def _buffers(self, plan: Plan, dense: Plan, batch: int) -> tuple[passes.Buffers, int]:
         """The core's memory for minibatches of that size, and the threads they can feed."""
-        key = plan is dense, batch
+        cut = self._cut_of_block(plan, dense, batch)
+        key = plan is dense, batch, cut.capacity, cut.parts
         if key not in self._memory:
             if len(self._memory) >= _SIZES:
                 self._memory.clear()
-            cut = plan.cut_like(dense, batch)
             n = threads.for_training(self.asked, cut.feeds)
             self._memory[key] = passes.step_buffers(self.net, plan, cut, n), n
         return self._memory[key]
@@ -146,8 +167,8 @@ class StreamLoop(Loop):
 class HeldOut:
     """Scores of rows that are read anew for each epoch."""
 
-    def __init__(self, net: NetworkState, source: Source, chosen: Metrics) -> None:
-        self.net, self.source, self.chosen, self._epoch = net, source, chosen, 0
+    def __init__(self, net: NetworkState, source: Source, chosen: Metrics, ranks: Alone = ALONE) -> None:
+        self.net, self.source, self.chosen, self.ranks, self._epoch = net, source, chosen, ranks, 0
 
     def take(self, n_threads: int | None) -> dict[str, float]:
         """{"loss": mean loss plus penalties, metric: value, ...}, without dropout."""
@@ -160,6 +181,7 @@ class HeldOut:
 
         cnn_core.finishing(through, [reader.close])
         self._epoch += 1
+        running.together(self.ranks.gather)
         if running.weight == 0:
             raise StreamError("sample_weight is zero for every validation row")
         return {"loss": running.loss(), **running.measured()}
