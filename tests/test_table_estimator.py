@@ -35,6 +35,8 @@ EXPECTED = {
     "check_no_attributes_set_in_init": _PUBLIC, "check_dont_overwrite_parameters": _PUBLIC,
     "check_do_not_raise_errors_in_init_or_set_params": _AT_ONCE, "check_classifiers_one_label": _FEW,
     "check_fit2d_1sample": _FEW, "check_supervised_y_2d": "y of one column is taken as it is meant, without a warning",
+    "check_classifiers_one_label_sample_weights": _FEW,
+    "check_sample_weight_equivalence_on_dense_data": "minibatches and held-out rows are drawn by the number of rows",
     "check_classifiers_regression_target": "numbers are classes where task='classification' asks for it",
 }  # fmt: skip
 
@@ -267,7 +269,7 @@ def test_rows_held_out_may_be_x_and_y() -> None:
     (lambda m: m.fit(X["age"].to_numpy(), PRICE), ValueError, "X must have two dimensions"),
     (lambda m: m.fit(np.zeros((120, 0)), PRICE), ValueError, r"X has 0 feature\(s\)"),
     (lambda m: m.fit(np.ones((120, 2)) * 1j, PRICE), ValueError, "X holds complex numbers"),
-    (lambda m: m.fit(X, PRICE, validation=(X, PRICE, 1)), ValueError, r"validation must be a table or \(X, y\), got"),
+    (lambda m: m.fit(X, PRICE, validation=(X,)), ValueError, r"validation must be a table, \(X, y\) or"),
     (lambda m: m.fit(X, PRICE, validation=(X, PRICE[:3])), cnn.TableError, "y of validation has 3 rows, and X of"),
     (lambda m: m.fit(X, PRICE).predict(np.zeros((5, 2))), cnn.TableError, "X has 2 features, but TableModel is expec"),
     (lambda m: m.fit(X, PRICE).predict(X[["size", "age"]]), cnn.TableError, "the table has no column 'town'"),

@@ -16,6 +16,7 @@ from cnn.cli.options import (
     OUTPUT,
     TRAINING,
     WORK,
+    ClassWeight,
     Command,
     Data,
     Decimal,
@@ -23,12 +24,15 @@ from cnn.cli.options import (
     Format,
     Header,
     Json,
+    Loss,
     Model,
     Quiet,
     Seed,
     Separator,
     Stream,
+    Task,
     Threads,
+    Weight,
 )
 from cnn.cli.options import option as _option
 from cnn.cli.running import CLOSED_PIPE, complain
@@ -36,7 +40,6 @@ from cnn.cli.running import run as _run
 from cnn.cli.screen import Screen
 from cnn.cli.shown import one_line
 from cnn.cli.source import Reading
-from cnn.table.target import TASKS
 
 # Typer folds a help text; lines after \b stay as they are.
 app = typer.Typer(
@@ -65,9 +68,10 @@ def train(
     target: Annotated[str, _option(MODEL, "--target", "-t", help="The column to predict.")],
     out: Annotated[str, _option(OUTPUT, "--out", "-o", help="The model file to write.")] = "model.cnn",
     report: Annotated[str | None, _option(OUTPUT, "--report", help="Folder or .html for a page about it.")] = None,
-    task: Annotated[
-        str, _option(MODEL, "--task", help="auto, regression or classification.", words=("auto", *TASKS))
-    ] = "auto",
+    task: Task = "auto",
+    loss: Loss = None,
+    weight: Weight = None,
+    class_weight: ClassWeight = None,
     valid: Annotated[float, _option(TRAINING, "--valid", help="Share of the rows held out.")] = 0.1,
     hidden: Annotated[str, _option(MODEL, "--hidden", help="Widths of the layers.")] = "128,64",
     activation: Annotated[
@@ -101,6 +105,8 @@ def train(
       cnn train houses.csv --target price
       cnn train adult.csv.gz -t income --report report/ --out adult.cnn
       cnn train data.parquet -t y --hidden 256,128 --epochs 100 --json
+      cnn train claims.csv -t count --loss poisson --weight years
+      cnn train churn.csv -t left --class-weight yes=5,no=1
       cnn train rows/ -t y --stream
       mpiexec -n 4 cnn train data.parquet -t y --threads 1 --mpi
       zcat big.csv.gz | cnn train - -t y
@@ -108,10 +114,10 @@ def train(
     options = {
         "task": task, "valid": valid, "hidden": hidden, "activation": activation, "dropout": dropout,
         "learning_rate": rate, "epochs": epochs, "patience": patience, "batch_size": batch_size, "members": members,
-        "seed": seed,
+        "loss": loss, "class_weight": class_weight, "seed": seed,
     }  # fmt: skip
     reading = Reading(data, format, encoding, separator, header, decimal)
-    _run(commands.train, Screen(quiet, json), reading, target, options, out, report, threads, stream, mpi)
+    _run(commands.train, Screen(quiet, json), reading, target, options, weight, out, report, threads, stream, mpi)
 
 
 @app.command(cls=Command)
@@ -122,9 +128,7 @@ def tune(
     out: Annotated[str, _option(OUTPUT, "--out", "-o", help="The model file to write.")] = "model.cnn",
     study: Annotated[str | None, _option(WORK, "--study", help="A file of what was tried; goes on with it.")] = None,
     picture: Annotated[str | None, _option(OUTPUT, "--picture", help="A .png, .svg or .pdf of the search.")] = None,
-    task: Annotated[
-        str, _option(MODEL, "--task", help="auto, regression or classification.", words=("auto", *TASKS))
-    ] = "auto",
+    task: Task = "auto",
     valid: Annotated[float, _option(TRAINING, "--valid", help="Share of the rows held out.")] = 0.1,
     epochs: Annotated[int | None, _option(TRAINING, "--epochs", help="At most; by the rows if not given.")] = None,
     seed: Seed = 0,

@@ -12,7 +12,7 @@ import numpy as np
 
 import cnn
 from cnn import loading
-from cnn.cli import large, read, several, write
+from cnn.cli import large, read, several, training, write
 from cnn.cli.predict import rounded
 from cnn.cli.screen import Screen, counted, figure
 from cnn.cli.source import Reading, Source, source
@@ -26,14 +26,14 @@ _DEMO = "california_housing.csv.gz"
 
 
 def train(
-    screen: Screen, reading: Reading, target: str, options: dict[str, Any], out: str, report: str | None,
-    threads: int | None, stream: bool | None, mpi: bool,
+    screen: Screen, reading: Reading, target: str, options: dict[str, Any], weight: str | None, out: str,
+    report: str | None, threads: int | None, stream: bool | None, mpi: bool,
 ) -> None:  # fmt: skip
     """`cnn train`."""
 
     def work(comm: Any) -> None:
         shown = screen if comm is None or comm.rank == 0 else Screen(quiet=True)
-        _train(shown, reading, target, options, out, report, threads, stream, comm)
+        _train(shown, reading, target, options, weight, out, report, threads, stream, comm)
 
     if mpi:
         several.together(reading, work)
@@ -42,10 +42,10 @@ def train(
 
 
 def _train(
-    screen: Screen, reading: Reading, target: str, options: dict[str, Any], out: str, report: str | None,
-    threads: int | None, stream: bool | None, comm: Any,
+    screen: Screen, reading: Reading, target: str, options: dict[str, Any], weight: str | None, out: str,
+    report: str | None, threads: int | None, stream: bool | None, comm: Any,
 ) -> None:  # fmt: skip
-    model = TableModel(target, **{**options, "hidden": _widths(options["hidden"])}, decimal=reading.decimal)
+    model = TableModel(target, **training.arguments(options), decimal=reading.decimal)
     write.check_place(out, "--out")
     if out == "-":
         raise TableError("--out must be a file: a model is not text")
@@ -56,11 +56,11 @@ def _train(
         if isinstance(found, Source):
             tables = [_whole(found, target, {target} if reading.decimal != "," else None)]
             rows, kept = len(tables[0]), None if page is None else tables[0]
-            fit(screen, model, tables, threads, comm=comm)
+            fit(screen, model, tables, threads, comm=comm, weight=weight)
             shown, known = None if kept is None else kept.iloc[model.held_out], model.out_of_member
         else:
             frames.column(large.first(found), target, found.name)
-            fit(screen, model, [found], threads, stream, comm)
+            fit(screen, model, [found], threads, stream, comm, weight)
             rows = found.rows
             shown = None if page is None else large.rows_of(found, model.held_out)
     if comm is not None and comm.rank:
@@ -90,12 +90,14 @@ def _whole(found: Source, target: str, texts: Collection[str] | None, names: Col
 
 def fit(
     screen: Screen, model: TableModel, tables: list[Any], threads: int | None, stream: bool | None = None,
-    comm: Any = None,
+    comm: Any = None, weight: str | None = None,
 ) -> None:  # fmt: skip
     """Trains on the one table; it is taken from the list, so that it need not be there while the networks train."""
     live = screen.progress()
     try:
-        model.fit(tables.pop(), callbacks=live, verbose=0, n_threads=threads, stream=stream, comm=comm)
+        model.fit(
+            tables.pop(), sample_weight=weight, callbacks=live, verbose=0, n_threads=threads, stream=stream, comm=comm
+        )  # fmt: skip
     finally:
         for callback in live:
             callback.close()  # type: ignore[attr-defined]
@@ -292,13 +294,6 @@ def demo_table() -> Path:
         if path.exists():
             return path
     raise TableError(f"{_DEMO} is not beside the package; install it whole")
-
-
-def _widths(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise TableError(f"--hidden must be widths such as 128,64, got {text!r}") from None
 
 
 def _page(report: str) -> Path:

@@ -9,6 +9,8 @@ import typer
 from typer.core import TyperCommand
 
 from cnn.cli.source import FORMATS
+from cnn.cli.training import LOSSES
+from cnn.table.target import TASKS
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model file, as `cnn train` writes it.")]
 Data = Annotated[
@@ -41,6 +43,14 @@ Decimal = Annotated[
 ]
 Json = Annotated[bool, option(OUTPUT, "--json", help="Print the outcome as one JSON object, and nothing else.")]
 Quiet = Annotated[bool, option(OUTPUT, "--quiet", "-q", help="Print nothing but errors.")]
+Task = Annotated[str, option(MODEL, "--task", help="auto, regression or classification.", words=("auto", *TASKS))]
+Loss = Annotated[
+    str | None, option(TRAINING, "--loss", help="absolute_error, huber:DELTA, quantile:Q, poisson, ...", words=LOSSES)
+]
+Weight = Annotated[str | None, option(TRAINING, "--weight", help="The column of the weights of rows.")]
+ClassWeight = Annotated[
+    str | None, option(TRAINING, "--class-weight", help="balanced, or CLASS=WEIGHT,...", words=("balanced",))
+]
 Threads = Annotated[int | None, option(WORK, "--threads", min=1, help="Same results for every number.")]
 Stream = Annotated[
     bool | None, option(WORK, "--stream/--no-stream", help="Read in pieces: for tables larger than memory.")

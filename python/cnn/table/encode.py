@@ -32,15 +32,18 @@ class Encoder:
     @staticmethod
     def learn(
         frame: Any, target: str, rows: Array, decimal: str | None = None, of: int | None = None,
-        more: Finer | None = None,
+        more: Finer | None = None, without: str | None = None,
     ) -> Encoder:  # fmt: skip
-        """From these rows of a frame; all its columns but the target. TableError where nothing can be learnt from.
+        """From these rows of a frame; all its columns but the target and the one `without` which predictions are made.
+
+        TableError where nothing can be learnt from.
+
 
         The frame may be a sample `of` so many rows. `more` finds the finer inputs of numbers, with the targets of the
         rows; there are fewer in a table that is large.
         """
         there = frames.places(frame).items()
-        places = {name: i for name, i in there if name != target and not frames.is_index(name)}
+        places = {name: i for name, i in there if name not in (target, without) and not frames.is_index(name)}
         dtypes = frame.dtypes.tolist()
         plain = [name for name, i in places.items() if blocks.is_plain(dtypes[i])]
         memory = int(frame.memory_usage(deep=False).sum())

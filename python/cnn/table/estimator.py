@@ -15,6 +15,7 @@ from cnn._common.errors import NoClassesError, not_fitted
 from cnn.table import frames, given, labels
 from cnn.table.encode import Encoder
 from cnn.table.frames import Array, TableError
+from cnn.table.settings import Settings
 from cnn.table.target import Target
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -43,6 +44,7 @@ def of_classes(method: F) -> F:
 class Estimator:
     """Base of `TableModel`: its arguments as they were given, and what was learnt under scikit-learn's names."""
 
+    settings: Settings
     _given: dict[str, Any]
     _encoder: Encoder | None = None
     _target: Target | None = None
@@ -159,7 +161,7 @@ class Estimator:
     @property
     def _estimator_type(self) -> str:
         """What scikit-learn before 1.6 asks; an AttributeError where it is not known yet."""
-        task = self._given["task"] if self._encoder is None else self.task
+        task = self.settings.aim if self._encoder is None else self.task
         if task == "auto":
             raise AttributeError("the task follows from the target: fit it, or give task=")
         return "classifier" if task == "classification" else "regressor"

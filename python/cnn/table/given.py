@@ -12,7 +12,7 @@ from cnn._common import console
 from cnn.table import frames, pieces
 from cnn.table.frames import Array, TableError
 
-_TARGET = "y"  # the name of a target that has none
+_TARGET, _WEIGHTS = "y", "sample_weight"  # names of what has none
 
 
 def made_up(n: int) -> tuple[str, ...]:
@@ -71,29 +71,70 @@ def _array(data: Any, where: str) -> Array:
     return cells
 
 
-def learnt(data: Any, y: Any, name: str | None, stream: bool | None) -> tuple[Any, Iterable[Any] | None, str]:
-    """(the table as a frame, None, the name of its target), or (None, its pieces, the name); see `pieces.of`.
+def learnt(
+    data: Any, y: Any, name: str | None, stream: bool | None, weights: Any = None
+) -> tuple[Any, Iterable[Any] | None, str, str | None]:
+    """(the table as a frame, None, the name of its target, that of its weights), or (None, its pieces, both names).
+
+    See `pieces.of`. Weights that are no column already become one.
 
     Raises:
-        TableError, TypeError, ValueError: no table, no target, or y of a table in pieces.
+        TableError, TypeError, ValueError: no table, no target, y or weights of a table in pieces, or of other rows.
     """
-    if y is None:
-        if name is None:
-            _cells(y, "y")  # raises
-        return *pieces.of(data, stream), str(name)
-    if isinstance(data, str | os.PathLike) or (hasattr(data, "__iter__") and not (is_array(data) or _is_table(data))):
-        raise TypeError("y is for a frame or an array X; a file and a table in pieces have the target as a column")
-    table, found = joined(data, y, name)
-    return *pieces.of(table, stream), found
+    weight = weights if isinstance(weights, str) else None
+    if y is None and name is None:
+        _cells(y, "y")  # raises
+    for what, cells in (("y", y), ("sample_weight", weights)):
+        if cells is not None and cells is not weight and _is_in_pieces(data):
+            raise TypeError(f"{what} is for a frame or an array X; a file and a table in pieces have it as a column")
+    if y is not None:
+        data, name = joined(data, y, name)
+    if weights is not weight:
+        data, weight = weighted(frame(data), weights, "sample_weight")
+    return *pieces.of(data, stream), str(name), weight
 
 
-def held_out(validation: Any, name: str) -> Any:
-    """The table to hold out, if any, with its target."""
+def _is_in_pieces(data: Any) -> bool:
+    return isinstance(data, str | os.PathLike) or (
+        hasattr(data, "__iter__") and not (is_array(data) or _is_table(data))
+    )
+
+
+def held_out(validation: Any, name: str, weight: str | None) -> Any:
+    """The table to hold out, if any, with its target and weights."""
     if not isinstance(validation, tuple):
         return validation
-    if len(validation) != 2:
-        raise ValueError(f"validation must be a table or (X, y), got a tuple of {len(validation)}")
-    return joined(*validation, name, where=("X of validation", "y of validation"))[0]
+    if len(validation) not in (2, 3):
+        raise ValueError(
+            f"validation must be a table, (X, y) or (X, y, sample_weight), got a tuple of {len(validation)}"
+        )
+    table = joined(validation[0], validation[1], name, where=("X of validation", "y of validation"))[0]
+    if len(validation) == 2:
+        return table
+    if weight is None:
+        raise ValueError("validation has sample_weight, but the rows to train on have none")
+    return weighted(table, validation[2], "sample_weight of validation", weight)[0]
+
+
+def weighted(table: Any, weights: Any, where: str, name: str = "") -> tuple[Any, str]:
+    """(the frame with a column of these weights, its name, a new one if none is given)."""
+    cells = _cells(weights, where)
+    if len(cells) != len(table):
+        raise TableError(f"{where} has {len(cells):,} rows, and the table has {len(table):,}")
+    return _with(table, cells, name or _free(_WEIGHTS, table))
+
+
+def _with(table: Any, cells: Any, name: str) -> tuple[Any, str]:
+    table = table.copy(deep=False)
+    table[name] = cells.set_axis(table.index)
+    return table, name
+
+
+def _free(name: str, table: Any) -> str:
+    there = frames.places(table)
+    while name in there:
+        name += "_"
+    return name
 
 
 def _is_table(data: Any) -> bool:
@@ -117,14 +158,11 @@ def joined(
         raise TableError(f"{where[1]} has {len(cells):,} rows, and {where[0]} has {len(table):,}")
     there = frames.places(table)
     named = name or (str(cells.name) if cells.name is not None and str(cells.name).strip() else "")
-    if named in there:
+    if named in there and (
+        name or table.iloc[:, there[named]].reset_index(drop=True).equals(cells.reset_index(drop=True))
+    ):
         raise TableError(f"{where[0]} has the column {named!r} that {where[1]} is: leave it out of {where[0]}")
-    found = named or _TARGET
-    while found in there:
-        found += "_"
-    table = table.copy(deep=False)
-    table[found] = cells.set_axis(table.index)
-    return table, found
+    return _with(table, cells, named if named and named not in there else _free(named or _TARGET, table))
 
 
 def _cells(y: Any, where: str) -> Any:

@@ -8,7 +8,6 @@ for "missing" or a class, are among them in any case.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import shutil
 import tempfile
@@ -18,35 +17,39 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from cnn.table import frames, lesson, messages, target, writings
+from cnn.table import frames, lesson, messages, writings
 from cnn.table.encode import Encoder
 from cnn.table.frames import Array, TableError
 from cnn.table.lesson import Lesson, Rows
 from cnn.table.pieces import differing
 from cnn.table.settings import Settings
 from cnn.table.target import MOST_CLASSES, Target
+from cnn.table.weights import Weights, by_class
 
 _SAMPLE, _SAMPLE_BYTES = 1 << 17, 1 << 27
 _ROWS = 1 << 12  # of a table, however wide, that are in the sample
 _TARGETS = 1 << 20  # that are looked at together
 
 
-def of_pieces(pieces: Iterable[Any], name: str, settings: Settings, seed: int, validation: Any) -> Lesson:
-    """What a table in pieces teaches of its column `name`; a row is held out by a hash of seed and number."""
+def of_pieces(
+    pieces: Iterable[Any], name: str, settings: Settings, seed: int, validation: Any, weight: str | None = None
+) -> Lesson:
+    """What a table in pieces teaches of its column `name`; a row is held out by a hash of seed and number.
+
+    The column `weight` has the weights of the rows.
+    """
     frame, rows = survey(pieces, name, seed)
-    cells = frames.column(frame, name)
-    found = target.reading(cells, settings.task, settings.decimal)
-    known = target.known_rows(cells, found.writing)
-    goal = target.learn(cells, known, settings.task, found)
+    goal, known = lesson.learn(frame, name, settings)
     lesson.enough(len(known))
     share = settings.valid if validation is None else 0.0
     train = known[~held_out(seed, frame.index.to_numpy()[known], share)]
     if not len(train):
         raise TableError("no row is left to train on; give valid another share")
     more = settings.finer(goal, lesson.numbers(goal, frame, train))
-    encoder = Encoder.learn(frame, name, train, settings.decimal, rows, more)
-    del frame, cells
-    return _encoded(pieces, encoder, goal, rows, seed, share, validation)
+    encoder = Encoder.learn(frame, name, train, settings.decimal, rows, more, weight)
+    counted = Weights(weight, by_class(settings.class_weight, goal, lesson.numbers(goal, frame, known)))
+    del frame
+    return _encoded(pieces, encoder, goal, counted, rows, seed, share, validation)
 
 
 def held_out(seed: int, rows: Array, share: float) -> Array:
@@ -176,29 +179,32 @@ def _parts(y: Array) -> Iterator[Array]:
 
 
 def _encoded(
-    pieces: Iterable[Any], encoder: Encoder, goal: Target, rows: int, seed: int, share: float, validation: Any
-) -> Lesson:
+    pieces: Iterable[Any], encoder: Encoder, goal: Target, counted: Weights, rows: int, seed: int, share: float,
+    validation: Any,
+) -> Lesson:  # fmt: skip
     """The lesson whose rows are in files."""
     folder = tempfile.TemporaryDirectory(prefix="cnn-", ignore_cleanup_errors=True)
     try:
-        need, free = rows * (4 * len(encoder.inputs) + 12), shutil.disk_usage(folder.name).free
+        need, free = rows * (4 * len(encoder.inputs) + 16), shutil.disk_usage(folder.name).free
         if need > free:
             raise TableError(
                 f"the encoded rows take {need / 1e9:.1f} GB in {folder.name}, which has {free / 1e9:.1f} GB: let "
                 "TMPDIR name a folder on a larger disk"
             )
-        return _written(Path(folder.name), pieces, encoder, goal, rows, seed, share, validation, folder.cleanup)
+        return _written(
+            Path(folder.name), pieces, encoder, goal, counted, rows, seed, share, validation, folder.cleanup
+        )  # fmt: skip
     except BaseException:
         folder.cleanup()
         raise
 
 
 def _written(
-    folder: Path, pieces: Iterable[Any], encoder: Encoder, goal: Target, rows: int, seed: int, share: float,
-    validation: Any, close: Any,
+    folder: Path, pieces: Iterable[Any], encoder: Encoder, goal: Target, counted: Weights, rows: int, seed: int,
+    share: float, validation: Any, close: Any,
 ) -> Lesson:  # fmt: skip
     infinite, left_out, read, held = dict[str, int](), 0, 0, list[Array]()
-    names = ("X", "y", "X_valid", "y_valid")
+    names = ("X", "y", "w", "X_valid", "y_valid", "w_valid")
     files: dict[str, BinaryIO] = {name: (folder / name).open("wb") for name in names}
     try:
         for piece in numbered(pieces):
@@ -209,7 +215,9 @@ def _written(
             apart = held_out(seed, piece.index.to_numpy()[known], share)
             held.append(piece.index.to_numpy()[known[apart]])
             for some, which in ((known[~apart], ""), (known[apart], "_valid")):
-                y = lesson.numbers(goal, piece, some)
+                y = goal.trainable(frames.column(piece, goal.name).iloc[some])
+                if (weights := counted.of(piece, some, y)) is not None:
+                    weights.tofile(files[f"w{which}"])
                 encoder.encode(piece, some).tofile(files[f"X{which}"])
                 y.astype(np.float64 if goal.task == "regression" else np.int32).tofile(files[f"y{which}"])
     finally:
@@ -221,13 +229,13 @@ def _written(
     X, y = _mapped(folder, "", encoder, goal)
     if goal.task == "regression":
         mean, deviation = _moments(y)
-        goal = dataclasses.replace(goal, mean=mean, deviation=deviation)
-    circle = Rows(np.empty(0, np.int64), X, y, _scaled(folder, "", goal, y))
+        goal = goal.measured(mean, deviation)
+    circle = Rows(np.empty(0, np.int64), X, y, _scaled(folder, "", goal, y), _weights(folder, ""))
     if validation is None:
         X, y = _mapped(folder, "_valid", encoder, goal)
-        aside = Rows(numbers, X, y, _scaled(folder, "_valid", goal, y))
+        aside = Rows(numbers, X, y, _scaled(folder, "_valid", goal, y), _weights(folder, "_valid"))
     else:
-        aside = lesson.given(validation, encoder, goal)
+        aside = lesson.given(validation, encoder, goal, counted)
     notes = lesson.noted(goal, encoder, left_out, said)
     return Lesson(encoder, goal, notes, said, len(circle), circle, (0,), aside, True, close)
 
@@ -240,6 +248,11 @@ def _mapped(folder: Path, which: str, encoder: Encoder, goal: Target) -> tuple[A
         raise TableError(f"no row is left to {'be held out' if which else 'train on'}; give valid another share")
     y = np.memmap(path, kind, "r")
     return np.memmap(folder / f"X{which}", np.float32, "r", shape=(len(y), len(encoder.inputs))), y
+
+
+def _weights(folder: Path, which: str) -> Array | None:
+    path = folder / f"w{which}"
+    return np.memmap(path, np.float32, "r") if path.stat().st_size else None
 
 
 def _scaled(folder: Path, which: str, goal: Target, y: Array) -> Array:

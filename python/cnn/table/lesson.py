@@ -14,6 +14,7 @@ from cnn.table.frames import Array, TableError
 from cnn.table.kinds import Kind
 from cnn.table.settings import Settings
 from cnn.table.target import Target
+from cnn.table.weights import Weights, by_class
 
 _FEWEST = 10  # rows with a target
 _PIECE = 1 << 16  # rows encoded at a time
@@ -21,19 +22,24 @@ _PIECE = 1 << 16  # rows encoded at a time
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a table: their numbers in it, inputs (n, inputs), targets as metrics take them and as networks do."""
+    """Rows of a table: their numbers in it, inputs (n, inputs), targets as metrics take them and as networks do.
+
+    `weights` (n,) say how much each counts in training, None: all the same.
+    """
 
     numbers: Array
     X: Array
     y: Array
     scaled: Array
+    weights: Array | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
     def __getitem__(self, some: slice) -> Rows:
         """Some of them, not copied."""
-        return Rows(self.numbers[some], self.X[some], self.y[some], self.scaled[some])
+        weights = None if self.weights is None else self.weights[some]
+        return Rows(self.numbers[some], self.X[some], self.y[some], self.scaled[some], weights)
 
 
 @dataclass
@@ -86,32 +92,40 @@ class Lesson:
         return self.aside.numbers if self.aside is not None else np.sort(self.circle.numbers[: self.bounds[-1]])
 
 
-def of_frame(frame: Any, name: str, settings: Settings, seed: int, validation: Any) -> Lesson:
+def of_frame(
+    frame: Any, name: str, settings: Settings, seed: int, validation: Any, weight: str | None = None
+) -> Lesson:
     """All that a frame teaches of its column `name`; the rows held out are parts of its own or a table given.
 
-    Columns and the scale of the target are learnt from all rows that teach any of the networks.
+    Columns and the scale of the target are learnt from all rows that teach any of the networks. The column `weight`
+    has the weights of the rows.
     """
-    cells = frames.column(frame, name)
-    found = target.reading(cells, settings.task, settings.decimal)
-    known = target.known_rows(cells, found.writing)
-    goal = target.learn(cells, known, settings.task, found)
-    del cells
+    goal, known = learn(frame, name, settings)
     enough(len(known))
+    counted = Weights(weight, by_class(settings.class_weight, goal, numbers(goal, frame, known)))
     members = settings.for_rows(len(known)).members or 1
     parts = [known] if validation is not None else split(frame, goal, known, settings.valid, members, seed)
     train = known if len(parts) != 2 else parts[1]
     more = settings.finer(goal, numbers(goal, frame, train))
-    encoder = Encoder.learn(frame, name, train, settings.decimal, more=more)
+    encoder = Encoder.learn(frame, name, train, settings.decimal, more=more, without=weight)
     goal = _scaled_target(goal, frame, train)
     said = infinite(encoder, frame, goal)
     notes = noted(goal, encoder, len(frame) - len(known), said)
-    aside = None if validation is None else given(validation, encoder, goal)
-    circle = _encoded(frame, encoder, goal, parts)
+    aside = None if validation is None else given(validation, encoder, goal, counted)
+    circle = _encoded(frame, encoder, goal, parts, counted)
     bounds = tuple(np.cumsum([0, *map(len, parts[:-1])]).tolist())
     return Lesson(encoder, goal, notes, said, len(known), circle, bounds, aside)
 
 
-def _encoded(frame: Any, encoder: Encoder, goal: Target, parts: Sequence[Array]) -> Rows:
+def learn(frame: Any, name: str, settings: Settings) -> tuple[Target, Array]:
+    """(what the column `name` is as a target, the rows that have one)."""
+    cells = frames.column(frame, name)
+    found = target.reading(cells, settings.aim, settings.decimal)
+    known = target.known_rows(cells, found.writing)
+    return target.learn(cells, known, settings.aim, found, settings.loss), known
+
+
+def _encoded(frame: Any, encoder: Encoder, goal: Target, parts: Sequence[Array], counted: Weights) -> Rows:
     """The rows of the parts one after another; then all parts but the last two once more."""
     rows = np.concatenate(parts)
     order, n, again = np.argsort(rows), len(rows), sum(map(len, parts[:-2]))
@@ -122,7 +136,7 @@ def _encoded(frame: Any, encoder: Encoder, goal: Target, parts: Sequence[Array])
     X[n:] = X[:again]
     rows = np.append(rows, rows[:again])
     y = numbers(goal, frame, rows)
-    return Rows(rows, X, y, goal.scaled(y))
+    return Rows(rows, X, y, goal.scaled(y), counted.of(frame, rows, y))
 
 
 def enough(rows: int) -> None:
@@ -154,17 +168,20 @@ def numbers(goal: Target, frame: Any, rows: Array) -> Array:
     return goal.numbers(frames.column(frame, goal.name).iloc[rows])
 
 
-def given(validation: Any, encoder: Encoder, goal: Target) -> Rows:
-    """The rows with a target of a table that is held out as a whole."""
+def given(validation: Any, encoder: Encoder, goal: Target, counted: Weights) -> Rows:
+    """The rows with a target of a table that is held out as a whole; all count the same if it has no weights."""
     frame = frames.to_pandas(validation, "validation")
     rows = goal.known(frames.column(frame, goal.name, "validation"))
     if not len(rows):
         raise TableError(f"no row of validation has a value of the target {goal.name!r}")
     try:
-        X, y = encoder.encode(frame, rows), numbers(goal, frame, rows)
+        X, y = encoder.encode(frame, rows), goal.trainable(frames.column(frame, goal.name).iloc[rows])
+        if counted.column not in frames.places(frame):
+            counted = Weights(None, counted.by_class)
+        weights = counted.of(frame, rows, y)
     except TableError as error:
         raise TableError(f"validation: {error}") from None
-    return Rows(rows, X, y, goal.scaled(y))
+    return Rows(rows, X, y, goal.scaled(y), weights)
 
 
 def split(frame: Any, goal: Target, known: Array, share: float, members: int, seed: int) -> list[Array]:
@@ -191,4 +208,5 @@ def _scaled_target(goal: Target, frame: Any, train: Array) -> Target:
     if goal.task != "regression":
         return goal
     found = Kind("number", writing=goal.writing)
-    return target.learn(frames.column(frame, goal.name), train, "regression", found).because(goal.reason)
+    cells = frames.column(frame, goal.name)
+    return target.learn(cells, train, "regression", found, goal.chosen).because(goal.reason)

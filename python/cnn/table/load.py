@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from cnn._common import checks
 from cnn._common.errors import ModelFormatError
-from cnn.files import container, residuals
+from cnn.files import container, descriptions, residuals
 from cnn.files.container import Contents
 from cnn.files.network import revive_network
 from cnn.files.strict_json import shown
+from cnn.losses import Loss
 from cnn.network import Network
 from cnn.table import columns, finer, revive, writings
 from cnn.table.encode import Encoder
@@ -29,6 +30,7 @@ _FIELDS = {
 }  # fmt: skip
 # Of files that were written before these fields were there.
 _OLDER: dict[str, dict[str, Any]] = {
+    "table": {"writing": "", "places": (), "class_weight": None, "residuals": None},
     "number": {"writing": "", "spikes": 0, "edges": 0}, "date": {"order": writings.DATES[0], "spikes": 0, "edges": 0},
 }  # fmt: skip
 
@@ -37,11 +39,11 @@ def from_file(contents: Contents) -> TableModel:
     """The model of an open file; ModelFormatError where anything is not as `save` writes it."""
     fields = contents.fields(
         contents.payload, "task", "mean", "deviation", "writing", "labels", "classes", "columns", "dropped", "places",
-        "notes", "settings", "seed", "seconds", "scores", "networks", "residuals",
-        older={"writing": "", "places": (), "residuals": None},
+        "notes", "settings", "class_weight", "seed", "seconds", "scores", "networks", "residuals",
+        older=_OLDER["table"],
     )  # fmt: skip
     task, mean, deviation, writing, kind, n_classes, *others = fields
-    described, dropped, places, notes, settings, seed, seconds, scores, nets, errors = others
+    described, dropped, places, notes, settings, class_weight, seed, seconds, scores, nets, errors = others
     texts = _Texts(contents, container.unpack_text(contents, "texts"))
     try:
         if kind not in TYPES or not 0 <= _count(n_classes) <= MOST_CLASSES:
@@ -69,7 +71,10 @@ def from_file(contents: Contents) -> TableModel:
             raise ValueError("its classes are not different ones in ascending order")
         if not isinstance(settings, dict):
             raise TypeError(f"settings {shown(settings)}")
-        model = TableModel(name, **settings, seed=checks.integer("seed", seed, 0))
+        if settings.get("loss") is not None:
+            settings = {**settings, "loss": descriptions.revive(contents, settings["loss"], Loss)}
+        weighted = _class_weight(class_weight, classes)
+        model = TableModel(name, **settings, class_weight=weighted, seed=checks.integer("seed", seed, 0))
         model.scores = _revive_scores(scores)
         model.seconds = checks.number("seconds", seconds, 0)
         mean, deviation = checks.number("mean", mean), checks.number("deviation", deviation, 0, open_low=True)
@@ -77,7 +82,7 @@ def from_file(contents: Contents) -> TableModel:
             raise ValueError(f"classes with the mean {mean} and the deviation {deviation}")
         if writing not in writings.NUMBERS or (classes and writing):
             raise ValueError(f"a target written as {shown(writing)}")
-        goal = Target(name, task, reason, classes, mean, deviation, writing)
+        goal = Target(name, task, reason, classes, mean, deviation, writing, model.settings.loss)
         if not isinstance(nets, list):
             raise TypeError(f"networks {shown(nets)}")
         networks = tuple(revive_network(contents, net, Network, f"networks.{i}.") for i, net in enumerate(nets))
@@ -85,7 +90,7 @@ def from_file(contents: Contents) -> TableModel:
         for net in networks:
             if net.n_inputs != n_inputs or net.n_outputs != goal.outputs:
                 raise ValueError(f"a network of {net.n_inputs} inputs and {net.n_outputs} outputs does not fit")
-            if net.loss.name != goal.loss or net.one_dimensional != (net.n_outputs == 1):
+            if net.loss.name != goal.loss.name or net.one_dimensional != (net.n_outputs == 1):
                 raise ValueError(f"a network with loss {net.loss.name!r} does not fit {task}")
         if not networks:
             raise ValueError("it has no networks")
@@ -159,6 +164,15 @@ class _Arrays:
         for name, at in self._at.items():
             if at != (n := len(self._arrays[name])):
                 raise ValueError(f"{n} {name}, of which its columns use {at}")
+
+
+def _class_weight(given: Any, classes: Sequence[Any]) -> Any:
+    """The argument of `TableModel`."""
+    if given is None or (given == "balanced" and classes):
+        return given
+    if not isinstance(given, list) or not classes or len(given) != len(classes):
+        raise ValueError(f"class_weight {shown(given)} for {len(classes)} classes")
+    return dict(zip(classes, given, strict=True))
 
 
 def _names(used: list[str], left_out: Iterable[str], places: Any) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from cnn._common.elsewhere import told
 from cnn.activations import ActivationName
 from cnn.callbacks import Hook
 from cnn.callbacks import all_of as hooks_of
+from cnn.losses import Loss
 from cnn.network import Network
 from cnn.runtime.history import History
 from cnn.table import calibration, frames, given, importance, large, lesson, save, training
@@ -30,6 +31,7 @@ from cnn.table.settings import Numbers, Settings
 from cnn.table.target import Target
 from cnn.table.training import OutOfMember
 from cnn.table.uncertain import Uncertain
+from cnn.table.weights import ClassWeight
 from cnn.uncertainty import Residuals
 
 _PIECE = 1 << 16  # rows predicted at a time
@@ -51,6 +53,12 @@ class TableModel(Uncertain):
         batch_size, epochs, members: chosen by the number of rows if None; `members` is the number of networks.
         patience: epochs without an improvement on the held-out rows after which a network stops.
         valid: share of the rows that each network holds out, drawn by the seed, the classes in equal parts.
+        loss: what is made small: by its name or as a `cnn.Loss`; None: the square of the error (regression), or the log
+            loss. For numbers: "squared_error", "absolute_error", "huber" and "log_cosh" (in units of the target's
+            deviation; `cnn.Huber(delta)` is in units of the target), "quantile" (the median; `cnn.Quantile(0.9)`),
+            "poisson" (targets >= 0), "gamma" (> 0), "tweedie" (>= 0); the last three predict numbers > 0, by a
+            logarithmic link.
+        class_weight: how much rows of each class count in training: a dict {label: weight}, others 1, or "balanced".
         decimal: the decimal mark of numbers that are given as text, "." or ","; None finds it out for each column.
         numbers: what columns of numbers become beside rank and value: "spikes" (an input of 0 or 1 for each frequent
             value), "bins" (a staircase at the edges of a tree grown on the target), "both", or "plain", neither; "auto"
@@ -85,6 +93,8 @@ class TableModel(Uncertain):
         patience: int = Settings.patience,
         valid: float = Settings.valid,
         members: int | None = None,
+        loss: str | Loss | None = None,
+        class_weight: ClassWeight = None,
         decimal: str | None = None,
         numbers: Numbers = Settings.numbers,
         seed: int | None = None,
@@ -94,8 +104,8 @@ class TableModel(Uncertain):
         settings: dict[str, Any] = {
             "task": task, "hidden": hidden, "activation": activation, "dropout": dropout,
             "learning_rate": learning_rate, "weight_decay": weight_decay, "batch_size": batch_size, "epochs": epochs,
-            "patience": patience, "valid": valid, "members": members, "decimal": decimal,
-            "numbers": numbers,
+            "patience": patience, "valid": valid, "members": members, "loss": loss, "class_weight": class_weight,
+            "decimal": decimal, "numbers": numbers,
         }  # fmt: skip
         self.settings = Settings(**settings)
         self._given = {"target": target, **settings, "seed": seed}
@@ -131,6 +141,7 @@ class TableModel(Uncertain):
         data: Any,
         y: Any = None,
         *,
+        sample_weight: Any = None,
         validation: Any = None,
         callbacks: Iterable[Hook] = (),
         verbose: int | None = None,
@@ -146,8 +157,10 @@ class TableModel(Uncertain):
                 file or folder, or a table in pieces: an iterable of frames that begins anew with each iter(). With y
                 also an array (rows, columns).
             y: the target of each row, in the order of the rows; None: the column `target` of the table.
-            validation: a table, or (X, y), that all networks hold out, instead of shares of `data`; its rows without a
-                target are left out.
+            sample_weight: how much each row counts in training, and among the rows held out when it ends: (n,) numbers
+                >= 0, or the name of a column of the table, which is then no input.
+            validation: a table, or (X, y), or (X, y, sample_weight), that all networks hold out, instead of shares of
+                `data`; its rows without a target are left out.
             callbacks: for the fit of each network, see `cnn.train_many`; with one that can't be for several, the
                 networks are trained one after another. A `Checkpoint` keeps each in a folder of its own.
             verbose: 1 says what was learnt and shows progress bars, 2 a line for each epoch, 0 nothing; None: 1, with y
@@ -162,15 +175,15 @@ class TableModel(Uncertain):
         """
 
         def learnt() -> TableModel:
-            nonlocal data, y
+            nonlocal data, y, sample_weight
             start, hooks, said = time.perf_counter(), hooks_of(callbacks), (y is None if verbose is None else verbose)
-            frame, parts, name = given.learnt(data, y, self._given["target"], stream)
-            held_out = given.held_out(validation, name)
-            del data, y  # a table that the caller does not keep takes no memory while the networks train
+            frame, parts, name, weight = given.learnt(data, y, self._given["target"], stream, sample_weight)
+            held_out = given.held_out(validation, name, weight)
+            del data, y, sample_weight  # a table that the caller does not keep takes no memory while the networks train
             if parts is None:
-                found = lesson.of_frame(frame, name, self.settings, self.seed, held_out)
+                found = lesson.of_frame(frame, name, self.settings, self.seed, held_out, weight)
             else:
-                found = large.of_pieces(parts, name, self.settings, self.seed, held_out)
+                found = large.of_pieces(parts, name, self.settings, self.seed, held_out, weight)
             del frame
             work = partial(self._taught, found, hooks, start, int(said), n_threads, resume, comm)
             return cnn_core.finishing(work, [found.close])

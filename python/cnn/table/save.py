@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from cnn.files import container, residuals
+from cnn.files.descriptions import describe
 from cnn.files.network import describe_network, network_tensors
 from cnn.table import columns, labels
 from cnn.table.frames import Array
 from cnn.table.labels import TYPES
+from cnn.table.weights import by_class
 
 
 def save(model: Any, path: str | os.PathLike[str]) -> None:
@@ -34,7 +36,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         "labels": kind,
         "classes": len(goal.classes), "columns": described, "dropped": len(model.dropped),
         "places": [model.encoder.names.index(name) for name in model.dropped], "notes": len(model.notes),
-        "settings": {**dataclasses.asdict(model.settings), "hidden": list(model.settings.hidden)}, "seed": model.seed,
+        "settings": _settings(model.settings), "class_weight": _class_weight(model), "seed": model.seed,
         "seconds": model.seconds, "scores": _finite(model.scores), "residuals": rows,
         "networks": [describe_network(net) for net in model.networks],
     }  # fmt: skip
@@ -48,6 +50,21 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     for i, net in enumerate(model.networks):
         tensors.update(network_tensors(net, f"networks.{i}."))
     container.write(path, "table", payload, tensors)
+
+
+def _settings(settings: Any) -> dict[str, Any]:
+    """The arguments but the weights of classes, whose names may be text."""
+    plain = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    del plain["class_weight"]
+    return {**plain, "hidden": list(settings.hidden), "loss": describe(settings.loss)}
+
+
+def _class_weight(model: Any) -> Any:
+    """"balanced", or the weight of each class in their order, or None."""
+    given = model.settings.class_weight
+    if given is None or isinstance(given, str) or model.task == "regression":
+        return None if model.task == "regression" else given
+    return by_class(given, model.goal, np.zeros(0)).tolist()  # type: ignore[union-attr]
 
 
 def _finite(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:

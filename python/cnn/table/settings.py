@@ -10,7 +10,8 @@ from typing import Any, Literal, TypeAlias
 from cnn import activations, layers, losses, network, optimizers, schedules
 from cnn._common import checks
 from cnn.activations import ActivationName
-from cnn.table import finer, writings
+from cnn.losses import Loss
+from cnn.table import finer, weights, writings
 from cnn.table.finer import Finer
 from cnn.table.frames import Array
 from cnn.table.target import TASKS, Target
@@ -42,6 +43,8 @@ class Settings:
     members: int | None = None
     decimal: str | None = None
     numbers: Numbers = "auto"
+    loss: Loss | None = None
+    class_weight: weights.ClassWeight = None
 
     def __post_init__(self) -> None:
         if self.task not in ("auto", *TASKS):
@@ -63,6 +66,27 @@ class Settings:
         if self.numbers not in ("auto", *_FINER):
             raise ValueError(f"numbers must be 'auto', 'plain', 'spikes', 'bins' or 'both', got {self.numbers!r}")
         checks.number("valid", self.valid, 0, 1, open_low=True, open_high=True)
+        if self.loss is not None:
+            object.__setattr__(self, "loss", self._checked_loss(losses.get(self.loss)))
+        weights.checked(self.class_weight)
+        if self.class_weight is not None and self.aim == "regression":
+            raise ValueError("class_weight is for classes, and task or loss is one for numbers")
+
+    def _checked_loss(self, loss: Loss) -> Loss:
+        if loss.margins or loss.facts.outputs > 1 or isinstance(loss, losses.RowLoss):
+            what = "margins, no probabilities" if loss.margins else "more than a number for each target"
+            raise ValueError(f"a TableModel can't be trained by loss {loss.name!r}, whose outputs are {what}")
+        if self.task != "auto" and loss.for_classes != (self.task == "classification"):
+            kind = "classes" if loss.for_classes else "numbers"
+            raise ValueError(f"loss {loss.name!r} is one for {kind}, and task is {self.task!r}")
+        return loss
+
+    @property
+    def aim(self) -> Literal["auto", "regression", "classification"]:
+        """The task, as far as it is known before the fit: the one given, or that of the loss."""
+        if self.task != "auto" or self.loss is None:
+            return self.task
+        return "classification" if self.loss.for_classes else "regression"
 
     def for_rows(self, n: int) -> Settings:
         """With a number in the place of each None."""
@@ -92,4 +116,4 @@ class Settings:
                 stack.append(layers.Dropout(self.dropout))
         optimizer = optimizers.AdamW(schedules.OneCycle(self.learning_rate), weight_decay=self.weight_decay)
         stack.append(layers.Dense(target.outputs))
-        return network.Network(stack, loss=losses.get(target.loss), optimizer=optimizer, seed=seed)
+        return network.Network(stack, loss=target.loss, optimizer=optimizer, seed=seed)

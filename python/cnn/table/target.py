@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnn._common import checks
+from cnn.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss
 from cnn.table import frames, labels, writings
 from cnn.table.frames import Array, TableError
 from cnn.table.kinds import Kind, kind_of
@@ -31,17 +32,27 @@ class Target:
     mean: float = 0.0
     deviation: float = 1.0
     writing: str = ""  # of numbers as text: one of writings.NUMBERS
+    chosen: Loss | None = None  # None: the square of the error, or the log loss
 
     @property
     def outputs(self) -> int:
         return 1 if len(self.classes) <= 2 else len(self.classes)
 
     @property
-    def loss(self) -> str:
-        """What networks are trained by."""
-        if self.task == "regression":
-            return "mse"
-        return "binary_cross_entropy" if self.outputs == 1 else "cross_entropy"
+    def loss(self) -> Loss:
+        """What networks are trained by, for targets in units of the deviation."""
+        if self.task == "classification":
+            smoothing = getattr(self.chosen, "label_smoothing", 0.0)
+            return BinaryCrossEntropy(smoothing) if self.outputs == 1 else CrossEntropy(smoothing)
+        if isinstance(self.chosen, Huber):
+            return Huber(self.chosen.delta / self.deviation)
+        return self.chosen or Loss("mse")
+
+    def measured(self, mean: float, deviation: float) -> Target:
+        """With these of its numbers. Losses with a logarithmic link are given multiples of the mean, which keep 0."""
+        if self.loss.link == "exp":
+            return dataclasses.replace(self, mean=0.0, deviation=mean)
+        return dataclasses.replace(self, mean=mean, deviation=deviation)
 
     def because(self, reason: str) -> Target:
         return dataclasses.replace(self, reason=reason)
@@ -59,6 +70,16 @@ class Target:
         if bad.any():
             cell, row = frames.first(series, bad)
             raise TableError(f"the target {self.name!r} must hold {expected} in every row, got {cell} at row {row}")
+        return values
+
+    def trainable(self, series: Any) -> Array:
+        """`numbers`, which the loss must be defined for."""
+        values, wanted = self.numbers(series), self.loss.facts.targets
+        if self.task == "regression" and wanted.wrong is not None and (bad := wanted.wrong(values)).any():
+            cell, row = frames.first(series, bad)
+            raise TableError(
+                f"the target {self.name!r} must be {wanted.expected} for {self.loss.name}, got {cell} at row {row}"
+            )
         return values
 
     @checks.quiet
@@ -107,7 +128,7 @@ def known_rows(series: Any, writing: str = "") -> Array:
     return np.flatnonzero(known)
 
 
-def learn(series: Any, rows: Array, task: str, found: Kind | None = None) -> Target:
+def learn(series: Any, rows: Array, task: str, found: Kind | None = None, loss: Loss | None = None) -> Target:
     """The target of these rows (those with one); "auto" chooses the task by the kind of its cells."""
     name = str(series.name)
     series = series.iloc[rows]
@@ -118,8 +139,8 @@ def learn(series: Any, rows: Array, task: str, found: Kind | None = None) -> Tar
         raise TableError(f"the target {name!r} holds dates; turn them into numbers or classes")
     chosen, reason = (task, "as asked for") if task != "auto" else _choose(series, found)
     if chosen == "regression":
-        return _regression(name, series, reason, found)
-    return _classification(name, series, reason)
+        return _regression(Target(name, chosen, reason, writing=found.writing, chosen=loss), series)
+    return dataclasses.replace(_classification(name, series, reason), chosen=loss)
 
 
 def _choose(series: Any, found: Kind) -> tuple[str, str]:
@@ -137,18 +158,21 @@ def _choose(series: Any, found: Kind) -> tuple[str, str]:
     return "regression", f"numbers, {len(cells):,} different ones"
 
 
-def _regression(name: str, series: Any, reason: str, found: Kind) -> Target:
-    values, bad = frames.as_numbers(series, found.writing)
+def _regression(goal: Target, series: Any) -> Target:
+    values, bad = frames.as_numbers(series, goal.writing)
     if bad.any():
         cell, row = frames.first(series, bad)
-        raise TableError(f"the target {name!r} must hold numbers for regression, got {cell} at row {row}")
+        raise TableError(f"the target {goal.name!r} must hold numbers for regression, got {cell} at row {row}")
     if values.min() == values.max():
-        raise TableError(f"the target {name!r} is {values[0]:g} in every row: there is nothing to learn")
+        raise TableError(f"the target {goal.name!r} is {values[0]:g} in every row: there is nothing to learn")
     with np.errstate(over="ignore"):
         mean, deviation = float(values.mean()), float(values.std())
     if not (np.isfinite([mean, deviation]).all() and deviation > 0):
-        raise TableError(f"the target {name!r} has numbers from {values.min():g} to {values.max():g}; scale them first")
-    return Target(name, "regression", reason, (), mean, deviation, found.writing)
+        raise TableError(
+            f"the target {goal.name!r} has numbers from {values.min():g} to {values.max():g}; scale them first"
+        )
+    goal.trainable(series)
+    return goal.measured(mean, deviation)
 
 
 def _classification(name: str, series: Any, reason: str) -> Target:

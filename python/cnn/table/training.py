@@ -57,7 +57,8 @@ def train(
     if members > 1 and comm is None and not found.mapped and all(map(many.is_for_several, given)):
         histories = many.train_many(
             networks, [part.X for part, _ in rows], [part.scaled for part, _ in rows],
-            validation_data=[(aside.X, aside.scaled) for _, aside in rows], callbacks=[stop, *given], resume=resume,
+            sample_weight=[part.weights for part, _ in rows],
+            validation_data=[_scored_by(aside) for _, aside in rows], callbacks=[stop, *given], resume=resume,
             errors="return", **how,
         )  # fmt: skip
         for error in histories:
@@ -69,10 +70,14 @@ def train(
     for member, (net, hooks, (part, aside)) in enumerate(zip(networks, hooks_of_members, rows, strict=True)):
         folder = None if resume is None else checkpoint.member_folder(resume, member, members)
         histories.append(net.fit(
-            part.X, part.scaled, validation_data=(aside.X, aside.scaled), callbacks=[stop, *hooks], resume=folder,
-            stream=found.mapped, comm=comm, same_rows=True, **how,
+            part.X, part.scaled, sample_weight=part.weights, validation_data=_scored_by(aside),
+            callbacks=[stop, *hooks], resume=folder, stream=found.mapped, comm=comm, same_rows=True, **how,
         ))  # fmt: skip
     return tuple(networks), tuple(histories)
+
+
+def _scored_by(rows: Rows) -> tuple[Array, ...]:
+    return (rows.X, rows.scaled) if rows.weights is None else (rows.X, rows.scaled, rows.weights)
 
 
 def mean_output(networks: Sequence[Network], goal: Target, X: Array, n_threads: int | None) -> Array:

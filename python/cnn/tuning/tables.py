@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn import losses, metrics
+from cnn import metrics
 from cnn.network import Network
 from cnn.runtime import data
 from cnn.runtime.data import Array, Data
@@ -78,7 +78,7 @@ def _rows(model: TableModel, frame: Any, which: Array) -> Data:
     y = goal.scaled(goal.numbers(frames.column(frame, model.target).iloc[which]))
     net = model.networks[0]
     X = model.encoder.encode(frame, which)
-    return data.prepare(X, y, None, losses.get(goal.loss), net.dtype, net.n_inputs, net.n_outputs)
+    return data.prepare(X, y, None, goal.loss, net.dtype, net.n_inputs, net.n_outputs)
 
 
 def _measure(goal: Target) -> Measure:

@@ -1,0 +1,95 @@
+"""Builds the compiled core; all else is in pyproject.toml.
+
+CNN_CHECKED=1 builds with Cython's checks of bounds and of None on, for the tests, in folders of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, LinkError
+
+CHECKED = os.environ.get("CNN_CHECKED") == "1"
+BUILD = "build/checked" if CHECKED else "build"
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": CHECKED,
+    "wraparound": False,
+    "cdivision": True,
+    "initializedcheck": CHECKED,
+    "nonecheck": CHECKED,
+    "freethreading_compatible": True,
+}
+
+# No -ffast-math: errno and traps are all that must go for the loops to be vectorised. No debug symbols in the wheel.
+# Python itself is built with -fwrapv; here no signed number overflows, and addresses are cheaper without. Some systems
+# build it with checks of the stack, too: the loops' arrays of sums would have one in each call.
+UNIX = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-wrapv", "-fno-stack-protector", "-g0",
+        "-Wno-unused-function"]  # fmt: skip
+UNIX_LEVELS = {"v3": ["-march=x86-64-v3"], "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"]}
+MSVC = ["/O2", "/fp:contract", "/openmp"]
+MSVC_LEVELS = {"v3": ["/arch:AVX2"], "v4": ["/arch:AVX512"]}
+
+MODULES = ["finish", "types", "blas", "activations", "links", "losses", "optimizers", "_engine"]
+# A build for two processors at once ("universal2") has no flags for one of them, and does with the baseline.
+X86_64 = sysconfig.get_platform().endswith(("x86_64", "amd64"))
+
+
+class BuildCore(build_ext):
+    """Runs Cython, gives each extension the flags that the compiler at hand takes, compiles several at a time."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+        self.force = self.force or CHECKED  # an in-place build can't tell checked modules from others
+
+    def build_extensions(self) -> None:
+        if self.compiler.compiler_type == "msvc":
+            common, openmp, levels = MSVC, [], MSVC_LEVELS
+        else:
+            # Apple's Clang has no OpenMP: the core then runs on one thread.
+            common, levels = UNIX, UNIX_LEVELS
+            openmp = ["-fopenmp"] if self.takes(["-fopenmp"], "#include <omp.h>") else []
+        flags = {f"cnn_core._engine_{level}": extra for level, extra in levels.items()}
+        # Here rather than in the call of setup(), which also runs for an sdist and for the metadata alone.
+        made = cythonize(self.extensions, build_dir=f"{BUILD}/cython", compiler_directives=DIRECTIVES)
+        sources = {extension.name: extension.sources for extension in made}
+        for extension in list(self.extensions):
+            extension.sources = sources[extension.name]
+            extra = flags.get(extension.name, [])
+            if extra and not self.takes(extra):  # a compiler too old for them: the package does without that engine
+                self.extensions.remove(extension)
+            extension.extra_compile_args = [*common, *openmp, *extra]
+            extension.extra_link_args = openmp
+        super().build_extensions()
+
+    def takes(self, flags: list[str], line: str = "") -> bool:
+        """Whether a program with that line compiles and links with those flags."""
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "probe.c")
+            source.write_text(f"{line}\nint main(void) {{ return 0; }}\n")
+            try:
+                objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=flags)
+                self.compiler.link_executable(objects, str(Path(folder, "probe")), extra_postargs=flags)
+            except (CompileError, LinkError):
+                return False
+        return True
+
+
+# The engine is inlined from every .pxd, .pxi and .h, and the builds for other instruction sets include its source.
+inlined = sorted(str(path) for kind in ("*.pxd", "*.pxi", "*.h") for path in Path("cnn_core").glob(kind))
+settings = {
+    "depends": [*inlined, "cnn_core/_engine.pyx"],
+    "include_dirs": ["cnn_core", np.get_include()],
+    "define_macros": [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+}
+names = [m for m in MODULES if m != "_engine"] + ["_engine_v4"]
+extensions = [Extension(f"cnn_core.{name}", [f"cnn_core/{name}.pyx"], **settings) for name in names]
+setup(ext_modules=extensions, cmdclass={"build_ext": BuildCore}, options={"build": {"build_base": BUILD}})
