@@ -235,6 +235,18 @@ def test_bad_input(call: Any, error: type[Exception], text: str) -> None:
         call(network())
 
 
+def test_categories_have_no_slopes() -> None:
+    net = cnn.Network([cnn.CategoryEmbedding(3, 2), cnn.Dense(1)], dtype="float64", seed=0).build(2)
+    rows = np.column_stack([X[:, 0], np.arange(7) % 3])
+    for call in (lambda: integrated_gradients(net, rows), lambda: expected_gradients(net, rows, rows)):
+        with pytest.raises(ValueError, match="a network with a CategoryEmbedding has no slopes by its categories"):
+            call()
+    found = partial_dependence(net, rows, 1)
+    assert found.grid.tolist() == [0, 1, 2]
+    moved = np.column_stack([X[:, 0], np.full(7, 2.0)])
+    assert found.mean[2] == pytest.approx(net.predict(moved).mean(), abs=1e-12)
+
+
 def test_partial_dependence_by_hand() -> None:
     net = network("cross_entropy", 3)
     found = partial_dependence(net, X, 2, grid=[-1.0, 0.5])

@@ -54,6 +54,7 @@ def integrated_gradients(
     ([[2.0, -2.0]], [3.0])
     """
     of = subject.of(model, raw)
+    of.check_slopes()
     x, shown = of.read("X", X)
     steps = checks.integer("steps", steps, 1)
     start = _nothing(model, of) if baseline is None else of.read("baseline", baseline)[0]
@@ -104,6 +105,7 @@ def expected_gradients(
     ([[2.0, -1.0]], [2.0])
     """
     of = subject.of(model, raw)
+    of.check_slopes()
     x, shown = of.read("X", X)
     rows, _ = of.read("background", background)
     if not len(rows):

@@ -10,6 +10,7 @@ import numpy as np
 
 from cnn._common import checks
 from cnn.explain import links
+from cnn.layers import CategoryEmbedding
 from cnn.network import Network
 from cnn.runtime import passes, sparse
 from cnn.table import TableModel, frames
@@ -48,6 +49,14 @@ class Subject:
         """The outputs that are asked for."""
         every = len(self.output_names)
         return list(range(every)) if output is None else [checks.integer("output", output, 0, every - 1)]
+
+    def check_slopes(self) -> None:
+        """Refuses networks whose outputs jump with an input: there is no path on which slopes add up."""
+        if any(isinstance(layer, CategoryEmbedding) for net in self.networks for layer in net.descriptions):
+            raise ValueError(
+                "a network with a CategoryEmbedding has no slopes by its categories, along which gradients could be "
+                "integrated; partial_dependence takes it"
+            )
 
     def outputs(self, X: Array, n_threads: int | None) -> Array:
         """(n, outputs) float64."""
