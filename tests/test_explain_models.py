@@ -153,6 +153,16 @@ def test_shares_of_the_columns_of_a_table(people: Any, pay: Any, size: Any) -> N
         expected_gradients(pay, rows, people[["work"]])
 
 
+def test_losses_with_a_logarithmic_link(people: Any) -> None:
+    table = people[["age", "work", "pay"]].assign(pay=people["pay"].clip(lower=1))
+    model = cnn.TableModel("pay", loss="gamma", epochs=5, members=2, seed=0).fit(table, verbose=0)
+    found = integrated_gradients(model, table[:9])
+    assert found.predictions == pytest.approx(model.predict(table[:9]), rel=1e-5)
+    raw = integrated_gradients(model, table[:9], raw=True)
+    each = [net.predict(model.encoder.encode(table[:9])) * model.goal.deviation for net in model.networks]
+    assert raw.predictions == pytest.approx(np.log(each).mean(axis=0), rel=1e-5)
+
+
 def test_inputs_of_a_column_are_added(people: Any, pay: Any) -> None:
     """Beside the same rule by hand: the slopes of all inputs, by `forward` and `backward`."""
     rows = people[:5]

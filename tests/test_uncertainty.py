@@ -279,6 +279,7 @@ def test_a_fit_calibrates_its_probabilities(monkeypatch: pytest.MonkeyPatch, tmp
     with monkeypatch.context() as patch:
         patch.setattr(calibration, "temperature", lambda *_: 2.0)
         cooled = cnn.TableModel("kind", epochs=3, members=2, seed=0).fit(table, verbose=0)
+        weighted = cnn.TableModel("kind", class_weight="balanced", epochs=3, members=2, seed=0).fit(table, verbose=0)
     assert "probabilities are calibrated by the temperature 2: log loss" in cooled.notes[-1]
     logits, halves = (
         np.stack([net.forward(model.encoder.encode(table)) for net in model.networks]) for model in (plainly, cooled)
@@ -287,6 +288,7 @@ def test_a_fit_calibrates_its_probabilities(monkeypatch: pytest.MonkeyPatch, tmp
     assert cooled.scores["validation"]["log_loss"] != plainly.scores["validation"]["log_loss"]
     cooled.save(tmp_path / "m.cnn")
     assert np.array_equal(cnn.load(tmp_path / "m.cnn").predict_proba(table), cooled.predict_proba(table))
+    assert not any("temperature" in note for note in weighted.notes)
     learnt = cnn.TableModel("kind", epochs=3, members=2, seed=0).fit(table, verbose=0)
     assert learnt.scores["validation"]["log_loss"] <= plainly.scores["validation"]["log_loss"] + 1e-9
 

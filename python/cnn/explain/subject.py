@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -150,6 +151,8 @@ def _table(model: TableModel, raw: bool) -> Subject:
     outputs = (goal.name,) if goal.task == "regression" else tuple(map(str, model.classes))
     nets, link = model.networks, model.networks[0].loss.link
     scale, shift = (goal.deviation, goal.mean) if goal.task == "regression" else (1.0, 0.0)
+    if raw and link == "exp":  # networks give multiples of a mean, whose logarithm is added to theirs
+        scale, shift = 1.0, math.log(scale)
     return Subject(
         nets, [None] * len(nets), "identity" if raw else link, names, begin, outputs[-nets[0].n_outputs :], read, scale,
         shift,

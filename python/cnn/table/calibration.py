@@ -31,12 +31,13 @@ def of_a_fit(
 ) -> tuple[OutOfMember, Residuals | None, tuple[str, ...]]:
     """(what networks predict of rows they were not trained on, their errors if these are numbers, what is to be said).
 
-    Probabilities are calibrated before.
+    Probabilities are calibrated before, but for those of weighted rows, which are not to come true in the table.
     """
     goal = found.goal
     note: tuple[str, ...] = ()
     seen = training.out_of_member(found, goal, networks, n_threads)
-    if (divisor := temperature(seen, goal)) != 1:
+    divisor = temperature(seen, goal) if found.circle.weights is None else 1.0
+    if divisor != 1:
         before = metrics.log_loss(seen.y.astype(np.int64), seen.outputs)
         cool(networks, divisor)
         seen = training.out_of_member(found, goal, networks, n_threads)
