@@ -39,8 +39,34 @@ def pandas() -> Any:
     return pd
 
 
+def narwhals() -> Any:
+    """The module, or an error that names the extra."""
+    try:
+        import narwhals.stable.v2 as nw
+    except ImportError as error:
+        raise ImportError("frames other than pandas' need narwhals (extra 'pandas'): pip install narwhals") from error
+    return nw
+
+
+def is_table(data: Any) -> bool:
+    """Whether it is a data frame of any library, lazy or not, or a dict of columns, rather than cells alone."""
+    # Asked of the class: a lazy frame would look up its columns.
+    return isinstance(data, Mapping) or any(hasattr(type(data), name) for name in ("columns", "column_names"))
+
+
+def eager(data: Any) -> Any:
+    """A frame as one of narwhals, read into memory if it is lazy; None if narwhals does not know it."""
+    nw = narwhals()
+    frame = nw.from_native(data, pass_through=True)
+    if isinstance(frame, nw.LazyFrame):
+        return frame.collect()
+    return frame if isinstance(frame, nw.DataFrame) else None
+
+
 def to_pandas(data: Any, name: str = "data") -> Any:
-    """The pandas data frame itself, or one made of a frame of polars or Arrow or of a dict of columns.
+    """The pandas data frame itself, or one made of a dict of columns or of a frame of another library.
+
+    Narwhals reads those of polars, Arrow, DuckDB, Modin, Ibis, Dask and PySpark; what is lazy is collected.
 
     Raises TableError for columns without a name or with the name of another.
     """
@@ -52,10 +78,9 @@ def to_pandas(data: Any, name: str = "data") -> Any:
             raise TableError(f"{name} can't be made a table: {error}") from None
     elif isinstance(data, pd.DataFrame):
         frame = data
-    elif hasattr(data, "to_pandas"):
-        frame = data.to_pandas()
-    elif hasattr(data, "__dataframe__"):
-        frame = pd.api.interchange.from_dataframe(data)
+    elif is_table(data):
+        known = eager(data)
+        frame = (data if known is None else known).to_pandas()
     else:
         raise TypeError(
             f"{name} must be a data frame (pandas, polars, Arrow) or a dict of columns, got {type(data).__name__}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ def is_array(data: Any) -> bool:
     """Whether it is an array, or a list of rows, rather than a table with names."""
     if isinstance(data, np.ndarray) or hasattr(data, "toarray"):
         return True
-    return not _is_table(data) and (hasattr(data, "__array__") or _is_list_of_rows(data))
+    return not frames.is_table(data) and (hasattr(data, "__array__") or _is_list_of_rows(data))
 
 
 def _is_list_of_rows(data: Any) -> bool:
@@ -96,7 +96,7 @@ def learnt(
 
 def _is_in_pieces(data: Any) -> bool:
     return isinstance(data, str | os.PathLike) or (
-        hasattr(data, "__iter__") and not (is_array(data) or _is_table(data))
+        hasattr(data, "__iter__") and not (is_array(data) or frames.is_table(data))
     )
 
 
@@ -137,10 +137,6 @@ def _free(name: str, table: Any) -> str:
     return name
 
 
-def _is_table(data: Any) -> bool:
-    return isinstance(data, Mapping) or hasattr(data, "columns") or hasattr(data, "column_names")
-
-
 def joined(
     data: Any, y: Any, name: str | None, names: Sequence[str] = (), where: tuple[str, str] = ("X", "y")
 ) -> tuple[Any, str]:
@@ -173,7 +169,7 @@ def _cells(y: Any, where: str) -> Any:
             "This TableModel estimator requires y to be passed, but the target y is None: give fit(X, y), or say which "
             "column of the table it is, TableModel(target)"
         )
-    if _is_table(y):
+    if frames.is_table(y):
         table = frames.to_pandas(y, where)
         if len(table.columns) != 1:
             raise TableError(f"{where} must be one column, got {len(table.columns)}")

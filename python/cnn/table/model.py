@@ -22,7 +22,7 @@ from cnn.callbacks import all_of as hooks_of
 from cnn.losses import Loss
 from cnn.network import Network
 from cnn.runtime.history import History
-from cnn.table import calibration, frames, given, importance, large, lesson, save, training
+from cnn.table import answers, calibration, frames, given, importance, large, lesson, save, training
 from cnn.table.encode import Encoder
 from cnn.table.estimator import of_classes, two_columns
 from cnn.table.frames import Array, TableError
@@ -224,18 +224,21 @@ class TableModel(Uncertain):
 
     # Prediction -------------------------------------------------------------------------------------------------------
 
-    def predict(self, data: Any, *, n_threads: int | None = None) -> Array:
-        """(n,) numbers, or the most probable class of each row.
+    def predict(self, data: Any, *, as_frame: bool = False, n_threads: int | None = None) -> Any:
+        """(n,) numbers, or the most probable class of each row: an array, or `as_frame` a series like the data.
 
         Columns may come in any order, and others beside them; cells may be missing, texts may be new. Classes are of
-        the type and the spelling that `fit` was given. Warns of infinite numbers, which count as missing.
+        the type and the spelling that `fit` was given. The series is of the library of the data, with the index of
+        pandas; of lazy data one in memory, of a dict a dict. Warns of infinite numbers, which count as missing.
         """
-        return self.answers(self._outputs_of(data, n_threads))
+        found = self.answers(self._outputs_of(data, n_threads))
+        return answers.like(data, {str(self.target): found}, alone=True) if as_frame else found
 
     @of_classes
-    def predict_proba(self, data: Any, *, n_threads: int | None = None) -> Array:
-        """(n, k) probabilities, in the order of `classes`."""
-        return two_columns(self._outputs_of(data, n_threads))
+    def predict_proba(self, data: Any, *, as_frame: bool = False, n_threads: int | None = None) -> Any:
+        """(n, k) probabilities, in the order of `classes`: an array, or `as_frame` a data frame like the data."""
+        p = two_columns(self._outputs_of(data, n_threads))
+        return answers.like(data, dict(zip(map(str, self.classes), p.T, strict=True)), alone=False) if as_frame else p
 
     def evaluate(self, data: Any, y: Any = None, *, n_threads: int | None = None) -> dict[str, float]:
         """Scores on rows with a target (the others are left out): rmse, mae, r2, or accuracy, log_loss, f1, roc_auc.

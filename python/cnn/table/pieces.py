@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def of(data: Any, stream: bool | None) -> tuple[Any, Iterable[Any] | None]:
         if stream or (stream is None and found.memory > threads.free_memory()):
             return None, found
         return _joined(found), None
-    if isinstance(data, Mapping) or hasattr(data, "to_pandas") or hasattr(data, "__dataframe__") or _is_frame(data):
+    if frames.is_table(data):
         frame = frames.to_pandas(data)
         return (None, Slices(frame)) if stream else (frame, None)
     if not hasattr(data, "__iter__"):
@@ -94,10 +94,6 @@ def of(data: Any, stream: bool | None) -> tuple[Any, Iterable[Any] | None]:
             f"{type(data).__name__}"
         )
     return (None, data) if stream or stream is None else (_joined(data), None)
-
-
-def _is_frame(data: Any) -> bool:
-    return hasattr(data, "iloc") and hasattr(data, "columns")
 
 
 def _joined(pieces: Iterable[Any]) -> Any:
