@@ -49,3 +49,26 @@ def test_names_weights_sparse_x_and_files(kind: str, tmp_path) -> None:
     assert dense.partial_fit(X, y).n_iter_ >= 1
     early = MAKE[kind](**{**QUICK, "early_stopping": True}).fit(X, y)
     assert len(early.validation_scores_) == early.n_iter_
+
+
+def test_table_models_are_estimators() -> None:
+    pd = pytest.importorskip("pandas")
+    from sklearn.base import is_classifier, is_regressor
+    from sklearn.ensemble import StackingRegressor, VotingClassifier
+    from sklearn.multioutput import MultiOutputRegressor
+
+    quick: dict[str, Any] = {"epochs": 20, "members": 1, "hidden": (16,), "seed": 0}
+    table = pd.DataFrame(X, columns=list("abcd")).assign(e=np.where(X[:, 3] > 0, "x", "y"))
+    classifier, regressor = (cnn.TableModel(task=task, **quick) for task in ("classification", "regression"))
+    assert (is_classifier(classifier), is_regressor(regressor), is_classifier(regressor)) == (True, True, False)
+    assert cross_val_score(classifier, table, Y["classifier"], cv=2, scoring="roc_auc").min() > 0.8
+    assert cross_val_score(regressor, table, Y["regressor"], cv=2).min() > 0.3
+    search = GridSearchCV(classifier, {"dropout": [0.0, 0.2]}, cv=2).fit(table, Y["classifier"])
+    assert search.best_score_ > 0.7
+    votes = VotingClassifier([("table", classifier)], voting="soft").fit(X, Y["classifier"])
+    assert votes.score(X, Y["classifier"]) > 0.7
+    stack = StackingRegressor([("table", regressor)], cv=2).fit(X, Y["regressor"])
+    assert stack.score(X, Y["regressor"]) > 0.3
+    both = np.column_stack([Y["regressor"], X[:, 2]])
+    several = MultiOutputRegressor(regressor).fit(table, both, sample_weight=np.arange(1.0, 121.0))
+    assert several.score(table, both) > 0.3

@@ -12,6 +12,7 @@ from cnn._common import console
 from cnn.table import frames, pieces
 from cnn.table.frames import Array, TableError
 
+_SEVERAL = ": several targets take a model each (scikit-learn's MultiOutputRegressor)"
 _TARGET, _WEIGHTS = "y", "sample_weight"  # names of what has none
 
 
@@ -172,7 +173,7 @@ def _cells(y: Any, where: str) -> Any:
     if frames.is_table(y):
         table = frames.to_pandas(y, where)
         if len(table.columns) != 1:
-            raise TableError(f"{where} must be one column, got {len(table.columns)}")
+            raise TableError(f"{where} must be one column, got {len(table.columns)}{_SEVERAL}")
         return table.iloc[:, 0]
     if isinstance(y, pd.Series):
         return y
@@ -182,5 +183,6 @@ def _cells(y: Any, where: str) -> Any:
     if getattr(cells, "ndim", 1) == 2 and cells.shape[1] == 1:
         cells = cells[:, 0]
     if cells.ndim != 1:
-        raise ValueError(f"{where} must have one dimension (rows,), got shape {cells.shape}")
+        hint = _SEVERAL if cells.ndim == 2 and where.startswith("y") else ""
+        raise ValueError(f"{where} must have one dimension (rows,), got shape {cells.shape}{hint}")
     return pd.Series(cells)
