@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import cnn
+from cnn.runtime.compact import CompactRows, scattered
 from cnn.table import finer
 from cnn.table.columns import Date, Number
 from cnn.table.encode import Encoder
@@ -189,10 +190,49 @@ def test_files_keep_them(goal: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.predict(table), model.predict(table))
 
 
+@pytest.mark.filterwarnings("ignore:infinite numbers")
+@pytest.mark.parametrize("numbers", ["bins", "both", "spikes"])
+def test_networks_take_staircases_in_short(numbers: Any) -> None:
+    model, table = fitted("price", numbers=numbers)
+    for some in (None, np.arange(0, 600, 7), np.array([3]), np.arange(0)):
+        X, dense = model.encoder.features(table, some), model.encoder.encode(table, some)
+        assert isinstance(X, CompactRows) == model.encoder.in_short == (numbers != "spikes")
+        if not isinstance(X, CompactRows):
+            np.testing.assert_array_equal(X, dense)
+            continue
+        np.testing.assert_array_equal(X.to_scipy().toarray(), dense)
+        np.testing.assert_allclose(model.outputs(X, None), model.outputs(dense, None), rtol=1e-5, atol=1e-6)
+        assert len(X.values) <= 30 * len(X)
+    again = np.concatenate([model.predict(table.iloc[[i]]) for i in range(20)])
+    np.testing.assert_array_equal(again, model.predict(table)[:20])  # a row alone has the same bits
+
+
+@pytest.mark.filterwarnings("ignore:infinite numbers")
+def test_compact_rows_in_another_order() -> None:
+    model, table = fitted("price", numbers="both", valid=0.2)
+    whole: Any = model.encoder.features(table)
+    places = np.random.default_rng(0).permutation(len(table))
+    parts = [model.encoder.features(table.iloc[i : i + 130]) for i in range(0, 600, 130)]
+    got: Any = scattered(parts, places)  # type: ignore[arg-type]
+    assert parts == []
+    np.testing.assert_array_equal(got.to_scipy().toarray()[places], whole.to_scipy().toarray())
+    assert isinstance(got, CompactRows)
+
+
+@pytest.mark.filterwarnings("ignore:infinite numbers")
+def test_streams_learn_the_same_columns() -> None:
+    table = frame().drop(columns="grade")
+    here, there = (cnn.TableModel("price", epochs=1, members=1, hidden=(8,), seed=0, numbers="both") for _ in range(2))
+    here.fit([table[:250], table[250:]], verbose=0)
+    there.fit(table, stream=True, verbose=0)
+    assert repr(here.encoder) == repr(there.encoder)
+    assert here.encoder.in_short
+    np.testing.assert_array_equal(here.predict(table), there.predict(table))
+
+
 def test_wide_and_large_tables_get_fewer() -> None:
     rng = np.random.default_rng(0)
-    y = rng.normal(size=(300, 1))
-    more = Finer(y, 256, 96)
+    more = Finer(rng.normal(size=(300, 1)), 256, 96)
     names = [f"x{i}" for i in range(30)]
     table = pd.DataFrame(rng.normal(size=(300, 30)), columns=names)
     some, fewer, least = (
@@ -200,6 +240,9 @@ def test_wide_and_large_tables_get_fewer() -> None:
     )
     assert some > fewer > least == 60
     assert 4 * 200_000 * (fewer - 60) <= 2**28
+    for k, leaves in ((500, 16), (1100, 0)):
+        wide = pd.DataFrame(rng.normal(size=(300, k)), columns=[f"x{i}" for i in range(k)])
+        assert len(Encoder.learn(wide, "y", np.arange(300), more=more).inputs) == k * (2 + leaves)
 
 
 @pytest.mark.parametrize(("wrong", "error"), [("none", ValueError), (1, ValueError), (None, ValueError)])

@@ -141,7 +141,7 @@ def test_networks_are_those_of_the_encoded_rows() -> None:
     assert same_bits(net, found.networks[0])
     scores = found.evaluate(TABLE.iloc[found.held_out])
     for name, value in found.scores["validation"].items():
-        assert value == pytest.approx(scores[name], rel=1e-9)
+        assert value == pytest.approx(scores[name], rel=1e-6)  # of dense rows in a file, of compact ones in memory
 
 
 def test_any_cut_gives_the_same_model() -> None:

@@ -188,8 +188,9 @@ def random_model(seed: int) -> tuple[cnn.TableModel, pd.DataFrame]:
     rng = np.random.default_rng(seed)
     frame = table(rng)
     hidden = [(), (5,), (16, 3)][rng.integers(3)]
+    inputs: Any = rng.choice(["auto", "plain", "spikes", "bins", "both"])
     model = cnn.TableModel("the target", epochs=1, members=int(rng.integers(1, 4)), hidden=hidden, seed=seed,
-                           activation=str(rng.choice(["relu", "gelu", "tanh"])))  # fmt: skip
+                           activation=str(rng.choice(["relu", "gelu", "tanh"])), numbers=str(inputs))  # fmt: skip
     model.fit(frame, verbose=0)
     return model, unseen(frame, model, rng)
 

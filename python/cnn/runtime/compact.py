@@ -127,6 +127,25 @@ def compact(
     return CompactRows(*arrays, layout.n_inputs, np.stack([begins, ends], axis=1))
 
 
+def scattered(parts: list[SparseRows], places: Array) -> SparseRows:
+    """All rows of the parts, of one kind, copied: the i-th one goes to `places[i]`. Empties the list of parts."""
+    like, n = parts[0], len(places)
+    counts, begin = np.empty(n, np.int64), 0
+    for part in parts:
+        counts[places[begin : begin + len(part)]] = np.diff(part.indptr)
+        begin += len(part)
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    indices, values = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], like.dtype)
+    while parts:
+        part = parts.pop()
+        own, own_indices, own_values = part.parts()
+        begin -= len(part)
+        first = indptr[places[begin : begin + len(part)]] - own[:-1]
+        at = np.arange(own[-1]) + np.repeat(first, np.diff(own))
+        indices[at], values[at] = own_indices, own_values
+    return type(like)(indptr, indices, values, like.n_inputs, like.stairs)
+
+
 def _part(name: str, given: Any, shape: tuple[int, int], dtype: Any) -> Array:
     """(n, columns), integers for bins and codes and finite numbers of the type else."""
     integers = name in ("bins", "codes")

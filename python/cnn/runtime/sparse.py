@@ -75,12 +75,13 @@ class SparseRows:
 
 
 def stacked(parts: Sequence[SparseRows]) -> SparseRows:
-    """The rows of all parts, one after another, copied."""
+    """The rows of all parts, of one kind, one after another, copied."""
     indptr, indices, values = zip(*(part.parts() for part in parts), strict=True)
     begins = np.cumsum([0, *(len(own) for own in values)])
     ends = [own[1:] + begin for own, begin in zip(indptr, begins, strict=False)]
     rows = np.concatenate([np.zeros(1, np.int64), *ends])
-    return SparseRows(rows, np.concatenate(indices), np.concatenate(values), parts[0].n_inputs)
+    first = parts[0]
+    return type(first)(rows, np.concatenate(indices), np.concatenate(values), first.n_inputs, first.stairs)
 
 
 def without_zeros(X: Array | SparseRows, units: int) -> Array | SparseRows:

@@ -12,7 +12,7 @@ import numpy as np
 
 from cnn.table import blocks, finer, frames, writings
 from cnn.table.blocks import Curves
-from cnn.table.finer import Finer
+from cnn.table.finer import Finer, Stairs
 from cnn.table.frames import Array, TableError
 from cnn.table.kinds import kind_of, unknown
 
@@ -76,23 +76,28 @@ class Number:
         _refuse(self, series, unknown(series, bad, self.marks), expected)
         return values
 
-    def write(self, series: Any, out: Array) -> None:
-        self.write_values(self.values(series), out)
+    def write(self, series: Any, out: Array, stairs: Stairs | None = None) -> None:
+        self.write_values(self.values(series), out, stairs)
 
-    def write_values(self, x: Array, out: Array) -> None:
-        """The inputs of those numbers to `out` (n, inputs)."""
+    def write_values(self, x: Array, out: Array, stairs: Stairs | None = None) -> None:
+        """The inputs of those numbers to `out` (n, inputs); or without the staircase, which `stairs` has in short."""
         rank, value, missing = self.curve.inputs(x[None])
         out[:, 0], out[:, 1] = rank[0], value[0]
         if self.gaps:
             out[:, 2] = missing[0]
-        self.write_finer(x, out[:, self.coarse :])
+        self.write_finer(x, out[:, self.coarse :], stairs)
 
-    def write_finer(self, x: Array, out: Array) -> None:
-        """The finer inputs of numbers, NaN where missing, to `out` (n, spikes and bins)."""
+    def write_finer(self, x: Array, out: Array, stairs: Stairs | None = None) -> None:
+        """The finer inputs of numbers, NaN where missing, as `write_values`."""
         if k := len(self.spikes):
             finer.write_codes(self.codes(x), out[:, :k])
-        if len(self.edges):
-            finer.write_stairs(*self.stairs(x), out[:, k:])
+        if not len(self.edges):
+            return
+        bins, z = self.stairs(x)
+        if stairs is None:
+            finer.write_stairs(bins, z, out[:, k:])
+        else:
+            stairs.bins[...], stairs.z[...] = bins, z
 
     def codes(self, x: Array) -> Array:
         """(n,) which of the spikes each number is, -1 for none."""
@@ -121,7 +126,7 @@ class Boolean:
     def inputs(self) -> list[str]:
         return ["true", "missing"][: 2 if self.gaps else 1]
 
-    def write(self, series: Any, out: Array) -> None:
+    def write(self, series: Any, out: Array, stairs: Stairs | None = None) -> None:
         values, bad = frames.as_booleans(series)
         _refuse(self, series, bad, "true and false")
         missing = np.isnan(values)
@@ -168,7 +173,7 @@ class Category:
         found = [places.get(label, self.other_code) for label in labels]
         return np.array([*found, self.missing_code], np.int64)[codes]
 
-    def write(self, series: Any, out: Array) -> None:
+    def write(self, series: Any, out: Array, stairs: Stairs | None = None) -> None:
         codes = self.codes(series)
         out[...] = 0
         rows = np.flatnonzero(codes >= 0)
@@ -212,10 +217,10 @@ class Date:
         _refuse(self, series, unknown(series, bad, self.days.marks), f"dates{written}")
         return days
 
-    def write(self, series: Any, out: Array) -> None:
+    def write(self, series: Any, out: Array, stairs: Stairs | None = None) -> None:
         days = self.values(series)
-        first = len(self.days.inputs)
-        self.days.write_values(days, out[:, :first])
+        first = out.shape[1] - 2 * len(self.periods)
+        self.days.write_values(days, out[:, :first], stairs)
         for i, period in enumerate(self.periods):
             angle = 2 * np.pi * np.nan_to_num(days) / PERIODS[period]
             known = ~np.isnan(days)
@@ -343,9 +348,13 @@ def _learn_category(name: str, series: Any, rows: Array, most: int) -> Category 
 
 def coarse(column: Column) -> int:
     """How many inputs a column has without the finer ones of numbers."""
-    if isinstance(column, Date):
-        return column.days.coarse + 2 * len(column.periods)
-    return column.coarse if isinstance(column, Number) else len(column.inputs)
+    number = number_of(column)
+    return len(column.inputs) - (len(number.inputs) - number.coarse if number else 0)
+
+
+def number_of(column: Column) -> Number | None:
+    """The column of numbers that a column is or has inside."""
+    return column.days if isinstance(column, Date) else column if isinstance(column, Number) else None
 
 
 def reading(column: Column) -> str:

@@ -10,15 +10,41 @@ from typing import Any
 import numpy as np
 
 from cnn._common import checks
+from cnn.runtime.compact import Layout, compact
+from cnn.runtime.sparse import SparseRows
 from cnn.table import blocks, columns, frames
 from cnn.table.blocks import Curves
 from cnn.table.columns import Boolean, Column, Number
-from cnn.table.finer import Finer
+from cnn.table.finer import Finer, Stairs
 from cnn.table.frames import Array, TableError
 
 _CATEGORIES = 64  # at most so many of a column get an input of their own, fewer in a table that is large
 _SMALL = 1 << 26  # bytes of inputs that are never too many
-_FINER = 1 << 28  # bytes of finer inputs of numbers that are never too many
+_FINER = 1 << 28  # bytes of finer inputs of numbers that are never too many, where they are kept dense
+_BINS = 1 << 13  # of all columns together
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """Where inputs are written: X has those of each column from `begin` on; in short, staircases are aside."""
+
+    X: Array
+    begin: Array
+    bins: Array | None = None
+    z: Array | None = None
+
+    def of(self, i: int, some: slice) -> Array:
+        """The inputs of a column in some rows."""
+        out: Array = self.X[some, self.begin[i] : self.begin[i + 1]]
+        return out
+
+    def stairs(self, place: int, some: slice) -> Stairs | None:
+        """The staircase at that place in some rows, if in short."""
+        return None if self.bins is None or self.z is None else Stairs(self.bins[some, place], self.z[some, place])
+
+
+def _count(frame: Any, rows: Array | None) -> int:
+    return len(frame) if rows is None else len(rows)
 
 
 @dataclass(frozen=True)
@@ -48,8 +74,10 @@ class Encoder:
         plain = [name for name, i in places.items() if blocks.is_plain(dtypes[i])]
         memory = int(frame.memory_usage(deep=False).sum())
         if more:
-            n = len(frame) if of is None else of
-            more = more.within(max(_FINER, 2 * memory * n // len(frame)) // (4 * n * max(len(places), 1)))
+            bytes_, n = (2 * memory, len(frame)) if of is None else (2 * memory * of // len(frame), of)
+            dense = max(_FINER, bytes_) // (4 * n * max(len(places), 1))
+            leaves = _BINS // max(len(places), 1)
+            more = more.within(dense, leaves if of is None else min(leaves, dense))
         learnt = columns.learn_plain(frame, plain, np.array([places[name] for name in plain], np.intp), rows, of, more)
         most = _CATEGORIES
         while True:
@@ -87,6 +115,51 @@ class Encoder:
     @checks.quiet
     def encode(self, frame: Any, rows: Array | None = None) -> Array:
         """(n, inputs) float32, of all rows or of these, which must ascend."""
+        sheet = _Sheet(np.empty((_count(frame, rows), self._begin[-1]), np.float32), self._begin)
+        self._fill(frame, rows, sheet)
+        return sheet.X
+
+    @checks.quiet
+    def features(self, frame: Any, rows: Array | None = None) -> Array | SparseRows:
+        """The same as networks take them: where columns have staircases, compact rows (a number for each staircase)."""
+        layout, begin = self._layout
+        if not layout.stairs:
+            return self.encode(frame, rows)
+        n, s = _count(frame, rows), len(layout.stairs)
+        sheet = _Sheet(
+            np.empty((n, begin[-1]), np.float32), begin, np.empty((n, s), np.uint8), np.empty((n, s), np.float32)
+        )
+        self._fill(frame, rows, sheet)
+        return compact(layout, np.float32, plain=sheet.X, bins=sheet.bins, heights=sheet.z)
+
+    @property
+    def in_short(self) -> bool:
+        """Whether `features` are compact rows."""
+        return bool(self._layout[0].stairs)
+
+    @cached_property
+    def _layout(self) -> tuple[Layout, Array]:
+        """(where staircases and other inputs are, and the first input of each column without the staircases)."""
+        stairs, plain, begin, at = list[tuple[int, int]](), list[int](), [0], 0
+        for column in self.columns:
+            number, end = columns.number_of(column), at + len(column.inputs)
+            if number and len(number.edges):
+                last = at + len(number.inputs)
+                stairs.append((last - len(number.edges) + 1, last))
+                plain += range(at, stairs[-1][0])
+                at = last
+            plain += range(at, end)
+            at = end
+            begin.append(len(plain))
+        return Layout(at, tuple(plain), tuple(stairs)), np.array(begin)
+
+    @cached_property
+    def _stair(self) -> list[int]:
+        """Which of the staircases a column has, if it has one."""
+        numbers = map(columns.number_of, self.columns)
+        return (np.cumsum([number is not None and len(number.edges) > 0 for number in numbers]) - 1).tolist()
+
+    def _fill(self, frame: Any, rows: Array | None, sheet: _Sheet) -> None:
         there = frames.places(frame)
         if missing := [column.name for column in self.columns if column.name not in there]:
             frames.column(frame, missing[0], "the table")  # raises
@@ -95,19 +168,16 @@ class Encoder:
         plain = np.array([blocks.is_plain(dtypes[place]) for place in places])
         text = np.array([blocks.is_text(dtypes[place]) for place in places]) & self._simple
         numbers, booleans = plain & self._are(Number), plain & self._are(Boolean)
-        X = np.empty((len(frame) if rows is None else len(rows), self._begin[-1]), np.float32)
-        self._write_numbers(frame, places, numbers, rows, X)
-        self._write_numbers(frame, places, text, rows, X, text=True)
-        self._write_booleans(frame, places, booleans, rows, X)
+        self._write_numbers(frame, places, numbers, rows, sheet)
+        self._write_numbers(frame, places, text, rows, sheet, text=True)
+        self._write_booleans(frame, places, booleans, rows, sheet)
         for i in np.flatnonzero(~(numbers | text | booleans)).tolist():
-            self._write_alone(frame, places, i, rows, X)
-        return X
+            self._write_alone(frame, places, i, rows, sheet)
 
-    def _write_alone(self, frame: Any, places: Array, i: int, rows: Array | None, X: Array) -> None:
+    def _write_alone(self, frame: Any, places: Array, i: int, rows: Array | None, sheet: _Sheet) -> None:
         """One column; TableError for a cell that can't be."""
-        column = self.columns[i]
         for some, cells in frames.pieces(frame.iloc[:, places[i]], rows):
-            column.write(cells, X[some, self.slices[column.name]])
+            self.columns[i].write(cells, sheet.of(i, some), sheet.stairs(self._stair[i], some))
             del cells
 
     @checks.quiet
@@ -156,33 +226,33 @@ class Encoder:
         return np.cumsum(self._are(Number)) - 1, Curves.of(nodes, heights, center, scale)
 
     def _write_numbers(
-        self, frame: Any, places: Array, are: Array, rows: Array | None, X: Array, text: bool = False
+        self, frame: Any, places: Array, are: Array, rows: Array | None, sheet: _Sheet, text: bool = False
     ) -> None:
         these = np.flatnonzero(are)
         for some, part, cells in blocks.read_pieces(frame, places[these], rows, text):
             which = these[part]
             for i in which[np.isinf(cells).any(axis=1)] if text else ():
-                self._write_alone(frame, places, i, rows, X)  # raises
+                self._write_alone(frame, places, i, rows, sheet)  # raises
             place, curves = self._curves
             cells = blocks.known(cells)
             rank, value, missing = curves.part(place[which]).inputs(cells)
-            begin, gaps = self._begin[which], self._gaps[which]
+            X, begin, gaps = sheet.X, sheet.begin[which], self._gaps[which]
             X[some, begin], X[some, begin + 1] = rank.T, value.T
             X[some, begin[gaps] + 2] = missing[gaps].T
             for i, x in zip(which.tolist(), cells, strict=True):
                 if self._finer[i]:
                     column: Any = self.columns[i]
-                    first, end = self._begin[i] + column.coarse, self._begin[i + 1]
-                    column.write_finer(x, X[some, first:end])
+                    out = sheet.of(i, some)[:, column.coarse :]
+                    column.write_finer(x, out, sheet.stairs(self._stair[i], some))
 
-    def _write_booleans(self, frame: Any, places: Array, are: Array, rows: Array | None, X: Array) -> None:
+    def _write_booleans(self, frame: Any, places: Array, are: Array, rows: Array | None, sheet: _Sheet) -> None:
         these = np.flatnonzero(are)
         for some, part, cells in blocks.read_pieces(frame, places[these], rows):
             which, cells = these[part], blocks.known(cells)
             missing = np.isnan(cells)
             bad = ~(missing | (cells == 0) | (cells == 1)).all(axis=1)
             for i in which[bad]:
-                self._write_alone(frame, places, i, rows, X)  # raises
-            begin, gaps = self._begin[which], self._gaps[which]
+                self._write_alone(frame, places, i, rows, sheet)  # raises
+            X, begin, gaps = sheet.X, sheet.begin[which], self._gaps[which]
             X[some, begin] = np.where(missing, 0.0, 2 * cells - 1).T
             X[some, begin[gaps] + 1] = missing[gaps].T

@@ -30,6 +30,14 @@ NONE: Array = np.zeros(0)
 
 
 @dataclass(frozen=True)
+class Stairs:
+    """Where the staircases of one column go, in short: the bin and the height of each row."""
+
+    bins: Array
+    z: Array
+
+
+@dataclass(frozen=True)
 class Finer:
     """Which finer inputs a column gets: so many spikes and leaves at most, grown on the targets `y` (n, d)."""
 
@@ -37,11 +45,10 @@ class Finer:
     spikes: int
     leaves: int
 
-    def within(self, room: int) -> Finer | None:
-        """With at most so many spikes, and so many leaves; None if they are too few to be of use."""
-        if room < _FEWEST:
-            return None
-        return dataclasses.replace(self, spikes=min(self.spikes, room), leaves=min(self.leaves, room))
+    def within(self, spikes: int, leaves: int) -> Finer:
+        """With at most so many of a column; none where these are too few to be of use."""
+        room = [most if most >= _FEWEST else 0 for most in (spikes, leaves)]
+        return dataclasses.replace(self, spikes=min(self.spikes, room[0]), leaves=min(self.leaves, room[1]))
 
     def learn(self, x: Array) -> tuple[Array, Array]:
         """(spikes, edges) of the cells of the training rows, NaN where missing; of many rows from a sample."""

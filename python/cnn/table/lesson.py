@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from cnn.runtime.compact import scattered
+from cnn.runtime.sparse import SparseRows
 from cnn.table import frames, messages, target
 from cnn.table.encode import Encoder
 from cnn.table.frames import Array, TableError
@@ -28,7 +30,7 @@ class Rows:
     """
 
     numbers: Array
-    X: Array
+    X: Array | SparseRows
     y: Array
     scaled: Array
     weights: Array | None = None
@@ -127,15 +129,20 @@ def learn(frame: Any, name: str, settings: Settings) -> tuple[Target, Array]:
 
 def _encoded(frame: Any, encoder: Encoder, goal: Target, parts: Sequence[Array], counted: Weights) -> Rows:
     """The rows of the parts one after another; then all parts but the last two once more."""
-    rows = np.concatenate(parts)
-    order, n, again = np.argsort(rows), len(rows), sum(map(len, parts[:-2]))
-    X = np.empty((n + again, len(encoder.inputs)), np.float32)
+    rows = np.concatenate([*parts, *parts[:-2]])
+    order = np.argsort(rows, kind="stable")
+    dense = np.empty((0 if encoder.in_short else len(rows), len(encoder.inputs)), np.float32)
+    short: list[SparseRows] = []
     for begin in range(0, len(frame), _PIECE):
         some = order[slice(*np.searchsorted(rows, (begin, begin + _PIECE), sorter=order).tolist())]
-        X[some] = encoder.encode(frame.iloc[begin : begin + _PIECE], rows[some] - begin)
-    X[n:] = X[:again]
-    rows = np.append(rows, rows[:again])
+        wanted, which = np.unique(rows[some] - begin, return_inverse=True)
+        made = encoder.features(frame.iloc[begin : begin + _PIECE], wanted)[which]
+        if isinstance(made, SparseRows):
+            short.append(made)
+        else:
+            dense[some] = made
     y = numbers(goal, frame, rows)
+    X = scattered(short, order) if short else dense
     return Rows(rows, X, y, goal.scaled(y), counted.of(frame, rows, y))
 
 
@@ -175,7 +182,7 @@ def given(validation: Any, encoder: Encoder, goal: Target, counted: Weights) -> 
     if not len(rows):
         raise TableError(f"no row of validation has a value of the target {goal.name!r}")
     try:
-        X, y = encoder.encode(frame, rows), goal.trainable(frames.column(frame, goal.name).iloc[rows])
+        X, y = encoder.features(frame, rows), goal.trainable(frames.column(frame, goal.name).iloc[rows])
         if counted.column not in frames.places(frame):
             counted = Weights(None, counted.by_class)
         weights = counted.of(frame, rows, y)

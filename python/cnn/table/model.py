@@ -22,6 +22,7 @@ from cnn.callbacks import all_of as hooks_of
 from cnn.losses import Loss
 from cnn.network import Network
 from cnn.runtime.history import History
+from cnn.runtime.sparse import SparseRows
 from cnn.table import answers, calibration, frames, given, importance, large, lesson, save, training
 from cnn.table.encode import Encoder
 from cnn.table.estimator import of_classes, two_columns
@@ -279,10 +280,10 @@ class TableModel(Uncertain):
             console.warn(infinite)
         rows = np.arange(len(frame)) if rows is None else rows
         pieces = [rows[i : i + _PIECE] for i in range(0, max(len(rows), 1), _PIECE)]
-        return np.concatenate([self.outputs(encoder.encode(frame, piece), n_threads) for piece in pieces])
+        return np.concatenate([self.outputs(encoder.features(frame, piece), n_threads) for piece in pieces])
 
     @checks.quiet
-    def outputs(self, X: Array, n_threads: int | None) -> Array:
+    def outputs(self, X: Array | SparseRows, n_threads: int | None) -> Array:
         """Numbers in units of the target (n,), the probability of the second of two classes (n,), or all (n, k)."""
         return training.mean_output(self.networks, self.goal, X, n_threads)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnn._common import console
+from cnn.runtime.sparse import SparseRows
 from cnn.table import frames, large, lesson, messages, training
 from cnn.table.encode import Encoder
 from cnn.table.frames import Array, TableError
@@ -15,7 +16,7 @@ from cnn.table.target import Target
 
 
 def of_pieces(
-    encoder: Encoder, goal: Target, outputs: Callable[[Array, int | None], Array], pieces: Iterable[Any],
+    encoder: Encoder, goal: Target, outputs: Callable[[Array | SparseRows, int | None], Array], pieces: Iterable[Any],
     n_threads: int | None,
 ) -> dict[str, float]:  # fmt: skip
     """See `TableModel.evaluate`; frames one after another, of one table."""
@@ -26,7 +27,7 @@ def of_pieces(
             infinite[name] = infinite.get(name, 0) + n
         if len(rows):
             targets.append(lesson.numbers(goal, piece, rows))
-            found.append(outputs(encoder.encode(piece, rows), n_threads))
+            found.append(outputs(encoder.features(piece, rows), n_threads))
     if not targets:
         raise TableError(f"no row has a value of the target {goal.name!r}")
     if said := messages.infinite(infinite):

@@ -12,6 +12,7 @@ import numpy as np
 from cnn import callbacks, many, metrics
 from cnn.network import Network
 from cnn.runtime.history import History
+from cnn.runtime.sparse import SparseRows
 from cnn.table.frames import Array
 from cnn.table.lesson import Lesson, Rows
 from cnn.table.settings import Settings
@@ -76,11 +77,11 @@ def train(
     return tuple(networks), tuple(histories)
 
 
-def _scored_by(rows: Rows) -> tuple[Array, ...]:
+def _scored_by(rows: Rows) -> tuple[Array | SparseRows, ...]:
     return (rows.X, rows.scaled) if rows.weights is None else (rows.X, rows.scaled, rows.weights)
 
 
-def mean_output(networks: Sequence[Network], goal: Target, X: Array, n_threads: int | None) -> Array:
+def mean_output(networks: Sequence[Network], goal: Target, X: Array | SparseRows, n_threads: int | None) -> Array:
     """Numbers in units of the target (n,), the probability of the second of two classes (n,), or all (n, k)."""
     mean: Array = networks[0].predict(X, n_threads=n_threads).astype(np.float64)
     for net in networks[1:]:
