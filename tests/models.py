@@ -89,6 +89,9 @@ def several() -> dict[str, Any]:
             "table-classes": cnn.TableModel("dear", hidden=[2], activation="tanh", epochs=2, members=1, seed=1).fit(
                 words, verbose=0
             ),
+            "table-numbers": cnn.TableModel("price", numbers="both", hidden=[3], members=1, epochs=2, seed=2).fit(
+                {name: cells for name, cells in table(900).items() if name != "dear"}, verbose=0
+            ),
         }  # fmt: skip
 
 

@@ -211,9 +211,9 @@ def test_tools_of_scikit_learn() -> None:
     classifier, regressor = (cnn.TableModel(task=t, **QUICK) for t in ("classification", "regression"))  # type: ignore[arg-type]
     # Sorted classes: every fold has each of them only if it is known to be a classifier.
     order = np.argsort(DEAR, kind="stable")
-    assert cross_val_score(classifier, X.iloc[order], DEAR.iloc[order], cv=2).min() > 0.55
-    assert cross_val_score(classifier, X, DEAR, cv=2, scoring="roc_auc").min() > 0.55
-    assert cross_val_score(regressor, X, PRICE, cv=2).min() > 0
+    assert cross_val_score(classifier, X.iloc[order], DEAR.iloc[order], cv=2).min() > 0.6
+    assert cross_val_score(classifier, X, DEAR, cv=2, scoring="roc_auc").min() > 0.6
+    assert cross_val_score(regressor, X, PRICE, cv=2).mean() > 0.3
     assert cross_val_predict(classifier, X, DEAR, cv=2, method="predict_proba").shape == (120, 2)
     whole = cross_val_score(cnn.TableModel("price", **QUICK), X.assign(price=PRICE), cv=2, params={"verbose": 0})
     assert np.array_equal(whole, cross_val_score(regressor, X, PRICE, cv=2))

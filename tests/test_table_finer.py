@@ -128,7 +128,7 @@ def test_extreme_numbers_have_finite_inputs(x: Array) -> None:
 
 def frame(n: int = 600) -> Any:
     rng = np.random.default_rng(3)
-    x = rng.normal(size=n)
+    x = rng.normal(size=n)  # of 7 columns a column may have 8 spikes
     table = pd.DataFrame({
         "x": x, "gain": np.where(rng.random(n) < 0.8, 0, rng.integers(1, 5, n) * 1000),
         "gaps": np.where(rng.random(n) < 0.2, np.nan, rng.integers(0, 9, n)),
@@ -240,6 +240,12 @@ def test_wide_and_large_tables_get_fewer() -> None:
     )
     assert some > fewer > least == 60
     assert 4 * 200_000 * (fewer - 60) <= 2**28
+    dice = pd.DataFrame(rng.integers(0, 12, (1200, 10)), columns=[f"x{i}" for i in range(10)])
+    more = Finer(rng.normal(size=(1200, 1)), 256, 0)
+    for rows, spikes in ((1200, 12), (1190, 0)):  # ten rows a spike
+        found = Encoder.learn(dice, "y", np.arange(rows), more=more)
+        assert {len(column.inputs) for column in found.columns} == {2 + spikes}
+    more = Finer(rng.normal(size=(300, 1)), 256, 96)
     for k, leaves in ((500, 16), (1100, 0)):
         wide = pd.DataFrame(rng.normal(size=(300, k)), columns=[f"x{i}" for i in range(k)])
         assert len(Encoder.learn(wide, "y", np.arange(300), more=more).inputs) == k * (2 + leaves)

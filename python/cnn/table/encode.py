@@ -21,6 +21,7 @@ from cnn.table.frames import Array, TableError
 _CATEGORIES = 64  # at most so many of a column get an input of their own, fewer in a table that is large
 _SMALL = 1 << 26  # bytes of inputs that are never too many
 _FINER = 1 << 28  # bytes of finer inputs of numbers that are never too many, where they are kept dense
+_ROWS_OF_A_SPIKE = 10  # at least, of all columns together: spikes of small tables teach noise
 _BINS = 1 << 13  # of all columns together
 
 
@@ -77,7 +78,8 @@ class Encoder:
             bytes_, n = (2 * memory, len(frame)) if of is None else (2 * memory * of // len(frame), of)
             dense = max(_FINER, bytes_) // (4 * n * max(len(places), 1))
             leaves = _BINS // max(len(places), 1)
-            more = more.within(dense, leaves if of is None else min(leaves, dense))
+            few = len(rows) // (_ROWS_OF_A_SPIKE * max(len(places), 1))
+            more = more.within(min(dense, few), leaves if of is None else min(leaves, dense))
         learnt = columns.learn_plain(frame, plain, np.array([places[name] for name in plain], np.intp), rows, of, more)
         most = _CATEGORIES
         while True:
