@@ -191,6 +191,27 @@ def test_files_keep_them(goal: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:infinite numbers")
+@pytest.mark.parametrize("goal", ["price", "grade"])
+def test_onnx_and_c_have_them(goal: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    model, table = fitted(goal, numbers="both")
+    table = table.astype({"gain": np.float64})
+    table.loc[:5, "gain"], table.loc[6:9, "x"] = [np.nan, 1000, 999, -5, 1e300, 4000], [1e300, -1e300, -np.inf, np.nan]
+    cnn.export_onnx(model, tmp_path / "m.onnx")
+    session = runtime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
+    days = (table["day"] - pd.Timestamp(0)) / pd.Timedelta("1D")
+    cells = table.assign(day=days, text=pd.to_numeric(table["text"], errors="coerce"))
+    feed = {n: cells[n].to_numpy(object if n == "town" else np.float64).reshape(-1, 1) for n in model.columns}
+    found = session.run(None, feed)[-1]
+    expected = model.predict(table) if goal == "price" else model.predict_proba(table)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+    text = cnn.export_c(model, tmp_path)[0].read_text()
+    assert "put_spikes(numbers[1], spikes1, 5, x + " in text
+    assert "put_stairs(numbers[0]" in text
+
+
+@pytest.mark.filterwarnings("ignore:infinite numbers")
 @pytest.mark.parametrize("numbers", ["bins", "both", "spikes"])
 def test_networks_take_staircases_in_short(numbers: Any) -> None:
     model, table = fitted("price", numbers=numbers)
