@@ -117,13 +117,21 @@ def networks(model: Any) -> list[cnn.Network]:
     return [model if isinstance(model, cnn.Network) else model.network_]
 
 
+# Arguments of `TableModel` as they were when the first golden files were made.
+FIRST = {
+    "hidden": (128, 64), "activation": "relu", "dropout": 0.1, "learning_rate": 0.01, "weight_decay": 0.01,
+    "patience": 15,
+}  # fmt: skip
+
+
 def described(model: Any) -> str:
     """All of a model but its numbers."""
     parts: list[Any] = []
     for net in networks(model):
         parts += [*net.descriptions, net.loss, net.dtype.name, net.seed]
     if isinstance(model, cnn.TableModel):
-        changed = {k: v for k, v in vars(model.settings).items() if v != getattr(type(model.settings), k)}
+        defaults = {**vars(type(model.settings)()), **FIRST}
+        changed = {k: v for k, v in vars(model.settings).items() if v != defaults[k]}
         parts += [model.target, changed, model.seed, model.notes, model.dropped, model.encoder.inputs]
         parts += [model.classes.tolist()] if model.task == "classification" else []
     elif not isinstance(model, cnn.Network):

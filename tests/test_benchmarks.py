@@ -143,3 +143,13 @@ def test_versions(tmp_path: Path) -> None:
     output = run(tmp_path, "versions.py", str(tmp_path), "--cases", "fit 10-5-1", "predict 1 x 10-5-1", "--threads",
                  "1", "--rounds", "2", "--seconds", "0.001")  # fmt: skip
     assert output.count(" us, x ") == 2
+
+
+def test_tables(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    pytest.importorskip("pandas")
+    said = run(tmp_path, "tables.py", "--quick", "--only", "wine", "concrete")
+    for word in ("wine: accuracy", "concrete: RMSE", "mean rank", "bar", "seconds of a fit", "one network of 50 units"):
+        assert word in said.replace("met   ", "bar ").replace("MISSED", "bar")
+    said = run(tmp_path, "table_parts.py", "--splits", "1", "--members", "1", "--only", "wine")
+    assert "wine, neither: accuracy, log loss" in said

@@ -256,7 +256,8 @@ def test_bad_cells_and_columns_at_prediction(model: cnn.TableModel, frame: Any) 
 
 @pytest.mark.parametrize("wrong", [
     {"task": "both"}, {"hidden": 8}, {"hidden": (0,)}, {"activation": "rellu"}, {"dropout": 1.0}, {"valid": 0.0},
-    {"epochs": 0}, {"members": 0}, {"learning_rate": -1}, {"seed": -1}, {"patience": 1.5},
+    {"epochs": 0}, {"members": 0}, {"learning_rate": -1}, {"seed": -1}, {"patience": 1.5}, {"effort": "most"},
+    {"max_seconds": 0}, {"weight_decay": -1},
 ])  # fmt: skip
 def test_bad_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises((TypeError, ValueError)):
@@ -377,6 +378,6 @@ def test_an_index_that_became_a_column_is_none() -> None:
 
 
 def test_repr_counts(model: cnn.TableModel) -> None:
-    assert repr(model) == "TableModel('price': regression, 5 columns, 2 networks of 77 inputs)"
+    assert repr(model) == "TableModel('price': regression, 5 columns, 2 networks of 67 inputs)"
     one = cnn.TableModel("y", **{**QUICK, "members": 1}).fit({"x": [1.0, 2.0] * 10, "y": range(20)}, verbose=0)
     assert repr(one) == "TableModel('y': regression, 1 column, 1 network of 2 inputs)"

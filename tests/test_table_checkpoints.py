@@ -53,7 +53,9 @@ def test_saved_models_do_not_take_each_others_place(tmp_path) -> None:
     with pytest.raises(ValueError, match=r"would write 3 networks to .*, one over the other: put \{member\} in it"):
         fitted([cnn.SaveModel(tmp_path / "best.cnn", monitor="val_loss")])
     assert names(tmp_path) == []
-    model = fitted([cnn.SaveModel(tmp_path / "best-{member}.cnn", monitor="val_loss")])
+    model = cnn.TableModel("y", **QUICK, patience=9).fit(
+        TABLE, callbacks=[cnn.SaveModel(tmp_path / "best-{member}.cnn", monitor="val_loss")], verbose=0
+    )
     assert names(tmp_path) == [f"best-{i}.cnn" for i in range(3)]
     for i, net in enumerate(model.networks):  # the best weights were restored
         assert np.array_equal(cnn.load(tmp_path / f"best-{i}.cnn").flat, net.flat)

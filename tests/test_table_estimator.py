@@ -208,14 +208,15 @@ def test_score_is_scikit_learns() -> None:
 
 
 def test_tools_of_scikit_learn() -> None:
-    classifier, regressor = (cnn.TableModel(task=t, **QUICK) for t in ("classification", "regression"))  # type: ignore[arg-type]
+    how = {**QUICK, "epochs": 60}
+    classifier, regressor = (cnn.TableModel(task=t, **how) for t in ("classification", "regression"))  # type: ignore[arg-type]
     # Sorted classes: every fold has each of them only if it is known to be a classifier.
     order = np.argsort(DEAR, kind="stable")
     assert cross_val_score(classifier, X.iloc[order], DEAR.iloc[order], cv=2).min() > 0.6
     assert cross_val_score(classifier, X, DEAR, cv=2, scoring="roc_auc").min() > 0.6
     assert cross_val_score(regressor, X, PRICE, cv=2).mean() > 0.3
     assert cross_val_predict(classifier, X, DEAR, cv=2, method="predict_proba").shape == (120, 2)
-    whole = cross_val_score(cnn.TableModel("price", **QUICK), X.assign(price=PRICE), cv=2, params={"verbose": 0})
+    whole = cross_val_score(cnn.TableModel("price", **how), X.assign(price=PRICE), cv=2, params={"verbose": 0})
     assert np.array_equal(whole, cross_val_score(regressor, X, PRICE, cv=2))
     search = GridSearchCV(classifier, {"hidden": [(4,), [16]], "dropout": [0.0]}, cv=2).fit(X, DEAR)
     assert search.best_score_ == max(search.cv_results_["mean_test_score"])

@@ -148,7 +148,7 @@ def fitted(goal: str, **options: Any) -> tuple[cnn.TableModel, Any]:
 
 
 @pytest.mark.parametrize(("numbers", "goal", "spikes", "edges"), [
-    ("auto", "price", False, True), ("auto", "grade", True, False), ("plain", "price", False, False),
+    ("auto", "price", False, True), ("auto", "grade", True, True), ("plain", "price", False, False),
     ("both", "grade", True, True), ("spikes", "price", True, False), ("bins", "grade", False, True),
 ])  # fmt: skip
 @pytest.mark.filterwarnings("ignore:infinite numbers")

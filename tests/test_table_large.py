@@ -122,7 +122,8 @@ def test_a_sample_of_all_rows_teaches_what_the_table_does() -> None:
         for key in here[2]:
             np.testing.assert_array_equal(here[2][key], there[2][key])
     price = TABLE.price.to_numpy()[train]
-    mean, deviation = large._moments(np.concatenate([price] * 700))  # more than one part
+    mean, deviation, low, high = large._moments(np.concatenate([price] * 700))  # more than one part
+    assert (low, high) == (price.min(), price.max()) == (found.goal.low, found.goal.high)
     assert (mean, deviation) == pytest.approx((price.mean(), price.std()), rel=1e-12)
     assert found.goal.mean == pytest.approx(price.mean(), rel=1e-12)
     assert found.goal.deviation == pytest.approx(price.std(), rel=1e-12)
@@ -133,9 +134,10 @@ def test_networks_are_those_of_the_encoded_rows() -> None:
     train = np.setdiff1d(np.arange(N), found.held_out)
     scaled = [found.goal.scaled(TABLE.price.to_numpy()[rows]) for rows in (train, found.held_out)]
     X = [found.encoder.encode(TABLE, rows) for rows in (train, found.held_out)]
-    net = found.settings.for_rows(len(train)).network(found.goal, 1)
+    chosen = found.settings.chosen(found.task, len(train))
+    net = chosen.network(found.goal, X[0].shape[1], 1)
     net.fit(
-        X[0], scaled[0], epochs=2, batch_size=found.settings.for_rows(len(train)).batch_size, stream=True, metrics=(),
+        X[0], scaled[0], epochs=2, batch_size=chosen.batch_size, stream=True, metrics=(),
         validation_data=(X[1], scaled[1]), callbacks=[cnn.EarlyStopping(restore_best=True)], verbose=0,
     )  # fmt: skip
     assert same_bits(net, found.networks[0])

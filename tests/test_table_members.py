@@ -32,8 +32,8 @@ def dense(X: Any) -> Any:
 
 
 @pytest.mark.parametrize(("members", "valid", "parts"), [
-    (1, 0.1, 1), (2, 0.1, 2), (4, 0.1, 4), (10, 0.1, 10), (23, 0.1, 10), (3, 0.5, 2), (2, 0.5, 2), (4, 0.7, 1),
-    (3, 0.3, 3), (9, 0.15, 6), (2, 0.001, 2), (1, 0.98, 1),
+    (1, 0.1, 1), (2, 0.1, 2), (4, 0.1, 4), (5, 0.1, 5), (23, 0.1, 5), (3, 0.25, 2), (2, 0.5, 1), (4, 0.7, 1),
+    (3, 0.3, 1), (9, 0.15, 3), (2, 0.001, 2), (1, 0.98, 1),
 ])  # fmt: skip
 @pytest.mark.parametrize("target", ["y", "of"])
 @pytest.mark.parametrize("piece", [1 << 16, 13])
@@ -89,20 +89,19 @@ def test_a_table_given_is_held_out_by_all() -> None:
 
 def alone(model: cnn.TableModel, member: int) -> Any:
     """The network with that number, trained by itself."""
-    settings = model.settings.for_rows(N)
+    settings = model.settings.chosen(model.task, N)
     found = lesson.of_frame(TABLE, model.target, model.settings, model.seed, None)
-    net = settings.network(found.goal, model.seed + member)
+    net = settings.network(found.goal, found.circle.X.shape[1], model.seed + member)
     train, aside = found.of_member(member)
-    stop = cnn.EarlyStopping(patience=settings.patience, restore_best=True)
     net.fit(train.X, train.scaled, epochs=settings.epochs, batch_size=settings.batch_size, verbose=0, metrics=(),
-            validation_data=(aside.X, aside.scaled), callbacks=[stop])  # fmt: skip
+            validation_data=(aside.X, aside.scaled))  # fmt: skip
     return net
 
 
 @pytest.mark.parametrize("target", ["y", "of", "b"])
 def test_rows_held_out_are_predicted_by_those_that_have_not_seen_them(target: str) -> None:
     """Each network is the one that is trained by itself, and the mean is that of those which held a row out."""
-    model = cnn.TableModel(target, **QUICK, members=5, valid=0.3).fit(TABLE, verbose=0)
+    model = cnn.TableModel(target, **QUICK, members=5, valid=0.15).fit(TABLE, verbose=0)
     nets = [alone(model, member) for member in range(5)]
     for ours, theirs in zip(model.networks, nets, strict=True):
         assert np.array_equal(ours.flat, theirs.flat)
@@ -126,12 +125,12 @@ def test_rows_held_out_are_predicted_by_those_that_have_not_seen_them(target: st
 
 
 def test_scores_of_rows_held_out_are_honest() -> None:
-    """Of a target that is noise nobody predicts rows that he has not seen."""
+    """Of a target that is noise nobody predicts rows that he has not seen; the edges of bins have not seen them."""
     rng = np.random.default_rng(1)
     table = {**{f"x{i}": rng.normal(size=300) for i in range(8)}, "y": rng.normal(size=300)}
     model = cnn.TableModel("y", members=10, epochs=60, hidden=(64,), dropout=0, seed=0).fit(table, verbose=0)
     assert model.out_of_member is not None
-    assert model.out_of_member.rows.tolist() == list(range(300))
+    assert len(model.out_of_member.rows) == 150
     assert model.scores["training"]["r2"] > 0.1
     assert model.scores["validation"]["r2"] < 0.05
 

@@ -192,6 +192,8 @@ def random_model(seed: int) -> tuple[cnn.TableModel, pd.DataFrame]:
     model = cnn.TableModel("the target", epochs=1, members=int(rng.integers(1, 4)), hidden=hidden, seed=seed,
                            activation=str(rng.choice(["relu", "gelu", "tanh"])), numbers=str(inputs))  # fmt: skip
     model.fit(frame, verbose=0)
+    if rng.random() < 0.5:  # beyond the range of the target, where predictions end
+        model.networks[0].layers[-1].weights[...] *= 9
     return model, unseen(frame, model, rng)
 
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from cnn import __version__, activations
+from cnn import __version__
+from cnn.activations import NAMES as ACTIVATIONS
 from cnn.cli import commands, memory, tuning
 from cnn.cli import explain as explanations
 from cnn.cli import predict as predictions
@@ -40,6 +41,7 @@ from cnn.cli.running import run as _run
 from cnn.cli.screen import Screen
 from cnn.cli.shown import one_line
 from cnn.cli.source import Reading
+from cnn.table.settings import BUDGETS
 
 # Typer folds a help text; lines after \b stay as they are.
 app = typer.Typer(
@@ -73,14 +75,14 @@ def train(
     weight: Weight = None,
     class_weight: ClassWeight = None,
     valid: Annotated[float, _option(TRAINING, "--valid", help="Share of the rows held out.")] = 0.1,
-    hidden: Annotated[str, _option(MODEL, "--hidden", help="Widths of the layers.")] = "128,64",
-    activation: Annotated[
-        str, _option(MODEL, "--activation", help="Of the hidden layers.", words=activations.NAMES)
-    ] = "relu",
-    dropout: Annotated[float, _option(MODEL, "--dropout", help="Share of units left out.")] = 0.1,
-    rate: Annotated[float, _option(TRAINING, "--learning-rate", help="Its highest value.")] = 0.01,
-    epochs: Annotated[int | None, _option(TRAINING, "--epochs", help="At most; by the rows if not given.")] = None,
-    patience: Annotated[int, _option(TRAINING, "--patience", help="Epochs without getting better.")] = 15,
+    hidden: Annotated[str | None, _option(MODEL, "--hidden", help="Widths, as 128,64; by the task.")] = None,
+    activation: Annotated[str, _option(MODEL, "--activation", help="Of hidden layers.", words=ACTIVATIONS)] = "mish",
+    dropout: Annotated[float | None, _option(MODEL, "--dropout", help="Share of units left out; by the task.")] = None,
+    effort: Annotated[str, _option(TRAINING, "--effort", help="fast, default, best", words=tuple(BUDGETS))] = "default",
+    max_seconds: Annotated[float | None, _option(TRAINING, "--max-seconds", help="The longest time.")] = None,
+    rate: Annotated[float | None, _option(TRAINING, "--learning-rate", help="Its highest value; by the task.")] = None,
+    epochs: Annotated[int | None, _option(TRAINING, "--epochs", help="By task and rows if not given.")] = None,
+    patience: Annotated[int | None, _option(TRAINING, "--patience", help="Epochs without getting better.")] = None,
     batch_size: Annotated[int | None, _option(TRAINING, "--batch-size", help="By the rows if not given.")] = None,
     members: Annotated[int | None, _option(MODEL, "--members", help="Networks to average; by the rows.")] = None,
     seed: Seed = 0,
@@ -114,7 +116,7 @@ def train(
     options = {
         "task": task, "valid": valid, "hidden": hidden, "activation": activation, "dropout": dropout,
         "learning_rate": rate, "epochs": epochs, "patience": patience, "batch_size": batch_size, "members": members,
-        "loss": loss, "class_weight": class_weight, "seed": seed,
+        "loss": loss, "class_weight": class_weight, "effort": effort, "max_seconds": max_seconds, "seed": seed,
     }  # fmt: skip
     reading = Reading(data, format, encoding, separator, header, decimal)
     _run(commands.train, Screen(quiet, json), reading, target, options, weight, out, report, threads, stream, mpi)

@@ -20,12 +20,14 @@ def arguments(options: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def widths(text: str) -> tuple[int, ...]:
+def widths(text: str | None) -> tuple[int, ...] | None:
     """Widths of layers.
 
     >>> widths("128,64")
     (128, 64)
     """
+    if text is None:
+        return None
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -65,7 +66,7 @@ _SOURCE = (
         y[i] = 0.0;
 {sums}    for (i = 0; i < {raw}; i++)
         y[i] = y[i] / {members}{scaled};
-{both}}
+{bounds}{both}}
 {class}"""
 )
 # What the columns become, as `write` in columns.py: inputs are rounded to float32.
@@ -182,6 +183,7 @@ def _(model: TableModel, name: str) -> tuple[str, str]:
         "networks": "".join(map(function_of, codes, range(len(codes)))),
         "sums": "".join(_sum(i, goal.outputs) for i in range(len(networks))),
         "scaled": f" * {_double(goal.deviation)} + {_double(goal.mean)}" if not classes else "",
+        "bounds": _bounds(goal.low, goal.high),
         "both": "    y[1] = y[0];\n    y[0] = 1.0 - y[1];\n" if classes and goal.outputs == 1 else "",
         "class": fill(c_source.CLASS_OF, {**shared, "real": "double"}) if classes else "",
     }  # fmt: skip
@@ -191,6 +193,14 @@ def _(model: TableModel, name: str) -> tuple[str, str]:
     }  # fmt: skip
     names["names"] = "".join(_texts(f"{name}_{part}", texts) for part, texts in tables.items() if texts)
     return fill(_SOURCE, names), fill(_HEADER, header)
+
+
+def _bounds(low: float, high: float) -> str:
+    """The prediction within the numbers that taught, where they are known; NaN stays NaN."""
+    if not math.isfinite(high - low):
+        return ""
+    low_text, high_text = _double(low), _double(high)
+    return f"    y[0] = y[0] < {low_text} ? {low_text} : (y[0] > {high_text} ? {high_text} : y[0]);\n"
 
 
 def _declared(tables: dict[str, list[str]], name: str) -> str:

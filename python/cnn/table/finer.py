@@ -39,7 +39,10 @@ class Stairs:
 
 @dataclass(frozen=True)
 class Finer:
-    """Which finer inputs a column gets: so many spikes and leaves at most, grown on the targets `y` (n, d)."""
+    """Which finer inputs a column gets: so many spikes and leaves at most, grown on the targets `y` (n, d).
+
+    Rows that any network holds out have NaN in y: no tree sees them.
+    """
 
     y: Array
     spikes: int
@@ -65,7 +68,10 @@ class Finer:
         spikes = frequent(cells, begins, self.spikes) if self.spikes else NONE
         if not self.leaves or not np.isfinite(span):
             return spikes, NONE
-        return spikes, edges(cells, self.y[order], begins, self.leaves, fewest(len(cells)))
+        seen = ~np.isnan(self.y[order]).any(axis=1)
+        cells, y = cells[seen], self.y[order[seen]]
+        begins = np.flatnonzero(np.diff(cells) > CLOSEST) + 1
+        return spikes, edges(cells, y, begins, self.leaves, fewest(len(cells))) if len(begins) > 1 else NONE
 
 
 def targets(y: Array, classes: int) -> Array:

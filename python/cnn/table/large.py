@@ -161,16 +161,16 @@ class _First:
 # The second pass ------------------------------------------------------------------------------------------------------
 
 
-def _moments(y: Array) -> tuple[float, float]:
-    """Mean and deviation, part by part (Chan, Golub & LeVeque 1983)."""
-    n, mean, squares = 0, 0.0, 0.0
+def _moments(y: Array) -> tuple[float, float, float, float]:
+    """Mean, deviation, smallest and largest, part by part (Chan, Golub & LeVeque 1983)."""
+    n, mean, squares, low, high = 0, 0.0, 0.0, math.inf, -math.inf
     for part in _parts(y):
         own = float(part.mean())
         apart, total = own - mean, n + len(part)
         squares += float(((part - own) ** 2).sum()) + apart**2 * n * len(part) / total
         mean += apart * len(part) / total
-        n = total
-    return mean, math.sqrt(squares / n)
+        n, low, high = total, min(low, float(part.min())), max(high, float(part.max()))
+    return mean, math.sqrt(squares / n), low, high
 
 
 def _parts(y: Array) -> Iterator[Array]:
@@ -228,8 +228,7 @@ def _written(
     numbers, said = np.concatenate(held), messages.infinite(infinite)
     X, y = _mapped(folder, "", encoder, goal)
     if goal.task == "regression":
-        mean, deviation = _moments(y)
-        goal = goal.measured(mean, deviation)
+        goal = goal.measured(*_moments(y))
     circle = Rows(np.empty(0, np.int64), X, y, _scaled(folder, "", goal, y), _weights(folder, ""))
     if validation is None:
         X, y = _mapped(folder, "_valid", encoder, goal)

@@ -19,6 +19,7 @@ from cnn.table.target import Target
 from cnn.table.weights import Weights, by_class
 
 _FEWEST = 10  # rows with a target
+_HALF = 0.5  # of the rows may be held out by any of the networks: the edges of bins are learnt from the rest
 _PIECE = 1 << 16  # rows encoded at a time
 
 
@@ -37,6 +38,11 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    @property
+    def to_score(self) -> tuple[Array | SparseRows, ...]:
+        """As `validation_data` of a fit."""
+        return (self.X, self.scaled) if self.weights is None else (self.X, self.scaled, self.weights)
 
     def __getitem__(self, some: slice) -> Rows:
         """Some of them, not copied."""
@@ -99,16 +105,17 @@ def of_frame(
 ) -> Lesson:
     """All that a frame teaches of its column `name`; the rows held out are parts of its own or a table given.
 
-    Columns and the scale of the target are learnt from all rows that teach any of the networks. The column `weight`
-    has the weights of the rows.
+    Columns and the scale of the target are learnt from all rows that teach any of the networks, but what a column's
+    inputs owe to the target from the rest alone: or the rows held out would be known to the networks' inputs. The
+    column `weight` has the weights of the rows.
     """
     goal, known = learn(frame, name, settings)
     enough(len(known))
     counted = Weights(weight, by_class(settings.class_weight, goal, numbers(goal, frame, known)))
-    members = settings.for_rows(len(known)).members or 1
+    members = settings.chosen(goal.task, len(known)).members or 1
     parts = [known] if validation is not None else split(frame, goal, known, settings.valid, members, seed)
     train = known if len(parts) != 2 else parts[1]
-    more = settings.finer(goal, numbers(goal, frame, train))
+    more = settings.finer(goal, numbers(goal, frame, train), np.isin(train, parts[-1]))
     encoder = Encoder.learn(frame, name, train, settings.decimal, more=more, without=weight)
     goal = _scaled_target(goal, frame, train)
     said = infinite(encoder, frame, goal)
@@ -194,7 +201,7 @@ def given(validation: Any, encoder: Encoder, goal: Target, counted: Weights) -> 
 def split(frame: Any, goal: Target, known: Array, share: float, members: int, seed: int) -> list[Array]:
     """Parts of the rows that are held out, one for each network while they last, and the rest; each in order.
 
-    A part is that share of the rows, and of each class.
+    A part is that share of the rows, and of each class; all parts together are half of the rows at most, or one part.
     """
     rng = np.random.default_rng((seed, 2))
     group = np.zeros(len(known), np.int64)
@@ -205,7 +212,7 @@ def split(frame: Any, goal: Target, known: Array, share: float, members: int, se
     # Walking through the rows class by class, each goes to the next part; those behind the last one are the rest.
     part = np.empty(len(known), np.int64)
     part[order] = np.arange(len(known)) % (1 / share)
-    n = min(members, max(int(1 / share + 1e-9), 1), len(known) - 1)
+    n = min(members, max(int(_HALF / share + 1e-9), 1), len(known) - 1)
     held = [known[part == i] for i in range(n)]
     return [*(rows for rows in held if len(rows)), known[part >= n]]
 

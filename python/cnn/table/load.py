@@ -30,7 +30,7 @@ _FIELDS = {
 }  # fmt: skip
 # Of files that were written before these fields were there.
 _OLDER: dict[str, dict[str, Any]] = {
-    "table": {"writing": "", "places": (), "class_weight": None, "residuals": None},
+    "table": {"writing": "", "places": (), "class_weight": None, "residuals": None, "low": None, "high": None},
     "number": {"writing": "", "spikes": 0, "edges": 0}, "date": {"order": writings.DATES[0], "spikes": 0, "edges": 0},
 }  # fmt: skip
 
@@ -39,11 +39,11 @@ def from_file(contents: Contents) -> TableModel:
     """The model of an open file; ModelFormatError where anything is not as `save` writes it."""
     fields = contents.fields(
         contents.payload, "task", "mean", "deviation", "writing", "labels", "classes", "columns", "dropped", "places",
-        "notes", "settings", "class_weight", "seed", "seconds", "scores", "networks", "residuals",
+        "notes", "settings", "class_weight", "seed", "seconds", "scores", "networks", "residuals", "low", "high",
         older=_OLDER["table"],
     )  # fmt: skip
     task, mean, deviation, writing, kind, n_classes, *others = fields
-    described, dropped, places, notes, settings, class_weight, seed, seconds, scores, nets, errors = others
+    described, dropped, places, notes, settings, class_weight, seed, seconds, scores, nets, errors, *range_of = others
     texts = _Texts(contents, container.unpack_text(contents, "texts"))
     try:
         if kind not in TYPES or not 0 <= _count(n_classes) <= MOST_CLASSES:
@@ -82,7 +82,11 @@ def from_file(contents: Contents) -> TableModel:
             raise ValueError(f"classes with the mean {mean} and the deviation {deviation}")
         if writing not in writings.NUMBERS or (classes and writing):
             raise ValueError(f"a target written as {shown(writing)}")
-        goal = Target(name, task, reason, classes, mean, deviation, writing, model.settings.loss)
+        low, high = (checks.number("a bound", bound) if bound is not None else None for bound in range_of)
+        low, high = -math.inf if low is None else low, math.inf if high is None else high
+        if low > high or (classes and math.isfinite(high - low)):
+            raise ValueError(f"numbers from {low} to {high}")
+        goal = Target(name, task, reason, classes, mean, deviation, writing, model.settings.loss, low, high)
         if not isinstance(nets, list):
             raise TypeError(f"networks {shown(nets)}")
         networks = tuple(revive_network(contents, net, Network, f"networks.{i}.") for i, net in enumerate(nets))

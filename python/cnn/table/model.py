@@ -23,12 +23,24 @@ from cnn.losses import Loss
 from cnn.network import Network
 from cnn.runtime.history import History
 from cnn.runtime.sparse import SparseRows
-from cnn.table import answers, calibration, frames, given, importance, large, lesson, save, training
+from cnn.table import (
+    answers,
+    budget,
+    calibration,
+    frames,
+    given,
+    importance,
+    large,
+    lesson,
+    pilot,
+    save,
+    training,
+)  # fmt: skip
 from cnn.table.encode import Encoder
 from cnn.table.estimator import of_classes, two_columns
 from cnn.table.frames import Array, TableError
 from cnn.table.lesson import Lesson
-from cnn.table.settings import Numbers, Settings
+from cnn.table.settings import Effort, Numbers, Settings
 from cnn.table.target import Target
 from cnn.table.training import OutOfMember
 from cnn.table.uncertain import Uncertain
@@ -49,10 +61,12 @@ class TableModel(Uncertain):
         target: the name of the column to predict; None where `fit` is given y.
         task: "regression", "classification", or "auto": by the target's cells. Tools of scikit-learn that ask before
             the fit whether it is a classifier (stratified folds, voting) must be told.
-        hidden, activation, dropout: the layers of each network.
-        learning_rate: the highest of a one-cycle schedule of AdamW; weight_decay is AdamW's.
+        hidden, activation, dropout: the layers of each network; None chooses by the task.
+        learning_rate: the highest of a one-cycle schedule of AdamW, times 1/√inputs for each layer; weight_decay is
+            AdamW's. None chooses both by the task.
         batch_size, epochs, members: chosen by the number of rows if None; `members` is the number of networks.
-        patience: epochs without an improvement on the held-out rows after which a network stops.
+        patience: epochs without an improvement on the held-out rows after which a network stops; None: never. In any
+            case it has the weights of its best epoch.
         valid: share of the rows that each network holds out, drawn by the seed, the classes in equal parts.
         loss: what is made small: by its name or as a `cnn.Loss`; None: the square of the error (regression), or the log
             loss. For numbers: "squared_error", "absolute_error", "huber" and "log_cosh" (in units of the target's
@@ -63,7 +77,10 @@ class TableModel(Uncertain):
         decimal: the decimal mark of numbers that are given as text, "." or ","; None finds it out for each column.
         numbers: what columns of numbers become beside rank and value: "spikes" (an input of 0 or 1 for each frequent
             value), "bins" (a staircase at the edges of a tree grown on the target), "both", or "plain", neither; "auto"
-            takes bins for regression and spikes for classification.
+            takes bins for regression and both for classification.
+        effort: "fast", "default" or "best": fewer or more networks and epochs, and wider layers.
+        max_seconds: the longest that `fit` may take: epochs and networks are fitted to it, by the time that the first
+            steps take. So the result depends on the machine and what else it does, as it does on nothing else.
         seed: of all that is random; None draws one (kept in `seed`).
 
     Raises:
@@ -84,20 +101,22 @@ class TableModel(Uncertain):
         target: str | None = None,
         *,
         task: Literal["auto", "regression", "classification"] = "auto",
-        hidden: Iterable[int] = Settings.hidden,
+        hidden: Iterable[int] | None = Settings.hidden,
         activation: ActivationName = Settings.activation,
-        dropout: float = Settings.dropout,
-        learning_rate: float = Settings.learning_rate,
-        weight_decay: float = Settings.weight_decay,
+        dropout: float | None = Settings.dropout,
+        learning_rate: float | None = Settings.learning_rate,
+        weight_decay: float | None = Settings.weight_decay,
         batch_size: int | None = None,
         epochs: int | None = None,
-        patience: int = Settings.patience,
+        patience: int | None = Settings.patience,
         valid: float = Settings.valid,
         members: int | None = None,
         loss: str | Loss | None = None,
         class_weight: ClassWeight = None,
         decimal: str | None = None,
         numbers: Numbers = Settings.numbers,
+        effort: Effort = Settings.effort,
+        max_seconds: float | None = None,
         seed: int | None = None,
     ) -> None:
         if target is not None and (not isinstance(target, str) or not target):
@@ -106,7 +125,7 @@ class TableModel(Uncertain):
             "task": task, "hidden": hidden, "activation": activation, "dropout": dropout,
             "learning_rate": learning_rate, "weight_decay": weight_decay, "batch_size": batch_size, "epochs": epochs,
             "patience": patience, "valid": valid, "members": members, "loss": loss, "class_weight": class_weight,
-            "decimal": decimal, "numbers": numbers,
+            "decimal": decimal, "numbers": numbers, "effort": effort, "max_seconds": max_seconds,
         }  # fmt: skip
         self.settings = Settings(**settings)
         self._given = {"target": target, **settings, "seed": seed}
@@ -178,6 +197,9 @@ class TableModel(Uncertain):
         def learnt() -> TableModel:
             nonlocal data, y, sample_weight
             start, hooks, said = time.perf_counter(), hooks_of(callbacks), (y is None if verbose is None else verbose)
+            if self.settings.max_seconds is not None and (resume is not None or comm is not None):
+                what = "a fit that is resumed" if resume is not None else "ranks of comm"
+                raise ValueError(f"max_seconds is not for {what}, whose steps must be known before: give epochs")
             frame, parts, name, weight = given.learnt(data, y, self._given["target"], stream, sample_weight)
             held_out = given.held_out(validation, name, weight)
             del data, y, sample_weight  # a table that the caller does not keep takes no memory while the networks train
@@ -192,16 +214,20 @@ class TableModel(Uncertain):
         return checks.quiet(learnt)()
 
     def _taught(
-        self, found: Lesson, given: list[callbacks.Callback], start: float, verbose: int, n_threads: int | None,
+        self, found: Lesson, hooks: list[callbacks.Callback], start: float, verbose: int, n_threads: int | None,
         resume: str | os.PathLike[str] | None, comm: Any,
     ) -> TableModel:  # fmt: skip
         """Trains the networks on what the table has taught; all at once the model is a new one."""
-        settings = self.settings.for_rows(found.n)
         if found.infinite:
             console.warn(found.infinite)
         if verbose:
             console.say("\n".join(found.notes))
-        networks, histories = training.train(settings, found, self.seed, given, verbose, n_threads, resume, comm)
+        asked, settings = self.settings, self.settings.chosen(found.goal.task, found.n)
+        settings = budget.fitted(settings, found, self.seed, start, n_threads, pilot.is_needed(asked, found))
+        settings = pilot.fitted(asked, settings, found, self.seed, n_threads)
+        if settings.max_seconds is not None:
+            hooks = [*hooks, budget.Deadline(start + settings.max_seconds)]
+        networks, histories = training.train(settings, found, self.seed, hooks, verbose, n_threads, resume, comm)
         made = copy.copy(self)
         made.adopt(found.encoder, found.goal, networks, found.notes)
         made.histories = histories

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,8 @@ def _(model: TableModel) -> Graph:
     mean = _mean(graph, model, graph.op("Concat", *parts, axis=1))
     if model.task == "regression":
         value = graph.op("Add", graph.op("Mul", mean, goal.deviation), goal.mean)
+        if math.isfinite(goal.high - goal.low):
+            value = graph.op("Min", graph.op("Max", value, goal.low), goal.high)
         graph.give(_free("prediction", names), value, (np.float64, ["n"]))
         return graph
     classes = labels.array(goal.classes)

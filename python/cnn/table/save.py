@@ -33,6 +33,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     rows, errors = residuals.describe(model.residuals)
     payload = {
         "task": goal.task, "mean": goal.mean, "deviation": goal.deviation, "writing": goal.writing,
+        "low": _bound(goal.low), "high": _bound(goal.high),
         "labels": kind,
         "classes": len(goal.classes), "columns": described, "dropped": len(model.dropped),
         "places": [model.encoder.names.index(name) for name in model.dropped], "notes": len(model.notes),
@@ -56,7 +57,8 @@ def _settings(settings: Any) -> dict[str, Any]:
     """The arguments but the weights of classes, whose names may be text."""
     plain = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
     del plain["class_weight"]
-    return {**plain, "hidden": list(settings.hidden), "loss": describe(settings.loss)}
+    hidden = None if settings.hidden is None else list(settings.hidden)
+    return {**plain, "hidden": hidden, "loss": describe(settings.loss)}
 
 
 def _class_weight(model: Any) -> Any:
@@ -65,6 +67,11 @@ def _class_weight(model: Any) -> Any:
     if given is None or isinstance(given, str) or model.task == "regression":
         return None if model.task == "regression" else given
     return by_class(given, model.goal, np.zeros(0)).tolist()  # type: ignore[union-attr]
+
+
+def _bound(value: float) -> float | None:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else None
 
 
 def _finite(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:

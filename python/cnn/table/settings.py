@@ -1,11 +1,14 @@
-"""How a table model trains: what the user may set, and what follows from the number of rows."""
+"""How a table model trains: what the user may set, and what follows from the task and the number of rows."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
+
+import numpy as np
 
 from cnn import activations, layers, losses, network, optimizers, schedules
 from cnn._common import checks
@@ -17,48 +20,87 @@ from cnn.table.frames import Array
 from cnn.table.target import TASKS, Target
 
 Numbers: TypeAlias = Literal["auto", "plain", "spikes", "bins", "both"]
+Effort: TypeAlias = Literal["fast", "default", "best"]
 
-# 2, 4, ... by the rows: more rows need fewer passes and gain less from an average of several networks.
-_MEMBERS = ((50_000, 4), (200_000, 2))
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is chosen for a task: layers of small tables and of others; epochs of 15,000 rows."""
+
+    small: tuple[int, ...]
+    hidden: tuple[int, ...]
+    dropout: float
+    learning_rate: float
+    weight_decay: float
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What an effort is: networks for small tables, up to 50,000 rows and for more; factors of epochs and widths."""
+
+    small: int
+    members: int
+    large: int
+    epochs: float
+    width: float
+
+
+RECIPES = {
+    "regression": Recipe((128, 128), (128, 128, 128), 0.25, 0.03, 0.003, 48),
+    "classification": Recipe((128, 128), (128, 128), 0.3, 0.04, 0.1, 22),
+}
+BUDGETS: dict[str, Budget] = {
+    "fast": Budget(4, 2, 1, 0.5, 1.0),
+    "default": Budget(10, 4, 2, 1.0, 1.0),
+    "best": Budget(20, 12, 4, 1.5, 1.5),
+}
+_SMALL, _MANY, _HUGE = 2_000, 50_000, 200_000  # rows; beyond the last there is one network
+_WARM = 0.05  # of the steps, in which the rate rises
 
 # (spikes, bins) that a number becomes beside rank and value.
 _FINER = {"plain": (False, False), "spikes": (True, False), "bins": (False, True), "both": (True, True)}
-_AUTO = {"regression": "bins", "classification": "spikes"}
+_AUTO = {"regression": "bins", "classification": "both"}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The arguments of `TableModel`; None is chosen by the number of rows."""
+    """The arguments of `TableModel`; None is chosen by the task, the number of rows and the effort."""
 
     task: Literal["auto", "regression", "classification"] = "auto"
-    hidden: tuple[int, ...] = (128, 64)
-    activation: ActivationName = "relu"
-    dropout: float = 0.1
-    learning_rate: float = 0.01
-    weight_decay: float = 0.01
+    hidden: tuple[int, ...] | None = None
+    activation: ActivationName = "mish"
+    dropout: float | None = None
+    learning_rate: float | None = None
+    weight_decay: float | None = None
     batch_size: int | None = None
     epochs: int | None = None
-    patience: int = 15
+    patience: int | None = None
     valid: float = 0.1
     members: int | None = None
     decimal: str | None = None
     numbers: Numbers = "auto"
     loss: Loss | None = None
     class_weight: weights.ClassWeight = None
+    effort: Effort = "default"
+    max_seconds: float | None = None
 
     def __post_init__(self) -> None:
         if self.task not in ("auto", *TASKS):
             raise ValueError(f"task must be 'auto', 'regression' or 'classification', got {self.task!r}")
-        if isinstance(self.hidden, (str, int)) or not isinstance(self.hidden, Sequence):
-            raise TypeError(f"hidden must be a list of widths such as (128, 64), got {self.hidden!r}")
-        hidden = tuple(checks.integer("a width of hidden", units, 1, 1 << 16) for units in self.hidden)
-        object.__setattr__(self, "hidden", hidden)
+        if self.hidden is not None:
+            if isinstance(self.hidden, (str, int)) or not isinstance(self.hidden, Sequence):
+                raise TypeError(f"hidden must be a list of widths such as (128, 64), got {self.hidden!r}")
+            hidden = tuple(checks.integer("a width of hidden", units, 1, 1 << 16) for units in self.hidden)
+            object.__setattr__(self, "hidden", hidden)
         activations.get(self.activation)
-        checks.number("dropout", self.dropout, 0, 1, open_high=True)
-        checks.number("learning_rate", self.learning_rate, 0, open_low=True)
-        checks.number("weight_decay", self.weight_decay, 0)
-        checks.integer("patience", self.patience, 1)
-        for name in ("batch_size", "epochs", "members"):
+        if self.dropout is not None:
+            checks.number("dropout", self.dropout, 0, 1, open_high=True)
+        if self.learning_rate is not None:
+            checks.number("learning_rate", self.learning_rate, 0, open_low=True)
+        if self.weight_decay is not None:
+            checks.number("weight_decay", self.weight_decay, 0)
+        for name in ("batch_size", "epochs", "members", "patience"):
             if (value := getattr(self, name)) is not None:
                 checks.integer(name, value, 1)
         if self.decimal not in (None, *writings.DECIMALS):
@@ -71,6 +113,10 @@ class Settings:
         weights.checked(self.class_weight)
         if self.class_weight is not None and self.aim == "regression":
             raise ValueError("class_weight is for classes, and task or loss is one for numbers")
+        if self.effort not in BUDGETS:
+            raise ValueError(f"effort must be 'fast', 'default' or 'best', got {self.effort!r}")
+        if self.max_seconds is not None:
+            checks.number("max_seconds", self.max_seconds, 0, open_low=True)
 
     def _checked_loss(self, loss: Loss) -> Loss:
         if loss.margins or loss.facts.outputs > 1 or isinstance(loss, losses.RowLoss):
@@ -88,32 +134,47 @@ class Settings:
             return self.task
         return "classification" if self.loss.for_classes else "regression"
 
-    def for_rows(self, n: int) -> Settings:
-        """With a number in the place of each None."""
-        batch = min(max(2 ** int(math.log2(max(n / 100, 1))), 32), 512)
-        epochs = min(max(round(60 * math.sqrt(15_000 / n)), 20), 300)
-        members = next((members for rows, members in _MEMBERS if n <= rows), 1)
-        given: dict[str, Any] = {**self.__dict__}
-        for name, value in (("batch_size", batch), ("epochs", epochs), ("members", members)):
-            if given[name] is None:
-                given[name] = value
-        return Settings(**given)
+    def chosen(self, task: str, n: int) -> Settings:
+        """With a number in the place of each None, but for `patience`, `decimal` and `max_seconds`; of n rows."""
+        recipe, budget = RECIPES[task], BUDGETS[self.effort]
+        epochs = budget.epochs * recipe.epochs * math.sqrt(15_000 / n)
+        members = budget.small if n < _SMALL else budget.members if n <= _MANY else budget.large if n <= _HUGE else 1
+        hidden = recipe.small if n < _SMALL else recipe.hidden
+        found: dict[str, Any] = {
+            "hidden": tuple(round(budget.width * units) for units in hidden), "dropout": recipe.dropout,
+            "learning_rate": recipe.learning_rate, "weight_decay": recipe.weight_decay,
+            "batch_size": min(max(2 ** int(math.log2(max(n / 50, 1))), 32), 256),
+            "epochs": min(max(round(epochs), 4), 300), "members": members,
+        }  # fmt: skip
+        return dataclasses.replace(self, **{k: v for k, v in found.items() if getattr(self, k) is None})
 
-    def finer(self, target: Target, y: Array) -> Finer | None:
-        """The finer inputs that numbers get, with the targets of the rows that they are learnt of."""
+    def finer(self, target: Target, y: Array, seen: Array | None = None) -> Finer | None:
+        """The finer inputs that numbers get, with the targets of the rows that they are learnt of, or of those seen."""
         spikes, bins = _FINER[_AUTO[target.task] if self.numbers == "auto" else self.numbers]
         if not spikes and not bins:
             return None
         wanted = finer.targets(target.scaled(y), len(target.classes))
+        if seen is not None:
+            wanted[~seen] = np.nan
         return Finer(wanted, finer.SPIKES * spikes, finer.LEAVES * bins)
 
-    def network(self, target: Target, seed: int) -> network.Network:
-        """One network, untrained."""
+    def network(self, target: Target, n_inputs: int, seed: int) -> network.Network:
+        """One network, of settings that are `chosen`, untrained.
+
+        A layer learns at the rate · 1/√inputs, and its weights decay as if it were the rate alone.
+        """
         stack: list[layers.Layer] = []
-        for units in self.hidden:
-            stack.append(layers.Dense(units, self.activation))
+        for units in self.hidden or ():
+            stack.append(_dense(units, n_inputs, self.activation))
             if self.dropout:
                 stack.append(layers.Dropout(self.dropout))
-        optimizer = optimizers.AdamW(schedules.OneCycle(self.learning_rate), weight_decay=self.weight_decay)
-        stack.append(layers.Dense(target.outputs))
+            n_inputs = units
+        stack.append(_dense(target.outputs, n_inputs))
+        rates = schedules.OneCycle(self.learning_rate or 0.0, warm=_WARM)
+        optimizer = optimizers.AdamW(rates, weight_decay=self.weight_decay or 0.0, beta_2=0.95)
         return network.Network(stack, loss=target.loss, optimizer=optimizer, seed=seed)
+
+
+def _dense(units: int, n_inputs: int, activation: ActivationName = "identity") -> layers.Dense:
+    root = math.sqrt(n_inputs)
+    return layers.Dense(units, activation, learning_rate_factor=1 / root, decay_factor=root)

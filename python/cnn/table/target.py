@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ MOST_CLASSES = 1000
 
 @dataclass(frozen=True)
 class Target:
-    """What the target is: its task and why, its classes, or mean and deviation of its numbers in the training rows."""
+    """What the target is: its task and why, its classes, or mean, deviation and range of the numbers that teach."""
 
     name: str
     task: str
@@ -33,6 +34,8 @@ class Target:
     deviation: float = 1.0
     writing: str = ""  # of numbers as text: one of writings.NUMBERS
     chosen: Loss | None = None  # None: the square of the error, or the log loss
+    low: float = -math.inf
+    high: float = math.inf
 
     @property
     def outputs(self) -> int:
@@ -48,11 +51,11 @@ class Target:
             return Huber(self.chosen.delta / self.deviation)
         return self.chosen or Loss("mse")
 
-    def measured(self, mean: float, deviation: float) -> Target:
+    def measured(self, mean: float, deviation: float, low: float, high: float) -> Target:
         """With these of its numbers. Losses with a logarithmic link are given multiples of the mean, which keep 0."""
         if self.loss.link == "exp":
-            return dataclasses.replace(self, mean=0.0, deviation=mean)
-        return dataclasses.replace(self, mean=mean, deviation=deviation)
+            return dataclasses.replace(self, mean=0.0, deviation=mean, low=low, high=high)
+        return dataclasses.replace(self, mean=mean, deviation=deviation, low=low, high=high)
 
     def because(self, reason: str) -> Target:
         return dataclasses.replace(self, reason=reason)
@@ -101,6 +104,12 @@ class Target:
         scaled = values - self.mean
         scaled /= self.deviation
         return scaled.astype(np.float32)
+
+    def predicted(self, outputs: Array) -> Array:
+        """Numbers in units of the target, within those that taught, of networks' outputs (float64, overwritten)."""
+        outputs *= self.deviation
+        outputs += self.mean
+        return np.clip(outputs, self.low, self.high, out=outputs)
 
     def labels(self, codes: Array) -> Array:
         """The classes of these numbers."""
@@ -172,7 +181,7 @@ def _regression(goal: Target, series: Any) -> Target:
             f"the target {goal.name!r} has numbers from {values.min():g} to {values.max():g}; scale them first"
         )
     goal.trainable(series)
-    return goal.measured(mean, deviation)
+    return goal.measured(mean, deviation, float(values.min()), float(values.max()))
 
 
 def _classification(name: str, series: Any, reason: str) -> Target:

@@ -13,12 +13,14 @@ from cnn import callbacks, many, metrics
 from cnn.network import Network
 from cnn.runtime.history import History
 from cnn.runtime.sparse import SparseRows
+from cnn.table import pilot
 from cnn.table.frames import Array
 from cnn.table.lesson import Lesson, Rows
 from cnn.table.settings import Settings
 from cnn.table.target import Target
 from cnn.training import checkpoint
 
+_NEVER = 1 << 30
 _SCORED = 1 << 17  # rows that scores are taken of, where they lie in a file
 
 
@@ -44,22 +46,25 @@ def train(
 ) -> tuple[tuple[Network, ...], tuple[History, ...]]:  # fmt: skip
     """The networks and the history of each, with the weights of the epoch that was best on the rows held out.
 
+    Where these are few, with the weights at the end of the schedule.
     Side by side; one after another where ranks share out each one's steps, where the rows lie in files, and where a
     callback is for one network at a time.
     """
     members = settings.members or 1
-    networks = [settings.network(found.goal, (seed + member) % 2**63) for member in range(members)]
-    stop = callbacks.EarlyStopping(patience=settings.patience, restore_best=True)
+    rows = [found.of_member(member) for member in range(members)]
+    n_inputs = found.circle.X.shape[1]
+    networks = [settings.network(found.goal, n_inputs, (seed + member) % 2**63) for member in range(members)]
+    few = settings.patience is None and min(len(aside) for _, aside in rows) < pilot.FEW
+    stop = [] if few else [callbacks.EarlyStopping(patience=settings.patience or _NEVER, restore_best=True)]
     how: dict[str, Any] = {
         "epochs": settings.epochs or 1, "batch_size": settings.batch_size, "metrics": (), "verbose": verbose,
         "n_threads": n_threads,
     }  # fmt: skip
-    rows = [found.of_member(member) for member in range(members)]
     if members > 1 and comm is None and not found.mapped and all(map(many.is_for_several, given)):
         histories = many.train_many(
             networks, [part.X for part, _ in rows], [part.scaled for part, _ in rows],
             sample_weight=[part.weights for part, _ in rows],
-            validation_data=[_scored_by(aside) for _, aside in rows], callbacks=[stop, *given], resume=resume,
+            validation_data=[aside.to_score for _, aside in rows], callbacks=[*stop, *given], resume=resume,
             errors="return", **how,
         )  # fmt: skip
         for error in histories:
@@ -71,14 +76,10 @@ def train(
     for member, (net, hooks, (part, aside)) in enumerate(zip(networks, hooks_of_members, rows, strict=True)):
         folder = None if resume is None else checkpoint.member_folder(resume, member, members)
         histories.append(net.fit(
-            part.X, part.scaled, sample_weight=part.weights, validation_data=_scored_by(aside),
-            callbacks=[stop, *hooks], resume=folder, stream=found.mapped, comm=comm, same_rows=True, **how,
+            part.X, part.scaled, sample_weight=part.weights, validation_data=aside.to_score,
+            callbacks=[*stop, *hooks], resume=folder, stream=found.mapped, comm=comm, same_rows=True, **how,
         ))  # fmt: skip
     return tuple(networks), tuple(histories)
-
-
-def _scored_by(rows: Rows) -> tuple[Array | SparseRows, ...]:
-    return (rows.X, rows.scaled) if rows.weights is None else (rows.X, rows.scaled, rows.weights)
 
 
 def mean_output(networks: Sequence[Network], goal: Target, X: Array | SparseRows, n_threads: int | None) -> Array:
@@ -88,8 +89,7 @@ def mean_output(networks: Sequence[Network], goal: Target, X: Array | SparseRows
         mean += net.predict(X, n_threads=n_threads)
     mean /= len(networks)
     if goal.task == "regression":
-        mean *= goal.deviation
-        mean += goal.mean
+        return goal.predicted(mean)
     return mean
 
 

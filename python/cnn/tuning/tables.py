@@ -43,14 +43,14 @@ def tune(
     known = goal.known(frames.column(frame, target))
     train = np.setdiff1d(known, first.held_out)
     rows, held_out = (_rows(first, frame, which) for which in (train, first.held_out))
-    fixed = Settings(**given).for_rows(len(train))
+    fixed = Settings(**given).chosen(goal.task, len(train))
     assert fixed.epochs is not None
     fold = np.arange(len(train)), held_out
     task = Task(rows, [fold], _measure(goal), fixed.epochs, fixed.patience, None, n_threads)
 
     def build(trial: Any) -> tuple[Network, dict[str, Any]]:
-        chosen = Settings(**given, **_settings(_suggested(trial))).for_rows(len(train))
-        return chosen.network(goal, seed), {"batch_size": chosen.batch_size}
+        chosen = Settings(**given, **_settings(_suggested(trial))).chosen(goal.task, len(train))
+        return chosen.network(goal, first.networks[0].n_inputs, seed), {"batch_size": chosen.batch_size}
 
     result = study.run(Function(build, None), task, options)
     return _settings(result.best_settings), result
