@@ -12,20 +12,31 @@ from cnn_core.add cimport add_backward, add_branches, add_forward
 from cnn_core.category_embedding cimport category_backward, category_forward, category_gradient
 from cnn_core.dense cimport dense_backward, dense_forward
 from cnn_core.dropout cimport dropout_backward, dropout_units
+from cnn_core.gaussian_noise cimport gaussian_noise
 from cnn_core.layer_norm cimport layer_norm_backward, layer_norm_forward, layer_norm_gradient
+from cnn_core.numeric_embedding cimport embedding_backward, embedding_forward, embedding_gradient
+from cnn_core.parametric cimport parametric_backward, parametric_forward, parametric_gradient
+from cnn_core.piecewise_embedding cimport piecewise_backward, piecewise_forward, piecewise_gradient
+from cnn_core.prelu cimport prelu_backward, prelu_forward, prelu_gradient
 from cnn_core.random cimport Noise
 from cnn_core.scale cimport scale_backward, scale_forward, scale_gradient
 from cnn_core.sparse cimport first_dense, sparse_backward, sparse_forward
 from cnn_core.sparse_rows cimport SparseRows
 from cnn_core.tile cimport padded
-from cnn_core.types cimport ADD, CATEGORY_EMBEDDING, DENSE, DROPOUT, LAYER_NORM, SCALE, LayerSpec, WorkspaceSpec, real
+from cnn_core.types cimport (ADD, CATEGORY_EMBEDDING, DENSE, DROPOUT, GAUSSIAN_NOISE, LAYER_NORM, NUMERIC_EMBEDDING,
+                             PARAMETRIC, PIECEWISE_EMBEDDING, PRELU, SCALE, LayerSpec, WorkspaceSpec, real)
+
+
+cdef inline bint only_training(int kind) noexcept nogil:
+    """Whether prediction leaves a kind of layer out."""
+    return kind == DROPOUT or kind == GAUSSIAN_NOISE
 
 
 cdef inline const real* layer_input(const LayerSpec* layers, int i, const WorkspaceSpec* workspace,
                                     const real* scratch, bint training) noexcept nogil:
-    """What layer i reads: the output of the layer below, seen through dropouts that are off; the rows for the first."""
+    """What layer i reads: the output of the layer below, seen through those that are off; the rows for the first."""
     i -= 1
-    while i >= 0 and layers[i].kind == DROPOUT and not training:
+    while i >= 0 and not training and only_training(layers[i].kind):
         i -= 1
     return scratch + (workspace.input if i < 0 else layers[i].output) * workspace.capacity
 
@@ -66,6 +77,17 @@ cdef inline void layer_forward(const LayerSpec* layers, int i, const WorkspaceSp
         layer_norm_forward(&layers[i], workspace, parameters, a, scratch, ld)
     elif kind == CATEGORY_EMBEDDING:
         category_forward(&layers[i], workspace, parameters, a, scratch, ld)
+    elif kind == PRELU:
+        prelu_forward(&layers[i], workspace, parameters, a, scratch, ld)
+    elif kind == PARAMETRIC:
+        parametric_forward(&layers[i], workspace, parameters, a, scratch, ld)
+    elif kind == GAUSSIAN_NOISE:
+        if noise.training:
+            gaussian_noise(&layers[i], i, workspace, a, scratch, rows, ld, noise)
+    elif kind == NUMERIC_EMBEDDING:
+        embedding_forward(&layers[i], workspace, parameters, a, scratch, ld)
+    elif kind == PIECEWISE_EMBEDDING:
+        piecewise_forward(&layers[i], workspace, parameters, a, scratch, ld)
 
 
 cdef inline bint layer_backward(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const real* parameters,
@@ -78,32 +100,40 @@ cdef inline bint layer_backward(const LayerSpec* layers, int i, const WorkspaceS
                        layer_input(layers, i, workspace, <const real*>scratch, training), scratch, rows, ld, add, delta,
                        gradient, below, go_on, stop)
         return True
-    layer_gradient(layers, i, workspace, <const real*>scratch, <const real*>delta, ld, training, 0, layers[i].n_units,
-                   gradient, add)
+    layer_gradient(layers, i, workspace, parameters, <const real*>scratch, <const real*>delta, ld, training, 0,
+                   layers[i].n_units, gradient, add)
     if go_on:
         layer_delta(layers, i, workspace, parameters, scratch, delta, ld, training)
     return False
 
 
-cdef inline void layer_gradient(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const real* scratch,
-                                const real* delta, Py_ssize_t ld, bint training, Py_ssize_t first, Py_ssize_t end,
-                                real* gradient, bint add) noexcept nogil:
+cdef inline void layer_gradient(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const real* parameters,
+                                const real* scratch, const real* delta, Py_ssize_t ld, bint training, Py_ssize_t first,
+                                Py_ssize_t end, real* gradient, bint add) noexcept nogil:
     """The gradient of the parameters of units first .. end - 1 of a layer that is not dense, (+ gradient if add)."""
     cdef int kind = layers[i].kind
+    cdef const real* a = layer_input(layers, i, workspace, scratch, training)
     if kind == SCALE:
-        scale_gradient(&layers[i], layer_input(layers, i, workspace, scratch, training), delta, ld, first, end,
-                       gradient, add)
+        scale_gradient(&layers[i], a, delta, ld, first, end, gradient, add)
     elif kind == LAYER_NORM:
         layer_norm_gradient(&layers[i], workspace, scratch, delta, ld, first, end, gradient, add)
     elif kind == CATEGORY_EMBEDDING:
-        category_gradient(&layers[i], layer_input(layers, i, workspace, scratch, training), delta, ld, first, end,
-                          gradient, add)
+        category_gradient(&layers[i], a, delta, ld, first, end, gradient, add)
+    elif kind == PRELU:
+        prelu_gradient(&layers[i], a, delta, ld, first, end, gradient, add)
+    elif kind == PARAMETRIC:
+        parametric_gradient(&layers[i], workspace, scratch, delta, ld, first, end, gradient, add)
+    elif kind == NUMERIC_EMBEDDING:
+        embedding_gradient(&layers[i], workspace, parameters, scratch, a, delta, ld, first, end, gradient, add)
+    elif kind == PIECEWISE_EMBEDDING:
+        piecewise_gradient(&layers[i], workspace, parameters, scratch, a, delta, ld, first, end, gradient, add)
 
 
 cdef inline void layer_delta(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const real* parameters,
                              real* scratch, real* delta, Py_ssize_t ld, bint training) noexcept nogil:
     """delta, dL/d(output) of a layer that is not dense, becomes dL/d(input), but for the branches that begin there."""
     cdef int kind = layers[i].kind
+    cdef const real* a = layer_input(layers, i, workspace, <const real*>scratch, training)
     if kind == DROPOUT:
         if training:
             dropout_backward(&layers[i], workspace, <const real*>scratch, delta, ld)
@@ -115,6 +145,14 @@ cdef inline void layer_delta(const LayerSpec* layers, int i, const WorkspaceSpec
         layer_norm_backward(&layers[i], workspace, parameters, <const real*>scratch, delta, ld)
     elif kind == CATEGORY_EMBEDDING:
         category_backward(&layers[i], delta, ld)
+    elif kind == PRELU:
+        prelu_backward(&layers[i], parameters, a, delta, ld)
+    elif kind == PARAMETRIC:
+        parametric_backward(&layers[i], parameters, a, delta, ld)
+    elif kind == NUMERIC_EMBEDDING:
+        embedding_backward(&layers[i], parameters, a, delta, ld)
+    elif kind == PIECEWISE_EMBEDDING:
+        piecewise_backward(&layers[i], workspace, parameters, <const real*>scratch, a, delta, ld)
 
 
 cdef inline const real* slab_forward(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,

@@ -5,8 +5,10 @@ Salmon, Moraes, Dror & Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3".
 """
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
+from libc.math cimport sqrt, sqrtf
+
 from cnn_core.types cimport real
-from cnn_core.vecmath cimport loop
+from cnn_core.vecmath cimport loop, v_cos_turns, v_log, v_sin_turns
 
 # The beginning of NumPy's `bitgen_t`, whose header not everybody who builds on this file has at hand.
 cdef struct BitGenerator:
@@ -127,6 +129,39 @@ cdef inline void dropout_values(Noise noise, int layer, const int32_t* units, Py
     philox_units(lanes, at // 4, layer, noise.step, noise.seed, words)
     for i in range(n):
         x[i] *= keep if words[at % 4 * LANES + i] >= threshold else <real>0
+
+
+cdef inline loop normal_block(const uint32_t* words, real* out) noexcept nogil:
+    """4 * LANES standard normal numbers from their words, those of a counter by pairs (Box & Muller 1958)."""
+    cdef real unit = <real>2.3283064365386963e-10, first, second, t
+    cdef int i
+    for i in range(LANES):
+        first = <real>-2 * v_log((<real>words[i] + <real>0.5) * unit)
+        second = <real>-2 * v_log((<real>words[2 * LANES + i] + <real>0.5) * unit)
+        first = sqrtf(first) if real is float else sqrt(first)
+        second = sqrtf(second) if real is float else sqrt(second)
+        t = <real>words[LANES + i] * unit
+        out[4 * i] = first * v_cos_turns(t)
+        out[4 * i + 1] = first * v_sin_turns(t)
+        t = <real>words[3 * LANES + i] * unit
+        out[4 * i + 2] = second * v_cos_turns(t)
+        out[4 * i + 3] = second * v_sin_turns(t)
+
+
+cdef inline void normal_numbers(uint64_t seed, uint64_t step, uint32_t stream, uint64_t first, real* out,
+                                Py_ssize_t n) noexcept nogil:
+    """out[i] = a standard normal number, from (seed, step, stream, first + i) alone; counters as of `dropout_mask`."""
+    cdef uint32_t words[4 * LANES]
+    cdef real block[4 * LANES]
+    cdef uint64_t at = first // 4
+    cdef Py_ssize_t j = -<Py_ssize_t>(first % 4), i
+    while j < n:
+        philox(at, stream, step, seed, words)
+        normal_block(words, block)
+        for i in range(max(-j, 0), min(4 * LANES, n - j)):
+            out[j + i] = block[i]
+        at += LANES
+        j += 4 * LANES
 
 
 cdef inline loop uniforms(const uint32_t* words, double* u) noexcept nogil:

@@ -212,8 +212,8 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
         for i in range(top, max(below, lowest - 1), -1):
             # Two phases: units are shared out for the gradient, then slabs, whose deltas it needs as they are.
             if layers[i].weights >= 0:
-                given_up = wide_gradients(layers, i, ws, &slabs, <const real*>scratch, delta, <real*>job.gradients,
-                                          job.training, thread, n_threads, job.stop)
+                given_up = wide_gradients(layers, i, ws, &slabs, parameters, <const real*>scratch, delta,
+                                          <real*>job.gradients, job.training, thread, n_threads, job.stop)
                 phase += 1
                 if phase_ends(job, phase, given_up, n_threads):
                     return

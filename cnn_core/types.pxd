@@ -19,6 +19,11 @@ cpdef enum LayerKind:
     ADD
     LAYER_NORM
     CATEGORY_EMBEDDING
+    PRELU
+    PARAMETRIC
+    GAUSSIAN_NOISE
+    NUMERIC_EMBEDDING
+    PIECEWISE_EMBEDDING
 
 
 # One entry of a network's plan. `weights` and `biases` are element offsets into the parameter arena;
@@ -34,10 +39,17 @@ cdef struct LayerSpec:
     int64_t output          # a, (rows, n_units): what the next layer reads
     int64_t saved           # what its way back needs beside the outputs: z, a mask, ... (`Layer.kept`); -1: none
     double alpha            # the activation's parameter; layer norm: epsilon
-    double rate             # dropout: the share of units set to zero
+    double rate             # dropout: the share of units set to zero; Gaussian noise: its deviation
     int source              # add: the layer whose input it adds; -1: none
     int branches            # how many layers above add what this one reads
     int categories          # category embedding: how many there are
+    int columns             # embeddings: the first inputs, that become several numbers each,
+    int cosines             # numeric embedding: by so many cosines
+    int bins                # piecewise embedding: by so many bins
+    int64_t frequencies     # numeric embedding: w, (columns, cosines); -1: none
+    int64_t phases          # numeric embedding: b, (columns, cosines); -1: none
+    int64_t edges           # piecewise embedding: lower edges of bins, (columns, bins); -1: none
+    int64_t inverses        # piecewise embedding: inverse widths of bins, (columns, bins); -1: none
 
 
 # Where the buffers of one slab lie that belong to no layer (columns again).

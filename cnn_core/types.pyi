@@ -17,6 +17,11 @@ class LayerKind(IntEnum):
     ADD = 3
     LAYER_NORM = 4
     CATEGORY_EMBEDDING = 5
+    PRELU = 6
+    PARAMETRIC = 7
+    GAUSSIAN_NOISE = 8
+    NUMERIC_EMBEDDING = 9
+    PIECEWISE_EMBEDDING = 10
 
 def cpu_level() -> int: ...
 def more_than_128_bits() -> bool: ...

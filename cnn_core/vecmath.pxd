@@ -258,6 +258,46 @@ cdef inline real v_sigmoid(real x) noexcept nogil:
     return divide_pair(<real>1 if x >= 0 else e, <real>0 if x >= 0 else low, d, d_low)
 
 
+cdef inline real sine_of_quarter(real y) noexcept nogil:
+    """sin(2 pi y) for |y| <= 1/4."""
+    cdef real z = y * y, q
+    if real is float:
+        q = <real>-14.3814344
+        q = q * z + <real>42.0078049
+        q = q * z + <real>-76.7041702
+        q = q * z + <real>81.6052246
+        q = q * z + <real>-41.3417015
+        q = q * z + <real>6.28318548
+    else:
+        q = 0.1008563601424792
+        q = q * z + -0.7177235883678816
+        q = q * z + 3.819927051416261
+        q = q * z + -15.094641620566186
+        q = q * z + 42.05869392378714
+        q = q * z + -76.70585975279853
+        q = q * z + 81.60524927607341
+        q = q * z + -41.341702240399755
+        q = q * z + 6.283185307179586
+    return y * q
+
+
+cdef inline real rest_of_turn(real t) noexcept nogil:
+    """t less the whole number nearest to it, in [-1/2, 1/2]; the second time for t that are too large for v_whole."""
+    cdef real r = t - v_whole(t)
+    return r - v_whole(r)
+
+
+cdef inline real v_sin_turns(real t) noexcept nogil:
+    """sin(2 pi t), within 4 ULP of 1 of that of the t given."""
+    cdef real r = rest_of_turn(t), a = v_abs(r)
+    return sine_of_quarter(v_copysign(<real>0.5 - a if a > <real>0.25 else a, r))
+
+
+cdef inline real v_cos_turns(real t) noexcept nogil:
+    """cos(2 pi t), as v_sin_turns."""
+    return sine_of_quarter(<real>0.25 - v_abs(rest_of_turn(t)))
+
+
 cdef inline real log_ratio(real f) noexcept nogil:
     """log(1 + f) - f for f in [sqrt(1/2) - 1, sqrt(2) - 1]."""
     cdef real s = f / (<real>2 + f), z = s * s, half = <real>0.5 * f * f, q

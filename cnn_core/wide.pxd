@@ -180,8 +180,8 @@ cdef inline bint wide_slabs_forward(const LayerSpec* layers, int first, int end,
 
 
 cdef inline bint wide_gradients(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const Slabs* slabs,
-                                const real* scratch, int64_t delta_column, real* gradient, bint training, int thread,
-                                int n_threads, const int32_t* stop) noexcept nogil:
+                                const real* parameters, const real* scratch, int64_t delta_column, real* gradient,
+                                bint training, int thread, int n_threads, const int32_t* stop) noexcept nogil:
     """The gradient of this thread's units of a layer that is not dense, summed over all slabs in their order.
 
     Whether it was given up.
@@ -192,7 +192,7 @@ cdef inline bint wide_gradients(const LayerSpec* layers, int i, const WorkspaceS
         if stopped(stop):
             return True
         own = scratch + s * slabs.stride
-        layer_gradient(layers, i, workspace, own, own + delta_column * workspace.capacity,
+        layer_gradient(layers, i, workspace, parameters, own, own + delta_column * workspace.capacity,
                        padded(rows_of(slabs, s), scratch), training, first, end, gradient, s > 0)
     return False
 

@@ -118,13 +118,14 @@ def reference_layers(net: cnn.Network) -> list[dict[str, Any]]:
         if isinstance(layer, cnn.Dropout):
             layers.append({"rate": layer.rate})
             continue
-        if isinstance(layer, cnn.Add):
-            layers.append({"span": layer.span})
+        if isinstance(layer, cnn.Add | cnn.GaussianNoise):
+            layers.append(dict(vars(layer)))
             continue
         if not isinstance(layer, cnn.Dense):
             names = [parameter.name for parameter in layer.parameters(int(spec["n_inputs"]))]
             own = {name: weights[f"layers.{i}.{name}"].astype(np.float64) for name in names}
             factors = dict.fromkeys(own, (layer.learning_rate_factor, layer.decay_factor))
+            factors |= dict.fromkeys({"edges", "inverses"} & set(own), (0.0, 0.0))  # constants
             layers.append({**vars(layer), "kind": type(layer).__name__, "factors": factors, **own})
             continue
         b = weights.get(f"layers.{i}.biases")
@@ -161,8 +162,7 @@ def reference_gradient(
     layers = reference_layers(net)
     if not training:
         for layer in layers:
-            if "rate" in layer:
-                layer["rate"] = 0.0
+            layer.update({name: 0.0 for name in ("rate", "stddev") if name in layer})
     loss, penalty, gradient = reference.loss_and_gradient(
         layers, net.loss.name, np.asarray(X, np.float64), reference_targets(net, y), reference_parameter(net),
         None if weights is None else np.asarray(weights, np.float64), net.seed, net.step + 1,

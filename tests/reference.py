@@ -230,16 +230,81 @@ def category_back(layer, there, delta):
     np.add.at(table, there[there >= 0], delta[there >= 0, :units])
     return np.concatenate([delta[:, units:], np.zeros((len(delta), 1))], axis=1), {"weights": table}
 
+def parametric(layer, z):
+    f, slope = ACTIVATIONS[layer["activation"]]
+    return z + layer["weights"] * (f(z, 0.0) - z), (z, f(z, 0.0) - z, slope(z, 0.0))
+
+def parametric_back(layer, kept, delta):
+    _, difference, slope = kept
+    return delta * (1 + layer["weights"] * (slope - 1)), {"weights": (delta * difference).sum(axis=0)}
+
+def embedding(layer, x):
+    n = x.shape[1] if layer["columns"] is None else layer["columns"]
+    u = 2 * np.pi * x[:, :n, None] * layer["frequencies"] + layer["phases"]
+    e = np.einsum("rcm,cjm->rcj", np.cos(u), layer["weights"]) + layer["biases"]
+    return np.hstack([np.concatenate([e, x[:, :n, None]], 2).reshape(len(x), -1), x[:, n:]]), (x, u, n)
+
+def embedding_back(layer, kept, delta):
+    x, u, n = kept
+    of_columns = delta[:, : n * layer["size"]].reshape(len(x), n, -1)
+    de = of_columns[:, :, :-1]
+    du = -np.sin(u) * np.einsum("rcj,cjm->rcm", de, layer["weights"])
+    dx = of_columns[:, :, -1] + 2 * np.pi * (du * layer["frequencies"]).sum(axis=2)
+    return np.hstack([dx, delta[:, n * layer["size"] :]]), {
+        "frequencies": 2 * np.pi * np.einsum("rcm,rc->cm", du, x[:, :n]), "phases": du.sum(axis=0),
+        "weights": np.einsum("rcj,rcm->cjm", de, np.cos(u)), "biases": de.sum(axis=0)}
+
+def bins(layer):
+    low, high = layer["edges"] * 0, layer["edges"] * 0 + 1
+    low[:, 0] = -1
+    for c, inverse in enumerate(layer["inverses"]):
+        high[c, np.flatnonzero(inverse)[-1]] = 2
+    return low, high
+
+def piecewise(layer, x):
+    n = len(layer["edges"])
+    t, (low, high) = (x[:, :n, None] - layer["edges"]) * layer["inverses"], bins(layer)
+    z = np.clip(t, low, high)
+    e = np.einsum("rcm,cjm->rcj", z, layer["weights"]) + layer["biases"]
+    f = ACTIVATIONS[layer["activation"]][0](e, 0.0)
+    slopes = layer["inverses"] * (t > low) * (t < high)
+    return np.hstack([f.reshape(len(x), -1), x[:, n:]]), (z, e, slopes)
+
+def piecewise_back(layer, kept, delta):
+    (z, e, slopes), (n, size, _) = kept, layer["weights"].shape
+    de = delta[:, : n * size].reshape(e.shape) * ACTIVATIONS[layer["activation"]][1](e, 0.0)
+    dx = (np.einsum("rcj,cjm->rcm", de, layer["weights"]) * slopes).sum(axis=2)
+    return np.hstack([dx, delta[:, n * size :]]), {
+        "weights": np.einsum("rcj,rcm->cjm", de, z), "biases": de.sum(axis=0),
+        "edges": layer["edges"] * 0, "inverses": layer["edges"] * 0}
+
 KINDS = {
     "CategoryEmbedding": (category, category_back),
+    "PiecewiseEmbedding": (piecewise, piecewise_back),
+    "PReLU": (lambda layer, x: (np.maximum(x, 0) + layer["weights"] * np.minimum(x, 0), x),
+              lambda layer, x, delta: (delta * np.where(x > 0, 1, layer["weights"]),
+                                       {"weights": (delta * np.minimum(x, 0)).sum(axis=0)})),
+    "ParametricActivation": (parametric, parametric_back),
+    "NumericEmbedding": (embedding, embedding_back),
     "Scale": (lambda layer, x: (x * layer["weights"], x),
               lambda layer, x, delta: (delta * layer["weights"], {"weights": (delta * x).sum(axis=0)})),
     "LayerNorm": (layer_norm, layer_norm_back),
 }
 
+def normal_numbers(seed, step, stream, first, n):
+    """Box & Muller's, of the words of `dropout_mask`: elements 4 k, 4 k + 1 of words 0, 1 of counter k, then 2, 3."""
+    low, found = 2**32 - 1, []
+    for b in range(first // 4, (first + n + 3) // 4):
+        counter = (b & low, stream ^ b >> 32 << 16 & low, step & low, step >> 32 ^ b >> 48 << 16 & low)
+        words = philox(counter, (seed & low, seed >> 32))
+        for one, two in (words[:2], words[2:]):
+            radius, angle = np.sqrt(-2 * np.log((one + 0.5) / 2**32)), 2 * np.pi * two / 2**32
+            found += [radius * np.cos(angle), radius * np.sin(angle)]
+    return np.array(found[first % 4 : first % 4 + n])
+
 # The whole step. ------------------------------------------------------------------------------------------------------
 # A dense layer is {"W", "b" or None, "activation", "p", "penalty": {"W": (l1, l2), "b": (l1, l2)}}, a dropout {"rate"},
-# a sum {"span"}, another kind {"kind"}, its fields and its parameters;
+# noise {"stddev"}, a sum {"span"}, another kind {"kind"}, its fields and its parameters;
 # "factors": {"W": (on the learning rate, on the decay), "b": the same} may be left out.
 def forward(layers, x, seed=0, i=1):
     """The outputs, what each layer reads, and what it keeps."""
@@ -252,6 +317,10 @@ def forward(layers, x, seed=0, i=1):
             for u in range(a.shape[1] if layer["rate"] else 0):
                 kept[-1][:, u] = dropout_mask(seed, i, index, u << 34, layer["rate"], len(a))
             a = a * kept[-1]
+        elif "stddev" in layer:
+            columns = range(a.shape[1] if layer["stddev"] else 0)
+            drawn = [normal_numbers(seed, i, index, u << 34, len(a)) for u in columns]
+            a = a + layer["stddev"] * (np.stack(drawn, 1) if drawn else 0)
         elif "span" in layer:
             a = a + read[index - layer["span"]]
         elif "kind" in layer:
@@ -271,6 +340,8 @@ def loss_and_gradient(layers, loss, x, t, p=0.0, weights=None, seed=0, i=1):
     for index, layer in reversed(list(enumerate(layers))):
         if "rate" in layer:
             delta = delta * kept[index]
+        elif "stddev" in layer:
+            pass
         elif "span" in layer:
             past[index - layer["span"]] = past.get(index - layer["span"], 0) + delta
         elif "kind" in layer:
@@ -296,6 +367,6 @@ def train_step(layers, loss, optimizer, h, i, rate, state, x, t, decay_biases=Fa
     for (index, name), g in gradient.items():
         layer = layers[index]
         faster, decay = layer.get("factors", {}).get(name, (1.0, 1.0))
-        decay = decay if name not in ("b", "biases") or decay_biases else 0.0
+        decay = decay if name not in ("b", "biases", "phases") or decay_biases else 0.0
         layer[name] = update(optimizer, h, i, rate * faster, layer[name], g * shrink, state[index, name], decay)
     return value, penalty

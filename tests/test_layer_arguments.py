@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import reference
+import scipy.stats
 from scipy import sparse
 
 import cnn
+import cnn_core
 from cnn.runtime.plan import build
 
 X = np.random.default_rng(0).normal(size=(40, 5))
@@ -163,6 +166,106 @@ def test_prediction_needs_no_more_buffers_than_live_at_once() -> None:
     assert tiles.places == (1, 0, 2, 0, 1, 2, 1, 0)
 
 
+# Activations ----------------------------------------------------------------------------------------------------------
+
+
+def test_prelu_by_hand_and_at_zero() -> None:
+    """PyTorch's prelu: the slope at 0 is p, and p gets no gradient from there."""
+    net = network(cnn.PReLU(), n=3)
+    net.layers[0].weights[...] = [0.5, 2, -1]
+    net.layers[1].weights[...], net.layers[1].biases[...] = 1, 0
+    rows = np.array([[-2.0, 0.0, -3.0], [4.0, -0.0, 5.0]])
+    assert net.layer_outputs(rows)[0].tolist() == [[-1, 0, 3], [4, 0, 5]]
+    net.forward(rows)
+    dX = net.backward(np.array([[1.0, 0.0], [10.0, 0.0]]))
+    assert dX.tolist() == [[0.5, 2, -1], [10, 20, 10]]
+    assert net.gradients["layers.0.weights"].tolist() == [-2, 0, -3]
+
+
+def test_slopes_do_not_decay_but_where_told() -> None:
+    for layer, expected in ((cnn.PReLU(), 0.25), (cnn.PReLU(decay_factor=1), 0.225)):
+        net = network(layer, optimizer=cnn.AdamW(1.0, weight_decay=0.1))
+        net.update({name: np.zeros(view.shape) for name, view in net.parameters.items()})
+        assert net.layers[0].weights == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", cnn_core.Activation)
+def test_every_activation_can_be_blended(kind: cnn_core.Activation) -> None:
+    """w = 1 is the function, w = 0 nothing; between the two the gradient is right."""
+    name = kind.name.lower()
+    plain, net = network(cnn.Dense(6, name)), network(cnn.Dense(6), cnn.ParametricActivation(name))
+    for i, j in ((0, 0), (1, 2)):
+        net.layers[j].weights[...], net.layers[j].biases[...] = plain.layers[i].weights, plain.layers[i].biases
+    np.testing.assert_allclose(net.predict(X), plain.predict(X), rtol=1e-12, atol=1e-13)
+    net.layers[1].weights[...] = np.linspace(-0.5, 1.5, 6)
+    assert cnn.gradient_check(net, X, X[:, :2]).error < 1e-6
+    net.layers[1].weights[...] = 0
+    np.testing.assert_allclose(net.layer_outputs(X)[1], net.layer_outputs(X)[0], rtol=1e-12)
+
+
+def test_a_parameter_of_the_function_is_taken() -> None:
+    net = network(cnn.ParametricActivation(cnn.Activation("leaky_relu", 0.3)))
+    assert net.layer_outputs([[-1.0, 2.0, 0.0, -2.0, 1.0]])[0].round(12).tolist() == [[-0.3, 2, 0, -0.6, 1]]
+
+
+def test_lbfgs_learns_all_but_edges() -> None:
+    pytest.importorskip("sklearn")
+    layers = [cnn.PiecewiseEmbedding.of(X, 6), cnn.Dense(1)]
+    model = cnn.MLPRegressor(layers=layers, solver="lbfgs", max_iter=300, random_state=0).fit(X, np.sin(X[:, 0]))
+    assert model.score(X, np.sin(X[:, 0])) > 0.99
+    edges = model._network.parameters["layers.0.edges"]
+    np.testing.assert_allclose(edges[0], np.quantile(X[:, 0], np.arange(6) / 6), rtol=1e-6)
+    with pytest.raises(ValueError, match="solver='lbfgs' needs the same loss at every call: there can be no noise"):
+        cnn.MLPRegressor(layers=[cnn.GaussianNoise(1), cnn.Dense(1)], solver="lbfgs").fit(X, X[:, 0])
+
+
+def test_plots_and_summary_take_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    net = network(cnn.PiecewiseEmbedding.of(X, 20), cnn.LayerNorm(), cnn.Dense(4), cnn.PReLU(), cnn.NumericEmbedding(2))
+    assert len(cnn.plots.network(net).axes) == 1
+    assert len(cnn.plots.weights(net).axes) == 6
+    assert len(cnn.plots.activations(net, X).axes) == 2
+    net.summary()
+    assert "PiecewiseEmbedding(edges=((" in (said := capsys.readouterr().out)
+    assert max(map(len, said.splitlines())) < 300
+
+
+# GaussianNoise --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_noise_is_normal_and_known(dtype: str) -> None:
+    """Its moments and tails; the numbers of Box & Muller's formula; none in prediction."""
+    net = network(cnn.GaussianNoise(2.0), dtype=dtype, n=40)
+    net.layers[1].weights[...], net.layers[1].biases[...] = 0, 0
+    net.layers[1].weights[:2] = np.eye(2)
+    rows = np.zeros((50_000, 40), dtype)
+    noise = net.forward(rows, training=True) / 2
+    assert noise.tobytes() == (net.forward(rows, training=True) / 2).tobytes()
+    assert scipy.stats.kstest(noise.ravel().astype(float), "norm").pvalue > 0.01
+    assert abs(np.corrcoef(noise.T)[0, 1]) < 0.02
+    assert abs(np.corrcoef(noise[:-1, 0], noise[1:, 0])[0, 1]) < 0.02
+    for unit in (0, 1):
+        known = reference.normal_numbers(net.seed, 1, 0, unit << 34, 100)
+        np.testing.assert_allclose(noise[:100, unit], known, rtol=2e-5 if dtype == "float32" else 1e-12, atol=1e-6)
+    assert not net.forward(rows).any()
+    net.fit(rows[:10], rows[:10, :2], epochs=1, verbose=0)  # the next step draws other numbers
+    assert not np.array_equal(net.forward(rows[:10], training=True)[:, 0], 2 * noise[:10, 0])
+
+
+def test_noise_of_nothing_is_nothing() -> None:
+    nets = [network(*layers) for layers in ([cnn.GaussianNoise(0)], [])]
+    nets[0].layers[1].weights[...] = nets[1].layers[0].weights
+    for net in nets:
+        net.fit(X, X[:, :2], epochs=2, verbose=0)
+    assert nets[0].layers[1].weights.tobytes() == nets[1].layers[0].weights.tobytes()
+
+
+def test_noise_needs_dense_x() -> None:
+    with pytest.raises(ValueError, match=r"sparse X needs a cnn\.Dense as the first layer"):
+        network(cnn.GaussianNoise(0.1)).fit(sparse.csr_array(np.eye(5)), np.ones((5, 2)), verbose=0)
+
+
 # Bad input ------------------------------------------------------------------------------------------------------------
 
 
@@ -182,6 +285,30 @@ def test_prediction_needs_no_more_buffers_than_live_at_once() -> None:
     (lambda: cnn.Residual(cnn.Dense(3)), TypeError, r"Residual takes a list of layers such as \[cnn.Dense\(8\)\], got"),
     (lambda: cnn.Residual([3]), TypeError, r"Residual takes layers such as cnn.Dense\(8\), got 3"),
     (lambda: cnn.Residual([]), ValueError, "Residual needs at least one layer, got an empty list"),
+    (lambda: cnn.PReLU("a"), TypeError, "slope of PReLU must be a number, got 'a'"),
+    (lambda: cnn.PReLU(np.inf), ValueError, r"slope of PReLU must be in \(-inf, inf\), got inf"),
+    (lambda: cnn.ParametricActivation("rleu"), ValueError, "unknown activation 'rleu'. Did you mean 'relu'"),
+    (lambda: cnn.ParametricActivation("relu", "he_normal"), ValueError, "initializer of ParametricActivation must be"),
+    (lambda: cnn.NumericEmbedding(0), ValueError, "columns of NumericEmbedding must be an integer >= 1, got 0"),
+    (lambda: cnn.NumericEmbedding(cosines=0), ValueError, "cosines of NumericEmbedding must be an integer >= 1, got 0"),
+    (lambda: cnn.NumericEmbedding(size=1), ValueError, "size of NumericEmbedding must be an integer >= 2, got 1"),
+    (lambda: cnn.NumericEmbedding(sigma=-1), ValueError, "sigma of NumericEmbedding must be in"),
+    (lambda: network(cnn.NumericEmbedding(6)), ValueError,
+     r"NumericEmbedding\(columns=6, .*\) needs 6 inputs at least, and there are 5"),
+    (lambda: cnn.PiecewiseEmbedding(3), TypeError, "edges of PiecewiseEmbedding must be lists of numbers"),
+    (lambda: cnn.PiecewiseEmbedding([]), ValueError, "must be given for one column at least, got an empty list"),
+    (lambda: cnn.PiecewiseEmbedding([3]), TypeError, "edges of PiecewiseEmbedding, column 0, must be a list"),
+    (lambda: cnn.PiecewiseEmbedding([[0, 1], [0]]), ValueError, r"column 1, must be 2 numbers at least, got \[0.0\]"),
+    (lambda: cnn.PiecewiseEmbedding([[0, 1], [1, 1]]), ValueError, r"column 1, must ascend, also in float32, got"),
+    (lambda: cnn.PiecewiseEmbedding([[0, np.nan]]), ValueError, "column 0, must be in"),
+    (lambda: cnn.PiecewiseEmbedding([[0, 1]], size=0), ValueError, "size of PiecewiseEmbedding must be an integer"),
+    (lambda: cnn.PiecewiseEmbedding([[0, 1]], activation="rleu"), ValueError, "unknown activation 'rleu'"),
+    (lambda: network(cnn.PiecewiseEmbedding([[0, 1]] * 6)), ValueError, "has edges for 6 inputs, and there are 5"),
+    (lambda: cnn.PiecewiseEmbedding.of(np.ones((3, 2))), ValueError, "column 0, must be 2 numbers at least"),
+    (lambda: cnn.PiecewiseEmbedding.of(np.ones(3)), ValueError, r"X must have rows and columns, got shape \(3,\)"),
+    (lambda: cnn.PiecewiseEmbedding.of(X, bins=0), ValueError, "bins of PiecewiseEmbedding must be an integer >= 1"),
+    (lambda: cnn.PiecewiseEmbedding.of([[0.0], [np.nan]]), ValueError, "X"),
+    (lambda: cnn.GaussianNoise(-0.1), ValueError, r"stddev of GaussianNoise must be in \[0, inf\), got -0.1"),
     (lambda: cnn.Network([cnn.Add(1), cnn.Dense(2)]), ValueError,
      r"layer 0, Add\(span=1\), reaches back 1 layers, and there are 0 before it"),
     (lambda: network(cnn.Residual([cnn.Dense(4)])), ValueError,
@@ -196,17 +323,18 @@ def test_what_can_not_be_is_said(make: Any, kind: type[Exception], text: str, mo
         make()
 
 
-def test_layer_norm_is_pytorchs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_pytorch_has_a_module_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the arguments that PyTorch documents."""
     nn = types.SimpleNamespace(
         LayerNorm=lambda n, eps, dtype: ("LayerNorm", n, eps), Linear=lambda n, k, bias, dtype: ("Linear", n, k, bias),
-        Sequential=Sequential,
+        PReLU=lambda n, dtype: ("PReLU", n), Sequential=Sequential,
     )  # fmt: skip
     monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(from_numpy=lambda array: array, nn=nn))
-    net = network(cnn.LayerNorm(1e-3))
-    net.layers[0].weights[...] = np.arange(5)
+    net = network(cnn.LayerNorm(1e-3), cnn.Dense(4), cnn.PReLU())
+    net.layers[0].weights[...], net.layers[2].weights[...] = np.arange(5), np.arange(4)
     model = cnn.to_torch(net)
-    assert list(model) == [("LayerNorm", 5, 1e-3), ("Linear", 5, 2, True)]
-    assert model.state["0.weight"].tolist() == [0, 1, 2, 3, 4]
+    assert list(model) == [("LayerNorm", 5, 1e-3), ("Linear", 5, 4, True), ("PReLU", 4), ("Linear", 4, 2, True)]
+    assert (model.state["0.weight"].tolist(), model.state["2.weight"].tolist()) == ([0, 1, 2, 3, 4], [0, 1, 2, 3])
     again = cnn.from_torch_state_dict(cnn.Network(net.descriptions, dtype="float64"), model.state)
     assert again.predict(X).tobytes() == net.predict(X).tobytes()
 

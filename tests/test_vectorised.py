@@ -34,6 +34,13 @@ LOOPS = [
     *(("scale", name) for name in ("scale_units", "scale_gradient")),
     ("stairs", "sum_below"),
     ("add", "add_units"),
+    *(("prelu", name) for name in ("prelu_units", "prelu_back", "negative_products")),
+    *(("parametric", name) for name in ("blend", "blend_slopes")),
+    ("gaussian_noise", "add_scaled"),
+    ("random", "normal_block"),
+    *(("numeric_embedding", name)
+      for name in ("cosines_of", "cosines_back", "add_terms", "sum_terms", "add_multiple")),
+    *(("piecewise_embedding", name) for name in ("bin_of", "bin_slope")),
     *(("layer_norm", name) for name in ("normalise", "gain_and_bias", "normalise_back")),
     *(("update", name) for name in ("add_2", "add_4", "add_decay")),
 ]

@@ -105,6 +105,11 @@ def exp2_rest(f: mp.mpf) -> mp.mpf:
     return mp.expm1(f * mp.log(2)) / f if abs(f) > mp.mpf("1e-15") else mp.log(2)
 
 
+def sine_ratio(z: mp.mpf) -> mp.mpf:
+    """sin(2 pi y) / y for y^2 = z."""
+    return mp.sin(2 * mp.pi * mp.sqrt(z)) / mp.sqrt(z) if z > mp.mpf("1e-30") else 2 * mp.pi
+
+
 def inverse_tail(a: mp.mpf) -> mp.mpf:
     """D(a) = exp(-a^2/2) / Phi(-a)."""
     return 2 * mp.exp(-a * a / 2) / mp.erfc(a / mp.sqrt(2))
@@ -129,6 +134,9 @@ def main() -> None:
             p, _, error = fit(exp2_rest, lambda f: 1 / exp2_rest(f), -0.5, 0.5, 6)
             print(f"    exp2_less_1: q, error {mp.nstr(error / unit, 3)}")
             show("q", p, "f", is_float)
+        p, _, error = fit(sine_ratio, lambda z: 1 / sine_ratio(z), 0, 0.0625, 6 if is_float else 9)
+        print(f"    sine_of_quarter: q, error {mp.nstr(error / unit, 3)}")
+        show("q", p, "z", is_float)
         p, q, error = fit(tail_rest, lambda a: a / inverse_tail(a) + mp.mpf("1e-6"), 0, last, n_tail, n_tail + 1, 2)
         print(f"    tail_divisor: p and q, error {mp.nstr(error / unit, 3)}")
         show("p", p, "a", is_float)

@@ -18,7 +18,7 @@ from cnn._common.elsewhere import missing
 from cnn._common.errors import DivergenceError, ModelFormatError, NonFiniteError, NotBuiltError, RankError, StreamError
 from cnn._version import __version__ as __version__
 from cnn.activations import Activation
-from cnn.callbacks import Callback, CSVLogger, EarlyStopping, Progress, ReduceOnPlateau, SaveModel
+from cnn.callbacks import AverageWeights, Callback, CSVLogger, EarlyStopping, Progress, ReduceOnPlateau, SaveModel
 from cnn.export.c import export_c
 from cnn.export.onnx import export_onnx
 from cnn.export.weights import from_sklearn, from_torch_state_dict, to_sklearn, to_torch, to_torch_state_dict
@@ -26,7 +26,20 @@ from cnn.initializers import Initializer
 from cnn.inspect.diagnosis import Diagnosis, diagnose
 from cnn.inspect.gradient_check import GradientCheck, gradient_check
 from cnn.inspect.reports import show_config
-from cnn.layers import Add, CategoryEmbedding, Dense, Dropout, LayerNorm, Residual, Scale
+from cnn.layers import (
+    Add,
+    CategoryEmbedding,
+    Dense,
+    Dropout,
+    GaussianNoise,
+    LayerNorm,
+    NumericEmbedding,
+    ParametricActivation,
+    PiecewiseEmbedding,
+    PReLU,
+    Residual,
+    Scale,
+)
 from cnn.loading import load
 from cnn.losses import BinaryCrossEntropy, CrossEntropy, Huber, Loss, Quantile, Tweedie
 from cnn.many import predict_many, train_many
@@ -65,13 +78,14 @@ else:
 
 
 __all__ = [
-    "SGD", "Activation", "Adadelta", "Adagrad", "Adam", "AdamW", "Add", "BinaryCrossEntropy", "CSVLogger",
-    "Callback", "CategoryEmbedding", "Checkpoint", "CrossEntropy", "Dense", "Diagnosis", "DivergenceError",
-    "Dropout", "EarlyStopping", "GradientCheck", "History", "Huber", "Initializer", "LayerNorm", "Lion", "Loss",
-    "ModelFormatError", "Nadam", "Network", "NonFiniteError", "NotBuiltError", "Progress", "Quantile", "RMSprop",
-    "RankError", "ReduceOnPlateau", "Residual", "SaveModel", "Scale", "SearchResult", "StreamError", "TableError",
-    "TableModel", "Tweedie", "activations", "callbacks", "diagnose", "explain", "export_c", "export_onnx",
-    "from_sklearn", "from_torch_state_dict", "gradient_check", "initializers", "load", "losses", "metrics",
-    "optimizers", "plots", "predict_many", "schedules", "search", "set_products", "show_config", "to_sklearn",
-    "to_torch", "to_torch_state_dict", "train_many", "uncertainty",
+    "SGD", "Activation", "Adadelta", "Adagrad", "Adam", "AdamW", "Add", "AverageWeights", "BinaryCrossEntropy",
+    "CSVLogger", "Callback", "CategoryEmbedding", "Checkpoint", "CrossEntropy", "Dense", "Diagnosis",
+    "DivergenceError", "Dropout", "EarlyStopping", "GaussianNoise", "GradientCheck", "History", "Huber",
+    "Initializer", "LayerNorm", "Lion", "Loss", "ModelFormatError", "Nadam", "Network", "NonFiniteError",
+    "NotBuiltError", "NumericEmbedding", "PReLU", "ParametricActivation", "PiecewiseEmbedding", "Progress",
+    "Quantile", "RMSprop", "RankError", "ReduceOnPlateau", "Residual", "SaveModel", "Scale", "SearchResult",
+    "StreamError", "TableError", "TableModel", "Tweedie", "activations", "callbacks", "diagnose", "explain",
+    "export_c", "export_onnx", "from_sklearn", "from_torch_state_dict", "gradient_check", "initializers", "load",
+    "losses", "metrics", "optimizers", "plots", "predict_many", "schedules", "search", "set_products",
+    "show_config", "to_sklearn", "to_torch", "to_torch_state_dict", "train_many", "uncertainty",
 ]  # fmt: skip

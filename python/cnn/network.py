@@ -33,7 +33,7 @@ class Network(Told, NetworkState):
     """A feed-forward network of dense layers, y = f(x W + b) one after another, trained by gradient descent.
 
     Args:
-        layers: descriptions (`Dense`, `Dropout`, `Scale`, `LayerNorm`, `Residual`); the last one is dense.
+        layers: descriptions (`Dense`, `Dropout`, `LayerNorm`, `Residual`, ...: docs/guide.md); the last one is dense.
         loss: a name or a `cnn.Loss`; it also decides the output link (sigmoid for binary_cross_entropy, softmax for
             cross_entropy, exp for poisson) that `predict` applies and `forward` does not.
         optimizer: a name or a `cnn.Optimizer`.

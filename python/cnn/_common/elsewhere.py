@@ -69,6 +69,7 @@ PACKAGE = {
     "BCEWithLogitsLoss": "cnn.BinaryCrossEntropy", "HuberLoss": "cnn.Huber", "RMSProp": "cnn.RMSprop",
     "DataLoader": "none: fit takes arrays, or a DataLoader", "MLP": "cnn.Network",
     "LayerNormalization": "cnn.LayerNorm", "Embedding": "cnn.CategoryEmbedding",
+    "SwapEMAWeights": "cnn.AverageWeights", "AveragedModel": "cnn.AverageWeights",
 }  # fmt: skip
 # Methods of networks elsewhere.
 METHODS = {

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import singledispatch
+from typing import Any
 
 import numpy as np
 
 from cnn.export import c_source
 from cnn.export.functions import ACTIVATIONS
 from cnn.export.graph import Graph
-from cnn.layers import Add, CategoryEmbedding, Dense, Dropout, Layer, LayerNorm, Scale
+from cnn.layers import (
+    Add,
+    CategoryEmbedding,
+    Dense,
+    Dropout,
+    GaussianNoise,
+    Layer,
+    LayerNorm,
+    NumericEmbedding,
+    ParametricActivation,
+    PiecewiseEmbedding,
+    PReLU,
+    Scale,
+)
 from cnn.network import Network
+
+_EMBEDDING = ("frequencies", "phases", "weights", "biases")
 
 
 @dataclass(frozen=True)
@@ -69,13 +86,15 @@ def _(layer: Dense, net: Network, i: int, prefix: str, number: int) -> Code:
     return Code(tables, function.name, loops, layer.units)
 
 
-@nodes.register
-def _(layer: Dropout, net: Network, i: int, graph: Graph, value: str, name: str) -> str:
+@nodes.register(Dropout)
+@nodes.register(GaussianNoise)
+def _(layer: Layer, net: Network, i: int, graph: Graph, value: str, name: str) -> str:
     return value
 
 
-@code.register
-def _(layer: Dropout, net: Network, i: int, prefix: str, number: int) -> None:
+@code.register(Dropout)
+@code.register(GaussianNoise)
+def _(layer: Layer, net: Network, i: int, prefix: str, number: int) -> None:
     return None
 
 
@@ -110,9 +129,8 @@ def _(layer: Add, net: Network, i: int, prefix: str, number: int) -> Code:
 
 @nodes.register
 def _(layer: LayerNorm, net: Network, i: int, graph: Graph, value: str, name: str) -> str:
-    gain, bias = (
-        graph.array(name + part, net.parameters[part]) for part in (f"layers.{i}.weights", f"layers.{i}.biases")
-    )
+    gain = graph.array(f"{name}layers.{i}.weights", net.layers[i].weights)
+    bias = graph.array(f"{name}layers.{i}.biases", net.layers[i].biases)
     centred = graph.op("Sub", value, graph.op("ReduceMean", value, axes=[1]))
     variance = graph.op("ReduceMean", graph.op("Mul", centred, centred), axes=[1])
     normal = graph.op("Div", centred, graph.op("Sqrt", graph.op("Add", variance, layer.epsilon)))
@@ -121,7 +139,7 @@ def _(layer: LayerNorm, net: Network, i: int, graph: Graph, value: str, name: st
 
 @code.register
 def _(layer: LayerNorm, net: Network, i: int, prefix: str, number: int) -> Code:
-    gain, bias = (net.parameters[f"layers.{i}.{part}"] for part in ("weights", "biases"))
+    gain, bias = net.layers[i].weights, net.layers[i].biases
     g, b, n = f"{prefix}g{number}", f"{prefix}h{number}", len(gain)
     epsilon = c_source.number(net.dtype.type(layer.epsilon))
     loops = f"""    {{
@@ -163,3 +181,161 @@ def _(layer: CategoryEmbedding, net: Network, i: int, prefix: str, number: int) 
         {{target}}[{units} + j] = {{source}}[j];
 """
     return Code([c_source.table(w, table)], "identity", loops, last + units)
+
+
+@nodes.register
+def _(layer: PReLU, net: Network, i: int, graph: Graph, value: str, name: str) -> str:
+    slopes = graph.array(f"{name}layers.{i}.weights", net.layers[i].weights)
+    return graph.op("Add", graph.op("Relu", value), graph.op("Mul", graph.op("Min", value, 0.0), slopes))
+
+
+@code.register
+def _(layer: PReLU, net: Network, i: int, prefix: str, number: int) -> Code:
+    slopes, p = net.layers[i].weights, f"{prefix}p{number}"
+    loops = f"""    for (j = 0; j < {len(slopes)}; j++)
+        {{target}}[j] = {{source}}[j] > R(0.0) ? {{source}}[j] : {p}[j] * {{source}}[j];
+"""
+    return Code([c_source.table(p, slopes)], "identity", loops, len(slopes))
+
+
+@nodes.register
+def _(layer: ParametricActivation, net: Network, i: int, graph: Graph, value: str, name: str) -> str:
+    shares = graph.array(f"{name}layers.{i}.weights", net.layers[i].weights)
+    f = ACTIVATIONS[layer.function.name].onnx(graph, value, layer.function.value)
+    return graph.op("Add", value, graph.op("Mul", shares, graph.op("Sub", f, value)))
+
+
+@code.register
+def _(layer: ParametricActivation, net: Network, i: int, prefix: str, number: int) -> Code:
+    shares, w, function = net.layers[i].weights, f"{prefix}a{number}", layer.function
+    value = "{source}[j]"
+    if ACTIVATIONS[function.name].c:
+        value = f"f_{function.name}({value}, {c_source.number(net.dtype.type(function.value))})"
+    loops = f"""    for (j = 0; j < {len(shares)}; j++)
+        {{target}}[j] = {{source}}[j] + {w}[j] * ({value} - {{source}}[j]);
+"""
+    return Code([c_source.table(w, shares)], function.name, loops, len(shares))
+
+
+@nodes.register
+def _(layer: NumericEmbedding, net: Network, i: int, graph: Graph, value: str, name: str) -> str:
+    w, b, v, c = (net.parameters[f"layers.{i}.{part}"] for part in _EMBEDDING)
+    columns = len(w)
+    x = _columns(graph, value, columns)
+    frequencies = graph.array(f"{name}layers.{i}.frequencies", w[None])
+    turns = graph.array(f"{name}layers.{i}.turns", (b / net.dtype.type(2 * math.pi))[None])
+    t = graph.op("Add", graph.op("Mul", x, frequencies), turns)
+    rest = graph.op("Abs", graph.op("Sub", t, graph.op("Round", t)))
+    q = graph.op("Sin", graph.op("Mul", 2 * math.pi, graph.op("Sub", 0.25, rest)))  # cos(2 pi t)
+    weights = graph.array(f"{name}layers.{i}.weights", v.transpose(0, 2, 1))
+    e = _of_each_column(graph, q, weights, graph.array(f"{name}layers.{i}.biases", c[None]))
+    return _before_the_rest(graph, graph.op("Concat", e, x, axis=2), value, columns, layer.size, net.layers[i].n_inputs)
+
+
+@code.register
+def _(layer: NumericEmbedding, net: Network, i: int, prefix: str, number: int) -> Code:
+    w, b, v, c = (net.parameters[f"layers.{i}.{part}"] for part in _EMBEDDING)
+    names = [f"{prefix}{part[:5]}{number}" for part in _EMBEDDING]
+    columns, outputs, size, n = len(w), layer.size - 1, layer.size, net.layers[i].n_inputs
+    turns = b / net.dtype.type(2 * math.pi)
+    arrays = (w, turns, v.reshape(-1, layer.cosines), c)
+    tables = [c_source.table(name, array) for name, array in zip(names, arrays, strict=True)]
+    freq, phase, weight, bias = names
+    loops = f"""    for (i = 0; i < {columns}; i++) {{
+        int m;
+        for (j = 0; j < {outputs}; j++)
+            {{target}}[i * {size} + j] = {bias}[i][j];
+        for (m = 0; m < {layer.cosines}; m++) {{
+            real t = CNN_FMA({{source}}[i], {freq}[i][m], {phase}[i][m]), q;
+            q = F(cos)(R(6.283185307179586477) * (t - F(rint)(t)));
+            for (j = 0; j < {outputs}; j++)
+                {{target}}[i * {size} + j] = CNN_FMA({weight}[i * {outputs} + j][m], q, {{target}}[i * {size} + j]);
+        }}
+        {{target}}[i * {size} + {outputs}] = {{source}}[i];
+    }}
+    for (i = {columns}; i < {n}; i++)
+        {{target}}[i + {columns * outputs}] = {{source}}[i];
+"""
+    return Code(tables, "identity", loops, net.layers[i].n_units)
+
+
+def _integers(graph: Graph, *numbers: int) -> str:
+    return graph.array("i_" + "_".join(map(str, numbers)), np.array(numbers, np.int64))
+
+
+def _columns(graph: Graph, value: str, columns: int) -> str:
+    """The first columns, (rows, columns, 1)."""
+    first = graph.op("Slice", value, *(_integers(graph, n) for n in (0, columns, 1)))
+    return graph.op("Unsqueeze", first, _integers(graph, 2))
+
+
+def _of_each_column(graph: Graph, q: str, weights: str, biases: str) -> str:
+    """q (rows, columns, terms) times weights (columns, terms, outputs), plus biases (1, columns, outputs)."""
+    e = graph.op("Transpose", graph.op("MatMul", graph.op("Transpose", q, perm=[1, 0, 2]), weights), perm=[1, 0, 2])
+    return graph.op("Add", e, biases)
+
+
+def _before_the_rest(graph: Graph, e: str, value: str, columns: int, size: int, n_inputs: int) -> str:
+    """What the columns become, side by side, and the other inputs behind them."""
+    out = graph.op("Reshape", e, _integers(graph, -1, columns * size))
+    if columns == n_inputs:
+        return out
+    rest = graph.op("Slice", value, *(_integers(graph, n) for n in (columns, n_inputs, 1)))
+    return graph.op("Concat", out, rest, axis=1)
+
+
+def _bounds(layer: PiecewiseEmbedding) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Between which each bin's z lies, (columns, bins)."""
+    low, high = np.zeros((len(layer.edges), layer.bins)), np.ones((len(layer.edges), layer.bins))
+    low[:, 0] = -1
+    for c, edges in enumerate(layer.edges):
+        high[c, len(edges) - 2] = 2
+    return low, high
+
+
+@nodes.register
+def _(layer: PiecewiseEmbedding, net: Network, i: int, graph: Graph, value: str, name: str) -> str:
+    edges, inverses, v, c = (net.parameters[f"layers.{i}.{part}"] for part in ("edges", "inverses", *_EMBEDDING[2:]))
+    before = f"{name}layers.{i}."
+    columns, (low, high) = len(edges), _bounds(layer)
+    z = graph.op("Sub", _columns(graph, value, columns), graph.array(f"{before}edges", edges[None]))
+    z = graph.op("Mul", z, graph.array(f"{before}inverses", inverses[None]))
+    z = graph.op("Max", z, graph.array(f"{before}low", low[None].astype(net.dtype)))
+    z = graph.op("Min", z, graph.array(f"{before}high", high[None].astype(net.dtype)))
+    weights, biases = graph.array(f"{before}weights", v.transpose(0, 2, 1)), graph.array(f"{before}biases", c[None])
+    e = _of_each_column(graph, z, weights, biases)
+    f = ACTIVATIONS[layer.function.name].onnx(graph, e, layer.function.value)
+    return _before_the_rest(graph, f, value, columns, layer.size, net.layers[i].n_inputs)
+
+
+@code.register
+def _(layer: PiecewiseEmbedding, net: Network, i: int, prefix: str, number: int) -> Code:
+    edges, inverses, v, c = (net.parameters[f"layers.{i}.{part}"] for part in ("edges", "inverses", *_EMBEDDING[2:]))
+    words = ("edge", "width", "piece", "begin", "last")
+    edge, inverse, weight, bias, last = (f"{prefix}{word}{number}" for word in words)
+    tables = [c_source.table(edge, edges), c_source.table(inverse, inverses), c_source.table(bias, c),
+              c_source.table(weight, v.reshape(-1, layer.bins))]  # fmt: skip
+    lasts = ", ".join(str(len(of_column) - 2) for of_column in layer.edges)
+    tables.append(f"static const int {last}[{len(edges)}] = {{{lasts}}};")
+    function, size, n = layer.function, layer.size, net.layers[i].n_inputs
+    of_e = f"{{target}}[i * {size} + j]"
+    if ACTIVATIONS[function.name].c:
+        of_e = f"f_{function.name}({of_e}, {c_source.number(net.dtype.type(function.value))})"
+    loops = f"""    for (i = 0; i < {len(edges)}; i++) {{
+        int m;
+        for (j = 0; j < {size}; j++)
+            {{target}}[i * {size} + j] = {bias}[i][j];
+        for (m = 0; m <= {last}[i]; m++) {{
+            real z = ({{source}}[i] - {edge}[i][m]) * {inverse}[i][m];
+            real low = m == 0 ? R(-1.0) : R(0.0), high = m == {last}[i] ? R(2.0) : R(1.0);
+            z = z < low ? low : (z > high ? high : z);
+            for (j = 0; j < {size}; j++)
+                {{target}}[i * {size} + j] = CNN_FMA({weight}[i * {size} + j][m], z, {{target}}[i * {size} + j]);
+        }}
+        for (j = 0; j < {size}; j++)
+            {{target}}[i * {size} + j] = {of_e};
+    }}
+    for (i = {len(edges)}; i < {n}; i++)
+        {{target}}[i + {len(edges) * (size - 1)}] = {{source}}[i];
+"""
+    return Code(tables, function.name, loops, net.layers[i].n_units)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn.activations import Activation
-from cnn.layers import Dense, Dropout, Layer, LayerNorm
+from cnn.layers import Dense, Dropout, Layer, LayerNorm, PReLU
 from cnn.losses import Loss
 from cnn.network import Network
 from cnn.optimizers import SGD, Adam, Optimizer
@@ -78,6 +78,14 @@ def _(layer: LayerNorm, i: int) -> list[_Module]:
         return nn.LayerNorm(len(values["weight"]), eps=layer.epsilon, dtype=values["weight"].dtype)
 
     return [_Module(names, norm)]
+
+
+@_modules.register
+def _(layer: PReLU, i: int) -> list[_Module]:
+    def prelu(nn: Any, values: Mapping[str, Any]) -> Any:
+        return nn.PReLU(len(values["weight"]), dtype=values["weight"].dtype)
+
+    return [_Module({"weight": f"layers.{i}.weights"}, prelu)]
 
 
 def _functions(activation: Activation) -> list[_Module]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+import reprlib
 from html import escape
 from typing import Any
 
@@ -28,11 +29,18 @@ def table(rows: list[tuple[str, ...]], right: int) -> str:
 def short(description: Any) -> str:
     """A description without the fields that have their defaults."""
     shown = [
-        repr(value) if f.name in ("units", "rate", "activation") else f"{f.name}={value!r}"
+        repr(value) if f.name in ("units", "rate", "activation") else f"{f.name}={_short(value)}"
         for f in dataclasses.fields(description)
         if (value := getattr(description, f.name)) != f.default or f.name == "activation"
     ]
     return f"{type(description).__name__}({', '.join(shown)})"
+
+
+def _short(value: Any) -> str:
+    """A value; of a tuple its beginning."""
+    few = reprlib.Repr()
+    few.maxtuple = 2
+    return few.repr(value) if isinstance(value, tuple) else repr(value)
 
 
 def summary(net: NetworkState) -> str:

@@ -5,20 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cnn._common.elsewhere import told
+from cnn.layers.activation import ParametricActivation, PReLU
 from cnn.layers.category_embedding import CategoryEmbedding
 from cnn.layers.dense import Dense
 from cnn.layers.dropout import Dropout
+from cnn.layers.gaussian_noise import GaussianNoise
 from cnn.layers.layer import Layer, Parameter
 from cnn.layers.layer_norm import LayerNorm
+from cnn.layers.numeric_embedding import NumericEmbedding
+from cnn.layers.piecewise_embedding import PiecewiseEmbedding
 from cnn.layers.residual import Add, Residual
 from cnn.layers.scale import Scale
 
 __all__ = [
-    "KINDS", "Add", "CategoryEmbedding", "Dense", "Dropout", "Layer", "LayerNorm", "Parameter", "Residual", "Scale",
-    "checked",
+    "KINDS", "Add", "CategoryEmbedding", "Dense", "Dropout", "GaussianNoise", "Layer", "LayerNorm", "NumericEmbedding",
+    "PReLU", "Parameter", "ParametricActivation", "PiecewiseEmbedding", "Residual", "Scale", "checked",
 ]  # fmt: skip
 
-KINDS: tuple[type[Layer], ...] = (Dense, Dropout, Scale, LayerNorm, Add, CategoryEmbedding)
+KINDS: tuple[type[Layer], ...] = (
+    Dense, Dropout, Scale, LayerNorm, PReLU, ParametricActivation, NumericEmbedding, PiecewiseEmbedding,
+    CategoryEmbedding, GaussianNoise, Add,
+)  # fmt: skip
 
 _NAMES = ", ".join(f"cnn.{kind.__name__}" for kind in KINDS) + " or cnn.Residual"
 

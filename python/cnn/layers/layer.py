@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from cnn._common import checks
 from cnn.activations import Activation
 from cnn.initializers import Initializer
 from cnn.losses import Loss
@@ -21,6 +22,7 @@ class Parameter:
         learning_rate_factor, decay_factor: what learning rate and weight decay are multiplied by.
         l1, l2: penalty l1 Σ|w| + l2 Σw², part of the loss.
         is_bias: whether it decays only where the optimizer has `decay_biases`.
+        values: of a constant, which is kept with the parameters and stays as it is; None: drawn, and learnt.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Parameter:
     l1: float = 0.0
     l2: float = 0.0
     is_bias: bool = False
+    values: Any = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,12 @@ class Layer:
     """
 
     may_be_last: ClassVar[bool] = False
+
+    def check_numbers(self, *names: str, low: float = 0, **ends: Any) -> None:
+        """Fields that must be numbers >= low (or as `checks.number` has it) become such, or raise."""
+        for name in names:
+            number = checks.number(f"{name} of {type(self).__name__}", getattr(self, name), low, **ends)
+            object.__setattr__(self, name, number)
 
     @property
     def is_open(self) -> bool:

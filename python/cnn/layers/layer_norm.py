@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import cnn_core
-from cnn._common import checks
 from cnn.initializers import Initializer
 from cnn.layers.layer import Layer, Parameter
 
@@ -39,9 +38,8 @@ class LayerNorm(Layer):
     decay_factor: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("epsilon", "learning_rate_factor", "decay_factor"):
-            low = _LEAST if name == "epsilon" else 0
-            object.__setattr__(self, name, checks.number(f"{name} of LayerNorm", getattr(self, name), low))
+        self.check_numbers("epsilon", low=_LEAST)
+        self.check_numbers("learning_rate_factor", "decay_factor")
 
     def kept(self, n_inputs: int) -> int:
         return n_inputs + 1  # normalised units, and the divisor of each row

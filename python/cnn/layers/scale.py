@@ -7,7 +7,6 @@ from typing import Any
 
 import cnn_core
 from cnn import initializers
-from cnn._common import checks
 from cnn._common.types import InitializerName
 from cnn.initializers import Initializer
 from cnn.layers.layer import Layer, Parameter
@@ -41,8 +40,7 @@ class Scale(Layer):
     def __post_init__(self) -> None:
         initializer = initializers.plain("initializer of Scale", self.initializer)
         object.__setattr__(self, "initializer", initializer.name if initializer.scale is None else initializer)
-        for name in ("learning_rate_factor", "decay_factor"):
-            object.__setattr__(self, name, checks.number(f"{name} of Scale", getattr(self, name), 0))
+        self.check_numbers("learning_rate_factor", "decay_factor")
 
     def parameters(self, n_inputs: int) -> tuple[Parameter, ...]:
         how = initializers.get(self.initializer)

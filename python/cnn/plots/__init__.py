@@ -236,7 +236,7 @@ def weights(net: _Drawn) -> Figure:
     2
     """
     spread = [
-        (f"{name.removesuffix('.weights')}\n{view.shape[0]} x {view.shape[1]}", view)
+        (f"{name.removesuffix('.weights')}\n{' x '.join(map(str, view.shape))}", view)
         for name, view in net.parameters.items() if name.endswith("weights")
     ]  # fmt: skip
     return _spreads(spread, "weight")
@@ -294,14 +294,19 @@ def network(net: _Drawn) -> Figure:
     """
     from matplotlib.collections import LineCollection
 
-    dense = [(i, layer) for i, layer in enumerate(net.descriptions) if isinstance(layer, Dense)]
-    sizes = [net.n_inputs, *(layer.units for _, layer in dense)]
-    names = ["inputs", *(f"layers.{i}\n{_activation(layer)}" for i, layer in dense)]
+    sizes, names, dense = [net.n_inputs], ["inputs"], []  # of dense layers, and of others that change the width
+    for i, layer in enumerate(net.descriptions):
+        width = layer.width(sizes[-1])
+        if isinstance(layer, Dense):
+            dense.append((len(sizes) - 1, i))
+        if isinstance(layer, Dense) or width != sizes[-1]:
+            sizes.append(width)
+            names.append(f"layers.{i}\n{_activation(layer) if isinstance(layer, Dense) else type(layer).__name__}")
     figure = new_figure(1.2 + 2.0 * len(sizes), 5.0)
     axes = figure.add_subplot()
     shown = [_shown(size) for size in sizes]
     heights = [_heights(len(units)) for units in shown]
-    for k, (i, _) in enumerate(dense):
+    for k, i in dense:
         view = np.asarray(net.parameters[f"layers.{i}.weights"])[np.ix_(shown[k], shown[k + 1])]
         strength = np.abs(view) / (np.abs(view).max() or 1)
         lines = [[(k, a), (k + 1, b)] for a in heights[k] for b in heights[k + 1]]

@@ -14,7 +14,7 @@ from cnn import schedules
 from cnn._common import checks, interrupt, threads
 from cnn.runtime import arena, sparse
 from cnn.runtime.data import Array, Data
-from cnn.runtime.plan import Cut, Plan
+from cnn.runtime.plan import ONLY_TRAINING, Cut, Plan
 from cnn.runtime.sparse import SparseRows
 from cnn.runtime.state import NetworkState
 
@@ -279,7 +279,7 @@ def layer_passes(net: NetworkState, X: Array | SparseRows) -> list[LayerPass | N
     found: list[LayerPass | None] = []
     below = int(workspace["input"][0])
     for i, spec in enumerate(plan.layers):
-        if spec["kind"] == cnn_core.LayerKind.DROPOUT:
+        if spec["kind"] in ONLY_TRAINING:
             found.append(None)
             continue
         units = int(spec["n_units"])

@@ -19,6 +19,9 @@ from cnn.schedules import first_number
 
 Spec = np.ndarray[Any, Any]
 _WIDE_FLOPS = 2e6  # of a step in wide layers, for each thread: some 20 us, between barriers of 1 us
+# Kinds that prediction leaves out, and fields of a layer that say where something is, if it is anywhere.
+ONLY_TRAINING = (cnn_core.LayerKind.DROPOUT, cnn_core.LayerKind.GAUSSIAN_NOISE)
+_PLACES = ("weights", "biases", "frequencies", "phases", "edges", "inverses", "saved", "source")
 _LINE = 16  # elements: every tensor and every buffer begins on a cache line, in float32 and in float64
 
 # A tile of rows while predicting: its two buffers should stay in L1 cache, and every weight is read once for a tile.
@@ -35,7 +38,8 @@ class Plan:
     """Everything the engine needs to know of a network, from descriptions and sizes alone.
 
     `layers`, `segments`, `loss`, `optimizer` are the core's structs; `names` gives (offset, shape) of each parameter in
-    an arena of `size` elements; `columns` is the width of a workspace, whose buffers hold that many numbers a row.
+    an arena of `size` elements, `constants` are those that nobody learns; `columns` is the width of a workspace, whose
+    buffers hold that many numbers a row.
     """
 
     layers: Spec
@@ -47,6 +51,7 @@ class Plan:
     n_inputs: int
     n_outputs: int
     template: Spec
+    constants: frozenset[str]
 
     @cached_property
     def without_input(self) -> Plan:
@@ -120,7 +125,7 @@ class Plan:
         """How many rows are predicted together: buffers take turns, for nothing is kept for a way back."""
         layers = self.layers.copy()
         layers["saved"] = -1
-        seen = np.flatnonzero(layers["kind"] != cnn_core.LayerKind.DROPOUT)  # all that prediction has
+        seen = np.flatnonzero(~np.isin(layers["kind"], ONLY_TRAINING))  # all that prediction has
         first = self.n_inputs if self.template["input"] >= 0 else int(layers["n_units"][seen[0]])
         places, widths = _buffers(layers, seen, first)
         layers["output"][seen] = (np.cumsum(widths) - widths)[places]
@@ -183,9 +188,12 @@ def build(
     layers = np.zeros(len(descriptions), cnn_core.layer_dtype)
     names: dict[str, tuple[int, tuple[int, ...]]] = {}
     segments: list[tuple[int, int, float, float, float, float]] = []
+    constants: set[str] = set()
     size, column, width = 0, _round_up(n_inputs), n_inputs
     for i, (spec, layer) in enumerate(zip(layers, placed(descriptions, loss), strict=True)):
-        spec["n_inputs"], spec["weights"], spec["biases"], spec["saved"], spec["source"] = width, -1, -1, -1, -1
+        spec["n_inputs"] = width
+        for name in _PLACES:
+            spec[name] = -1
         layer.fill(spec)
         if layer.reach:
             _branch(layers, i, layer)
@@ -195,6 +203,9 @@ def build(
             decay = parameter.decay_factor * (optimizer.decay_biases if parameter.is_bias else 1.0)
             end = size + _round_up(math.prod(parameter.shape))
             rate = parameter.learning_rate_factor
+            if parameter.values is not None:
+                constants.add(f"layers.{i}.{parameter.name}")
+                rate = decay = 0.0
             segments.append((size, end, rate, decay, parameter.l1, parameter.l2))
             size = end
         width = layer.width(width)
@@ -217,6 +228,7 @@ def build(
         n_inputs=n_inputs,
         n_outputs=width,
         template=_workspace(column, n_inputs, width, max(n_inputs, int(layers["n_units"].max()))),
+        constants=frozenset(constants),
     )
 
 

@@ -159,7 +159,9 @@ class NetworkState:
 
     def _draw(self, index: int, place: int, parameter: Parameter) -> None:
         """Initial values that depend on the seed and the parameter's place alone."""
-        if parameter.initializer.name != "zeros":  # which they are
+        if parameter.values is not None:
+            self._parameters[f"layers.{index}.{parameter.name}"][...] = parameter.values
+        elif parameter.initializer.name != "zeros":  # which they are
             view = self._parameters[f"layers.{index}.{parameter.name}"]
             rng = np.random.default_rng((self.seed, index, place))
             draw = partial(parameter.initializer.draw, view.shape, rng, parameter.activation)

@@ -59,7 +59,11 @@ def fit(est: Any, train: Data, validation: Data | None, root: Any) -> None:
     dropped = any(int(layer["kind"]) == int(cnn_core.LayerKind.DROPOUT) for layer in net.plan.layers)
     if dropped or net.dropout_factor is not None:
         raise ValueError("solver='lbfgs' needs the same loss at every call: there can be no dropout")
-    if (net.plan.segments["rate"] != 1).any():
+    if any(int(layer["kind"]) == int(cnn_core.LayerKind.GAUSSIAN_NOISE) for layer in net.plan.layers):
+        raise ValueError("solver='lbfgs' needs the same loss at every call: there can be no noise")
+    inputs = net.plan.layers["n_inputs"].tolist()
+    learnt = [p for layer, n in zip(net.descriptions, inputs, strict=True) for p in layer.parameters(n)]
+    if any(parameter.learning_rate_factor != 1 and parameter.values is None for parameter in learnt):
         raise ValueError("solver='lbfgs' has no learning rate: learning_rate_factor of every layer must be 1")
     minimisation = Minimisation(est, train, validation, root)
     found = threads.a_fit(net, minimisation.run)
