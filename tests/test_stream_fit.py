@@ -68,7 +68,7 @@ def worst(y: Any, predicted: Any, weights: Any = None) -> float:
     ("binary_cross_entropy", 1, LABELS == 1, "auto"),
     ("hinge", 1, np.where(LABELS == 1, 1, -1), ["accuracy"]),
     ("poisson", 1, LABELS, ()),
-], ids=str)  # fmt: skip
+])  # fmt: skip
 @pytest.mark.parametrize("weights", [False, True])
 def test_losses_metrics_and_weights(loss: str, units: int, y: Any, metrics: Any, weights: bool) -> None:
     arrays = (X, y, WEIGHTS) if weights else (X, y)
