@@ -13,6 +13,8 @@ cdef struct Epochs:
     HeldOut* held_out               # NULL: none are
     const BitGenerator* bits        # NULL: orders are functions of (seed, epoch)
     int64_t* order                  # NULL: rows as they stand
+    const int64_t* index            # where each of them stands in X; NULL: as they do
+    int64_t* places                 # `index` in that order; NULL: one of the two is
     double* report
     int64_t drawn                   # the epoch that `order` is of; -1: of none
     double best, tolerance
@@ -81,12 +83,16 @@ cdef void in_one_region(Epochs* e, real* parameters, int n_threads) noexcept nog
 
 cdef void draw_order(Epochs* e, int64_t epoch) noexcept nogil:
     """Makes `order` that of the epoch, unless it is."""
+    cdef Py_ssize_t i
     if e.order == NULL or e.drawn == epoch:
         return
     if e.bits == NULL:
         _random.permutation(e.order_seed, epoch, e.order, e.job.n_rows)
     elif e.job.n_rows > 1:
         _random.shuffle(e.bits, e.order, e.job.n_rows)
+    if e.places != NULL:
+        for i in range(e.job.n_rows):
+            e.places[i] = e.index[e.order[i]]
     e.drawn = epoch
 
 
@@ -144,12 +150,15 @@ cdef class Training:
     def __cinit__(self, buffers, X, rows, Py_ssize_t batch_size, double[:, ::1] report, int64_t[::1] order=None,
                   generator=None, outputs=None, Scorer scorer=None):
         """`buffers`: see `cnn.passes.Buffers`; X of `rows`, whose targets, classes and weights are taken.
+        Where these have an `index`, X has their inputs at the rows that it names, which must be there.
 
         `report` (steps, 3) gets the sum of w * loss, the sum of w and the penalty of each step of an epoch, `outputs`
         (or None) the raw outputs of its rows. Each epoch's order is drawn anew: `order` becomes the permutation of
         (seed, epoch), or with a `generator`, a bit generator of NumPy's, is shuffled by it. `scorer`: that of `rows`.
         """
         cdef Epochs* e = &self.epochs
+        cdef const int64_t[::1] index = rows.index
+        cdef int64_t[::1] places = None
         memset(e, 0, sizeof(e[0]))
         e.model = describe(buffers)
         fill_job(&e.model, &e.job)
@@ -157,12 +166,18 @@ cdef class Training:
             take(&e.job, X, rows, outputs, <const float*>NULL)
         else:
             take(&e.job, X, rows, outputs, <const double*>NULL)
-        self.kept = buffers, X, rows, outputs, report, order, scorer
+        if index is not None:
+            e.index, e.job.n_rows = &index[0], index.shape[0]
+            if order is not None:
+                places = order.copy()
+                e.places = &places[0]
+        self.kept = buffers, X, rows, outputs, report, order, scorer, index, places
         e.job.batch_size, e.job.barrier = batch_size, &e.gate
         e.steps = (e.job.n_rows + batch_size - 1) // batch_size
         e.report = &report[0, 0]
         e.order = NULL if order is None else &order[0]
-        e.job.order = e.job.sparse.order = e.order
+        e.job.order = e.order
+        e.job.places = e.job.sparse.order = e.order if index is None else e.index if order is None else e.places
         e.drawn, e.patience, e.divisor, self.generator = -1, -1, 1, generator
         e.order_seed = e.model.seed
         if scorer is not None and scorer.measures:

@@ -44,11 +44,12 @@ cdef struct Job:
     uint64_t seed
     bint training
     const void* X                       # NULL: the rows are in `sparse`
-    SparseRows sparse                   # in the same order
+    SparseRows sparse                   # in the order of `places`
     const void* targets
     const int32_t* classes
     const void* weights
-    const int64_t* order
+    const int64_t* order                # of targets, weights and outputs; NULL: as they stand
+    const int64_t* places               # rows of X in that order: `order`, but where X has other rows than they
     void* gradients
     void* state
     void* outputs

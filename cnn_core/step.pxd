@@ -43,7 +43,7 @@ cdef inline void take_rows(const Job* job, Py_ssize_t first, Py_ssize_t rows, re
     cdef Py_ssize_t n_in = job.layers[0].n_inputs, ld = padded(rows, <const real*>scratch)
     cdef real* target = scratch + ws.target * ws.capacity
     if job.X != NULL:
-        gather(rows, ld, n_in, <const real*>job.X, job.order, first, scratch + ws.input * ws.capacity)
+        gather(rows, ld, n_in, <const real*>job.X, job.places, first, scratch + ws.input * ws.capacity)
     if job.weights != NULL:
         gather(rows, ld, 1, <const real*>job.weights, job.order, first, scratch + ws.weight * ws.capacity)
     if job.classes != NULL:

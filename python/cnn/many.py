@@ -56,7 +56,8 @@ def train_many(
     Args:
         networks: each at most once.
         rows: the indices (or a mask) of the rows of X, y and sample_weight that a network is trained on, as if X[rows],
-            y[rows] were given; they are copied, once for all networks with the same object.
+            y[rows] were given. X is shared; y, weights and what `validation_split` holds out are copied, once for all
+            networks with the same object.
         callbacks: a list for all, or one for each, or a function that makes the list for network i. Functions may be
             for all; of the callbacks that watch a number, and of `Checkpoint` and `SaveModel`, which then write to
             "member-i" in their folder and to a path with "{member}", each network gets a copy. Any other callback is

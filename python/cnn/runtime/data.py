@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,7 +22,7 @@ class Data:
     """Rows ready for the engine: X (n, n_inputs); targets (n, k) or classes (n,), the other None; weights (n,) or None.
 
     `y` is what metrics compare with: the classes, or the targets in the shape they were given. `kept` is what `once`
-    has made of them.
+    has made of them. With an `index` X is shared: it is that of the rows `of`, and X[index] are the inputs of these.
     """
 
     X: Array | SparseRows
@@ -30,10 +30,12 @@ class Data:
     classes: Array | None
     weights: Array | None
     y: Array
+    index: Array | None = None
+    of: Data | None = field(default=None, compare=False, repr=False)
     kept: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
-        return len(self.X)
+        return len(self.X if self.index is None else self.index)
 
     @property
     def weight(self) -> float:
@@ -50,22 +52,37 @@ class Data:
         """Some of the rows, without copying."""
         cut = slice(begin, end)
         return Data(
-            self.X[cut],
+            self.X[cut] if self.index is None else self.X,
             None if self.targets is None else self.targets[cut],
             None if self.classes is None else self.classes[cut],
             None if self.weights is None else self.weights[cut],
             self.y[cut],
+            None if self.index is None else self.index[cut],
+            self.of,
         )
 
     def take(self, index: Array) -> Data:
         """The rows of that index, copied."""
         return Data(
-            self.X[index],
+            self.X[index if self.index is None else self.index[index]],
             None if self.targets is None else self.targets[index],
             None if self.classes is None else self.classes[index],
             None if self.weights is None else self.weights[index],
             self.y[index],
         )
+
+    def choose(self, index: Array) -> Data:
+        """The rows of that index: targets and weights are copied, X is shared."""
+        targets, classes = (None if own is None else own[index] for own in (self.targets, self.classes))
+        weights = None if self.weights is None else self.weights[index]
+        y = classes if targets is None else targets.reshape(-1, *self.y.shape[1:])
+        assert y is not None
+        assert self.index is None
+        return Data(self.X, targets, classes, weights, y, index, self)
+
+    def with_own_X(self) -> Data:
+        """The same rows, their X copied if it was shared."""
+        return self if self.index is None else replace(self, X=self.X[self.index], index=None, of=None, kept={})
 
 
 def targets(
@@ -140,7 +157,7 @@ def weighted(data: Data, labels: Array, factors: Array) -> Data:
     with np.errstate(all="ignore"):
         weights = weights.astype(data.X.dtype)
     checks.finite("class_weight times sample_weight", weights)
-    return Data(data.X, data.targets, data.classes, weights, data.y)
+    return replace(data, weights=weights, kept={})
 
 
 def with_class_weights(
@@ -172,7 +189,7 @@ def warn_of_classes(class_weight: Mapping[int, float] | str, counts: Array) -> N
 
 
 def subset(data: Data, rows: Any) -> Data:
-    """The rows of these indices (which may repeat), or of a mask of them, copied: the copy is what a fit reads."""
+    """The rows of these indices (which may repeat), or of a mask of them; X is shared."""
     index = checks.array("rows", rows)
     if index.dtype == bool and index.shape == (len(data),):
         index = np.flatnonzero(index)
@@ -183,7 +200,10 @@ def subset(data: Data, rows: Any) -> Data:
         raise TypeError(f"rows must be {what}, got {index.dtype} of shape {index.shape}")
     if (wrong := index[(index < 0) | (index >= len(data))]).size:
         raise ValueError(f"rows names row {wrong[0]}; the rows are 0 .. {len(data) - 1}")
-    return data.take(index)
+    index = np.array(index, np.int64)  # a copy: the core reads X where it says
+    if (np.diff(index) == 1).all():  # neighbours
+        return data.rows(int(index[0]), int(index[-1]) + 1)
+    return data.choose(index)
 
 
 class Once:

@@ -83,6 +83,11 @@ class Scores:
         self.has_penalty = bool((net.plan.segments["l1"] != 0).any() or (net.plan.segments["l2"] != 0).any())
 
     @property
+    def _X(self) -> Array | SparseRows:
+        """X of these rows alone, one after another."""
+        return self.rows.once("X", lambda: self.rows.with_own_X().X)
+
+    @property
     def in_python(self) -> bool:
         """Whether there are metrics that the core does not have."""
         return bool(self.chosen) and not self.scorer.measures
@@ -92,7 +97,7 @@ class Scores:
 
         That is 0 where it does not.
         """
-        net, X = self.net, self.rows.X
+        net, X = self.net, self._X
         plan = net.plan.taking(X)
         flops = len(X) * (plan.flops_of_a_row(X) if isinstance(X, SparseRows) else plan.tiles.flops)
         n = threads.for_prediction(n_threads, flops, -(-len(X) // plan.tiles.rows))
@@ -121,9 +126,9 @@ class Scores:
 
     def outputs(self, n_threads: int | None) -> Array:
         """The network's raw outputs for these rows."""
-        if self.few is not None and self.net.predictor.many(self.rows.X, self.few, False, 1):
+        if self.few is not None and self.net.predictor.many(self._X, self.few, False, 1):
             return self.few
-        return passes.outputs(self.net, self.rows.X, link=False, n_threads=n_threads)
+        return passes.outputs(self.net, self._X, link=False, n_threads=n_threads)
 
     def mean_loss(self, out: Array) -> float:
         """sum(w · loss) / sum(w) of raw outputs."""

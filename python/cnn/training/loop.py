@@ -53,7 +53,7 @@ class Loop:
         first, X = net.plan.layers[0], train.X
         if epochs > 1:  # what the search for zeros costs is won back after the first of several
             what = "without zeros", *first[["kind", "by_blas", "n_units"]].tolist()
-            X = train.once(what, partial(net.plan.without_zeros, X))
+            X = (train.of or train).once(what, partial(net.plan.without_zeros, X))
         plan = net.plan.taking(X)
         self.net, self.train, self.batch = net, train, batch
         self.rows = len(train) if rows is None else rows  # of an epoch

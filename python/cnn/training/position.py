@@ -118,6 +118,7 @@ def fingerprint(rows: Data | Source) -> str:
 
 
 def _of_every_byte(rows: Data) -> str:
+    rows = rows.with_own_X()  # a copy for the time being
     digest = hashlib.sha256(str(rows.y.shape).encode())
     X: tuple[Array | None, ...]
     if isinstance(rows.X, SparseRows):
