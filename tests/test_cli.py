@@ -230,7 +230,7 @@ def test_report_is_one_page_without_foreign_code(run: Any, target: str) -> None:
     page.feed(Path("report/report.html").read_text())
     assert {tag for tag, _ in page.tags}.isdisjoint({"script", "iframe", "link"})
     pictures = [attributes["src"] or "" for tag, attributes in page.tags if tag == "img"]
-    assert len(pictures) == (4 if target == "y" else 3)
+    assert len(pictures) == (4 if target == "y" else 5)
     assert all(source.startswith("data:image/png;base64,") for source in pictures)
     for word in ("<img src=http://x>", "Scores", "Settings", "Versions", "learning rate", cnn.__version__):
         assert word in page.text
