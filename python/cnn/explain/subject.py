@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Subject:
-    """The mean over `networks` of link(raw outputs) * factor + shift.
+    """The mean over `networks` of link(raw outputs) * factor + shift, held within [low, high].
 
     Args:
         inputs: for each network the columns of X that it takes, None for all.
@@ -40,6 +40,8 @@ class Subject:
     read: Callable[[str, Any], tuple[Array, Array]]
     factor: float = 1.0
     shift: float = 0.0
+    low: float = -math.inf
+    high: float = math.inf
 
     @property
     def n_inputs(self) -> int:
@@ -67,11 +69,11 @@ class Subject:
             total += links.value(self.link, passes.outputs(net, rows, link=False, n_threads=n_threads))
         total *= self.factor / len(self.networks)
         total += self.shift
-        return total
+        return np.clip(total, self.low, self.high, out=total)
 
     def gradients(self, X: Array, outputs: Sequence[int], n_threads: int | None) -> Array:
         """(outputs, n, inputs) float64: d output / dX of these outputs at each row."""
-        total = np.zeros((len(outputs), *X.shape))
+        total, values = np.zeros((len(outputs), *X.shape)), np.zeros((len(outputs), len(X)))
         for net, columns in zip(self.networks, self.inputs, strict=True):
             rows = X if columns is None else np.ascontiguousarray(X[:, columns])
             z, tape = passes.forward(net, rows, False, n_threads)
@@ -81,7 +83,10 @@ class Subject:
                 dX, _ = passes.backward(net, tape, dz)
                 assert dX is not None
                 total[i][:, slice(None) if columns is None else columns] += dX
+                values[i] += y[:, output]
+        values = values * (self.factor / len(self.networks)) + self.shift
         total *= self.factor / len(self.networks)
+        total[(values < self.low) | (values > self.high)] = 0
         return total
 
 
@@ -151,11 +156,12 @@ def _table(model: TableModel, raw: bool) -> Subject:
     outputs = (goal.name,) if goal.task == "regression" else tuple(map(str, model.classes))
     nets, link = model.networks, model.networks[0].loss.link
     scale, shift = (goal.deviation, goal.mean) if goal.task == "regression" else (1.0, 0.0)
+    low, high = (-math.inf, math.inf) if raw or goal.task != "regression" else (goal.low, goal.high)
     if raw and link == "exp":  # networks give multiples of a mean, whose logarithm is added to theirs
         scale, shift = 1.0, math.log(scale)
     return Subject(
         nets, [None] * len(nets), "identity" if raw else link, names, begin, outputs[-nets[0].n_outputs :], read, scale,
-        shift,
+        shift, low, high,
     )  # fmt: skip
 
 
