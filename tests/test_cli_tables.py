@@ -349,6 +349,9 @@ def test_npz_is_predicted_in_pieces(simple: Any, monkeypatch: pytest.MonkeyPatch
     assert "two columns with the name 'X0'" in simple("predict", "model.cnn", "t.npz").err
 
 
+# The shell is named, not looked for among the parents of the process: there may be none.
+NAMED_SHELL = "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"
+
 COMMANDS = ["--help", "train --help", "predict model.cnn t.csv", "evaluate model.cnn t.csv", "inspect model.cnn",
             "inspect model.cnn --json", "export model.cnn --c out", "--show-completion bash"]  # fmt: skip
 
@@ -356,6 +359,7 @@ COMMANDS = ["--help", "train --help", "predict model.cnn t.csv", "evaluate model
 @pytest.mark.skipif(os.name == "nt", reason="pipes of another kind")
 def test_closed_pipe_ends_every_command_alike(simple: Any) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+    environment[NAMED_SHELL] = "1"
     for command in COMMANDS:
         reader, writer = os.pipe()
         os.close(reader)
@@ -366,7 +370,8 @@ def test_closed_pipe_ends_every_command_alike(simple: Any) -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion(run: Any, shell: str) -> None:
+def test_completion(run: Any, monkeypatch: pytest.MonkeyPatch, shell: str) -> None:
+    monkeypatch.setenv(NAMED_SHELL, "1")
     assert "_CNN_COMPLETE" in run("--show-completion", shell).out
 
 

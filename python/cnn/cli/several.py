@@ -31,6 +31,7 @@ def together(reading: Reading, work: Callable[[Any], None]) -> None:
             time.sleep(1)  # what they all say is said by rank 0
         if not isinstance(error, RankError):
             print(f"cnn: rank {comm.rank}: {one_line(error) or type(error).__name__}", file=sys.stderr, flush=True)
+            time.sleep(0.2)  # mpiexec passes it on, unless it is ended first
         else:
             time.sleep(1)  # the one that failed says why
         comm.Abort(2)
