@@ -163,6 +163,12 @@ def test_losses_with_a_logarithmic_link(people: Any) -> None:
     assert raw.predictions == pytest.approx(np.log(each).mean(axis=0), rel=1e-5)
 
 
+def test_a_single_column_with_a_gap() -> None:
+    table = pd.DataFrame({"a": [*range(99), None]})
+    model = cnn.TableModel(task="regression", members=1, epochs=1, seed=0).fit(table, np.arange(100.0) % 7)
+    assert integrated_gradients(model, table).values.shape == (100, 1)
+
+
 def test_inputs_of_a_column_are_added(people: Any, pay: Any) -> None:
     """Beside the same rule by hand: the slopes of all inputs, by `forward` and `backward`."""
     rows = people[:5]

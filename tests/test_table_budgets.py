@@ -34,6 +34,16 @@ def test_effort_buys_networks_epochs_and_width() -> None:
         assert {name: found[name] for name in given} == given
 
 
+def test_fewer_networks_than_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A budget may leave two networks, where five parts were to be held out: two of them are."""
+    two = budget.dataclasses.replace
+    monkeypatch.setattr(budget, "fitted", lambda settings, *rest: two(settings, members=2, epochs=2))
+    model = cnn.TableModel("y", max_seconds=60, seed=0).fit(TABLE, verbose=0)
+    assert model.out_of_member is not None
+    assert (len(model.networks), len(model.held_out)) == (2, N // 2 // 5 * 2)
+    np.testing.assert_array_equal(model.held_out, model.out_of_member.rows)
+
+
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_more_rows_need_fewer_epochs_and_networks(task: str) -> None:
     found = [

@@ -165,6 +165,15 @@ def test_parameters_are_those_given() -> None:
     assert fitted.get_params()["epochs"] == 1
 
 
+def test_a_file_has_the_settings_of_the_fit(tmp_path: Path) -> None:
+    X = np.arange(60.0).reshape(30, 2)
+    model = cnn.TableModel(task="regression", members=1, epochs=1, seed=0).fit(X, X[:, 0])
+    model.set_params(loss="huber", hidden=(3,)).save(tmp_path / "m.cnn")
+    found = cnn.load(tmp_path / "m.cnn", cnn.TableModel)
+    assert (found.settings.loss, found.settings.hidden) == (None, None)
+    np.testing.assert_array_equal(found.predict(X), model.predict(X))
+
+
 def test_its_kind_is_known_by_task_or_fit() -> None:
     unknown = cnn.TableModel(**QUICK)
     assert (is_classifier(unknown), is_regressor(unknown)) == (False, False)

@@ -10,7 +10,7 @@ import pytest
 
 import cnn
 from cnn.runtime.compact import CompactRows, scattered
-from cnn.table import finer
+from cnn.table import columns, decimals, finer
 from cnn.table.columns import Date, Number
 from cnn.table.encode import Encoder
 from cnn.table.finer import Finer
@@ -177,6 +177,19 @@ def test_columns_are_encoded_alone_as_among_others() -> None:
                 cells = cells.replace(np.inf, np.nan)
             column.write(cells, alone)
             np.testing.assert_array_equal(X[:, model.encoder.slices[column.name]], alone, column.name)
+
+
+def test_spikes_are_found_in_float32_and_float64() -> None:
+    """0.99 is a frequent price, and np.float32(0.99), another number, the same price."""
+    prices = pd.Series(np.random.default_rng(0).choice([0.99, 1.49, 12.05, 0.0, 3e7, 1e-9], 900), name="price")
+    short = prices.astype("float32")
+    for learnt, asked in ((prices, short), (short, prices), (prices, prices.astype("Float32"))):
+        column = columns.learn(learnt, np.arange(900), 9, more=finer.Finer(np.zeros((900, 1)), 99, 0))
+        assert len(column.spikes) == 6
+        assert np.array_equal(column.codes(column.values(asked)), column.codes(column.values(learnt)))
+        assert column.codes(column.values(asked)).min() == 0
+    odd = np.array([1 / 3, np.pi, np.nan, np.inf, 1e38], np.float32).astype(np.float64)
+    np.testing.assert_array_equal(decimals.of(odd), np.where(odd == np.float32(1e38), 1e38, odd))
 
 
 @pytest.mark.filterwarnings("ignore:infinite numbers")

@@ -130,6 +130,10 @@ def test_rows_of_no_weight_do_not_teach() -> None:
     assert model.score(X[["a"]], X["a"]) > 0.95
     held = cnn.TableModel(**QUICK).fit(X[["a"]], y, sample_weight=good, validation=(X[["a"]], y, good))
     assert held.score(X[["a"]], X["a"]) > 0.95
+    far = cnn.TableModel(**QUICK).fit(X[["a"]], y.where(good, 1e6).rename("y"), sample_weight=good)
+    alone = cnn.TableModel(**QUICK).fit(X[["a"]][good], y[good].rename("y"))
+    assert np.array_equal(far.predict(X[["a"]]), alone.predict(X[["a"]]))
+    assert "without" not in " ".join(far.notes)
 
 
 def test_a_network_gets_the_weights_of_its_rows() -> None:

@@ -252,6 +252,13 @@ def test_a_table_model_tells_intervals(price: cnn.TableModel, tmp_path: Path) ->
     assert np.array_equal(price.predict_interval(new, n_threads=1), price.predict_interval(new, n_threads=3))
 
 
+def test_intervals_of_positive_targets_are_not_below_0() -> None:
+    X = np.random.default_rng(0).normal(size=(300, 2))
+    model = cnn.TableModel(loss="gamma", members=2, epochs=4, seed=0).fit(X, np.exp(X[:, 0]))
+    assert model.predict_interval(X).min() == 0
+    assert model.predict_quantiles(X, 0.05).min() == 0
+
+
 def test_what_is_refused(price: cnn.TableModel, kind: cnn.TableModel) -> None:
     new = houses(5)
     for call in (kind.predict_interval, kind.predict_quantiles, kind.predict_std):

@@ -151,7 +151,7 @@ def _table(model: TableModel, raw: bool) -> Subject:
     def read(name: str, data: Any) -> tuple[Array, Array]:
         frame = tables.frame(data, encoder.names, name)
         shown = frames.pandas().concat([frames.column(frame, column, name) for column in names], axis=1)
-        return encoder.encode(frame), shown.to_numpy(object, na_value=np.nan)
+        return encoder.encode(frame), shown.astype(object).where(shown.notna(), np.nan).to_numpy()
 
     outputs = (goal.name,) if goal.task == "regression" else tuple(map(str, model.classes))
     nets, link = model.networks, model.networks[0].loss.link

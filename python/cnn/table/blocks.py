@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.table import frames
+from cnn.table import decimals, frames
 from cnn.table.frames import Array
 
 # Beyond 3 robust deviations a number counts less and less: an outlier can't become an input of 1,000.
@@ -66,7 +66,12 @@ def read_pieces(
 
 
 def _cells(frame: Any, places: Array) -> Array:
-    values: Array = frame.iloc[:, places].to_numpy(np.float64, na_value=np.nan).T
+    some = frame.iloc[:, places]
+    values: Array = some.to_numpy(np.float64, na_value=np.nan).T
+    short = np.array([decimals.is_short(dtype) for dtype in some.dtypes], bool)
+    if short.any():
+        values = values.copy()
+        values[short] = decimals.of(values[short])
     return values
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import numpy as np
 
-from cnn.table import writings
+from cnn.table import decimals, writings
 
 Array = np.ndarray[Any, Any]
 _INDEX = re.compile(r"__index_level_\d+__")
@@ -302,6 +302,8 @@ def as_numbers(series: Any, writing: str = "") -> tuple[Array, Array]:
         raise TableError(f"column {str(series.name)!r} holds complex numbers")
     if kind in "biuf":
         values = series.to_numpy(np.float64, na_value=np.nan)
+        if decimals.is_short(series.dtype):
+            values = decimals.of(values)
         bad = np.zeros(len(values), bool)
     elif kind == "m":
         values, bad = _counted(series, "timedelta64", 1), np.zeros(len(series), bool)

@@ -97,7 +97,13 @@ class Lesson:
     @property
     def held_out(self) -> Array:
         """The numbers of the rows that any network holds out, in their order."""
-        return self.aside.numbers if self.aside is not None else np.sort(self.circle.numbers[: self.bounds[-1]])
+        return self.held_out_by(self.parts)
+
+    def held_out_by(self, members: int) -> Array:
+        """Those that any of so many networks holds out."""
+        if self.aside is not None:
+            return self.aside.numbers
+        return np.sort(self.circle.numbers[: self.bounds[min(members, self.parts)]])
 
 
 def of_frame(
@@ -110,16 +116,19 @@ def of_frame(
     column `weight` has the weights of the rows.
     """
     goal, known = learn(frame, name, settings)
+    without = len(frame) - len(known)
+    if weight is not None and (counts := Weights(weight).of(frame, known, known)) is not None and counts.any():
+        known = known[counts > 0]  # the others are as if they were not there
     enough(len(known))
     counted = Weights(weight, by_class(settings.class_weight, goal, numbers(goal, frame, known)))
     members = settings.chosen(goal.task, len(known)).members or 1
     parts = [known] if validation is not None else split(frame, goal, known, settings.valid, members, seed)
     train = known if len(parts) != 2 else parts[1]
+    goal = _scaled_target(goal, frame, train)
     more = settings.finer(goal, numbers(goal, frame, train), np.isin(train, parts[-1]))
     encoder = Encoder.learn(frame, name, train, settings.decimal, more=more, without=weight)
-    goal = _scaled_target(goal, frame, train)
     said = infinite(encoder, frame, goal)
-    notes = noted(goal, encoder, len(frame) - len(known), said)
+    notes = noted(goal, encoder, without, said)
     aside = None if validation is None else given(validation, encoder, goal, counted)
     circle = _encoded(frame, encoder, goal, parts, counted)
     bounds = tuple(np.cumsum([0, *map(len, parts[:-1])]).tolist())

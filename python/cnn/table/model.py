@@ -231,7 +231,7 @@ class TableModel(Uncertain):
         made = copy.copy(self)
         made.adopt(found.encoder, found.goal, networks, found.notes)
         made.histories = histories
-        made.rows, made.held_out = len(found.teaching), found.held_out
+        made.rows, made.held_out = len(found.teaching), found.held_out_by(len(networks))
         made.out_of_member, made.residuals, note = calibration.of_a_fit(found, networks, n_threads)
         made.notes += note
         seen = training.in_memory(found.teaching)
@@ -248,6 +248,7 @@ class TableModel(Uncertain):
         self._encoder, self._target, self.networks, self.notes = encoder, goal, networks, notes
         self.histories, self.rows, self.held_out, self.out_of_member = (), 0, np.empty(0, np.int64), None
         self.residuals = None
+        self.fitted = self.settings  # which `set_params` leaves alone
 
     # Prediction -------------------------------------------------------------------------------------------------------
 

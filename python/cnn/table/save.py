@@ -37,7 +37,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         "labels": kind,
         "classes": len(goal.classes), "columns": described, "dropped": len(model.dropped),
         "places": [model.encoder.names.index(name) for name in model.dropped], "notes": len(model.notes),
-        "settings": _settings(model.settings), "class_weight": _class_weight(model), "seed": model.seed,
+        "settings": _settings(model.fitted), "class_weight": _class_weight(model), "seed": model.seed,
         "seconds": model.seconds, "scores": _finite(model.scores), "residuals": rows,
         "networks": [describe_network(net) for net in model.networks],
     }  # fmt: skip
@@ -63,7 +63,7 @@ def _settings(settings: Any) -> dict[str, Any]:
 
 def _class_weight(model: Any) -> Any:
     """"balanced", or the weight of each class in their order, or None."""
-    given = model.settings.class_weight
+    given = model.fitted.class_weight
     if given is None or isinstance(given, str) or model.task == "regression":
         return None if model.task == "regression" else given
     return by_class(given, model.goal, np.zeros(0)).tolist()  # type: ignore[union-attr]

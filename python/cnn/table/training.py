@@ -96,7 +96,7 @@ def mean_output(networks: Sequence[Network], goal: Target, X: Array | SparseRows
 def out_of_member(found: Lesson, goal: Target, networks: Sequence[Network], n_threads: int | None) -> OutOfMember:
     """Of all rows that are held out; of very many in a file an even part."""
     answers = []
-    for part in range(found.parts):
+    for part in range(min(found.parts, len(networks))):  # a budget may have left fewer networks than parts
         aside = in_memory(found.of_member(part)[1])
         outputs = mean_output(networks[part :: found.parts], goal, aside.X, n_threads)
         answers.append((aside.numbers, aside.y, outputs))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cnn._common import checks
+from cnn.network import Network
 from cnn.table import calibration
 from cnn.table.estimator import Estimator
 from cnn.table.frames import Array
@@ -17,6 +18,7 @@ class Uncertain(Estimator):
     """What a `TableModel` says of how far its predictions may be off."""
 
     residuals: Residuals | None
+    networks: tuple[Network, ...]
 
     def predict_interval(self, data: Any, *, coverage: float = 0.9, n_threads: int | None = None) -> Array:
         """(n, 2) lower and upper ends of intervals that hold the target in that share of rows like those of the fit.
@@ -29,7 +31,8 @@ class Uncertain(Estimator):
                 from a file of an earlier version.
         """
         coverage = checks.number("coverage", coverage, 0, 1, open_low=True, open_high=True)
-        return self._residuals("predict_interval").interval(self._outputs_of(data, n_threads), coverage)
+        found = self._residuals("predict_interval").interval(self._outputs_of(data, n_threads), coverage)
+        return self._possible(found)
 
     def predict_quantiles(
         self, data: Any, quantiles: Any = (0.05, 0.5, 0.95), *, n_threads: int | None = None
@@ -40,11 +43,16 @@ class Uncertain(Estimator):
         """
         levels = check_levels(quantiles)
         found = self._residuals("predict_quantiles").quantiles(self._outputs_of(data, n_threads), levels)
+        found = self._possible(found)
         return found if np.ndim(quantiles) else found[:, 0]
 
     def predict_std(self, data: Any, *, n_threads: int | None = None) -> Array:
         """(n,) the standard deviation of the target around its prediction, noise and what the networks do not know."""
         return self._residuals("predict_std").deviation(self._outputs_of(data, n_threads))
+
+    def _possible(self, found: Array) -> Array:
+        """Not below 0 where the loss says that no target is."""
+        return np.maximum(found, 0.0) if self.networks[0].loss.link == "exp" else found
 
     def _residuals(self, name: str) -> Residuals:
         if self.task == "classification":
