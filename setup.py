@@ -30,9 +30,11 @@ DIRECTIVES = {
 
 # No -ffast-math: errno and traps are all that must go for the loops to be vectorised. No debug symbols in the wheel.
 # Python itself is built with -fwrapv; here no signed number overflows, and addresses are cheaper without. Some systems
-# build it with checks of the stack, too: the loops' arrays of sums would have one in each call.
+# build it with checks of the stack, too: the loops' arrays of sums would have one in each call. No exception passes
+# through C, so nobody unwinds its stack.
 UNIX = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-wrapv", "-fno-stack-protector", "-g0",
-        "-Wno-unused-function"]  # fmt: skip
+        "-fno-asynchronous-unwind-tables", "-Wno-unused-function"]  # fmt: skip
+UNIX_SMALL = ["-Os"]  # of modules without loops
 UNIX_LEVELS = {"v3": ["-march=x86-64-v3"], "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"]}
 MSVC = ["/O2", "/fp:contract", "/openmp"]
 MSVC_LEVELS = {"v3": ["/arch:AVX2"], "v4": ["/arch:AVX512"]}
@@ -52,10 +54,10 @@ class BuildCore(build_ext):
 
     def build_extensions(self) -> None:
         if self.compiler.compiler_type == "msvc":
-            common, openmp, levels = MSVC, [], MSVC_LEVELS
+            common, small, openmp, levels = MSVC, [], [], MSVC_LEVELS
         else:
             # Apple's Clang has no OpenMP: the core then runs on one thread.
-            common, levels = UNIX, UNIX_LEVELS
+            common, small, levels = UNIX, UNIX_SMALL, UNIX_LEVELS
             openmp = ["-fopenmp"] if self.takes(["-fopenmp"], "#include <omp.h>") else []
         flags = {f"cnn_core._engine_{level}": extra for level, extra in levels.items()}
         # Here rather than in the call of setup(), which also runs for an sdist and for the metadata alone.
@@ -63,8 +65,9 @@ class BuildCore(build_ext):
         sources = {extension.name: extension.sources for extension in made}
         for extension in list(self.extensions):
             extension.sources = sources[extension.name]
-            extra = flags.get(extension.name, [])
-            if extra and not self.takes(extra):  # a compiler too old for them: the package does without that engine
+            extra = flags.get(extension.name, [] if extension.name.endswith("_engine") else small)
+            # A compiler may be too old for an engine's flags: the package does without that engine.
+            if extension.name in flags and not self.takes(extra):
                 self.extensions.remove(extension)
             extension.extra_compile_args = [*common, *openmp, *extra]
             extension.extra_link_args = openmp
