@@ -32,13 +32,13 @@ PARTS: dict[str, dict[str, Any]] = {
 }
 
 
-def scores(table: Any, splits: int, members: int, **changed: Any) -> np.ndarray[Any, Any]:
+def scores(table: Any, splits: int, **changed: Any) -> np.ndarray[Any, Any]:
     """Mean RMSE and R², or accuracy and log loss."""
     found = []
     for i in range(splits):
         groups = table[table_data.TARGET] if table_data.is_classes(table) else None
         train, valid = train_test_split(table, test_size=0.2, random_state=100 + i, stratify=groups)
-        model = cnn.TableModel(table_data.TARGET, seed=i, **{"members": members, **changed})
+        model = cnn.TableModel(table_data.TARGET, seed=i, **changed)
         got = model.fit(train.reset_index(drop=True), verbose=0).evaluate(valid)
         found.append([got[name] for name in (("rmse", "r2") if groups is None else ("accuracy", "log_loss"))])
     return np.mean(found, axis=0)
@@ -55,7 +55,7 @@ def main() -> None:
         table, _ = table_data.splits(name, table_data.TABLES[name](arguments.data), 1)[0]
         what = "accuracy, log loss" if table_data.is_classes(table) else "RMSE, R²"
         for part, changed in PARTS.items():
-            first, second = scores(table, arguments.splits, arguments.members, **changed)
+            first, second = scores(table, arguments.splits, **{"members": arguments.members, **changed})
             print(f"{name}, {part}: {what} {first:.4f}, {second:.4f}", flush=True)
 
 
