@@ -66,7 +66,7 @@ def test_predictions_stand_beside_the_cells_as_they_were(run: Any, trained: Path
     assert lines[1].startswith("no,007,red,1.50,")
     assert lines[2].startswith("no,'@home,green,,")
     expected = cnn.load(trained).predict(pd.DataFrame({"k": ["no"] * 2, "c": ["red", "green"], "x": [1.5, np.nan]}))
-    assert [float(line.split(",")[-1]) for line in lines[1:]] == pytest.approx(expected.tolist(), abs=1e-6)
+    assert [float(line.split(",")[-1]) for line in lines[1:]] == pytest.approx(expected.tolist())
     alone = run("predict", "model.cnn", "new.csv", "--only-predictions")
     assert alone.out.splitlines() == [line.split(",")[-1] for line in lines]
 

@@ -114,18 +114,18 @@ def test_gradient_agrees_with_the_reference(name: str, wide: bool, training: boo
     assert loss == pytest.approx(expected, rel=1e-12)
     assert set(gradient) == set(reference_)
     for what, found in gradient.items():
-        np.testing.assert_allclose(found, reference_[what], rtol=1e-9, atol=1e-11, err_msg=what)
+        np.testing.assert_allclose(found, reference_[what], rtol=1e-9, atol=1e-12, err_msg=what)
     out = net.forward(X, training=training)
     dX = net.backward(2 * (out - y) / y.size)
     for what, found in gradient.items():
-        np.testing.assert_allclose(net.gradients[what], found, rtol=1e-9, atol=1e-11, err_msg=what)
+        np.testing.assert_allclose(net.gradients[what], found, rtol=1e-9, atol=1e-12, err_msg=what)
     if not training:
         way = np.random.default_rng(1).normal(size=X.shape)
         up, down = (((net.forward(X + step * way) - y) ** 2).mean() for step in (1e-6, -1e-6))
-        assert (dX * way).sum() == pytest.approx((up - down) / 2e-6, rel=1e-4, abs=1e-7)
+        assert (dX * way).sum() == pytest.approx((up - down) / 2e-6, rel=1e-5, abs=1e-9)
 
 
-@pytest.mark.parametrize("n", [1, 15, 17, 1201])
+@pytest.mark.parametrize("n", [1, 15, 17, 4001])
 @ALL
 def test_gradient_in_float32_is_that_of_float64(name: str, wide: bool, n: int) -> None:
     """Whatever part of a vector is empty; sums lose no more than those of biases do."""
@@ -135,8 +135,8 @@ def test_gradient_in_float32_is_that_of_float64(name: str, wide: bool, n: int) -
     rounded = X.astype(np.float32), y.astype(np.float32)
     found, expected = single.loss_and_gradient(*rounded)[1], double.loss_and_gradient(*rounded)[1]
     for what, gradient in expected.items():
-        bound = 2e-5 * np.abs(gradient).max()
-        np.testing.assert_allclose(found[what], gradient, rtol=2e-4, atol=bound, err_msg=what)
+        bound = 1e-5 * np.abs(gradient).max()
+        np.testing.assert_allclose(found[what], gradient, rtol=1e-4, atol=bound, err_msg=what)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -150,7 +150,7 @@ def test_steps_agree_with_the_reference_and_threads_change_no_bit(name: str, wid
     for net, n_threads in zip(nets, (1, 3), strict=True):
         net.fit(X, y, epochs=1, batch_size=100, shuffle=False, verbose=0, n_threads=n_threads)
     for what, expected in training.weights().items() if dtype == "float64" else ():
-        np.testing.assert_allclose(nets[0].parameters[what], expected, rtol=1e-6, atol=1e-9, err_msg=what)
+        np.testing.assert_allclose(nets[0].parameters[what], expected, rtol=1e-7, atol=1e-10, err_msg=what)
     assert nets[0].flat.tobytes() == nets[1].flat.tobytes()
 
 
@@ -200,7 +200,9 @@ def test_onnx(name: str, dtype: str, tmp_path: Path) -> None:
     cnn.export_onnx(net, tmp_path / "m.onnx")
     X = data(20)[0].astype(dtype)
     (found,) = runtime.InferenceSession(tmp_path / "m.onnx").run(None, {"X": X})
-    bound = 1e-6 if dtype == "float64" else 1e-5  # gelu is float32 there
+    bound = 1e-11 if dtype == "float64" else 1e-5
+    if any(getattr(layer, "activation", "") == "gelu" for layer in net.descriptions):
+        bound = max(bound, 1e-6)  # it is float32 there
     np.testing.assert_allclose(found, net.predict(X), rtol=bound, atol=bound)
 
 

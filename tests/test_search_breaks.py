@@ -89,6 +89,8 @@ def test_settings_that_are_broken_off_are_tried_again_once(breaks: list[tuple[st
             with pytest.raises(KeyboardInterrupt):
                 search(budget=9, at_once=5, storage=storage, sampler=sampler)
     found = search(budget=9, at_once=5, storage=storage, sampler=optuna.samplers.RandomSampler(seed=9))
+    states = [trial.state.name for trial in found.study.trials]
+    assert states.count("COMPLETE") + states.count("PRUNED") == 9
     assert set(found.results["state"]) == {"complete", "pruned"}
     assert len(found.results["state"]) == 9
     assert {trial.user_attrs["setting"] for trial in found.study.trials} == set(range(9))

@@ -223,7 +223,7 @@ def test_tools_of_scikit_learn() -> None:
     order = np.argsort(DEAR, kind="stable")
     assert cross_val_score(classifier, X.iloc[order], DEAR.iloc[order], cv=2).min() > 0.6
     assert cross_val_score(classifier, X, DEAR, cv=2, scoring="roc_auc").min() > 0.6
-    assert cross_val_score(regressor, X, PRICE, cv=2).mean() > 0.3
+    assert cross_val_score(regressor, X, PRICE, cv=2).min() > 0.3
     assert cross_val_predict(classifier, X, DEAR, cv=2, method="predict_proba").shape == (120, 2)
     whole = cross_val_score(cnn.TableModel("price", **how), X.assign(price=PRICE), cv=2, params={"verbose": 0})
     assert np.array_equal(whole, cross_val_score(regressor, X, PRICE, cv=2))
