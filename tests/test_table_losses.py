@@ -87,6 +87,8 @@ def test_bad_arguments(give: dict[str, Any], kind: Any, said: str) -> None:
     (Y > 1, {"class_weight": {False: 0, True: 0}}, {}, "class_weight is zero for every class"),
     (Y, {}, {"sample_weight": np.ones(3)}, "sample_weight has 3 rows, and the table has 400"),
     (Y, {}, {"sample_weight": "weight"}, "data has no column 'weight'"),
+    (Y.rename("y"), {}, {"sample_weight": "y"},
+     "sample_weight must be another column than the target, got 'y' for both"),
     (Y, {}, {"sample_weight": np.r_[np.ones(9), -1, np.ones(N - 10)]},
      "the weights 'sample_weight' must be finite numbers >= 0, got '-1.0' at row 9"),
     (Y, {}, {"sample_weight": np.where(X.index == 5, np.nan, 1.0)}, "finite numbers >= 0, got 'nan' at row 5"),

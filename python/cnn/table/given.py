@@ -90,6 +90,8 @@ def learnt(
             raise TypeError(f"{what} is for a frame or an array X; a file and a table in pieces have it as a column")
     if y is not None:
         data, name = joined(data, y, name)
+    if weight is not None and weight == name:
+        raise TableError(f"sample_weight must be another column than the target, got {weight!r} for both")
     if weights is not weight:
         data, weight = weighted(frame(data), weights, "sample_weight")
     return *pieces.of(data, stream), str(name), weight
