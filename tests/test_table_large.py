@@ -19,6 +19,7 @@ from pyarrow import parquet
 import cnn
 from cnn import TableError
 from cnn.table import large
+from cnn.table.architecture import network_of
 from cnn.table.encode import Encoder
 
 N = 3000
@@ -137,7 +138,7 @@ def test_networks_are_those_of_the_encoded_rows(numbers: Any, bound: float) -> N
     scaled = [found.goal.scaled(TABLE.price.to_numpy()[rows]) for rows in (train, found.held_out)]
     X = [found.encoder.encode(TABLE, rows) for rows in (train, found.held_out)]
     chosen = found.settings.chosen(found.task, len(train))
-    net = chosen.network(found.goal, X[0].shape[1], 1)
+    net = network_of(chosen, found.goal, found.encoder, 1)
     net.fit(
         X[0], scaled[0], epochs=2, batch_size=chosen.batch_size, stream=True, metrics=(),
         validation_data=(X[1], scaled[1]), callbacks=[cnn.EarlyStopping(restore_best=True)], verbose=0,
@@ -259,7 +260,8 @@ def test_no_row_to_train_on() -> None:
     (Shrinking([TABLE[:1000], TABLE[1000:]]), "the table gives 1,000 rows, but it had 3,000 when it was read before"),
 ])  # fmt: skip
 def test_pieces_that_can_not_be(data: Any, text: str, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # other test processes write to the usual one at the same time
+    # Other test processes write to the usual one at the same time.
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(TableError, match=text):
         model().fit(data, verbose=0)
     assert list(tmp_path.iterdir()) == []

@@ -10,6 +10,7 @@ import pytest
 
 import cnn
 from cnn.table import lesson
+from cnn.table.architecture import network_of
 from cnn.table.lesson import Lesson
 from cnn.table.settings import Settings
 
@@ -91,7 +92,7 @@ def alone(model: cnn.TableModel, member: int) -> Any:
     """The network with that number, trained by itself."""
     settings = model.settings.chosen(model.task, N)
     found = lesson.of_frame(TABLE, model.target, model.settings, model.seed, None)
-    net = settings.network(found.goal, found.circle.X.shape[1], model.seed + member)
+    net = network_of(settings, found.goal, found.encoder, model.seed + member)
     train, aside = found.of_member(member)
     net.fit(train.X, train.scaled, epochs=settings.epochs, batch_size=settings.batch_size, verbose=0, metrics=(),
             validation_data=(aside.X, aside.scaled))  # fmt: skip

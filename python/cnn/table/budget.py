@@ -8,6 +8,7 @@ from typing import Any
 
 from cnn._common import threads
 from cnn.callbacks import Callback, Logs
+from cnn.table.architecture import network_of
 from cnn.table.frames import TableError
 from cnn.table.lesson import Lesson
 from cnn.table.settings import Settings
@@ -50,7 +51,7 @@ def _seconds_of_an_epoch(settings: Settings, found: Lesson, seed: int, n_threads
     """Of one network on one thread, by its first steps."""
     rows, aside = found.of_member(0)
     batch = min(settings.batch_size or 1, len(rows))
-    net = settings.network(found.goal, rows.X.shape[1], seed)
+    net = network_of(settings, found.goal, found.encoder, seed)
     some = rows[: _STEPS * batch]
     steps = -(-len(some) // batch)
     how: dict[str, Any] = {"batch_size": batch, "metrics": (), "verbose": 0, "n_threads": 1}

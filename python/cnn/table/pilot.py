@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from cnn import many
+from cnn.table.architecture import network_of
 from cnn.table.lesson import Lesson
 from cnn.table.settings import Settings
 
@@ -33,7 +34,7 @@ def fitted(asked: Settings, settings: Settings, found: Lesson, seed: int, n_thre
     losses = []
     for epochs in lengths:
         networks = [
-            settings.network(found.goal, found.circle.X.shape[1], (seed + part) % 2**63) for part in range(found.parts)
+            network_of(settings, found.goal, found.encoder, (seed + part) % 2**63) for part in range(found.parts)
         ]
         histories = many.train_many(
             networks, [part.X for part, _ in rows], [part.scaled for part, _ in rows],

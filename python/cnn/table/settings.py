@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from cnn import activations, layers, losses, network, optimizers, schedules
+from cnn import activations, losses
 from cnn._common import checks
 from cnn.activations import ActivationName
 from cnn.losses import Loss
@@ -56,7 +56,6 @@ BUDGETS: dict[str, Budget] = {
     "best": Budget(20, 12, 4, 1.5, 1.5),
 }
 _SMALL, _MANY, _HUGE = 2_000, 50_000, 200_000  # rows; beyond the last there is one network
-_WARM = 0.05  # of the steps, in which the rate rises
 
 # (spikes, bins) that a number becomes beside rank and value.
 _FINER = {"plain": (False, False), "spikes": (True, False), "bins": (False, True), "both": (True, True)}
@@ -157,24 +156,3 @@ class Settings:
         if seen is not None:
             wanted[~seen] = np.nan
         return Finer(wanted, finer.SPIKES * spikes, finer.LEAVES * bins)
-
-    def network(self, target: Target, n_inputs: int, seed: int) -> network.Network:
-        """One network, of settings that are `chosen`, untrained.
-
-        A layer learns at the rate · 1/√inputs, and its weights decay as if it were the rate alone.
-        """
-        stack: list[layers.Layer] = []
-        for units in self.hidden or ():
-            stack.append(_dense(units, n_inputs, self.activation))
-            if self.dropout:
-                stack.append(layers.Dropout(self.dropout))
-            n_inputs = units
-        stack.append(_dense(target.outputs, n_inputs))
-        rates = schedules.OneCycle(self.learning_rate or 0.0, warm=_WARM)
-        optimizer = optimizers.AdamW(rates, weight_decay=self.weight_decay or 0.0, beta_2=0.95)
-        return network.Network(stack, loss=target.loss, optimizer=optimizer, seed=seed)
-
-
-def _dense(units: int, n_inputs: int, activation: ActivationName = "identity") -> layers.Dense:
-    root = math.sqrt(n_inputs)
-    return layers.Dense(units, activation, learning_rate_factor=1 / root, decay_factor=root)

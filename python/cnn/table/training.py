@@ -14,6 +14,7 @@ from cnn.network import Network
 from cnn.runtime.history import History
 from cnn.runtime.sparse import SparseRows
 from cnn.table import pilot
+from cnn.table.architecture import network_of
 from cnn.table.frames import Array
 from cnn.table.lesson import Lesson, Rows
 from cnn.table.settings import Settings
@@ -52,8 +53,7 @@ def train(
     """
     members = settings.members or 1
     rows = [found.of_member(member) for member in range(members)]
-    n_inputs = found.circle.X.shape[1]
-    networks = [settings.network(found.goal, n_inputs, (seed + member) % 2**63) for member in range(members)]
+    networks = [network_of(settings, found.goal, found.encoder, (seed + member) % 2**63) for member in range(members)]
     few = settings.patience is None and min(len(aside) for _, aside in rows) < pilot.FEW
     stop = [] if few else [callbacks.EarlyStopping(patience=settings.patience or _NEVER, restore_best=True)]
     how: dict[str, Any] = {

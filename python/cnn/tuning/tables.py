@@ -13,6 +13,7 @@ from cnn.network import Network
 from cnn.runtime import data
 from cnn.runtime.data import Array, Data
 from cnn.table import TableModel, frames
+from cnn.table.architecture import network_of
 from cnn.table.settings import Settings
 from cnn.table.target import Target
 from cnn.tuning import study
@@ -50,7 +51,7 @@ def tune(
 
     def build(trial: Any) -> tuple[Network, dict[str, Any]]:
         chosen = Settings(**given, **_settings(_suggested(trial))).chosen(goal.task, len(train))
-        return chosen.network(goal, first.networks[0].n_inputs, seed), {"batch_size": chosen.batch_size}
+        return network_of(chosen, goal, first.encoder, seed), {"batch_size": chosen.batch_size}
 
     result = study.run(Function(build, None), task, options)
     return _settings(result.best_settings), result
