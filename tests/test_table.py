@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import cnn
-from cnn.table import frames, target
+from cnn.table import frames, target, words
 from cnn.table.encode import Encoder
 from cnn.table.frames import to_pandas
 
@@ -297,7 +297,7 @@ def test_cells_are_counted_in_pieces(rows: list[int] | None, dtype: Any, monkeyp
     assert found == expected[expected > 0].to_dict()
     texts = series.iloc[chosen].astype(object).str.strip().value_counts().to_dict()
     for least in (1, 2, 3, 4):
-        different, filled, often = frames.frequent(series, chosen, least)
+        different, filled, often = words.frequent(series, chosen, least)
         assert (different, filled) == (len(texts), sum(texts.values()))
         assert often == {text: n for text, n in texts.items() if n >= least or len(texts) <= 2}
 

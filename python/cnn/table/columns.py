@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cnn.table import blocks, finer, frames, writings
+from cnn.table import blocks, finer, frames, words, writings
 from cnn.table.blocks import Curves
 from cnn.table.finer import Finer, Stairs
 from cnn.table.frames import Array, TableError
@@ -168,7 +168,7 @@ class Category:
 
     def codes(self, series: Any) -> Array:
         """The input of each row that is 1, -1 where none is."""
-        codes, labels = frames.labels(series)
+        codes, labels = words.labels(series)
         places = {value: i for i, value in enumerate(self.values)}
         found = [places.get(label, self.other_code) for label in labels]
         return np.array([*found, self.missing_code], np.int64)[codes]
@@ -336,7 +336,7 @@ def _counts_rows(values: Array, of: int | None) -> Array:
 
 def _learn_category(name: str, series: Any, rows: Array, most: int) -> Category | str:
     least = max(3, min(10, len(rows) // 200))  # a category of few rows teaches noise
-    different, filled, counts = frames.frequent(series, rows, least)
+    different, filled, counts = words.frequent(series, rows, least)
     gaps = filled < len(rows)
     if different + gaps < 2:
         return "the same value everywhere" if different else "no values in the training rows"

@@ -221,55 +221,9 @@ def counts(series: Any, rows: Array | None = None) -> Iterator[tuple[Any, Array]
         del piece, cells
 
 
-def frequent(series: Any, rows: Array, least: int) -> tuple[int, int, dict[str, int]]:
-    """(how many different texts there are, in how many cells, how often each of those that are in `least` cells is).
-
-    All texts if there are no more than two. Of the others only hashes are kept: there may be as many as rows.
-    """
-    parts = [
-        (np.fromiter(map(hash, texts), np.int64, len(texts)), found.astype(np.int32))
-        for texts, found in _texts(series, rows)
-    ]
-    if not parts:
-        return 0, 0, {}
-    hashes, n = map(np.concatenate, zip(*parts, strict=True))
-    del parts
-    order = np.argsort(hashes)
-    hashes, n = hashes[order], n[order]
-    first = np.flatnonzero(np.diff(hashes, prepend=hashes[:1] - 1))
-    different, total = hashes[first], np.add.reduceat(n, first, dtype=np.int64)
-    least = least if len(different) > 2 else 1
-    wanted = set(different[total >= least].tolist())
-    often = dict[str, int]()
-    for texts, found in _texts(series, rows) if wanted else ():
-        for text, count in zip(texts, found.tolist(), strict=True):
-            if hash(text) in wanted:
-                often[text] = often.get(text, 0) + count
-    return len(different), int(total.sum()), often
-
-
-def _texts(series: Any, rows: Array) -> Iterator[tuple[list[str], Array]]:
-    for _, piece in pieces(series, rows):
-        codes, texts = labels(piece)
-        yield texts, np.bincount(codes[codes >= 0], minlength=len(texts))
-        del piece
-
-
-def labels(series: Any) -> tuple[Array, list[str]]:
-    """(code of each row, -1 where missing; the distinct cells as text, without blanks around them).
-
-    A whole number is written without a point: a column of 1 and 2 becomes 1.0 and 2.0 as soon as a cell is missing.
-    """
-    codes, cells = distinct(series)
-    names: dict[str, int] = {}
-    place = np.empty(len(cells) + 1, np.int64)
-    place[-1] = -1  # where codes of missing cells point
-    for i, cell in enumerate(cells):
-        if isinstance(cell, (float, np.floating)) and float(cell).is_integer():
-            cell = int(cell)
-        name = str(cell).strip()
-        place[i] = names.setdefault(name, len(names)) if name else -1
-    return place[codes], list(names)
+def texts(cells: Any, of_others: Callable[[Any], str] = lambda cell: str(cell).strip()) -> list[str]:
+    """The cells of a series as text without blanks around them; `of_others` makes text of what is none."""
+    return [cell.strip() if type(cell) is str else of_others(cell) for cell in cells.to_numpy(object).tolist()]
 
 
 def strange(series: Any) -> str:
@@ -371,7 +325,7 @@ def _refused(texts: list[str], values: Array) -> tuple[Array, Array]:
 def _by_distinct(series: Any, read: Callable[[list[str]], tuple[Array, Array]]) -> tuple[Array, Array]:
     """What `read` makes of the distinct cells, as text without blanks around it, in the place of each cell."""
     codes, cells = distinct(series)
-    values, bad = read([str(cell).strip() for cell in cells])
+    values, bad = read(texts(cells))
     return np.append(values, np.nan)[codes], np.append(bad, False)[codes]
 
 

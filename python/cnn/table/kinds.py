@@ -13,7 +13,7 @@ from cnn.table import frames, writings
 from cnn.table.frames import Array
 
 _MARKS = 20  # different words that stand for a missing number
-_HEAD = 256  # cells
+_HEAD = 32  # cells
 _FEW_WORDS = 20  # so many times as many different numbers there must be for words to be none of them
 
 
@@ -40,24 +40,41 @@ def kind_of(series: Any, decimal: str | None = None) -> Kind:
         return Kind("number")
     if dtype.kind == "M":
         return Kind("date")
-    number = _number_kind(series, decimal)
+    cells = _Cells(series)
+    number = _number_kind(cells, decimal)
     if isinstance(number, Kind):
         return number
-    if (found := _Tally.of(series, frames.as_booleans)) and found.known and not found.wrong:
+    if (found := _Tally.of(cells, frames.as_booleans)) and found.known and not found.wrong:
         return Kind("boolean", found.words)
-    day = _date_kind(series)
+    day = _date_kind(cells)
     if isinstance(day, Kind):
         return day
-    some = any(str(cell).strip() for cells, _ in frames.counts(series) for cell in cells)
+    some = any(text for part, _ in cells for text in frames.texts(part))
     return Kind("category", unclear=number or day) if some else Kind("missing")
 
 
-def _begin_small(parts: Iterator[tuple[Any, Array]]) -> Iterator[tuple[Any, Array]]:
-    """The parts, few cells first: most ways of reading fit no column of text, and some cells show it."""
-    for cells, counts in parts:
-        yield cells[:_HEAD], counts[:_HEAD]
-        if len(cells) > _HEAD:
-            yield cells[_HEAD:], counts[_HEAD:]
+class _Cells:
+    """The distinct cells of a column and how often each is there, part by part, as often as they are asked for.
+
+    Few cells first: most ways of reading fit no column of text, and some cells show it. Those of the first piece are
+    looked up once.
+    """
+
+    def __init__(self, series: Any) -> None:
+        self.first = next(iter(frames.counts(series.iloc[: frames.PIECE])))
+        self.rest = series.iloc[frames.PIECE :]
+
+    def __iter__(self) -> Iterator[tuple[Any, Array]]:
+        yield from _begin_small(*self.first)
+        for part in frames.counts(self.rest):
+            yield from _begin_small(*part)
+
+
+def _begin_small(cells: Any, counts: Array) -> Iterator[tuple[Any, Array]]:
+    begin, end = 0, _HEAD
+    while begin < len(cells):
+        yield cells[begin:end], counts[begin:end]
+        begin, end = end, 16 * end
 
 
 @dataclass(frozen=True)
@@ -69,16 +86,16 @@ class _Tally:
     words: tuple[str, ...]  # in place of a value
 
     @staticmethod
-    def of(series: Any, read: Callable[[Any], tuple[Array, Array]]) -> _Tally | None:
+    def of(column: _Cells, read: Callable[[Any], tuple[Array, Array]]) -> _Tally | None:
         """None if too many words are no values for the column to be of them."""
         known, wrong, words, bad, different = 0, 0, set[str](), set[str](), set[float]()
-        for cells, counts in _begin_small(frames.counts(series)):
+        for cells, counts in column:
             values, _ = read(cells)
             none = np.isnan(values)
             known += int(counts[~none].sum())
             if len(different) < _FEW_WORDS * _MARKS:
                 different |= set(values[~none].tolist())
-            texts = [str(cell).strip() for cell in cells[none]]
+            texts = frames.texts(cells[none])
             missing = writings.is_missing(texts)
             wrong += int(counts[none][~missing].sum())
             words |= set(texts) - {"", "nan"}
@@ -89,17 +106,17 @@ class _Tally:
         return _Tally(known, wrong, tuple(sorted(words))) if known and few else None
 
 
-def _number_kind(series: Any, decimal: str | None) -> Kind | str:
+def _number_kind(column: _Cells, decimal: str | None) -> Kind | str:
     """The numbers that text holds; "" if it holds none, else why they can't be read."""
     best: dict[str, _Tally] = {}
-    if decimal != "," and (plain := _Tally.of(series, frames.as_numbers)):
+    if decimal != "," and (plain := _Tally.of(column, frames.as_numbers)):
         best[""] = plain
         if not plain.wrong:
             return Kind("number", plain.words)
-    cells = [str(cell).strip() for cell in next(iter(frames.counts(series)))[0]]
+    cells = frames.texts(column.first[0])
     units = ["", *(unit for unit in writings.UNITS if any(unit in cell for cell in cells))]
     for writing in (mark + unit for unit in units for mark in writings.DECIMALS if mark == (decimal or mark)):
-        if found := _Tally.of(series, partial(frames.as_numbers, writing=writing)):
+        if found := _Tally.of(column, partial(frames.as_numbers, writing=writing)):
             best[writing] = found
     if not best:
         return ""
@@ -114,11 +131,11 @@ def _number_kind(series: Any, decimal: str | None) -> Kind | str:
     return Kind("number", best[chosen].words, chosen)
 
 
-def _date_kind(series: Any) -> Kind | str:
+def _date_kind(column: _Cells) -> Kind | str:
     """The dates that text holds; "" if it holds none, else why they can't be read."""
     best: dict[str, _Tally] = {}
     for order in writings.DATES:
-        if found := _Tally.of(series, partial(frames.as_days, order=order)):
+        if found := _Tally.of(column, partial(frames.as_days, order=order)):
             best[order] = found
     if not best:
         return ""
