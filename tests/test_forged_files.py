@@ -77,7 +77,7 @@ RIGHT: dict[str, tuple[Any, ...]] = {
 NEVER = ["x", {"a": 1}, -1]
 LABEL = ".class_weight.items."
 # Missing in files of earlier versions.
-LATER = ("writing", "order", "places", "spikes", "edges", "residuals", "class_weight", "low", "high")
+LATER = ("writing", "order", "one", "places", "spikes", "edges", "residuals", "class_weight", "low", "high")
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -297,6 +297,7 @@ FORGED: dict[str, tuple[str, Any, str]] = {
     "table, names": ("table", texts_of_table(3, "size"), "two columns with the name 'size'"),
     "table, no target": ("table", texts_of_table(0, ""), "target must be the name of a column"),
     "table, categories": ("table", texts_of_table(6, "Bern"), "values of a category must be different"),
+    "table, one": ("table", put("columns", 2, "one", value=0), "one must be in"),
     "table, setting": ("table", put("settings", "depth", value=1), "has no argument 'depth'"),
     "table, width": ("table", put("settings", "hidden", value=[0]), "a width of hidden must be"),
     "table, task": ("table", put("task", value="classification"), "0 classes for 'classification'"),

@@ -34,7 +34,7 @@ _DAYS = pd.Timedelta("1D")
 
 def cells(rng: np.random.Generator, n: int) -> Any:
     """A column of some kind."""
-    kind = rng.integers(11)
+    kind = rng.integers(12)
     numbers = rng.normal(size=n) * 10.0 ** rng.integers(-6, 7) + rng.choice([0, 0, 1e6])
     if kind == 0:
         return numbers
@@ -54,6 +54,8 @@ def cells(rng: np.random.Generator, n: int) -> Any:
         return rng.choice(WORDS[: rng.integers(2, 5)], n)
     if kind == 8:
         return rng.choice(WORDS, n, p=rng.dirichlet(np.full(len(WORDS), 0.3)))
+    if kind == 11:  # many values, in tables that are large enough
+        return np.char.add("value ", rng.integers(0, 80, n).astype(str)).astype(object)
     if kind == 9:
         days = rng.uniform(0, rng.choice([3, 50, 20_000]), n)
         return pd.Timestamp("1960-03-01") + pd.to_timedelta(days.round(rng.choice([0, 3])), "D")

@@ -84,12 +84,14 @@ class CompactRows(SparseRows):
 
 
 def compact(
-    layout: Layout, dtype: Any, *, plain: Any = None, bins: Any = None, heights: Any = None, codes: Any = None
-) -> SparseRows:
+    layout: Layout, dtype: Any, *, plain: Any = None, bins: Any = None, heights: Any = None, codes: Any = None,
+    ones: Sequence[float] | None = None,
+) -> SparseRows:  # fmt: skip
     """The rows of that layout from `plain` numbers (n, p), and `bins` and `heights` (n, s) of staircases.
 
     A bin is the input of a staircase, from 0 on, at which the height stands. `codes` (n, c) are the inputs of one-hot
-    columns, from 0 on, or -1 where all are 0. What the layout has none of may be None.
+    columns, from 0 on, or -1 where all are 0. What the layout has none of may be None. `ones` (c,) are the numbers that
+    one-hot columns have in the place of 1.
 
     Raises:
         TypeError, ValueError: types or shapes that are not these, numbers that are not finite, bins and codes that
@@ -117,7 +119,8 @@ def compact(
     indices = np.concatenate(
         [bins + begins, codes + first, np.broadcast_to(np.array(layout.plain, np.int32), parts["plain"].shape)], axis=1
     )
-    values = np.concatenate([heights, (codes >= 0).astype(dtype), parts["plain"]], axis=1)
+    hot = (codes >= 0) * np.asarray([1.0] * len(first) if ones is None else ones, dtype)
+    values = np.concatenate([heights, hot, parts["plain"]], axis=1)
     kept = values != 0
     kept[:, : len(order)] = True
     indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept.sum(axis=1, dtype=np.int64))])

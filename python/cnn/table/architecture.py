@@ -16,10 +16,11 @@ _WARM = 0.05  # of the steps, in which the rate rises
 def network_of(settings: Settings, goal: Target, encoder: Encoder, seed: int) -> network.Network:
     """One network on the encoder's inputs, of settings that are `chosen`, untrained.
 
-    A layer learns at the rate · 1/√inputs, and its weights decay as if it were the rate alone.
+    A layer learns at the rate · 1/√inputs, and its weights decay as if it were the rate alone. A column of many
+    categories counts as 64 inputs.
     """
     stack: list[layers.Layer] = []
-    width = len(encoder.inputs)
+    width = encoder.weight
     for units in settings.hidden or ():
         stack.append(_dense(units, width, settings.activation))
         if settings.dropout:

@@ -133,7 +133,8 @@ _PUT_BOOLEAN = """static void put_boolean(double x, int gaps, real *out)
         out[1] = known(x) ? R(0.0) : R(1.0);
 }
 """
-_PUT_TEXT = """static void put_text(const char *text, const char *const *values, int n, int rare, int gaps, real *out)
+_PUT_TEXT = """static void put_text(const char *text, const char *const *values, int n, int rare, int gaps,
+                     double one, real *out)
 {
     int i, place = rare ? n : -1;
 
@@ -147,7 +148,7 @@ _PUT_TEXT = """static void put_text(const char *text, const char *const *values,
                 place = i;
     }
     if (place >= 0)
-        out[place] = R(1.0);
+        out[place] = (float)one;
 }
 """
 _PUT_WAVE = """static void put_wave(double days, double period, real *out)
@@ -233,7 +234,8 @@ class _Columns:
                 cell = f"texts[{len(self.texts)}]"
                 self.texts.append(column.name)
                 self.tables.append(_texts(f"values{i}", column.values, f"column {column.name!r}: ", "static ").rstrip())
-                self._call("put_text", cell, f"values{i}", len(column.values), int(column.rare), int(column.gaps), at)
+                what = len(column.values), int(column.rare), int(column.gaps), _double(column.one)
+                self._call("put_text", cell, f"values{i}", *what, at)
                 used.add(_PUT_TEXT)
             else:
                 cell = f"numbers[{len(self.numbers)}]"

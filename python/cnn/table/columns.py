@@ -16,6 +16,8 @@ from cnn.table.finer import Finer, Stairs
 from cnn.table.frames import Array, TableError
 from cnn.table.kinds import kind_of, unknown
 
+# Beyond so many values a column of categories has inputs of 0 and ONE_OF_MANY: chosen by cross-validation.
+NARROW, ONE_OF_MANY = 64, 4.0
 PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}  # of dates, in days
 
 
@@ -142,13 +144,15 @@ class Boolean:
 class Category:
     """Text of few values: an input of 0 or 1 for each frequent one, for all rare ones together, and for "missing".
 
-    A value that the training rows did not have counts as a rare one; all inputs are 0 where they had no rare ones.
+    A value that the training rows did not have counts as a rare one; all inputs are 0 where they had no rare ones. A
+    column of many values has `one` in the place of 1: each has few rows to learn from.
     """
 
     name: str
-    values: tuple[str, ...]
+    values: tuple[str, ...]  # the most frequent one first
     rare: bool
     gaps: bool
+    one: float = 1.0
 
     kind: ClassVar[str] = "category"
 
@@ -177,10 +181,16 @@ class Category:
         codes = self.codes(series)
         out[...] = 0
         rows = np.flatnonzero(codes >= 0)
-        out[rows, codes[rows]] = 1
+        out[rows, codes[rows]] = self.one
 
     def describe(self) -> tuple[dict[str, Any], dict[str, Array]]:
-        return {"values": list(self.values), "rare": self.rare, "gaps": self.gaps}, {}
+        return {"values": list(self.values), "rare": self.rare, "gaps": self.gaps, "one": self.one}, {}
+
+    def cut(self, most: int) -> Category:
+        """The same with at most so many values of its own."""
+        values = self.values[:most]
+        one = self.one if len(values) > NARROW else 1.0
+        return Category(self.name, values, self.rare or len(values) < len(self.values), self.gaps, one)
 
 
 @dataclass(frozen=True)
@@ -341,15 +351,21 @@ def _learn_category(name: str, series: Any, rows: Array, most: int) -> Category 
     if different + gaps < 2:
         return "the same value everywhere" if different else "no values in the training rows"
     chosen = tuple(sorted(counts, key=lambda text: (-counts[text], text))[:most])
+    one = ONE_OF_MANY if len(chosen) > NARROW else 1.0
     if not chosen or (different > len(rows) / 2 and sum(counts[text] for text in chosen) < 0.05 * len(rows)):
         return f"text of {different:,} different values in {len(rows):,} rows, none frequent"
-    return Category(name, chosen, len(chosen) < different, gaps)
+    return Category(name, chosen, len(chosen) < different, gaps, one)
 
 
 def coarse(column: Column) -> int:
     """How many inputs a column has without the finer ones of numbers."""
     number = number_of(column)
     return len(column.inputs) - (len(number.inputs) - number.coarse if number else 0)
+
+
+def is_wide(column: Column) -> bool:
+    """Whether it is of more categories than a network can well be given as dense inputs."""
+    return isinstance(column, Category) and len(column.values) > NARROW
 
 
 def number_of(column: Column) -> Number | None:

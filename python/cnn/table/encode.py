@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,12 +14,13 @@ from cnn.runtime.compact import Layout, compact
 from cnn.runtime.sparse import SparseRows
 from cnn.table import blocks, columns, frames
 from cnn.table.blocks import Curves
-from cnn.table.columns import Boolean, Column, Number
+from cnn.table.columns import Boolean, Category, Column, Number
 from cnn.table.finer import Finer, Stairs
 from cnn.table.frames import Array, TableError
 
-_CATEGORIES = 64  # at most so many of a column get an input of their own, fewer in a table that is large
-_SMALL = 1 << 26  # bytes of inputs that are never too many
+_CATEGORIES = 1 << 10  # at most so many of a column get an input of their own
+_TOGETHER = 1 << 13  # of all columns together, where columns have more than columns.NARROW
+_SMALL = 1 << 26  # bytes of inputs that are never too many, where they are kept dense
 _FINER = 1 << 28  # bytes of finer inputs of numbers that are never too many, where they are kept dense
 _ROWS_OF_A_SPIKE = 10  # at least, of all columns together: spikes of small tables teach noise
 _BINS = 1 << 13  # of all columns together
@@ -27,12 +28,13 @@ _BINS = 1 << 13  # of all columns together
 
 @dataclass(frozen=True)
 class _Sheet:
-    """Where inputs are written: X has those of each column from `begin` on; in short, staircases are aside."""
+    """Where inputs are written: X has those of each column from `begin` on; in short, codes and stairs are aside."""
 
     X: Array
     begin: Array
     bins: Array | None = None
     z: Array | None = None
+    codes: Array | None = None
 
     def of(self, i: int, some: slice) -> Array:
         """The inputs of a column in some rows."""
@@ -81,29 +83,29 @@ class Encoder:
             few = len(rows) // (_ROWS_OF_A_SPIKE * max(len(places), 1))
             more = more.within(min(dense, few), leaves if of is None else min(leaves, dense))
         learnt = columns.learn_plain(frame, plain, np.array([places[name] for name in plain], np.intp), rows, of, more)
-        most = _CATEGORIES
-        while True:
-            found = {
-                name: learnt[name] if name in learnt
-                else columns.learn(frame.iloc[:, place], rows, most, decimal, of, more)
-                for name, place in places.items()
-            }  # fmt: skip
-            kept = tuple(column for column in found.values() if not isinstance(column, str))
-            # The inputs, but the finer ones, are to need no more than twice the memory of the table.
-            size = 4 * len(frame) * sum(columns.coarse(column) for column in kept)
-            if most == 8 or size <= _SMALL or size <= 2 * memory:
-                break
-            most //= 2
+        found = {
+            name: learnt[name] if name in learnt
+            else columns.learn(frame.iloc[:, place], rows, _CATEGORIES, decimal, of, more)
+            for name, place in places.items()
+        }  # fmt: skip
         dropped = {name: column for name, column in found.items() if isinstance(column, str)}
+        kept = [column for column in found.values() if not isinstance(column, str)]
         if not kept:
             why = "; ".join(f"{name!r}: {reason}" for name, reason in list(dropped.items())[:5])
             raise TableError(f"no column beside {target!r} has anything to learn from" + (f" ({why})" if why else ""))
-        return Encoder(kept, dropped, tuple(found))
+        # Where they are kept dense, the inputs but the finer ones are to need no more than twice the table's memory.
+        room = max(_SMALL, 2 * memory) // (4 * len(frame))
+        return Encoder(_fewer(kept, room, in_files=of is not None), dropped, tuple(found))
 
     @property
     def inputs(self) -> list[str]:
         """A name for each input of the network."""
         return [f"{column.name}: {part}" for column in self.columns for part in column.inputs]
+
+    @property
+    def weight(self) -> int:
+        """How many inputs there are for a rule of many: a column of categories has few that are not 0 at a time."""
+        return sum(columns.NARROW if columns.is_wide(column) else len(column.inputs) for column in self.columns)
 
     @cached_property
     def slices(self) -> dict[str, slice]:
@@ -123,26 +125,30 @@ class Encoder:
 
     @checks.quiet
     def features(self, frame: Any, rows: Array | None = None) -> Array | SparseRows:
-        """The same as networks take them: where columns have staircases, compact rows (a number for each staircase)."""
-        layout, begin = self._layout
-        if not layout.stairs:
+        """The same as networks take them: staircases and many categories in short (compact rows, a number for each)."""
+        if not self.in_short:
             return self.encode(frame, rows)
+        layout, begin = self._layout
         n, s = _count(frame, rows), len(layout.stairs)
         sheet = _Sheet(
-            np.empty((n, begin[-1]), np.float32), begin, np.empty((n, s), np.uint8), np.empty((n, s), np.float32)
-        )
+            np.empty((n, begin[-1]), np.float32), begin, np.empty((n, s), np.uint8), np.empty((n, s), np.float32),
+            np.empty((n, len(layout.one_hot)), np.int32),
+        )  # fmt: skip
         self._fill(frame, rows, sheet)
-        return compact(layout, np.float32, plain=sheet.X, bins=sheet.bins, heights=sheet.z)
+        ones = [column.one for column in self.columns if isinstance(column, Category)]
+        return compact(
+            layout, np.float32, plain=sheet.X, bins=sheet.bins, heights=sheet.z, codes=sheet.codes, ones=ones
+        )
 
-    @property
+    @cached_property
     def in_short(self) -> bool:
         """Whether `features` are compact rows."""
-        return bool(self._layout[0].stairs)
+        return bool(self._layout[0].stairs) or any(map(columns.is_wide, self.columns))
 
     @cached_property
     def _layout(self) -> tuple[Layout, Array]:
-        """(where staircases and other inputs are, and the first input of each column without the staircases)."""
-        stairs, plain, begin, at = list[tuple[int, int]](), list[int](), [0], 0
+        """(where the inputs of compact rows are, the first one of each column that is neither staircase nor code)."""
+        stairs, one_hot, plain, begin, at = list[tuple[int, int]](), list[tuple[int, int]](), list[int](), [0], 0
         for column in self.columns:
             number, end = columns.number_of(column), at + len(column.inputs)
             if number and len(number.edges):
@@ -150,16 +156,24 @@ class Encoder:
                 stairs.append((last - len(number.edges) + 1, last))
                 plain += range(at, stairs[-1][0])
                 at = last
+            if isinstance(column, Category):
+                one_hot.append((at, end))
+                at = end
             plain += range(at, end)
             at = end
             begin.append(len(plain))
-        return Layout(at, tuple(plain), tuple(stairs)), np.array(begin)
+        return Layout(at, tuple(plain), tuple(stairs), tuple(one_hot)), np.array(begin)
 
     @cached_property
     def _stair(self) -> list[int]:
         """Which of the staircases a column has, if it has one."""
         numbers = map(columns.number_of, self.columns)
         return (np.cumsum([number is not None and len(number.edges) > 0 for number in numbers]) - 1).tolist()
+
+    @cached_property
+    def _code(self) -> list[int]:
+        """Which of the columns of categories a column is, if it is one."""
+        return (np.cumsum(self._are(Category)) - 1).tolist()
 
     def _fill(self, frame: Any, rows: Array | None, sheet: _Sheet) -> None:
         there = frames.places(frame)
@@ -178,8 +192,12 @@ class Encoder:
 
     def _write_alone(self, frame: Any, places: Array, i: int, rows: Array | None, sheet: _Sheet) -> None:
         """One column; TableError for a cell that can't be."""
+        column = self.columns[i]
         for some, cells in frames.pieces(frame.iloc[:, places[i]], rows):
-            self.columns[i].write(cells, sheet.of(i, some), sheet.stairs(self._stair[i], some))
+            if isinstance(column, Category) and sheet.codes is not None:
+                sheet.codes[some, self._code[i]] = column.codes(cells)
+            else:
+                column.write(cells, sheet.of(i, some), sheet.stairs(self._stair[i], some))
             del cells
 
     @checks.quiet
@@ -258,3 +276,19 @@ class Encoder:
             X, begin, gaps = sheet.X, sheet.begin[which], self._gaps[which]
             X[some, begin] = np.where(missing, 0.0, 2 * cells - 1).T
             X[some, begin[gaps] + 1] = missing[gaps].T
+
+
+def _fewer(kept: Sequence[Column], room: int, in_files: bool) -> tuple[Column, ...]:
+    """The columns with as many categories as all together may have: in few steps of a network, and in memory.
+
+    There is `room` for so many inputs of a row, but the finer ones, where they are dense: always `in_files`.
+    """
+    most = _CATEGORIES
+    while True:
+        cut = tuple(column.cut(most) if isinstance(column, Category) else column for column in kept)
+        categories = sum(len(column.inputs) for column in cut if isinstance(column, Category))
+        wide = any(map(columns.is_wide, cut))
+        large = (wide and categories > _TOGETHER) or sum(map(columns.coarse, cut)) > room
+        if most == 8 or not large or (wide and not in_files and categories <= _TOGETHER):
+            return cut
+        most //= 2

@@ -25,13 +25,14 @@ from cnn.table.target import MOST_CLASSES, TASKS, Target
 _NUMBER = ("center", "scale", "gaps", "marks")
 _ARRAYS = ("nodes", "spikes", "edges")
 _FIELDS = {
-    "number": (*_NUMBER, "writing", *_ARRAYS), "boolean": ("gaps",), "category": ("values", "rare", "gaps"),
+    "number": (*_NUMBER, "writing", *_ARRAYS), "boolean": ("gaps",), "category": ("values", "rare", "gaps", "one"),
     "date": ("days", "periods", "order", *_ARRAYS),
 }  # fmt: skip
 # Of files that were written before these fields were there.
 _OLDER: dict[str, dict[str, Any]] = {
     "table": {"writing": "", "places": (), "class_weight": None, "residuals": None, "low": None, "high": None},
     "number": {"writing": "", "spikes": 0, "edges": 0}, "date": {"order": writings.DATES[0], "spikes": 0, "edges": 0},
+    "category": {"one": 1.0},
 }  # fmt: skip
 
 

@@ -137,7 +137,8 @@ def _category(g: Graph, column: Category) -> list[str]:
         "LabelEncoder", column.name, domain="ai.onnx.ml", keys_strings=[*column.values, ""],
         values_int64s=[*range(len(column.values)), column.missing_code], default_int64=column.other_code,
     )  # fmt: skip
-    return [g.cast(g.op("Equal", code, g.array(f"range_{k}", np.arange(k).reshape(1, k))), np.float32)]
+    hot = g.op("Equal", code, g.array(f"range_{k}", np.arange(k).reshape(1, k)))
+    return [g.cast(hot if column.one == 1 else g.op("Mul", g.cast(hot, np.float64), column.one), np.float32)]
 
 
 def _date(g: Graph, column: Date) -> list[str]:

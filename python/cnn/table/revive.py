@@ -21,7 +21,8 @@ def revive(kind: str, name: str, plain: Mapping[str, Any], arrays: Mapping[str, 
         values = tuple(plain["values"])
         if not values or not all(isinstance(v, str) for v in values) or len(set(values)) < len(values):
             raise ValueError("the values of a category must be different texts")
-        return Category(name, values, _flag(plain["rare"]), _flag(plain["gaps"]))
+        one = checks.number("one", plain["one"], 1, 16)
+        return Category(name, values, _flag(plain["rare"]), _flag(plain["gaps"]), one)
     if kind == "date":
         periods = tuple(plain["periods"])
         if not set(periods) <= set(PERIODS):

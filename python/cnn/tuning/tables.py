@@ -78,7 +78,7 @@ def _rows(model: TableModel, frame: Any, which: Array) -> Data:
     goal = model.goal
     y = goal.scaled(goal.numbers(frames.column(frame, model.target).iloc[which]))
     net = model.networks[0]
-    X = model.encoder.encode(frame, which)
+    X = model.encoder.features(frame, which)
     return data.prepare(X, y, None, goal.loss, net.dtype, net.n_inputs, net.n_outputs)
 
 
