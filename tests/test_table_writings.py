@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import cnn
 from cnn.files import container
-from cnn.table import columns, frames
+from cnn.table import columns, frames, kinds, writings
 from cnn.table.frames import TableError
 from cnn.table.kinds import kind_of
 
@@ -328,3 +328,29 @@ def test_a_file_from_before_writings_were_kept(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(container, "write", older)
     model.save(tmp_path / "m.cnn")
     assert np.array_equal(cnn.load(tmp_path / "m.cnn").predict(table), model.predict(table))
+
+
+@given(st.lists(st.text(min_size=1).filter(lambda text: text.strip()[:1].isalpha()), min_size=1, max_size=30))
+@settings(max_examples=50, deadline=None)
+@example(["nan1", "Infinit", "inf.", "truee", "e5", "ETF", "Ⅷ", "d20"])
+def test_no_way_of_reading_takes_what_begins_with_a_letter(cells: list[str]) -> None:
+    """So a column of which many cells do is one of categories, without a try of each."""
+    cells = [cell for cell in cells if cell.strip().lower() not in {*writings.MISSING, *kinds._READABLE}]
+    series = pd.Series(cells, dtype=object)
+    for writing in writings.NUMBERS:
+        assert np.isnan(frames.as_numbers(series, writing)[0]).all()
+    assert np.isnan(frames.as_booleans(series)[0]).all()
+    for order in writings.DATES:
+        assert np.isnan(frames.as_days(series, order)[0]).all()
+
+
+@pytest.mark.parametrize("others", [[], ["NaN", "unknown", "?", "1"]])
+def test_few_words_do_not_make_a_category(others: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [f"word {i}" for i in range(21)]
+    numbers = [str(i) for i in range(500)]
+    for some, kind in ((words[:20], "number"), (words, "category")):
+        column = pd.Series([*others, *some, *numbers], dtype=object)
+        assert kind_of(column).kind == kind
+        monkeypatch.setattr(kinds, "_HEAD", 1)  # too few to decide by themselves
+        assert kind_of(column).kind == kind
+        monkeypatch.undo()

@@ -14,6 +14,7 @@ from cnn.table.frames import Array
 
 _MARKS = 20  # different words that stand for a missing number
 _HEAD = 32  # cells
+_READABLE = {"true", "false", "inf", "infinity"}  # words that a way of reading takes for a value
 _FEW_WORDS = 20  # so many times as many different numbers there must be for words to be none of them
 
 
@@ -41,6 +42,8 @@ def kind_of(series: Any, decimal: str | None = None) -> Kind:
     if dtype.kind == "M":
         return Kind("date")
     cells = _Cells(series)
+    if cells.are_words:
+        return Kind("category")
     number = _number_kind(cells, decimal)
     if isinstance(number, Kind):
         return number
@@ -64,6 +67,12 @@ class _Cells:
         self.first = next(iter(frames.counts(series.iloc[: frames.PIECE])))
         self.rest = series.iloc[frames.PIECE :]
 
+    @property
+    def are_words(self) -> bool:
+        """Whether the first cells alone show that no way of reading fits: too many begin with a letter."""
+        texts = {text.lower() for text in frames.texts(self.first[0][: 2 * _HEAD]) if text[:1].isalpha()}
+        return len(texts - writings.MISSING - _READABLE) > _MARKS
+
     def __iter__(self) -> Iterator[tuple[Any, Array]]:
         yield from _begin_small(*self.first)
         for part in frames.counts(self.rest):
@@ -71,6 +80,7 @@ class _Cells:
 
 
 def _begin_small(cells: Any, counts: Array) -> Iterator[tuple[Any, Array]]:
+    cells = cells.astype(object)  # Arrow is slow with few cells
     begin, end = 0, _HEAD
     while begin < len(cells):
         yield cells[begin:end], counts[begin:end]
@@ -114,7 +124,7 @@ def _number_kind(column: _Cells, decimal: str | None) -> Kind | str:
         if not plain.wrong:
             return Kind("number", plain.words)
     cells = frames.texts(column.first[0])
-    units = ["", *(unit for unit in writings.UNITS if any(unit in cell for cell in cells))]
+    units = ["", *(unit for unit in writings.UNITS if unit in "\n".join(cells))]
     for writing in (mark + unit for unit in units for mark in writings.DECIMALS if mark == (decimal or mark)):
         if found := _Tally.of(column, partial(frames.as_numbers, writing=writing)):
             best[writing] = found
