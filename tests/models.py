@@ -92,6 +92,9 @@ def several() -> dict[str, Any]:
             "table-numbers": cnn.TableModel("price", numbers="both", hidden=[3], members=1, epochs=2, seed=2).fit(
                 {name: cells for name, cells in table(900).items() if name != "dear"}, verbose=0
             ),
+            "table-targets": cnn.TableModel(["price", "rent"], hidden=[3], members=2, epochs=2, seed=3).fit(
+                {**numbers, "rent": [cell / 9 + i % 5 for i, cell in enumerate(rows["price"])]}, verbose=0
+            ),
         }  # fmt: skip
 
 

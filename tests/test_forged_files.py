@@ -69,6 +69,8 @@ RIGHT: dict[str, tuple[Any, ...]] = {
     "best_validation_score": (*NUMBER, {"float": "inf"}), "history.": ("x",),
     "estimator": (None,), "oom_score": (*NUMBER, {"float": "inf"}),
     "low": (None, *NUMBER), "high": (None, *NUMBER),
+    "further.low": (None, *NUMBER), "further.high": (None, *NUMBER),
+    "further.mean": NUMBER, "further.deviation": (2**63, 0.5),
     "mean": NUMBER, "deviation": (2**63, 0.5), "seed": (2**63,), "seconds": (2**63, 0.5),
     "columns.center": NUMBER, "columns.scale": (2**63, 0.5),
     "columns.days.center": NUMBER, "columns.days.scale": (2**63, 0.5),
@@ -77,7 +79,7 @@ RIGHT: dict[str, tuple[Any, ...]] = {
 NEVER = ["x", {"a": 1}, -1]
 LABEL = ".class_weight.items."
 # Missing in files of earlier versions.
-LATER = ("writing", "order", "one", "places", "spikes", "edges", "residuals", "class_weight", "low", "high")
+LATER = ("writing", "order", "one", "places", "spikes", "edges", "residuals", "class_weight", "low", "high", "further")
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -214,6 +216,18 @@ def not_finite(payload: Payload, tensors: Tensors) -> None:
     tensors["heights"] = np.where(np.arange(len(tensors["heights"])) == 2, np.nan, tensors["heights"])
 
 
+def residuals_of_one(payload: Payload, tensors: Tensors) -> None:
+    payload["further"][0]["residuals"] = None
+    for name in ("ranks", "scores", "places", "sizes"):
+        del tensors[f"further.0.residuals.{name}"]
+
+
+def two_targets(payload: Payload, tensors: Tensors) -> None:
+    payload["further"] = [{k: payload[k] for k in ("mean", "deviation", "writing", "low", "high", "residuals")}]
+    first, reason, *others = all_texts(tensors)
+    tensors["texts"] = text(first, reason, "other", reason, *others)
+
+
 FORGED: dict[str, tuple[str, Any, str]] = {
     "class": ("classifier", put("class", value="os.system"), "names 'os.system', which is no estimator"),
     "class list": ("classifier", put("class", value=["MLPClassifier"]), "which is no estimator"),
@@ -313,6 +327,14 @@ FORGED: dict[str, tuple[str, Any, str]] = {
     "table, networks": ("table-classes", put("networks", value={}), "networks {}"),
     "table, network": ("table-classes", put("networks", 0, "loss", value={"class": "Loss", "name": "mse"}), "'mse'"),
     "table, network's": ("table-classes", put("networks", 0, "one_dimensional", value=False), "does not fit"),
+    "table, targets": ("table-targets", put("further", value={}), "further targets {}"),
+    "table, no further": ("table-targets", put("further", value=[]), "a tensor|texts, and needs|does not fit"),
+    "table, further": ("table-targets", put("further", 0, "more", value=1), "unknown field 'more'; known: mean, devi"),
+    "table, deviation": ("table-targets", put("further", 0, "deviation", value=0), "deviation must be in"),
+    "table, range": ("table-targets", put("further", 0, "low", value=1e9), "numbers from 1000000000.0 to"),
+    "table, residuals": ("table-targets", residuals_of_one, "residuals of some targets alone"),
+    "table, target twice": ("table-targets", texts_of_table(2, "price"), "target names a column twice"),
+    "table, targets of classes": ("table-classes", two_targets, "several targets of classes"),
     "table, score": ("table", put("scores", "training", "rmse", value="1"), "rmse must be a number"),
 }  # fmt: skip
 

@@ -2,10 +2,10 @@
 
     python tools/export_tables.py --count 100 [--seed 0] [--data FOLDER]
 
-Every kind of column, with gaps, new and nasty texts and names, infinite and extreme numbers, and with the smallest
-training that there is. Both must agree to 1e-5 of the magnitude (of the target's deviation, where that is larger); C is
-compiled without a warning by each of gcc and clang that is there. With FOLDER, which has california_housing.csv.gz and
-adult_train.csv.gz, these two as well.
+One target or two, every kind of column, with gaps, new and nasty texts and names, infinite and extreme numbers, and
+with the smallest training that there is. Both must agree to 1e-5 of the magnitude (of the target's deviation, where
+that is larger); C is compiled without a warning by each of gcc and clang that is there. With FOLDER, which has
+california_housing.csv.gz and adult_train.csv.gz, these two as well.
 """
 
 from __future__ import annotations
@@ -134,26 +134,27 @@ def by_c(model: cnn.TableModel, frame: pd.DataFrame, folder: Path, compiler: str
     library = folder / f"{compiler}-{model.seed}.so"
     subprocess.run([compiler, *FLAGS, str(source), "-o", str(library), "-lm"], check=True)
     loaded = ctypes.CDLL(str(library))
-    n, k = len(frame), 1 if model.task == "regression" else len(model.classes)
+    n, k = len(frame), len(model.goal.each) if model.task == "regression" else len(model.classes)
     numeric = {name: kind for name, kind in model.columns.items() if kind != "category"}
     others = [name for name in model.columns if name not in numeric]
     values = np.column_stack([np.zeros((n, 0)), *(numbers(frame[name], kind) for name, kind in numeric.items())])
     words = np.column_stack([np.zeros((n, 0), object), *(texts(frame[name]) for name in others)])
-    check_names(loaded, list(numeric), others)
+    targets = list(model.target) if k > 1 and model.task == "regression" else []
+    for part, names in (("number", list(numeric)), ("text", others), ("target", targets)):
+        check_names(loaded, f"model_{part}_names", names)
     y, labels = np.full((n, k), np.nan), np.zeros(n, int)
     for i in range(n):
         row, out = np.ascontiguousarray(values[i]), y[i]
         strings = (ctypes.c_char_p * max(words.shape[1], 1))(*(w.encode() if w else None for w in words[i]))
         loaded.model_predict(ctypes.c_void_p(row.ctypes.data), strings, ctypes.c_void_p(out.ctypes.data))
         labels[i] = 0 if model.task == "regression" else loaded.model_class(ctypes.c_void_p(out.ctypes.data))
-    return (None, y[:, 0]) if model.task == "regression" else (model.classes[labels], y)
+    return (None, y[:, 0] if k == 1 else y) if model.task == "regression" else (model.classes[labels], y)
 
 
-def check_names(loaded: Any, of_numbers: list[str], of_texts: list[str]) -> None:
-    for symbol, names in (("model_number_names", of_numbers), ("model_text_names", of_texts)):
-        if names:
-            found = [text.decode() for text in (ctypes.c_char_p * len(names)).in_dll(loaded, symbol)]
-            assert found == names, (found, names)
+def check_names(loaded: Any, symbol: str, names: list[str]) -> None:
+    if names:
+        found = [text.decode() for text in (ctypes.c_char_p * len(names)).in_dll(loaded, symbol)]
+        assert found == names, (found, names)
 
 
 def compare(model: cnn.TableModel, frame: pd.DataFrame, found: tuple[Any, Any]) -> float:
@@ -161,7 +162,8 @@ def compare(model: cnn.TableModel, frame: pd.DataFrame, found: tuple[Any, Any]) 
     labels, values = found
     if model.task == "regression":
         expected = model.predict(frame)
-        scale = np.maximum(np.abs(expected), model.goal.deviation)
+        deviations = [one.deviation for one in model.goal.each]
+        scale = np.maximum(np.abs(expected), deviations if expected.ndim == 2 else deviations[0])
     else:
         expected = model.predict_proba(frame)
         scale = np.ones(1)
@@ -189,9 +191,12 @@ def random_model(seed: int) -> tuple[cnn.TableModel, pd.DataFrame]:
     """(a model, the rows to compare on)."""
     rng = np.random.default_rng(seed)
     frame = table(rng)
+    target: Any = "the target"
+    if frame[target].dtype.kind == "f" and rng.random() < 0.5:
+        frame['"; } and others'], target = np.exp(rng.normal(size=len(frame))), [target, '"; } and others']
     hidden = [(), (5,), (16, 3)][rng.integers(3)]
     inputs: Any = rng.choice(["auto", "plain", "spikes", "bins", "both"])
-    model = cnn.TableModel("the target", epochs=1, members=int(rng.integers(1, 4)), hidden=hidden, seed=seed,
+    model = cnn.TableModel(target, epochs=1, members=int(rng.integers(1, 4)), hidden=hidden, seed=seed,
                            activation=str(rng.choice(["relu", "gelu", "tanh"])), numbers=str(inputs))  # fmt: skip
     model.fit(frame, verbose=0)
     if rng.random() < 0.5:  # beyond the range of the target, where predictions end

@@ -31,6 +31,7 @@ from cnn.cli.options import (
     Seed,
     Separator,
     Stream,
+    Target,
     Task,
     Threads,
     Weight,
@@ -67,7 +68,7 @@ def _top(
 @app.command(cls=Command)
 def train(
     data: Data,
-    target: Annotated[str, _option(MODEL, "--target", "-t", help="The column to predict.")],
+    target: Target,
     out: Annotated[str, _option(OUTPUT, "--out", "-o", help="The model file to write.")] = "model.cnn",
     report: Annotated[str | None, _option(OUTPUT, "--report", help="Folder or .html for a page about it.")] = None,
     task: Task = "auto",
@@ -106,6 +107,7 @@ def train(
     Examples:
       cnn train houses.csv --target price
       cnn train adult.csv.gz -t income --report report/ --out adult.cnn
+      cnn train houses.csv -t price -t rent
       cnn train data.parquet -t y --hidden 256,128 --epochs 100 --json
       cnn train claims.csv -t count --loss poisson --weight years
       cnn train churn.csv -t left --class-weight yes=5,no=1
@@ -125,7 +127,7 @@ def train(
 @app.command(cls=Command)
 def tune(
     data: Data,
-    target: Annotated[str, _option(MODEL, "--target", "-t", help="The column to predict.")],
+    target: Target,
     budget: Annotated[int, _option(TRAINING, "--budget", "-n", min=3, help="Settings to try.")] = 30,
     out: Annotated[str, _option(OUTPUT, "--out", "-o", help="The model file to write.")] = "model.cnn",
     study: Annotated[str | None, _option(WORK, "--study", help="A file of what was tried; goes on with it.")] = None,

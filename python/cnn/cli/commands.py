@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,13 @@ from cnn.table import TableModel, frames, scoring
 from cnn.table.columns import Number
 from cnn.table.frames import TableError
 from cnn.table.large import survey
+from cnn.table.targets import each_name
 
 _DEMO = "california_housing.csv.gz"
 
 
 def train(
-    screen: Screen, reading: Reading, target: str, options: dict[str, Any], weight: str | None, out: str,
+    screen: Screen, reading: Reading, target: Sequence[str], options: dict[str, Any], weight: str | None, out: str,
     report: str | None, threads: int | None, stream: bool | None, mpi: bool,
 ) -> None:  # fmt: skip
     """`cnn train`."""
@@ -42,10 +43,10 @@ def train(
 
 
 def _train(
-    screen: Screen, reading: Reading, target: str, options: dict[str, Any], weight: str | None, out: str,
+    screen: Screen, reading: Reading, target: Sequence[str], options: dict[str, Any], weight: str | None, out: str,
     report: str | None, threads: int | None, stream: bool | None, comm: Any,
 ) -> None:  # fmt: skip
-    model = TableModel(target, **training.arguments(options), decimal=reading.decimal)
+    model = TableModel(list(target), **training.arguments(options), decimal=reading.decimal)
     write.check_place(out, "--out")
     if out == "-":
         raise TableError("--out must be a file: a model is not text")
@@ -54,12 +55,12 @@ def _train(
     page, known = None if report is None else _page(report), None
     with large.table(reading, stream) as found:
         if isinstance(found, Source):
-            tables = [_whole(found, target, {target} if reading.decimal != "," else None)]
+            tables = [_whole(found, target, set(target) if reading.decimal != "," else None)]
             rows, kept = len(tables[0]), None if page is None else tables[0]
             fit(screen, model, tables, threads, comm=comm, weight=weight)
             shown, known = None if kept is None else kept.iloc[model.held_out], model.out_of_member
         else:
-            frames.column(large.first(found), target, found.name)
+            _has(large.first(found), target, found.name)
             fit(screen, model, [found], threads, stream, comm, weight)
             rows = found.rows
             shown = None if page is None else large.rows_of(found, model.held_out)
@@ -76,16 +77,26 @@ def _train(
     closing(screen, model, rows, written)
 
 
-def table_of(reading: Reading, target: str, texts: Collection[str] | None, names: Collection[str] | None = None) -> Any:
-    """The whole table (see `read.table`), which must have a column of that name."""
+def table_of(
+    reading: Reading, target: Sequence[str], texts: Collection[str] | None, names: Collection[str] | None = None
+) -> Any:
+    """The whole table (see `read.table`), which must have columns of the target's names."""
     with source(reading) as found:
         return _whole(found, target, texts, names)
 
 
-def _whole(found: Source, target: str, texts: Collection[str] | None, names: Collection[str] | None = None) -> Any:
+def _whole(
+    found: Source, target: Sequence[str], texts: Collection[str] | None, names: Collection[str] | None = None
+) -> Any:
     table = read.table(found, texts, names)
-    frames.column(table, target, found.name)
+    _has(table, target, found.name)
     return table
+
+
+def _has(table: Any, target: Sequence[str], where: str) -> None:
+    """TableError for a column of the target that there is not."""
+    for name in target:
+        frames.column(table, name, where)
 
 
 def fit(
@@ -134,26 +145,26 @@ def evaluate(
     """`cnn evaluate`."""
     model = _table_model(path)
     texts = {column.name for column in model.encoder.columns if not isinstance(column, Number) or column.writing}
-    if model.goal.writing or model.task == "classification":
-        texts.add(model.target)
+    target = each_name(model.target)
+    texts |= {one.name for one in model.goal.each if one.writing or one.classes}
     with large.table(reading, stream) as found:
         if isinstance(found, Source):
-            table = _whole(found, model.target, texts, {model.target, *model.columns})
+            table = _whole(found, target, texts, {*target, *model.columns})
             scores, rows = model.evaluate(table, n_threads=threads), len(table)
         else:
-            frames.column(large.first(found), model.target, found.name)
+            _has(large.first(found), target, found.name)
             scores = scoring.of_pieces(model.encoder, model.goal, model.outputs, found, threads)
             rows = found.rows
             table = survey(found, model.target, 0)[0] if importance else None
     body = [[name, figure(value)] for name, value in scores.items()]
-    screen.table(f"{model.target} in {counted(rows, 'row')}", ["score", ""], body)
+    screen.table(f"{', '.join(target)} in {counted(rows, 'row')}", ["score", ""], body)
     result: dict[str, Any] = {"target": model.target, "task": model.task, "rows": rows, "scores": scores}
     if importance:
         found = model.feature_importance(table, n_threads=threads)
         result["importance"] = {str(name): float(value) for name, value in found["importance"].items()}
-        rise = "rise of the RMSE" if model.task == "regression" else "rise of the log loss"
+        measure = "log loss" if model.task == "classification" else "RMSE in deviations" if target[1:] else "RMSE"
         body = [[name, figure(value)] for name, value in result["importance"].items()]
-        screen.table("Columns, each shuffled in turn", ["column", rise], body)
+        screen.table("Columns, each shuffled in turn", ["column", f"rise of the {measure}"], body)
     screen.result(result)
 
 
@@ -255,7 +266,7 @@ def demo(screen: Screen, out: str, epochs: int | None, seed: int, threads: int |
     pictures = ("report.html", "learning_curves.png", "predicted_against_true.png")
     write.check_folder(out, "--out", *names, *pictures)
     target = "median_house_value"
-    table = table_of(Reading(str(demo_table())), target, {target})
+    table = table_of(Reading(str(demo_table())), [target], {target})
     order = np.random.default_rng(0).permutation(len(table))
     test, rest = table.iloc[order[: len(table) // 5]], table.iloc[order[len(table) // 5 :]]
     screen.say(f"House prices in California: {len(rest):,} block groups to learn from, {len(test):,} to test")
@@ -267,7 +278,7 @@ def demo(screen: Screen, out: str, epochs: int | None, seed: int, threads: int |
     model.save(paths[0])
     again = loading.load(paths[0], TableModel).predict(test, n_threads=threads)
     with write.table(str(paths[1])) as writer:
-        writer.write(test[[target]], {f"predicted_{target}": rounded(again, model.goal.deviation)})
+        writer.write(test[[target]], {f"predicted_{target}": rounded(again, model.goal.each[0].deviation)})
     from cnn import plots
     from cnn.cli import report
 

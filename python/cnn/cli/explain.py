@@ -145,7 +145,7 @@ def _one_output(model: Any, found: Explanation, chosen: str | None) -> Explanati
         raise TableError(f"--class must be one of {', '.join(names)}, got {chosen}")
     if found.values.ndim == 2:
         return found
-    if chosen is None and not (isinstance(model, TableModel) or hasattr(model, "classes_")):
+    if chosen is None and not hasattr(model, "classes_"):
         raise TableError(f"the model has several outputs: say which with --class, one of {', '.join(names)}")
     best = found.predictions.argmax(axis=1) if chosen is None else np.full(len(found.values), names.index(chosen))
     rows = np.arange(len(best))

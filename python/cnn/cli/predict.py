@@ -80,12 +80,13 @@ def rows(model: Any, piece: Piece, writing: str) -> Any:
 
 def _check_interval(model: Any, coverage: float) -> None:
     """Before any row is read: whether the model can tell intervals of that coverage."""
-    found = getattr(model, "residuals" if isinstance(model, TableModel) else "residuals_", None)
-    if isinstance(model, TableModel) and model.task == "regression" and found is None:
-        raise TableError(calibration.MISSING)
-    if found is None:
-        raise TableError("--interval is for numbers, predicted by models of `cnn train` and by ensembles")
-    found.interval(np.zeros(1), coverage)
+    each = model.residuals_of_each if isinstance(model, TableModel) else (getattr(model, "residuals_", None),)
+    for found in each:
+        if isinstance(model, TableModel) and model.task == "regression" and found is None:
+            raise TableError(calibration.MISSING)
+        if found is None:
+            raise TableError("--interval is for numbers, predicted by models of `cnn train` and by ensembles")
+        found.interval(np.zeros(1), coverage)
 
 
 def _predictions(
@@ -98,14 +99,20 @@ def _predictions(
         return _estimated(model, cells, probabilities, interval, threads)
     if not probabilities:
         found = model.predict(cells, n_threads=threads)
-        columns = {f"predicted_{model.target}": found}
-        if model.task == "regression":
-            columns |= _ends(model.residuals, found, interval, f"_{model.target}")
-            return {name: rounded(values, model.goal.deviation) for name, values in columns.items()}
-        return columns
+        return _numbers(model, found, interval) if model.task == "regression" else {f"predicted_{model.target}": found}
     p = model.predict_proba(cells, n_threads=threads)
     columns = {f"predicted_{model.target}": model.classes[p.argmax(axis=1)]}
     return columns | {f"probability_{label}": p[:, i].astype(np.float32) for i, label in enumerate(model.classes)}
+
+
+def _numbers(model: TableModel, found: Any, interval: float | None) -> dict[str, Any]:
+    """The prediction of each target, and the ends of its intervals."""
+    columns: dict[str, Any] = {}
+    each = zip(model.goal.each, model.residuals_of_each, found.reshape(len(found), model.goal.outputs).T, strict=True)
+    for one, residuals, values in each:
+        of_target = {f"predicted_{one.name}": values, **_ends(residuals, values, interval, f"_{one.name}")}
+        columns |= {name: rounded(column, one.deviation) for name, column in of_target.items()}
+    return columns
 
 
 def _ends(residuals: Any, found: Any, interval: float | None, suffix: str = "") -> dict[str, Any]:

@@ -15,7 +15,8 @@ from cnn.cli.screen import counted, figure
 from cnn.cli.shown import visible
 from cnn.files import atomic
 from cnn.inspect import reports
-from cnn.table import TableModel, frames
+from cnn.table import TableModel
+from cnn.table.targets import each_name
 from cnn.table.training import OutOfMember
 
 _STYLE = """
@@ -46,17 +47,18 @@ def _page(model: TableModel, table: Any, source: str, n_threads: int | None, kno
     y, outputs = _outputs(model, table, n_threads, known)
     predicted = model.answers(outputs)
     if model.task == "regression":
-        pictures = _picture(plots.predicted_against_true(y, predicted, model.target), "Predicted against true")
-        pictures += _picture(plots.residuals(y, predicted, model.target), "Residuals")
+        pictures = _of_numbers(model, y, predicted)
     else:
         pictures = _of_classes(model, y.astype(np.int64), outputs, predicted)
     loss = "mean square of the scaled target's error" if model.task == "regression" else "log loss"
-    rise = "RMSE" if model.task == "regression" else "log loss"
+    title = ", ".join(each_name(model.target))
+    several = len(each_name(model.target)) > 1
+    rise = "log loss" if model.task == "classification" else "RMSE in deviations" if several else "RMSE"
     kinds = [[name, kind, _number(importance["importance"].get(name))] for name, kind in model.columns.items()]
     left_out = [[name, why, ""] for name, why in model.dropped.items()]
     parts = [
-        f"<h1>{_safe(model.target)}</h1>",
-        f"<p class=soft>{_safe(source)}: {_safe(model.notes[0])}</p>",
+        f"<h1>{_safe(title)}</h1>",
+        f"<p class=soft>{_safe(source)}: {_safe('; '.join(model.notes[: len(each_name(model.target))]))}</p>",
         "<h2>Scores</h2>", _scores(model),
         "<h2>Learning curves</h2>",
         f"<p>The loss of {counted(len(model.networks), 'network')} by epoch ({loss}); a dot marks the epoch "
@@ -74,7 +76,7 @@ def _page(model: TableModel, table: Any, source: str, n_threads: int | None, kno
     body = "\n".join(parts)
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_safe(model.target)}</title>\n'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_safe(title)}</title>\n'
         f'<meta name="viewport" content="width=device-width"><meta http-equiv="Content-Security-Policy" '
         f'content="{policy}">\n<style>{_STYLE}</style></head><body>\n{body}\n</body></html>\n'
     )
@@ -84,12 +86,23 @@ def _outputs(model: TableModel, table: Any, n_threads: int | None, known: OutOfM
     """(targets as metrics take them, outputs) of the rows with a target."""
     if known is not None:
         return known.y, known.outputs
-    part = table.iloc[model.goal.known(frames.column(table, model.target))]
-    y = model.goal.numbers(frames.column(part, model.target))
+    part = table.iloc[model.goal.known(model.goal.cells(table))]
+    y = model.goal.numbers(model.goal.cells(part))
     if model.task == "regression":
         return y, model.predict(part, n_threads=n_threads)
     p = model.predict_proba(part, n_threads=n_threads)
     return y, p[:, 1] if p.shape[1] == 2 else p
+
+
+def _of_numbers(model: TableModel, y: Any, predicted: Any) -> str:
+    """Two pictures of each target."""
+    names = each_name(model.target)
+    pictures = ""
+    for name, true, said in zip(names, y.reshape(len(y), -1).T, predicted.reshape(len(y), -1).T, strict=True):
+        of = f" of {name}" if len(names) > 1 else ""
+        pictures += _picture(plots.predicted_against_true(true, said, name), f"Predicted against true{of}")
+        pictures += _picture(plots.residuals(true, said, name), f"Residuals{of}")
+    return pictures
 
 
 def _of_classes(model: TableModel, y: Any, outputs: Any, predicted: Any) -> str:
@@ -105,7 +118,7 @@ def _of_classes(model: TableModel, y: Any, outputs: Any, predicted: Any) -> str:
     ]  # fmt: skip
     head = ["class", "precision", "recall", "F1", "rows", "predicted"]
     return "".join([
-        _table(head, rows, 1), _picture(plots.confusion(model.goal.labels(y), predicted, labels), "Confusion matrix"),
+        _table(head, rows, 1), _picture(plots.confusion(model.classes[y], predicted, labels), "Confusion matrix"),
         _picture(plots.reliability(y, outputs, labels), "Reliability of the probabilities"),
         _picture(plots.roc(y, outputs, labels), "ROC curves"),
     ])  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ _PICTURES = (".png", ".svg", ".pdf")
 
 
 def tune(
-    screen: Screen, reading: Reading, target: str, budget: int, given: dict[str, Any], seed: int, out: str,
+    screen: Screen, reading: Reading, target: Sequence[str], budget: int, given: dict[str, Any], seed: int, out: str,
     study: str | None, picture: str | None, threads: int | None,
 ) -> None:  # fmt: skip
     """`cnn tune`."""
-    TableModel(target, **given, seed=seed)  # errors before the table is read
+    TableModel(list(target), **given, seed=seed)  # errors before the table is read
     for place, option in ((out, "--out"), (study, "--study"), (picture, "--picture")):
         if place is not None:
             write.check_place(place, option)
@@ -34,16 +35,16 @@ def tune(
                 raise TableError(f"{option} {place}: that is the table itself")
     if picture is not None and Path(picture).suffix.lower() not in _PICTURES:
         raise TableError(f"--picture must end in {', '.join(_PICTURES)}, got {picture!r}")
-    table = commands.table_of(reading, target, {target} if reading.decimal != "," else None)
+    table = commands.table_of(reading, target, set(target) if reading.decimal != "," else None)
     rows = len(table)
     best, found = tables.tune(
-        table, target, budget=budget, given=given, seed=seed, storage=study, say=screen.note, n_threads=threads
+        table, list(target), budget=budget, given=given, seed=seed, storage=study, say=screen.note, n_threads=threads
     )  # fmt: skip
     tried = found.results["state"]
     title = f"{counted(len(tried), 'setting')}, {tried.count('complete')} of them trained to the end; those first"
     head = [found.metric, "epochs", "hidden", "activation", "dropout", "rate", "decay", "batch"]
     screen.table(title, head, [_line(found, i) for i in found.order()[:_SHOWN]])
-    model = TableModel(target, **{**given, **best}, seed=seed)
+    model = TableModel(list(target), **{**given, **best}, seed=seed)
     tables_to_learn = [table]
     del table
     commands.fit(screen, model, tables_to_learn, threads)

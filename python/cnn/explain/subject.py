@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -16,13 +16,15 @@ from cnn.network import Network
 from cnn.runtime import passes, sparse
 from cnn.table import TableModel, frames
 from cnn.table import given as tables
+from cnn.table.targets import each_name
 
 Array = np.ndarray[Any, Any]
+Numbers: TypeAlias = float | Array  # of all outputs, or (outputs,)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The mean over `networks` of link(raw outputs) * factor + shift, held within [low, high].
+    """The mean over `networks` of link(raw outputs) * factor + shift, held within [low, high]; these for each output.
 
     Args:
         inputs: for each network the columns of X that it takes, None for all.
@@ -38,10 +40,10 @@ class Subject:
     begin: Array
     output_names: tuple[str, ...]
     read: Callable[[str, Any], tuple[Array, Array]]
-    factor: float = 1.0
-    shift: float = 0.0
-    low: float = -math.inf
-    high: float = math.inf
+    factor: Numbers = 1.0
+    shift: Numbers = 0.0
+    low: Numbers = -math.inf
+    high: Numbers = math.inf
 
     @property
     def n_inputs(self) -> int:
@@ -67,7 +69,7 @@ class Subject:
         for net, columns in zip(self.networks, self.inputs, strict=True):
             rows = X if columns is None else np.ascontiguousarray(X[:, columns])
             total += links.value(self.link, passes.outputs(net, rows, link=False, n_threads=n_threads))
-        total *= self.factor / len(self.networks)
+        total *= np.divide(self.factor, len(self.networks))
         total += self.shift
         return np.clip(total, self.low, self.high, out=total)
 
@@ -84,9 +86,13 @@ class Subject:
                 assert dX is not None
                 total[i][:, slice(None) if columns is None else columns] += dX
                 values[i] += y[:, output]
-        values = values * (self.factor / len(self.networks)) + self.shift
-        total *= self.factor / len(self.networks)
-        total[(values < self.low) | (values > self.high)] = 0
+        factor, shift, low, high = (
+            np.broadcast_to(part, len(self.output_names))[list(outputs), None]
+            for part in (np.divide(self.factor, len(self.networks)), self.shift, self.low, self.high)
+        )
+        values = values * factor + shift
+        total *= factor[..., None]
+        total[(values < low) | (values > high)] = 0
         return total
 
 
@@ -153,12 +159,15 @@ def _table(model: TableModel, raw: bool) -> Subject:
         shown = frames.pandas().concat([frames.column(frame, column, name) for column in names], axis=1)
         return encoder.encode(frame), shown.astype(object).where(shown.notna(), np.nan).to_numpy()
 
-    outputs = (goal.name,) if goal.task == "regression" else tuple(map(str, model.classes))
+    outputs = each_name(goal.name) if goal.task == "regression" else tuple(map(str, model.classes))
     nets, link = model.networks, model.networks[0].loss.link
-    scale, shift = (goal.deviation, goal.mean) if goal.task == "regression" else (1.0, 0.0)
-    low, high = (-math.inf, math.inf) if raw or goal.task != "regression" else (goal.low, goal.high)
+    scale, shift, low, high = (
+        np.array([getattr(one, part) for one in goal.each]) for part in ("deviation", "mean", "low", "high")
+    )  # 1, 0 and no bounds of classes
+    if raw:
+        low, high = np.full(len(low), -np.inf), np.full(len(low), np.inf)
     if raw and link == "exp":  # networks give multiples of a mean, whose logarithm is added to theirs
-        scale, shift = 1.0, math.log(scale)
+        scale, shift = np.ones(len(scale)), np.log(scale)
     return Subject(
         nets, [None] * len(nets), "identity" if raw else link, names, begin, outputs[-nets[0].n_outputs :], read, scale,
         shift, low, high,

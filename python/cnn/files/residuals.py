@@ -14,18 +14,18 @@ Array = np.ndarray[Any, Any]
 _TENSORS = {"ranks": np.int64, "scores": np.float64, "places": np.float64, "sizes": np.float64}
 
 
-def describe(found: Residuals | None) -> tuple[int | None, dict[str, Array]]:
+def describe(found: Residuals | None, prefix: str = "residuals.") -> tuple[int | None, dict[str, Array]]:
     """(the number of rows, tensors) of a file."""
     if found is None:
         return None, {}
-    return found.rows, {f"residuals.{name}": getattr(found, name) for name in _TENSORS}
+    return found.rows, {f"{prefix}{name}": getattr(found, name) for name in _TENSORS}
 
 
-def revive(contents: Contents, rows: Any) -> Residuals | None:
+def revive(contents: Contents, rows: Any, prefix: str = "residuals.") -> Residuals | None:
     """What `describe` described; ValueError or TypeError where it can't be."""
     if rows is None:
         return None
-    arrays = [contents.read_tensor(f"residuals.{name}", dtype) for name, dtype in _TENSORS.items()]
+    arrays = [contents.read_tensor(f"{prefix}{name}", dtype) for name, dtype in _TENSORS.items()]
     if any(array.ndim != 1 for array in arrays):
         raise ValueError("residuals that are not vectors")
     return Residuals(checks.integer("residuals", rows, 1), *arrays)

@@ -8,12 +8,12 @@ from cnn import layers, network, optimizers, schedules
 from cnn.activations import ActivationName
 from cnn.table.encode import Encoder
 from cnn.table.settings import Settings
-from cnn.table.target import Target
+from cnn.table.targets import Goal
 
 _WARM = 0.05  # of the steps, in which the rate rises
 
 
-def network_of(settings: Settings, goal: Target, encoder: Encoder, seed: int) -> network.Network:
+def network_of(settings: Settings, goal: Goal, encoder: Encoder, seed: int) -> network.Network:
     """One network on the encoder's inputs, of settings that are `chosen`, untrained.
 
     A layer learns at the rate · 1/√inputs, and its weights decay as if it were the rate alone. A column of many

@@ -15,6 +15,7 @@ from cnn.table import blocks, columns
 from cnn.table.columns import Boolean, Category, Date, Number
 from cnn.table.frames import TableError
 from cnn.table.model import TableModel
+from cnn.table.target import Target
 
 _HEADER = """/* A table model made by cnn {version}: {task}. All texts are in UTF-8, without blanks around them. */
 #ifndef {N}_H
@@ -65,8 +66,8 @@ _SOURCE = (
     for (i = 0; i < {raw}; i++)
         y[i] = 0.0;
 {sums}    for (i = 0; i < {raw}; i++)
-        y[i] = y[i] / {members}{scaled};
-{bounds}{both}}
+        y[i] = y[i] / {members};
+{scaled}{both}}
 {class}"""
 )
 # What the columns become, as `write` in columns.py: inputs are rounded to float32.
@@ -171,8 +172,11 @@ def _(model: TableModel, name: str) -> tuple[str, str]:
     shared = {**of_all(codes, name), "squash": repr(blocks.SQUASH), "turn": _double(2 * np.pi)}
     written = _Columns(encoder.columns)
     classes = [str(label) for label in goal.classes]
-    tables = {"number_names": written.numbers, "text_names": written.texts, "classes": classes}
-    inputs, outputs = len(encoder.inputs), len(classes) or 1
+    targets = [one.name for one in goal.each] if len(goal.each) > 1 else []
+    tables = {
+        "number_names": written.numbers, "text_names": written.texts, "target_names": targets, "classes": classes,
+    }  # fmt: skip
+    inputs, outputs = len(encoder.inputs), len(classes) or goal.outputs
     stack = max(code.stack for code in codes) + networks[0].dtype.itemsize * (inputs + goal.outputs)
     names = {
         **shared, "task": model.task, "numbers": str(len(written.numbers)), "texts": str(len(written.texts)),
@@ -183,31 +187,33 @@ def _(model: TableModel, name: str) -> tuple[str, str]:
         "tables": "\n\n".join([*written.tables, *(code.texts["tables"] for code in codes)]),
         "networks": "".join(map(function_of, codes, range(len(codes)))),
         "sums": "".join(_sum(i, goal.outputs) for i in range(len(networks))),
-        "scaled": f" * {_double(goal.deviation)} + {_double(goal.mean)}" if not classes else "",
-        "bounds": _bounds(goal.low, goal.high),
+        "scaled": "" if classes else "".join(map(_scaled, range(len(goal.each)), goal.each)),
         "both": "    y[1] = y[0];\n    y[0] = 1.0 - y[1];\n" if classes and goal.outputs == 1 else "",
         "class": fill(c_source.CLASS_OF, {**shared, "real": "double"}) if classes else "",
     }  # fmt: skip
+    what = "the number" if outputs == 1 else "the number of each target"
     header = {
-        **names, "what": "the probabilities of the classes" if classes else "the number",
+        **names, "what": "the probabilities of the classes" if classes else what,
         "names": _declared(tables, name), "class": _declared_class(name) if classes else "",
     }  # fmt: skip
     names["names"] = "".join(_texts(f"{name}_{part}", texts) for part, texts in tables.items() if texts)
     return fill(_SOURCE, names), fill(_HEADER, header)
 
 
-def _bounds(low: float, high: float) -> str:
-    """The prediction within the numbers that taught, where they are known; NaN stays NaN."""
-    if not math.isfinite(high - low):
-        return ""
-    low_text, high_text = _double(low), _double(high)
-    return f"    y[0] = y[0] < {low_text} ? {low_text} : (y[0] > {high_text} ? {high_text} : y[0]);\n"
+def _scaled(i: int, goal: Target) -> str:
+    """The prediction in units of a target, within the numbers that taught, where they are known; NaN stays NaN."""
+    scaled = f"    y[{i}] = y[{i}] * {_double(goal.deviation)} + {_double(goal.mean)};\n"
+    if not math.isfinite(goal.high - goal.low):
+        return scaled
+    low, high = _double(goal.low), _double(goal.high)
+    return f"{scaled}    y[{i}] = y[{i}] < {low} ? {low} : (y[{i}] > {high} ? {high} : y[{i}]);\n"
 
 
 def _declared(tables: dict[str, list[str]], name: str) -> str:
     said = {
         "number_names": "The columns whose cells `numbers` holds, in this order.",
-        "text_names": "The columns whose cells `texts` holds, in this order.", "classes": "The classes.",
+        "text_names": "The columns whose cells `texts` holds, in this order.",
+        "target_names": "The targets, in the order of `y`.", "classes": "The classes.",
     }  # fmt: skip
     return "".join(
         f"/* {said[part]} */\nextern const char *const {name}_{part}[{len(texts)}];\n\n"

@@ -12,7 +12,7 @@ from cnn.network import Network
 from cnn.table import training
 from cnn.table.frames import Array
 from cnn.table.lesson import Lesson
-from cnn.table.target import Target
+from cnn.table.targets import Goal
 from cnn.table.training import OutOfMember
 from cnn.uncertainty import Residuals
 
@@ -28,7 +28,7 @@ MISSING = (
 
 def of_a_fit(
     found: Lesson, networks: Sequence[Network], n_threads: int | None
-) -> tuple[OutOfMember, Residuals | None, tuple[str, ...]]:
+) -> tuple[OutOfMember, Residuals | tuple[Residuals, ...] | None, tuple[str, ...]]:
     """(what networks predict of rows they were not trained on, their errors if these are numbers, what is to be said).
 
     Probabilities are calibrated before, but for those of weighted rows, which are not to come true in the table.
@@ -44,10 +44,17 @@ def of_a_fit(
         after = metrics.log_loss(seen.y.astype(np.int64), seen.outputs)
         note = (f"probabilities are calibrated by the temperature {divisor:.3g}: log loss {after:.4g} instead of "
                 f"{before:.4g} on held-out rows",)  # fmt: skip
-    return seen, None if goal.classes else Residuals.learn(seen.y, seen.outputs), note
+    return seen, None if goal.classes else _residuals(seen), note
 
 
-def temperature(found: OutOfMember, goal: Target) -> float:
+def _residuals(seen: OutOfMember) -> Residuals | tuple[Residuals, ...]:
+    """Of the target, or of each of several."""
+    if seen.y.ndim == 1:
+        return Residuals.learn(seen.y, seen.outputs)
+    return tuple(map(Residuals.learn, seen.y.T, seen.outputs.T))
+
+
+def temperature(found: OutOfMember, goal: Goal) -> float:
     """By what logits are to be divided (Guo et al. 2017), 1 where that makes no log loss of rows left out better.
 
     T has the least log loss. Rows are left out in five parts, and the gain must be twice its standard error: each row

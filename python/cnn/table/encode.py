@@ -17,6 +17,7 @@ from cnn.table.blocks import Curves
 from cnn.table.columns import Boolean, Category, Column, Number
 from cnn.table.finer import Finer, Stairs
 from cnn.table.frames import Array, TableError
+from cnn.table.targets import Names, each_name
 
 _CATEGORIES = 1 << 10  # at most so many of a column get an input of their own
 _TOGETHER = 1 << 13  # of all columns together, where columns have more than columns.NARROW
@@ -60,19 +61,19 @@ class Encoder:
 
     @staticmethod
     def learn(
-        frame: Any, target: str, rows: Array, decimal: str | None = None, of: int | None = None,
+        frame: Any, target: Names, rows: Array, decimal: str | None = None, of: int | None = None,
         more: Finer | None = None, without: str | None = None,
     ) -> Encoder:  # fmt: skip
-        """From these rows of a frame; all its columns but the target and the one `without` which predictions are made.
+        """From these rows of a frame; all its columns but the target (or several) and `without`, one not to learn from.
 
         TableError where nothing can be learnt from.
-
 
         The frame may be a sample `of` so many rows. `more` finds the finer inputs of numbers, with the targets of the
         rows; there are fewer in a table that is large.
         """
         there = frames.places(frame).items()
-        places = {name: i for name, i in there if name not in (target, without) and not frames.is_index(name)}
+        aside = (*each_name(target), without)
+        places = {name: i for name, i in there if name not in aside and not frames.is_index(name)}
         dtypes = frame.dtypes.tolist()
         plain = [name for name, i in places.items() if blocks.is_plain(dtypes[i])]
         memory = int(frame.memory_usage(deep=False).sum())
@@ -92,7 +93,8 @@ class Encoder:
         kept = [column for column in found.values() if not isinstance(column, str)]
         if not kept:
             why = "; ".join(f"{name!r}: {reason}" for name, reason in list(dropped.items())[:5])
-            raise TableError(f"no column beside {target!r} has anything to learn from" + (f" ({why})" if why else ""))
+            beside = ", ".join(map(repr, each_name(target)))
+            raise TableError(f"no column beside {beside} has anything to learn from" + (f" ({why})" if why else ""))
         # Where they are kept dense, the inputs but the finer ones are to need no more than twice the table's memory.
         room = max(_SMALL, 2 * memory) // (4 * len(frame))
         return Encoder(_fewer(kept, room, in_files=of is not None), dropped, tuple(found))

@@ -12,11 +12,11 @@ import numpy as np
 from cnn import metrics
 from cnn._common import checks
 from cnn._common.errors import NoClassesError, not_fitted
-from cnn.table import frames, given, labels
+from cnn.table import given, labels, targets
 from cnn.table.encode import Encoder
 from cnn.table.frames import Array, TableError
 from cnn.table.settings import Settings
-from cnn.table.target import Target
+from cnn.table.targets import Goal
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,7 +47,7 @@ class Estimator:
     settings: Settings
     _given: dict[str, Any]
     _encoder: Encoder | None = None
-    _target: Target | None = None
+    _target: Goal | None = None
 
     # Parameters -------------------------------------------------------------------------------------------------------
 
@@ -81,7 +81,7 @@ class Estimator:
         return self._encoder
 
     @property
-    def goal(self) -> Target:
+    def goal(self) -> Goal:
         """What is predicted."""
         self.encoder  # noqa: B018 (raises before the fit)
         assert self._target is not None
@@ -89,8 +89,8 @@ class Estimator:
 
     @property
     def target(self) -> Any:
-        """The name of the column that is predicted; None before a fit that is given y."""
-        return self._given["target"] if self._target is None else self._target.name
+        """The name of the column that is predicted, a tuple of several; None before a fit that is given y."""
+        return targets.asked(self._given["target"]) if self._target is None else self._target.name
 
     @property
     def task(self) -> str:
@@ -102,7 +102,7 @@ class Estimator:
         """The classes, in the order of the columns of `predict_proba`."""
         if self.task == "regression":
             raise NoClassesError(f"{self.target!r} is predicted as a number: there are no classes")
-        return self.goal.labels(np.arange(len(self.goal.classes)))
+        return labels.array(self.goal.classes)
 
     @property
     def classes_(self) -> Array:
@@ -127,20 +127,21 @@ class Estimator:
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """R² of numbers, accuracy of classes, on rows with a target; y, or a column of the table if None.
 
+        Of several targets the mean of their R², as scikit-learn's "uniform_average".
         A class that the fit did not know counts as missed. Weights (n,) are those of the rows of X.
         """
         table = self._table(X, y)
-        cells = frames.column(table, self.goal.name)
-        rows = self.goal.known(cells)
+        goal, cells = self.goal, self.goal.cells(table)
+        rows = goal.known(cells)
         if not len(rows):
-            raise TableError(f"no row has a value of the target {self.goal.name!r}")
+            raise TableError(f"no row has a value of {goal.described}")
         weights = None
         if sample_weight is not None:
             weights = checks.weights("sample_weight", sample_weight, np.dtype(np.float64), len(table))[rows]
         predicted = self._outputs_of(table, None, rows)
-        if self.task == "regression":
-            return metrics.r2(self.goal.numbers(cells.iloc[rows]), predicted, weights)
-        hit = labels.codes(cells.iloc[rows], self.goal.classes) == two_columns(predicted).argmax(axis=1)
+        if goal.task == "regression":
+            return metrics.r2(goal.numbers(cells.iloc[rows]), predicted, weights)
+        hit = labels.codes(cells.iloc[rows], goal.classes) == two_columns(predicted).argmax(axis=1)
         return float(np.average(hit, weights=weights))
 
     def _table(self, X: Any, y: Any = None, where: str = "data") -> Any:
@@ -172,7 +173,7 @@ class Estimator:
         kind = getattr(self, "_estimator_type", None)
         return Tags(
             estimator_type=kind,
-            target_tags=TargetTags(required=self._given["target"] is None),
+            target_tags=TargetTags(required=self._given["target"] is None, multi_output=kind == "regressor"),
             classifier_tags=ClassifierTags() if kind == "classifier" else None,
             regressor_tags=RegressorTags() if kind == "regressor" else None,
             input_tags=InputTags(allow_nan=True, categorical=True, string=True),

@@ -11,8 +11,8 @@ import numpy as np
 from cnn._common import console
 from cnn.table import frames, pieces
 from cnn.table.frames import Array, TableError
+from cnn.table.targets import Names, each_name
 
-_SEVERAL = ": several targets take a model each (scikit-learn's MultiOutputRegressor)"
 _TARGET, _WEIGHTS = "y", "sample_weight"  # names of what has none
 
 
@@ -73,28 +73,32 @@ def _array(data: Any, where: str) -> Array:
 
 
 def learnt(
-    data: Any, y: Any, name: str | None, stream: bool | None, weights: Any = None
-) -> tuple[Any, Iterable[Any] | None, str, str | None]:
+    data: Any, y: Any, name: Names | None, stream: bool | None, weights: Any = None
+) -> tuple[Any, Iterable[Any] | None, Names, str | None]:
     """(the table as a frame, None, the name of its target, that of its weights), or (None, its pieces, both names).
 
-    See `pieces.of`. Weights that are no column already become one.
+    See `pieces.of`. Several targets have a name each. Weights that are no column already become one.
 
     Raises:
         TableError, TypeError, ValueError: no table, no target, y or weights of a table in pieces, or of other rows.
     """
     weight = weights if isinstance(weights, str) else None
     if y is None and name is None:
-        _cells(y, "y")  # raises
+        raise ValueError(
+            "This TableModel estimator requires y to be passed, but the target y is None: give fit(X, y), or say which "
+            "column of the table it is, TableModel(target)"
+        )
     for what, cells in (("y", y), ("sample_weight", weights)):
         if cells is not None and cells is not weight and _is_in_pieces(data):
             raise TypeError(f"{what} is for a frame or an array X; a file and a table in pieces have it as a column")
     if y is not None:
         data, name = joined(data, y, name)
-    if weight is not None and weight == name:
+    assert name is not None
+    if weight in each_name(name):
         raise TableError(f"sample_weight must be another column than the target, got {weight!r} for both")
     if weights is not weight:
         data, weight = weighted(frame(data), weights, "sample_weight")
-    return *pieces.of(data, stream), str(name), weight
+    return *pieces.of(data, stream), name, weight
 
 
 def _is_in_pieces(data: Any) -> bool:
@@ -103,7 +107,7 @@ def _is_in_pieces(data: Any) -> bool:
     )
 
 
-def held_out(validation: Any, name: str, weight: str | None) -> Any:
+def held_out(validation: Any, name: Names, weight: str | None) -> Any:
     """The table to hold out, if any, with its target and weights."""
     if not isinstance(validation, tuple):
         return validation
@@ -141,50 +145,76 @@ def _free(name: str, table: Any) -> str:
 
 
 def joined(
-    data: Any, y: Any, name: str | None, names: Sequence[str] = (), where: tuple[str, str] = ("X", "y")
-) -> tuple[Any, str]:
-    """(X and y as one frame, the name of the column that y is); y belongs to the rows of X by their order.
+    data: Any, y: Any, name: Names | None, names: Sequence[str] = (), where: tuple[str, str] = ("X", "y")
+) -> tuple[Any, Names]:
+    """(X and y as one frame, the name of the column that y is, or of each); y's rows are those of X by their order.
 
-    The name is the one given, y's own, or made up.
+    The names are those given, y's own, or made up.
 
     Raises:
-        TableError: y has other rows than X, or a column of X has its name.
+        TableError: y has other rows than X, or other columns than are named, or a column of X has its name.
         TypeError, ValueError: no table, no column.
     """
     table = frame(data, names, where[0])
-    cells = _cells(y, where[1])
-    if len(cells) != len(table):
-        raise TableError(f"{where[1]} has {len(cells):,} rows, and {where[0]} has {len(table):,}")
-    there = frames.places(table)
-    named = name or (str(cells.name) if cells.name is not None and str(cells.name).strip() else "")
-    if named in there and (
-        name or table.iloc[:, there[named]].reset_index(drop=True).equals(cells.reset_index(drop=True))
-    ):
-        raise TableError(f"{where[0]} has the column {named!r} that {where[1]} is: leave it out of {where[0]}")
-    return _with(table, cells, named if named and named not in there else _free(named or _TARGET, table))
+    wanted = () if name is None else each_name(name)
+    columns = _columns(y, wanted, where[1])
+    found: list[str] = []
+    for i, cells in enumerate(columns):
+        if len(cells) != len(table):
+            raise TableError(f"{where[1]} has {len(cells):,} rows, and {where[0]} has {len(table):,}")
+        there = frames.places(table)
+        given = wanted[i] if wanted else ""
+        named = given or (str(cells.name) if cells.name is not None and str(cells.name).strip() else "")
+        if named in there and (
+            given or table.iloc[:, there[named]].reset_index(drop=True).equals(cells.reset_index(drop=True))
+        ):
+            raise TableError(f"{where[0]} has the column {named!r} that {where[1]} is: leave it out of {where[0]}")
+        made = _TARGET if len(columns) == 1 else f"{_TARGET}{i}"
+        table, new = _with(table, cells, named if named and named not in there else _free(named or made, table))
+        found.append(new)
+    return table, tuple(found) if len(found) > 1 else found[0]
+
+
+def _columns(y: Any, wanted: Sequence[str], where: str) -> list[Any]:
+    """The columns of one or several targets as series, those of these names where y has names."""
+    if frames.is_table(y):
+        table = frames.to_pandas(y, where)
+        there = frames.places(table)
+        if len(wanted) > 1 and any(name in there for name in wanted):
+            columns = [frames.column(table, name, where) for name in wanted]
+        else:
+            columns = [table.iloc[:, i] for i in range(len(table.columns))]
+    elif getattr(cells := _as_cells(y), "ndim", 1) == 2 and cells.shape[1] > 1:
+        columns = [frames.pandas().Series(cells[:, i]) for i in range(cells.shape[1])]
+    else:
+        columns = [_cells(y, where)]
+    if not columns or (wanted and len(columns) != len(wanted)):
+        of = f"{len(wanted)} targets" if len(wanted) > 1 else "one target" if wanted else "a target"
+        raise TableError(f"{where} has {len(columns)} columns, and the model has {of}")
+    return columns
+
+
+def _as_cells(y: Any) -> Any:
+    pd = frames.pandas()
+    held = isinstance(y, pd.Series | pd.Index | pd.api.extensions.ExtensionArray) or hasattr(y, "to_pandas")
+    return y if held else np.asarray(y)
 
 
 def _cells(y: Any, where: str) -> Any:
     """One column as a series of pandas."""
     pd = frames.pandas()
-    if y is None:
-        raise ValueError(
-            "This TableModel estimator requires y to be passed, but the target y is None: give fit(X, y), or say which "
-            "column of the table it is, TableModel(target)"
-        )
     if frames.is_table(y):
         table = frames.to_pandas(y, where)
         if len(table.columns) != 1:
-            raise TableError(f"{where} must be one column, got {len(table.columns)}{_SEVERAL}")
+            raise TableError(f"{where} must be one column, got {len(table.columns)}")
         return table.iloc[:, 0]
     if isinstance(y, pd.Series):
         return y
     if hasattr(y, "to_pandas"):  # a column of polars or Arrow
         return pd.Series(y.to_pandas())
-    cells = y if isinstance(y, pd.Index | pd.api.extensions.ExtensionArray) else np.asarray(y)
+    cells = _as_cells(y)
     if getattr(cells, "ndim", 1) == 2 and cells.shape[1] == 1:
         cells = cells[:, 0]
     if cells.ndim != 1:
-        hint = _SEVERAL if cells.ndim == 2 and where.startswith("y") else ""
-        raise ValueError(f"{where} must have one dimension (rows,), got shape {cells.shape}{hint}")
+        raise ValueError(f"{where} must have one dimension (rows,), got shape {cells.shape}")
     return pd.Series(cells)

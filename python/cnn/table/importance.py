@@ -12,11 +12,11 @@ from cnn._common import checks
 from cnn.table import frames
 from cnn.table.encode import Encoder
 from cnn.table.frames import Array
-from cnn.table.target import Target
+from cnn.table.targets import Goal
 
 
 def permutation(
-    encoder: Encoder, goal: Target, outputs: Callable[[Array, int | None], Array], data: Any, repeats: int,
+    encoder: Encoder, goal: Goal, outputs: Callable[[Array, int | None], Array], data: Any, repeats: int,
     most_rows: int, seed: int, n_threads: int | None,
 ) -> Any:  # fmt: skip
     """See `TableModel.feature_importance`."""
@@ -24,16 +24,15 @@ def permutation(
     checks.integer("most_rows", most_rows, 2)
     frame = frames.to_pandas(data)
     rng = np.random.default_rng(checks.integer("seed", seed, 0))
-    rows = goal.known(frames.column(frame, goal.name))
+    rows = goal.known(goal.cells(frame))
     if len(rows) < 2:
-        raise frames.TableError(f"importance needs two rows with a value of {goal.name!r}, got {len(rows)}")
+        raise frames.TableError(f"importance needs two rows with a value of {goal.said}, got {len(rows)}")
     if len(rows) > most_rows:
         rows = np.sort(rng.choice(rows, most_rows, replace=False))
-    X, y = encoder.encode(frame, rows), goal.numbers(frames.column(frame, goal.name).iloc[rows])
+    X, y = encoder.encode(frame, rows), goal.numbers(goal.cells(frame).iloc[rows])
     if goal.task == "classification":
         y = y.astype(np.int64)
-    measure = metrics.rmse if goal.task == "regression" else metrics.log_loss
-
+    measure = _rmse(goal) if goal.task == "regression" else metrics.log_loss
     before = measure(y, outputs(X, n_threads), None)
     rises = {}
     for name, place in encoder.slices.items():
@@ -46,3 +45,11 @@ def permutation(
     names = sorted(rises, key=lambda name: -rises[name][0])
     table = {"importance": [rises[n][0] for n in names], "deviation": [rises[n][1] for n in names]}
     return frames.pandas().DataFrame(table, index=frames.pandas().Index(names, name="column"))
+
+
+def _rmse(goal: Goal) -> metrics.Metric:
+    """In units of the target; of several the mean over them, each in units of its deviation."""
+    if len(goal.each) == 1:
+        return metrics.rmse
+    units = np.array([one.deviation for one in goal.each])
+    return lambda y, p, weights: metrics.rmse(y / units, p / units, weights)

@@ -12,18 +12,20 @@ import math
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from cnn.table import frames, lesson, messages, writings
+from cnn.table import frames, lesson, messages, targets, writings
 from cnn.table.encode import Encoder
 from cnn.table.frames import Array, TableError
 from cnn.table.lesson import Lesson, Rows
 from cnn.table.pieces import differing
 from cnn.table.settings import Settings
-from cnn.table.target import MOST_CLASSES, Target
+from cnn.table.target import MOST_CLASSES
+from cnn.table.targets import Goal, Names, each_name
 from cnn.table.weights import Weights, by_class
 
 _SAMPLE, _SAMPLE_BYTES = 1 << 17, 1 << 27
@@ -32,9 +34,9 @@ _TARGETS = 1 << 20  # that are looked at together
 
 
 def of_pieces(
-    pieces: Iterable[Any], name: str, settings: Settings, seed: int, validation: Any, weight: str | None = None
+    pieces: Iterable[Any], name: Names, settings: Settings, seed: int, validation: Any, weight: str | None = None
 ) -> Lesson:
-    """What a table in pieces teaches of its column `name`; a row is held out by a hash of seed and number.
+    """What a table in pieces teaches of one column or several; a row is held out by a hash of seed and number.
 
     The column `weight` has the weights of the rows.
     """
@@ -64,7 +66,7 @@ def held_out(seed: int, rows: Array, share: float) -> Array:
 # The first pass -------------------------------------------------------------------------------------------------------
 
 
-def survey(pieces: Iterable[Any], name: str, seed: int) -> tuple[Any, int]:
+def survey(pieces: Iterable[Any], name: Names, seed: int) -> tuple[Any, int]:
     """(a sample of the rows, whose index are their numbers; how many rows there are).
 
     Each row has a random key; those with the smallest keys are kept.
@@ -72,7 +74,7 @@ def survey(pieces: Iterable[Any], name: str, seed: int) -> tuple[Any, int]:
     pd, rng = frames.pandas(), np.random.default_rng((seed, 4))
     parts: list[Any] = []
     keys: list[Array] = []
-    first = _First(name)
+    first = _First(each_name(name)[0])  # several are numbers
     rows = most = 0
     limit = 2.0
     for piece in numbered(pieces):
@@ -161,10 +163,11 @@ class _First:
 # The second pass ------------------------------------------------------------------------------------------------------
 
 
-def _moments(y: Array) -> tuple[float, float, float, float]:
-    """Mean, deviation, smallest and largest, part by part (Chan, Golub & LeVeque 1983)."""
+def _moments(y: Array, of: int = 0) -> tuple[float, float, float, float]:
+    """Mean, deviation, smallest and largest of a target, part by part (Chan, Golub & LeVeque 1983)."""
     n, mean, squares, low, high = 0, 0.0, 0.0, math.inf, -math.inf
-    for part in _parts(y):
+    for rows in _parts(y):
+        part = rows if rows.ndim == 1 else np.ascontiguousarray(rows[:, of])
         own = float(part.mean())
         apart, total = own - mean, n + len(part)
         squares += float(((part - own) ** 2).sum()) + apart**2 * n * len(part) / total
@@ -179,13 +182,13 @@ def _parts(y: Array) -> Iterator[Array]:
 
 
 def _encoded(
-    pieces: Iterable[Any], encoder: Encoder, goal: Target, counted: Weights, rows: int, seed: int, share: float,
+    pieces: Iterable[Any], encoder: Encoder, goal: Goal, counted: Weights, rows: int, seed: int, share: float,
     validation: Any,
 ) -> Lesson:  # fmt: skip
     """The lesson whose rows are in files."""
     folder = tempfile.TemporaryDirectory(prefix="cnn-", ignore_cleanup_errors=True)
     try:
-        need, free = rows * (4 * len(encoder.inputs) + 16), shutil.disk_usage(folder.name).free
+        need, free = rows * (4 * (len(encoder.inputs) + 3 * len(goal.each) + 1)), shutil.disk_usage(folder.name).free
         if need > free:
             raise TableError(
                 f"the encoded rows take {need / 1e9:.1f} GB in {folder.name}, which has {free / 1e9:.1f} GB: let "
@@ -200,7 +203,7 @@ def _encoded(
 
 
 def _written(
-    folder: Path, pieces: Iterable[Any], encoder: Encoder, goal: Target, counted: Weights, rows: int, seed: int,
+    folder: Path, pieces: Iterable[Any], encoder: Encoder, goal: Goal, counted: Weights, rows: int, seed: int,
     share: float, validation: Any, close: Any,
 ) -> Lesson:  # fmt: skip
     infinite, left_out, read, held = dict[str, int](), 0, 0, list[Array]()
@@ -208,14 +211,14 @@ def _written(
     files: dict[str, BinaryIO] = {name: (folder / name).open("wb") for name in names}
     try:
         for piece in numbered(pieces):
-            known = goal.known(frames.column(piece, goal.name))
+            known = goal.known(goal.cells(piece))
             read, left_out = read + len(piece), left_out + len(piece) - len(known)
             for name, n in lesson.infinite_cells(encoder, piece, goal).items():
                 infinite[name] = infinite.get(name, 0) + n
             apart = held_out(seed, piece.index.to_numpy()[known], share)
             held.append(piece.index.to_numpy()[known[apart]])
             for some, which in ((known[~apart], ""), (known[apart], "_valid")):
-                y = goal.trainable(frames.column(piece, goal.name).iloc[some])
+                y = goal.trainable(goal.cells(piece).iloc[some])
                 if (weights := counted.of(piece, some, y)) is not None:
                     weights.tofile(files[f"w{which}"])
                 encoder.encode(piece, some).tofile(files[f"X{which}"])
@@ -228,7 +231,7 @@ def _written(
     numbers, said = np.concatenate(held), messages.infinite(infinite)
     X, y = _mapped(folder, "", encoder, goal)
     if goal.task == "regression":
-        goal = goal.measured(*_moments(y))
+        goal = targets.measured(goal, partial(_moments, y))
     circle = Rows(np.empty(0, np.int64), X, y, _scaled(folder, "", goal, y), _weights(folder, ""))
     if validation is None:
         X, y = _mapped(folder, "_valid", encoder, goal)
@@ -239,13 +242,13 @@ def _written(
     return Lesson(encoder, goal, notes, said, len(circle), circle, (0,), aside, True, close)
 
 
-def _mapped(folder: Path, which: str, encoder: Encoder, goal: Target) -> tuple[Array, Array]:
+def _mapped(folder: Path, which: str, encoder: Encoder, goal: Goal) -> tuple[Array, Array]:
     """X and y of a file each."""
     kind = np.float64 if goal.task == "regression" else np.int32
     path = folder / f"y{which}"
     if not path.stat().st_size:
         raise TableError(f"no row is left to {'be held out' if which else 'train on'}; give valid another share")
-    y = np.memmap(path, kind, "r")
+    y = _of_file(path, kind, goal)
     return np.memmap(folder / f"X{which}", np.float32, "r", shape=(len(y), len(encoder.inputs))), y
 
 
@@ -254,7 +257,7 @@ def _weights(folder: Path, which: str) -> Array | None:
     return np.memmap(path, np.float32, "r") if path.stat().st_size else None
 
 
-def _scaled(folder: Path, which: str, goal: Target, y: Array) -> Array:
+def _scaled(folder: Path, which: str, goal: Goal, y: Array) -> Array:
     """What networks are trained on; y itself where it holds classes."""
     if goal.task != "regression":
         return y
@@ -262,4 +265,10 @@ def _scaled(folder: Path, which: str, goal: Target, y: Array) -> Array:
     with path.open("wb") as file:
         for part in _parts(y):
             goal.scaled(part).tofile(file)
-    return np.memmap(path, np.float32, "r")
+    return _of_file(path, np.float32, goal)
+
+
+def _of_file(path: Path, kind: Any, goal: Goal) -> Array:
+    """(n,) numbers, or (n, k) of several targets."""
+    found: Array = np.memmap(path, kind, "r")
+    return found if len(goal.each) == 1 else found.reshape(-1, len(goal.each))

@@ -10,12 +10,11 @@ import numpy as np
 
 from cnn.runtime.compact import scattered
 from cnn.runtime.sparse import SparseRows
-from cnn.table import frames, messages, target
+from cnn.table import frames, messages, targets
 from cnn.table.encode import Encoder
 from cnn.table.frames import Array, TableError
-from cnn.table.kinds import Kind
 from cnn.table.settings import Settings
-from cnn.table.target import Target
+from cnn.table.targets import Goal, Names
 from cnn.table.weights import Weights, by_class
 
 _FEWEST = 10  # rows with a target
@@ -61,7 +60,7 @@ class Lesson:
     """
 
     encoder: Encoder
-    goal: Target
+    goal: Goal
     notes: tuple[str, ...]
     infinite: str
     n: int
@@ -107,9 +106,9 @@ class Lesson:
 
 
 def of_frame(
-    frame: Any, name: str, settings: Settings, seed: int, validation: Any, weight: str | None = None
+    frame: Any, name: Names, settings: Settings, seed: int, validation: Any, weight: str | None = None
 ) -> Lesson:
-    """All that a frame teaches of its column `name`; the rows held out are parts of its own or a table given.
+    """All that a frame teaches of one column or several; the rows held out are parts of its own or a table given.
 
     Columns and the scale of the target are learnt from all rows that teach any of the networks, but what a column's
     inputs owe to the target from the rest alone: or the rows held out would be known to the networks' inputs. The
@@ -124,7 +123,7 @@ def of_frame(
     members = settings.chosen(goal.task, len(known)).members or 1
     parts = [known] if validation is not None else split(frame, goal, known, settings.valid, members, seed)
     train = known if len(parts) != 2 else parts[1]
-    goal = _scaled_target(goal, frame, train)
+    goal = targets.rescaled(goal, frame, train)
     more = settings.finer(goal, numbers(goal, frame, train), np.isin(train, parts[-1]))
     encoder = Encoder.learn(frame, name, train, settings.decimal, more=more, without=weight)
     said = infinite(encoder, frame, goal)
@@ -135,15 +134,12 @@ def of_frame(
     return Lesson(encoder, goal, notes, said, len(known), circle, bounds, aside)
 
 
-def learn(frame: Any, name: str, settings: Settings) -> tuple[Target, Array]:
-    """(what the column `name` is as a target, the rows that have one)."""
-    cells = frames.column(frame, name)
-    found = target.reading(cells, settings.aim, settings.decimal)
-    known = target.known_rows(cells, found.writing)
-    return target.learn(cells, known, settings.aim, found, settings.loss), known
+def learn(frame: Any, name: Names, settings: Settings) -> tuple[Goal, Array]:
+    """(what the column `name` is as a target, or several are, the rows that have one)."""
+    return targets.learn(frame, name, settings.aim, settings.decimal, settings.loss)
 
 
-def _encoded(frame: Any, encoder: Encoder, goal: Target, parts: Sequence[Array], counted: Weights) -> Rows:
+def _encoded(frame: Any, encoder: Encoder, goal: Goal, parts: Sequence[Array], counted: Weights) -> Rows:
     """The rows of the parts one after another; then all parts but the last two once more."""
     rows = np.concatenate([*parts, *parts[:-2]])
     order = np.argsort(rows, kind="stable")
@@ -168,37 +164,37 @@ def enough(rows: int) -> None:
         raise TableError(f"the table has {rows} rows with a target; a fit needs at least {_FEWEST}")
 
 
-def noted(goal: Target, encoder: Encoder, without_target: int, said: str) -> tuple[str, ...]:
+def noted(goal: Goal, encoder: Encoder, without_target: int, said: str) -> tuple[str, ...]:
     """What is to be said of a fit, a sentence each."""
     return messages.of_a_fit(goal, encoder, without_target) + ((said,) if said else ())
 
 
-def infinite(encoder: Encoder, frame: Any, goal: Target | None = None) -> str:
+def infinite(encoder: Encoder, frame: Any, goal: Goal | None = None) -> str:
     """What to say of infinite numbers in the columns, and in the target if its cells are looked at."""
     return messages.infinite(infinite_cells(encoder, frame, goal))
 
 
-def infinite_cells(encoder: Encoder, frame: Any, goal: Target | None) -> dict[str, int]:
+def infinite_cells(encoder: Encoder, frame: Any, goal: Goal | None) -> dict[str, int]:
     """How many there are in each column, and in the target where it is of numbers and given."""
     found = encoder.infinite(frame)
     if goal is not None and goal.task == "regression":
-        found |= {goal.name: frames.infinite(frames.column(frame, goal.name))}
+        found |= {one.name: frames.infinite(one.cells(frame)) for one in goal.each}
     return found
 
 
-def numbers(goal: Target, frame: Any, rows: Array) -> Array:
+def numbers(goal: Goal, frame: Any, rows: Array) -> Array:
     """The targets of these rows as metrics take them."""
-    return goal.numbers(frames.column(frame, goal.name).iloc[rows])
+    return goal.numbers(goal.cells(frame).iloc[rows])
 
 
-def given(validation: Any, encoder: Encoder, goal: Target, counted: Weights) -> Rows:
+def given(validation: Any, encoder: Encoder, goal: Goal, counted: Weights) -> Rows:
     """The rows with a target of a table that is held out as a whole; all count the same if it has no weights."""
     frame = frames.to_pandas(validation, "validation")
-    rows = goal.known(frames.column(frame, goal.name, "validation"))
+    rows = goal.known(goal.cells(frame, "validation"))
     if not len(rows):
-        raise TableError(f"no row of validation has a value of the target {goal.name!r}")
+        raise TableError(f"no row of validation has a value of {goal.described}")
     try:
-        X, y = encoder.features(frame, rows), goal.trainable(frames.column(frame, goal.name).iloc[rows])
+        X, y = encoder.features(frame, rows), goal.trainable(goal.cells(frame).iloc[rows])
         if counted.column not in frames.places(frame):
             counted = Weights(None, counted.by_class)
         weights = counted.of(frame, rows, y)
@@ -207,7 +203,7 @@ def given(validation: Any, encoder: Encoder, goal: Target, counted: Weights) -> 
     return Rows(rows, X, y, goal.scaled(y), weights)
 
 
-def split(frame: Any, goal: Target, known: Array, share: float, members: int, seed: int) -> list[Array]:
+def split(frame: Any, goal: Goal, known: Array, share: float, members: int, seed: int) -> list[Array]:
     """Parts of the rows that are held out, one for each network while they last, and the rest; each in order.
 
     A part is that share of the rows, and of each class; all parts together are half of the rows at most, or one part.
@@ -215,7 +211,7 @@ def split(frame: Any, goal: Target, known: Array, share: float, members: int, se
     rng = np.random.default_rng((seed, 2))
     group = np.zeros(len(known), np.int64)
     if goal.task == "classification":
-        group = goal.numbers(frames.column(frame, goal.name).iloc[known]).astype(np.int64)
+        group = goal.numbers(goal.cells(frame).iloc[known]).astype(np.int64)
     order = rng.permutation(len(known))
     order = order[np.argsort(group[order], kind="stable")]
     # Walking through the rows class by class, each goes to the next part; those behind the last one are the rest.
@@ -224,12 +220,3 @@ def split(frame: Any, goal: Target, known: Array, share: float, members: int, se
     n = min(members, max(int(_HALF / share + 1e-9), 1), len(known) - 1)
     held = [known[part == i] for i in range(n)]
     return [*(rows for rows in held if len(rows)), known[part >= n]]
-
-
-def _scaled_target(goal: Target, frame: Any, train: Array) -> Target:
-    """Mean and deviation of the training rows alone."""
-    if goal.task != "regression":
-        return goal
-    found = Kind("number", writing=goal.writing)
-    cells = frames.column(frame, goal.name)
-    return target.learn(cells, train, "regression", found, goal.chosen).because(goal.reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -20,17 +21,22 @@ from cnn.table import columns, finer, revive, writings
 from cnn.table.encode import Encoder
 from cnn.table.labels import TYPES
 from cnn.table.model import TableModel
+from cnn.table.save import prefix, score_names
 from cnn.table.target import MOST_CLASSES, TASKS, Target
+from cnn.table.targets import Goal, Targets
 
 _NUMBER = ("center", "scale", "gaps", "marks")
 _ARRAYS = ("nodes", "spikes", "edges")
+_TARGET = ("mean", "deviation", "writing", "low", "high", "residuals")
 _FIELDS = {
     "number": (*_NUMBER, "writing", *_ARRAYS), "boolean": ("gaps",), "category": ("values", "rare", "gaps", "one"),
     "date": ("days", "periods", "order", *_ARRAYS),
 }  # fmt: skip
 # Of files that were written before these fields were there.
 _OLDER: dict[str, dict[str, Any]] = {
-    "table": {"writing": "", "places": (), "class_weight": None, "residuals": None, "low": None, "high": None},
+    "table": {
+        "writing": "", "places": (), "class_weight": None, "residuals": None, "low": None, "high": None, "further": [],
+    },
     "number": {"writing": "", "spikes": 0, "edges": 0}, "date": {"order": writings.DATES[0], "spikes": 0, "edges": 0},
     "category": {"one": 1.0},
 }  # fmt: skip
@@ -39,17 +45,19 @@ _OLDER: dict[str, dict[str, Any]] = {
 def from_file(contents: Contents) -> TableModel:
     """The model of an open file; ModelFormatError where anything is not as `save` writes it."""
     fields = contents.fields(
-        contents.payload, "task", "mean", "deviation", "writing", "labels", "classes", "columns", "dropped", "places",
-        "notes", "settings", "class_weight", "seed", "seconds", "scores", "networks", "residuals", "low", "high",
-        older=_OLDER["table"],
+        contents.payload, "task", "labels", "classes", "columns", "dropped", "places", "notes", "settings",
+        "class_weight", "seed", "seconds", "scores", "networks", "further", *_TARGET, older=_OLDER["table"],
     )  # fmt: skip
-    task, mean, deviation, writing, kind, n_classes, *others = fields
-    described, dropped, places, notes, settings, class_weight, seed, seconds, scores, nets, errors, *range_of = others
+    task, kind, n_classes, described, dropped, places, notes, settings, class_weight, *others = fields
+    seed, seconds, scores, nets, further, *first = others
     texts = _Texts(contents, container.unpack_text(contents, "texts"))
     try:
         if kind not in TYPES or not 0 <= _count(n_classes) <= MOST_CLASSES:
             raise ValueError(f"{n_classes} classes that are {kind!r}")
-        name, reason = texts.take(2)
+        if not isinstance(further, list):
+            raise TypeError(f"further targets {shown(further)}")
+        numbers = [first, *(contents.fields(one, *_TARGET) for one in further)]
+        names = [texts.take(2) for _ in numbers]
         used, left_out = tuple(_columns(contents, described, texts)), _pairs(texts.take(2 * _count(dropped)))
         encoder = Encoder(used, left_out, _names([column.name for column in used], left_out, places))
         said = texts.take(_count(notes))
@@ -75,19 +83,17 @@ def from_file(contents: Contents) -> TableModel:
         if settings.get("loss") is not None:
             settings = {**settings, "loss": descriptions.revive(contents, settings["loss"], Loss)}
         weighted = _class_weight(class_weight, classes)
-        model = TableModel(name, **settings, class_weight=weighted, seed=checks.integer("seed", seed, 0))
-        model.scores = _revive_scores(scores)
+        target: Any = names[0][0] if len(names) == 1 else [name for name, _ in names]
+        model = TableModel(target, **settings, class_weight=weighted, seed=checks.integer("seed", seed, 0))
         model.seconds = checks.number("seconds", seconds, 0)
-        mean, deviation = checks.number("mean", mean), checks.number("deviation", deviation, 0, open_low=True)
-        if classes and (mean, deviation) != (0, 1):
-            raise ValueError(f"classes with the mean {mean} and the deviation {deviation}")
-        if writing not in writings.NUMBERS or (classes and writing):
-            raise ValueError(f"a target written as {shown(writing)}")
-        low, high = (checks.number("a bound", bound) if bound is not None else None for bound in range_of)
-        low, high = -math.inf if low is None else low, math.inf if high is None else high
-        if low > high or (classes and math.isfinite(high - low)):
-            raise ValueError(f"numbers from {low} to {high}")
-        goal = Target(name, task, reason, classes, mean, deviation, writing, model.settings.loss, low, high)
+        each = tuple(
+            _target(Target(*of, classes, chosen=model.settings.loss), found)
+            for of, found in zip(((name, task, reason) for name, reason in names), numbers, strict=True)
+        )
+        if classes and further:
+            raise ValueError("several targets of classes")
+        goal: Goal = each[0] if len(each) == 1 else Targets(each)
+        model.scores = _revive_scores(scores, goal)
         if not isinstance(nets, list):
             raise TypeError(f"networks {shown(nets)}")
         networks = tuple(revive_network(contents, net, Network, f"networks.{i}.") for i, net in enumerate(nets))
@@ -99,22 +105,41 @@ def from_file(contents: Contents) -> TableModel:
                 raise ValueError(f"a network with loss {net.loss.name!r} does not fit {task}")
         if not networks:
             raise ValueError("it has no networks")
-        known = residuals.revive(contents, errors)
-        if classes and known is not None:
+        known = [residuals.revive(contents, of[-1], prefix(i)) for i, of in enumerate(numbers)]
+        if classes and known[0] is not None:
             raise ValueError("classes with residuals")
+        if len({found is None for found in known}) > 1:
+            raise ValueError("residuals of some targets alone")
     except ModelFormatError:
         raise
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise contents.error(f"it describes a table model that can't be: {error}") from None
     model.adopt(encoder, goal, networks, tuple(said))
-    model.residuals = known
+    some = tuple(found for found in known if found is not None)
+    model.residuals = some if len(some) > 1 else known[0]
     return model
 
 
-def _revive_scores(scores: Any) -> dict[str, dict[str, float]]:
+def _target(goal: Target, found: Sequence[Any]) -> Target:
+    """With its numbers: the fields `_TARGET` of a file."""
+    mean, deviation, writing, *range_of, _ = found
+    mean, deviation = checks.number("mean", mean), checks.number("deviation", deviation, 0, open_low=True)
+    if goal.classes and (mean, deviation) != (0, 1):
+        raise ValueError(f"classes with the mean {mean} and the deviation {deviation}")
+    if writing not in writings.NUMBERS or (goal.classes and writing):
+        raise ValueError(f"a target written as {shown(writing)}")
+    low, high = (checks.number("a bound", bound) if bound is not None else None for bound in range_of)
+    low, high = -math.inf if low is None else low, math.inf if high is None else high
+    if low > high or (goal.classes and math.isfinite(high - low)):
+        raise ValueError(f"numbers from {low} to {high}")
+    return dataclasses.replace(goal, mean=mean, deviation=deviation, writing=writing, low=low, high=high)
+
+
+def _revive_scores(scores: Any, goal: Goal) -> dict[str, dict[str, float]]:
     if not isinstance(scores, dict) or not all(isinstance(found, dict) for found in scores.values()):
         raise TypeError(f"scores {shown(scores)}")
-    return {part: {k: checks.number(k, v) for k, v in found.items()} for part, found in scores.items()}
+    names = {number: name for name, number in score_names(goal).items()}
+    return {part: {names.get(k, k): checks.number(k, v) for k, v in found.items()} for part, found in scores.items()}
 
 
 class _Texts:

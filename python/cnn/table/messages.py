@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from cnn.table import columns, writings
 from cnn.table.encode import Encoder
-from cnn.table.target import Target
+from cnn.table.targets import Goal
 
 
-def of_a_fit(goal: Target, encoder: Encoder, without_target: int) -> tuple[str, ...]:
+def of_a_fit(goal: Goal, encoder: Encoder, without_target: int) -> tuple[str, ...]:
     """What was chosen and left out, a sentence each."""
     what = f" of {len(goal.classes)} classes" if goal.classes else ""
-    found = [f"{goal.name!r} is predicted by {goal.task}{what} ({goal.reason})"]
+    found = [f"{one.name!r} is predicted by {goal.task}{what} ({one.reason})" for one in goal.each]
     kinds: dict[str, list[str]] = {}
     for column in encoder.columns:
         kinds.setdefault(column.kind, []).append(column.name)
     found += [f"{kind}: {', '.join(names)}" for kind, names in kinds.items()]
     found += [f"left out {name!r}: {why}" for name, why in encoder.dropped.items()]
-    readings = [columns.said(goal.name, "numbers", (), writings.example(goal.writing))]
+    readings = [columns.said(one.name, "numbers", (), writings.example(one.writing)) for one in goal.each]
     found += filter(None, [*readings, *map(columns.reading, encoder.columns)])
     if without_target:
-        found.append(f"left out {without_target:,} rows without a value of {goal.name!r}")
+        found.append(f"left out {without_target:,} rows without a value of {goal.said}")
     return tuple(found)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from html import escape
 from typing import Any, Literal
@@ -27,13 +27,13 @@ from cnn.table import (
     answers,
     budget,
     calibration,
-    frames,
     given,
     importance,
     large,
     lesson,
     pilot,
     save,
+    targets,
     training,
 )  # fmt: skip
 from cnn.table.encode import Encoder
@@ -41,7 +41,7 @@ from cnn.table.estimator import of_classes, two_columns
 from cnn.table.frames import Array, TableError
 from cnn.table.lesson import Lesson
 from cnn.table.settings import Effort, Numbers, Settings
-from cnn.table.target import Target
+from cnn.table.targets import Goal, each_name
 from cnn.table.training import OutOfMember
 from cnn.table.uncertain import Uncertain
 from cnn.table.weights import ClassWeight
@@ -51,14 +51,15 @@ _PIECE = 1 << 16  # rows predicted at a time
 
 
 class TableModel(Uncertain):
-    """Networks that learn one column of a table from the others: text, dates, truth values, numbers and gaps.
+    """Networks that learn one or several columns of a table from the others: text, dates, truth, numbers and gaps.
 
     `fit` learns what kind each column is, turns it into inputs (numbers by rank and by size, a 0/1 input for each
     frequent text, missing cells marked), and trains a few networks side by side whose mean is the prediction. Each
     holds out another part of the rows, and is trained until these get no better.
 
     Args:
-        target: the name of the column to predict; None where `fit` is given y.
+        target: the name of the column to predict, or a list of names of columns of numbers, which one network predicts
+            together; None where `fit` is given y.
         task: "regression", "classification", or "auto": by the target's cells. Tools of scikit-learn that ask before
             the fit whether it is a classifier (stratified folds, voting) must be told.
         hidden, activation, dropout: the layers of each network; None chooses by the task.
@@ -98,7 +99,7 @@ class TableModel(Uncertain):
     @told
     def __init__(
         self,
-        target: str | None = None,
+        target: str | Sequence[str] | None = None,
         *,
         task: Literal["auto", "regression", "classification"] = "auto",
         hidden: Iterable[int] | None = Settings.hidden,
@@ -119,8 +120,6 @@ class TableModel(Uncertain):
         max_seconds: float | None = None,
         seed: int | None = None,
     ) -> None:
-        if target is not None and (not isinstance(target, str) or not target):
-            raise TypeError(f"target must be the name of a column, got {target!r}")
         settings: dict[str, Any] = {
             "task": task, "hidden": hidden, "activation": activation, "dropout": dropout,
             "learning_rate": learning_rate, "weight_decay": weight_decay, "batch_size": batch_size, "epochs": epochs,
@@ -129,6 +128,8 @@ class TableModel(Uncertain):
         }  # fmt: skip
         self.settings = Settings(**settings)
         self._given = {"target": target, **settings, "seed": seed}
+        if isinstance(targets.asked(target), tuple):
+            targets.refuse_classes(self.settings.aim)
         if seed is None:
             seed = int(np.random.SeedSequence().generate_state(1)[0])
         self.seed = checks.integer("seed", seed, 0, 2**63)
@@ -140,7 +141,8 @@ class TableModel(Uncertain):
         self.rows = 0  # that any network was trained on
         self.held_out: Array = np.empty(0, np.int64)  # the numbers, from 0, of the table's rows that any held out
         self.out_of_member: OutOfMember | None = None  # what the others predict of these; in no file
-        self.residuals: Residuals | None = None  # what their errors say of those of new rows
+        # What their errors say of those of new rows, for each target.
+        self.residuals: Residuals | tuple[Residuals, ...] | None = None
 
     # What was learnt --------------------------------------------------------------------------------------------------
 
@@ -176,7 +178,8 @@ class TableModel(Uncertain):
             data: a data frame (pandas, polars, Arrow) or a dict of columns; never changed. Or the path of a Parquet
                 file or folder, or a table in pieces: an iterable of frames that begins anew with each iter(). With y
                 also an array (rows, columns).
-            y: the target of each row, in the order of the rows; None: the column `target` of the table.
+            y: the target of each row, in the order of the rows, or (rows, k) numbers of k targets; None: the column
+                `target` of the table, or all those that it names.
             sample_weight: how much each row counts in training, and among the rows held out when it ends: (n,) numbers
                 >= 0, or the name of a column of the table, which is then no input.
             validation: a table, or (X, y), or (X, y, sample_weight), that all networks hold out, instead of shares of
@@ -200,7 +203,9 @@ class TableModel(Uncertain):
             if self.settings.max_seconds is not None and (resume is not None or comm is not None):
                 what = "a fit that is resumed" if resume is not None else "ranks of comm"
                 raise ValueError(f"max_seconds is not for {what}, whose steps must be known before: give epochs")
-            frame, parts, name, weight = given.learnt(data, y, self._given["target"], stream, sample_weight)
+            frame, parts, name, weight = given.learnt(
+                data, y, targets.asked(self._given["target"]), stream, sample_weight
+            )
             held_out = given.held_out(validation, name, weight)
             del data, y, sample_weight  # a table that the caller does not keep takes no memory while the networks train
             if parts is None:
@@ -243,7 +248,7 @@ class TableModel(Uncertain):
         vars(self).update(vars(made))  # all at once: no Ctrl-C leaves a part of it
         return self
 
-    def adopt(self, encoder: Encoder, goal: Target, networks: tuple[Network, ...], notes: tuple[str, ...]) -> None:
+    def adopt(self, encoder: Encoder, goal: Goal, networks: tuple[Network, ...], notes: tuple[str, ...]) -> None:
         """Takes what a fit has learnt, or a file holds."""
         self._encoder, self._target, self.networks, self.notes = encoder, goal, networks, notes
         self.histories, self.rows, self.held_out, self.out_of_member = (), 0, np.empty(0, np.int64), None
@@ -253,14 +258,19 @@ class TableModel(Uncertain):
     # Prediction -------------------------------------------------------------------------------------------------------
 
     def predict(self, data: Any, *, as_frame: bool = False, n_threads: int | None = None) -> Any:
-        """(n,) numbers, or the most probable class of each row: an array, or `as_frame` a series like the data.
+        """(n,) numbers, (n, k) of k targets, or the most probable class of each row; `as_frame` a series like the data.
 
         Columns may come in any order, and others beside them; cells may be missing, texts may be new. Classes are of
-        the type and the spelling that `fit` was given. The series is of the library of the data, with the index of
-        pandas; of lazy data one in memory, of a dict a dict. Warns of infinite numbers, which count as missing.
+        the type and the spelling that `fit` was given. The series (a frame of several targets) is of the library of the
+        data, with the index of pandas; of lazy data one in memory, of a dict a dict. Warns of infinite numbers, which
+        count as missing.
         """
         found = self.answers(self._outputs_of(data, n_threads))
-        return answers.like(data, {str(self.target): found}, alone=True) if as_frame else found
+        if not as_frame:
+            return found
+        names = each_name(self.target)
+        columns = dict(zip(names, found.reshape(len(found), len(names)).T, strict=True))
+        return answers.like(data, columns, alone=len(names) == 1)
 
     @of_classes
     def predict_proba(self, data: Any, *, as_frame: bool = False, n_threads: int | None = None) -> Any:
@@ -271,12 +281,13 @@ class TableModel(Uncertain):
     def evaluate(self, data: Any, y: Any = None, *, n_threads: int | None = None) -> dict[str, float]:
         """Scores on rows with a target (the others are left out): rmse, mae, r2, or accuracy, log_loss, f1, roc_auc.
 
+        Of several targets the means, and those of each ("r2_price" of "price"), on rows that have them all.
         The target is y, or a column of the table if None.
         """
         frame = self._table(data, y)
-        rows = self.goal.known(frames.column(frame, self.target))
+        rows = self.goal.known(self.goal.cells(frame))
         if not len(rows):
-            raise TableError(f"no row has a value of the target {self.target!r}")
+            raise TableError(f"no row has a value of {self.goal.described}")
         y = lesson.numbers(self.goal, frame, rows)
         return training.scores(self.goal, y, self._outputs_of(frame, n_threads, rows, self.goal))
 
@@ -293,14 +304,15 @@ class TableModel(Uncertain):
         """How much worse predictions get when a column is shuffled (Breiman 2001), as a data frame, largest first.
 
         For each column in use "importance", the mean over `repeats` shuffles of the rise of the RMSE (in units of the
-        target) or of the log loss, and "deviation" over the shuffles; on at most `most_rows` rows, drawn by the seed.
-        Columns that tell the same share their importance: each seems to matter less than it does.
+        target; of several the mean over them, in units of each one's deviation) or of the log loss, and "deviation"
+        over the shuffles; on at most `most_rows` rows, drawn by the seed. Columns that tell the same share their
+        importance: each seems to matter less than it does.
         """
         table = self._table(data, y)
         return importance.permutation(self.encoder, self.goal, self.outputs, table, repeats, most_rows, seed, n_threads)
 
     def _outputs_of(
-        self, data: Any, n_threads: int | None, rows: Array | None = None, goal: Target | None = None
+        self, data: Any, n_threads: int | None, rows: Array | None = None, goal: Goal | None = None
     ) -> Array:
         encoder, frame = self.encoder, self._table(data)
         if infinite := lesson.infinite(encoder, frame, goal):
@@ -311,14 +323,14 @@ class TableModel(Uncertain):
 
     @checks.quiet
     def outputs(self, X: Array | SparseRows, n_threads: int | None) -> Array:
-        """Numbers in units of the target (n,), the probability of the second of two classes (n,), or all (n, k)."""
+        """See `training.mean_output`."""
         return training.mean_output(self.networks, self.goal, X, n_threads)
 
     def answers(self, outputs: Array) -> Array:
         """What `predict` makes of such outputs."""
         if self.task == "regression":
             return outputs
-        return self.goal.labels(two_columns(outputs).argmax(axis=1))
+        return self.classes[two_columns(outputs).argmax(axis=1)]
 
     # Keeping it -------------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from cnn.export.onnx import check_size, graph_of, network_nodes
 from cnn.table import blocks, columns, labels
 from cnn.table.columns import Boolean, Category, Date, Number
 from cnn.table.model import TableModel
+from cnn.table.targets import Goal
 
 _LARGEST = float(np.finfo(np.float64).max)
 
@@ -32,10 +33,11 @@ def _(model: TableModel) -> Graph:
         graph.inputs[column.name] = (np.str_ if isinstance(column, Category) else np.float64, ["n", 1])
     mean = _mean(graph, model, graph.op("Concat", *parts, axis=1))
     if model.task == "regression":
-        value = graph.op("Add", graph.op("Mul", mean, goal.deviation), goal.mean)
-        if math.isfinite(goal.high - goal.low):
-            value = graph.op("Min", graph.op("Max", value, goal.low), goal.high)
-        graph.give(_free("prediction", names), value, (np.float64, ["n"]))
+        value = graph.op("Add", graph.op("Mul", mean, _each(graph, goal, "deviation")), _each(graph, goal, "mean"))
+        if any(math.isfinite(one.high - one.low) for one in goal.each):
+            value = graph.op("Min", graph.op("Max", value, _each(graph, goal, "low")), _each(graph, goal, "high"))
+        shape: list[str | int] = ["n"] if goal.outputs == 1 else ["n", goal.outputs]
+        graph.give(_free("prediction", names), value, (np.float64, shape))
         return graph
     classes = labels.array(goal.classes)
     p = _two_columns(graph, mean) if goal.outputs == 1 else mean
@@ -49,6 +51,12 @@ def _free(name: str, taken: list[str]) -> str:
     while name in taken:
         name += "_"
     return name
+
+
+def _each(g: Graph, goal: Goal, part: str) -> str | float:
+    """This number of the target, or of each of several."""
+    found = [getattr(one, part) for one in goal.each]
+    return found[0] if len(found) == 1 else g.array(f"targets.{part}", np.array(found))
 
 
 def _mean(g: Graph, model: TableModel, X: str) -> str:

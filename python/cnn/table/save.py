@@ -15,13 +15,15 @@ from cnn.files.network import describe_network, network_tensors
 from cnn.table import columns, labels
 from cnn.table.frames import Array
 from cnn.table.labels import TYPES
+from cnn.table.targets import Goal
+from cnn.table.training import OF_NUMBERS
 from cnn.table.weights import by_class
 
 
 def save(model: Any, path: str | os.PathLike[str]) -> None:
     """Everything but the histories, to one file."""
     goal = model.goal
-    texts = [model.target, goal.reason]
+    texts = [text for one in goal.each for text in (one.name, one.reason)]
     numbers: dict[str, list[Array]] = {name: [np.zeros(0)] for name in ("nodes", "heights", "spikes", "edges")}
     described = [_describe(column, texts, numbers) for column in model.encoder.columns]
     for name, reason in model.dropped.items():
@@ -30,15 +32,13 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     kind = "text" if not goal.classes else next(k for k, cls in TYPES.items() if type(goal.classes[0]) is cls)
     texts += [label for label in goal.classes if isinstance(label, str)]
     plain = labels.array(goal.classes) if kind != "text" else np.zeros(0, np.int64)
-    rows, errors = residuals.describe(model.residuals)
+    (first, *further), errors = _targets(model)
     payload = {
-        "task": goal.task, "mean": goal.mean, "deviation": goal.deviation, "writing": goal.writing,
-        "low": _bound(goal.low), "high": _bound(goal.high),
-        "labels": kind,
+        "task": goal.task, **first, "further": further, "labels": kind,
         "classes": len(goal.classes), "columns": described, "dropped": len(model.dropped),
         "places": [model.encoder.names.index(name) for name in model.dropped], "notes": len(model.notes),
         "settings": _settings(model.fitted), "class_weight": _class_weight(model), "seed": model.seed,
-        "seconds": model.seconds, "scores": _finite(model.scores), "residuals": rows,
+        "seconds": model.seconds, "scores": _finite(model.scores, goal),
         "networks": [describe_network(net) for net in model.networks],
     }  # fmt: skip
     arrays = {name: np.concatenate(some) for name, some in numbers.items()}
@@ -53,6 +53,24 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     container.write(path, "table", payload, tensors)
 
 
+def _targets(model: Any) -> tuple[list[dict[str, Any]], dict[str, Array]]:
+    """(what is known of the numbers of each target, the tensors of their residuals)."""
+    described, tensors = [], dict[str, Array]()
+    for i, (one, found) in enumerate(zip(model.goal.each, model.residuals_of_each, strict=True)):
+        rows, errors = residuals.describe(found, prefix(i))
+        tensors |= errors
+        described.append({
+            "mean": one.mean, "deviation": one.deviation, "writing": one.writing, "low": _bound(one.low),
+            "high": _bound(one.high), "residuals": rows,
+        })  # fmt: skip
+    return described, tensors
+
+
+def prefix(target: int) -> str:
+    """Of the tensors of a target's residuals."""
+    return "residuals." if not target else f"further.{target - 1}.residuals."
+
+
 def _settings(settings: Any) -> dict[str, Any]:
     """The arguments but the weights of classes, whose names may be text."""
     plain = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
@@ -62,7 +80,7 @@ def _settings(settings: Any) -> dict[str, Any]:
 
 
 def _class_weight(model: Any) -> Any:
-    """"balanced", or the weight of each class in their order, or None."""
+    """ "balanced", or the weight of each class in their order, or None."""
     given = model.fitted.class_weight
     if given is None or isinstance(given, str) or model.task == "regression":
         return None if model.task == "regression" else given
@@ -74,9 +92,18 @@ def _bound(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _finite(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Scores that JSON can hold: R² of a single row is none."""
-    return {part: {k: v for k, v in found.items() if math.isfinite(v)} for part, found in scores.items()}
+def _finite(scores: dict[str, dict[str, float]], goal: Goal) -> dict[str, dict[str, float]]:
+    """Scores that JSON can hold: R² of a single row is none, and those of a target have its number for its name."""
+    names = score_names(goal)
+    return {
+        part: {names.get(k, k): v for k, v in found.items() if math.isfinite(v)} for part, found in scores.items()
+    }  # fmt: skip
+
+
+def score_names(goal: Goal) -> dict[str, str]:
+    """The names of the scores of each of several targets: "r2_price" is "r2_0" if "price" is the first."""
+    several = enumerate(goal.each if len(goal.each) > 1 else ())
+    return {f"{score}_{one.name}": f"{score}_{i}" for i, one in several for score in OF_NUMBERS}
 
 
 def _describe(column: columns.Column, texts: list[str], numbers: dict[str, list[Array]]) -> dict[str, Any]:

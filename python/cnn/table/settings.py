@@ -17,7 +17,8 @@ from cnn.losses import Loss
 from cnn.table import finer, weights, writings
 from cnn.table.finer import Finer
 from cnn.table.frames import Array
-from cnn.table.target import TASKS, Target
+from cnn.table.target import TASKS
+from cnn.table.targets import Goal
 
 Numbers: TypeAlias = Literal["auto", "plain", "spikes", "bins", "both"]
 Effort: TypeAlias = Literal["fast", "default", "best"]
@@ -147,7 +148,7 @@ class Settings:
         }  # fmt: skip
         return dataclasses.replace(self, **{k: v for k, v in found.items() if getattr(self, k) is None})
 
-    def finer(self, target: Target, y: Array, seen: Array | None = None) -> Finer | None:
+    def finer(self, target: Goal, y: Array, seen: Array | None = None) -> Finer | None:
         """The finer inputs that numbers get, with the targets of the rows that they are learnt of, or of those seen."""
         spikes, bins = _FINER[_AUTO[target.task] if self.numbers == "auto" else self.numbers]
         if not spikes and not bins:

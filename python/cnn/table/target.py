@@ -38,6 +38,25 @@ class Target:
     high: float = math.inf
 
     @property
+    def each(self) -> tuple[Target, ...]:
+        """Itself alone; see `targets.Targets`."""
+        return (self,)
+
+    @property
+    def said(self) -> str:
+        """Its name in a sentence."""
+        return repr(self.name)
+
+    @property
+    def described(self) -> str:
+        """What it is in a sentence."""
+        return f"the target {self.name!r}"
+
+    def cells(self, frame: Any, where: str = "data") -> Any:
+        """Its column."""
+        return frames.column(frame, self.name, where)
+
+    @property
     def outputs(self) -> int:
         return 1 if len(self.classes) <= 2 else len(self.classes)
 
@@ -110,10 +129,6 @@ class Target:
         outputs *= self.deviation
         outputs += self.mean
         return np.clip(outputs, self.low, self.high, out=outputs)
-
-    def labels(self, codes: Array) -> Array:
-        """The classes of these numbers."""
-        return labels.array(self.classes)[codes]
 
 
 def reading(series: Any, task: str, decimal: str | None) -> Kind:

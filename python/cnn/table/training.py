@@ -18,10 +18,11 @@ from cnn.table.architecture import network_of
 from cnn.table.frames import Array
 from cnn.table.lesson import Lesson, Rows
 from cnn.table.settings import Settings
-from cnn.table.target import Target
+from cnn.table.targets import Goal
 from cnn.training import checkpoint
 
 _NEVER = 1 << 30
+OF_NUMBERS = ("rmse", "mae", "r2")
 _SCORED = 1 << 17  # rows that scores are taken of, where they lie in a file
 
 
@@ -32,8 +33,8 @@ class OutOfMember:
     Args:
         rows: the numbers of the rows, ascending, in the table of the fit, or in the one given as `validation`.
         y: the targets: numbers, or the numbers of the classes.
-        outputs: the mean of the networks that held the row out: numbers in units of the target, the probability of the
-            second of two classes, or (n, k) those of all classes.
+        outputs: the mean of the networks that held the row out: numbers in units of the target, (n, k) of k targets,
+            the probability of the second of two classes, or (n, k) those of all classes.
     """
 
     rows: Array
@@ -82,8 +83,8 @@ def train(
     return tuple(networks), tuple(histories)
 
 
-def mean_output(networks: Sequence[Network], goal: Target, X: Array | SparseRows, n_threads: int | None) -> Array:
-    """Numbers in units of the target (n,), the probability of the second of two classes (n,), or all (n, k)."""
+def mean_output(networks: Sequence[Network], goal: Goal, X: Array | SparseRows, n_threads: int | None) -> Array:
+    """Numbers in units of the target (n,), of several (n, k); or probabilities of the second class of two, of all."""
     mean: Array = networks[0].predict(X, n_threads=n_threads).astype(np.float64)
     for net in networks[1:]:
         mean += net.predict(X, n_threads=n_threads)
@@ -93,7 +94,7 @@ def mean_output(networks: Sequence[Network], goal: Target, X: Array | SparseRows
     return mean
 
 
-def out_of_member(found: Lesson, goal: Target, networks: Sequence[Network], n_threads: int | None) -> OutOfMember:
+def out_of_member(found: Lesson, goal: Goal, networks: Sequence[Network], n_threads: int | None) -> OutOfMember:
     """Of all rows that are held out; of very many in a file an even part."""
     answers = []
     for part in range(min(found.parts, len(networks))):  # a budget may have left fewer networks than parts
@@ -113,10 +114,16 @@ def in_memory(rows: Rows) -> Rows:
     return Rows(some.numbers, np.array(some.X), np.array(some.y), some.scaled)
 
 
-def scores(goal: Target, y: Array, outputs: Array) -> dict[str, float]:
-    """rmse, mae, r2; or accuracy, log_loss, f1 and, where all classes are there, roc_auc."""
+def scores(goal: Goal, y: Array, outputs: Array) -> dict[str, float]:
+    """rmse, mae, r2; or accuracy, log_loss, f1 and, where all classes are there, roc_auc.
+
+    Of several targets the means over them, and those of each: "r2_price" of "price".
+    """
     if goal.task == "regression":
-        return {name: getattr(metrics, name)(y, outputs) for name in ("rmse", "mae", "r2")}
+        found = {name: getattr(metrics, name)(y, outputs) for name in OF_NUMBERS}
+        for i, one in enumerate(goal.each if y.ndim == 2 else ()):
+            found |= {f"{name}_{one.name}": getattr(metrics, name)(y[:, i], outputs[:, i]) for name in OF_NUMBERS}
+        return found
     y = y.astype(np.int64)
     names = ["accuracy", "log_loss", "f1"]
     if len(np.unique(y)) == len(goal.classes):

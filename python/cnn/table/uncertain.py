@@ -2,61 +2,93 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from cnn._common import checks
 from cnn.network import Network
-from cnn.table import calibration
+from cnn.table import answers, calibration
 from cnn.table.estimator import Estimator
 from cnn.table.frames import Array
+from cnn.table.targets import each_name
 from cnn.uncertainty import Residuals, check_levels
 
 
 class Uncertain(Estimator):
-    """What a `TableModel` says of how far its predictions may be off."""
+    """What a `TableModel` says of how far its predictions may be off; of k targets, of each."""
 
-    residuals: Residuals | None
+    residuals: Residuals | tuple[Residuals, ...] | None
     networks: tuple[Network, ...]
 
-    def predict_interval(self, data: Any, *, coverage: float = 0.9, n_threads: int | None = None) -> Array:
+    def predict_interval(
+        self, data: Any, *, coverage: float = 0.9, as_frame: bool = False, n_threads: int | None = None
+    ) -> Any:
         """(n, 2) lower and upper ends of intervals that hold the target in that share of rows like those of the fit.
 
-        Conformal (Vovk et al. 2005, Lei et al. 2018): by the errors of networks that were not trained on a row. The
-        share holds over all rows, not for each kind of them.
+        Of k targets (n, k, 2), the share of each one's. With `as_frame` a frame like the data with the columns
+        "lower_price" and "upper_price" of the target "price". Conformal (Vovk et al. 2005, Lei et al. 2018): by the
+        errors of networks that were not trained on a row. The share holds over all rows, not for each kind of them.
 
         Raises:
             ValueError: a target of classes, a coverage not in (0, 1) or for which too few rows were held out, a model
                 from a file of an earlier version.
         """
         coverage = checks.number("coverage", coverage, 0, 1, open_low=True, open_high=True)
-        found = self._residuals("predict_interval").interval(self._outputs_of(data, n_threads), coverage)
-        return self._possible(found)
+        known = self._residuals("predict_interval")
+        found = self._possible(self._of_each(known, data, n_threads, lambda one, p: one.interval(p, coverage)))
+        return self._like(data, found, ("lower", "upper")) if as_frame else found
 
     def predict_quantiles(
-        self, data: Any, quantiles: Any = (0.05, 0.5, 0.95), *, n_threads: int | None = None
-    ) -> Array:
-        """(n, k) quantiles of the target, which never cross; (n,) for a single number. See `predict_interval`.
+        self, data: Any, quantiles: Any = (0.05, 0.5, 0.95), *, as_frame: bool = False, n_threads: int | None = None
+    ) -> Any:
+        """(n, q) quantiles of the target, which never cross; (n,) for a single number. See `predict_interval`.
 
-        The quantiles 0.05 and 0.95 are the ends of the interval of coverage 0.9.
+        Of k targets (n, k, q) or (n, k). With `as_frame` the columns are "quantile_0.05_price", ... The quantiles 0.05
+        and 0.95 are the ends of the interval of coverage 0.9.
         """
         levels = check_levels(quantiles)
-        found = self._residuals("predict_quantiles").quantiles(self._outputs_of(data, n_threads), levels)
-        found = self._possible(found)
-        return found if np.ndim(quantiles) else found[:, 0]
+        known = self._residuals("predict_quantiles")
+        found = self._possible(self._of_each(known, data, n_threads, lambda one, p: one.quantiles(p, levels)))
+        if as_frame:
+            return self._like(data, found, [f"quantile_{level:g}" for level in levels], np.ndim(quantiles) == 0)
+        return found if np.ndim(quantiles) else found[..., 0]
 
-    def predict_std(self, data: Any, *, n_threads: int | None = None) -> Array:
-        """(n,) the standard deviation of the target around its prediction, noise and what the networks do not know."""
-        return self._residuals("predict_std").deviation(self._outputs_of(data, n_threads))
+    def predict_std(self, data: Any, *, as_frame: bool = False, n_threads: int | None = None) -> Any:
+        """(n,) the standard deviation of the target around its prediction, noise and what the networks do not know.
+
+        Of k targets (n, k). With `as_frame` a series named "std_price", or a frame.
+        """
+        known = self._residuals("predict_std")
+        found = self._of_each(known, data, n_threads, Residuals.deviation)
+        return self._like(data, found[..., None], ("std",), True) if as_frame else found
+
+    def _of_each(
+        self, known: tuple[Residuals, ...], data: Any, n_threads: int | None, say: Callable[[Residuals, Array], Array]
+    ) -> Array:
+        """What the residuals of each target say of its predictions; of several along the second axis."""
+        p = self._outputs_of(data, n_threads)
+        return say(known[0], p) if p.ndim == 1 else np.stack([say(*pair) for pair in zip(known, p.T, strict=True)], 1)
+
+    def _like(self, data: Any, found: Array, kinds: Sequence[str], alone: bool = False) -> Any:
+        """These numbers of each target, (n, kinds) or (n, k, kinds), as a frame, or one that is `alone` as a series."""
+        names = [f"{kind}_{name}" for name in each_name(self.target) for kind in kinds]
+        columns = found.reshape(len(found), len(names)).T
+        return answers.like(data, dict(zip(names, columns, strict=True)), alone and len(names) == 1)
 
     def _possible(self, found: Array) -> Array:
         """Not below 0 where the loss says that no target is."""
         return np.maximum(found, 0.0) if self.networks[0].loss.link == "exp" else found
 
-    def _residuals(self, name: str) -> Residuals:
+    def _residuals(self, name: str) -> tuple[Residuals, ...]:
         if self.task == "classification":
             raise ValueError(f"{name} is for numbers; {self.target!r} is predicted as a class: see predict_proba")
         if self.residuals is None:
             raise ValueError(calibration.MISSING)
-        return self.residuals
+        return self.residuals if isinstance(self.residuals, tuple) else (self.residuals,)
+
+    @property
+    def residuals_of_each(self) -> tuple[Residuals | None, ...]:
+        """`residuals` as a tuple with a place for each target."""
+        return self.residuals if isinstance(self.residuals, tuple) else (self.residuals,) * len(self.goal.each)

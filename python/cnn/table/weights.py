@@ -11,7 +11,7 @@ import numpy as np
 from cnn._common import checks
 from cnn.table import frames, labels
 from cnn.table.frames import Array, TableError
-from cnn.table.target import Target
+from cnn.table.targets import Goal
 
 ClassWeight = Literal["balanced"] | Mapping[Any, float] | None
 
@@ -26,7 +26,7 @@ def checked(given: Any) -> None:
         checks.number(f"the weight of class {label!r}", weight, 0)
 
 
-def by_class(given: ClassWeight, goal: Target, codes: Array) -> Array | None:
+def by_class(given: ClassWeight, goal: Goal, codes: Array) -> Array | None:
     """(k,) the weight of each class: the one given, else 1; balanced n / (k n_j), as scikit-learn has it.
 
     Raises:
@@ -35,7 +35,7 @@ def by_class(given: ClassWeight, goal: Target, codes: Array) -> Array | None:
     if given is None:
         return None
     if goal.task == "regression":
-        raise TableError(f"class_weight is for classes; {goal.name!r} is predicted as a number")
+        raise TableError(f"class_weight is for classes; {goal.said} is predicted as a number")
     k = len(goal.classes)
     if isinstance(given, str):
         return len(codes) / (k * np.maximum(np.bincount(codes.astype(np.int64), minlength=k), 1))
@@ -44,7 +44,7 @@ def by_class(given: ClassWeight, goal: Target, codes: Array) -> Array | None:
         (code,) = labels.codes(frames.pandas().Series([label], dtype=object), goal.classes)
         if code < 0:
             known = ", ".join(map(repr, goal.classes[:12])) + (", ..." if k > 12 else "")
-            raise TableError(f"class_weight has {label!r}, but the classes of {goal.name!r} are {known}")
+            raise TableError(f"class_weight has {label!r}, but the classes of {goal.said} are {known}")
         weights[code] = weight
     if not weights.any():
         raise TableError("class_weight is zero for every class")

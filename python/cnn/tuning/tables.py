@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,10 @@ from cnn import metrics
 from cnn.network import Network
 from cnn.runtime import data
 from cnn.runtime.data import Array, Data
-from cnn.table import TableModel, frames
+from cnn.table import TableModel, frames, targets
 from cnn.table.architecture import network_of
 from cnn.table.settings import Settings
-from cnn.table.target import Target
+from cnn.table.targets import Goal
 from cnn.tuning import study
 from cnn.tuning.candidates import Measure, Task
 from cnn.tuning.result import SearchResult
@@ -23,7 +23,7 @@ from cnn.tuning.space import Function
 
 
 def tune(
-    table: Any, target: str, *, budget: int, given: Mapping[str, Any], seed: int = 0,
+    table: Any, target: str | Sequence[str], *, budget: int, given: Mapping[str, Any], seed: int = 0,
     storage: str | os.PathLike[str] | None = None, say: Callable[[str], object] | None = None,
     n_threads: int | None = None,
 ) -> tuple[dict[str, Any], SearchResult]:  # fmt: skip
@@ -36,12 +36,12 @@ def tune(
     Raises:
         ValueError: as `TableModel.fit` and `cnn.search`.
     """
-    options = study.checked(budget, 3, 16, None, None, storage, f"cnn tune, target {target}", seed, say)
+    options = study.checked(budget, 3, 16, None, None, storage, f"cnn tune, target {targets.asked(target)}", seed, say)
     first = TableModel(target, **{**given, "epochs": 1, "members": 1}, seed=seed).fit(
         table, verbose=0, n_threads=n_threads
     )  # fmt: skip
     frame, goal = frames.to_pandas(table), first.goal
-    known = goal.known(frames.column(frame, target))
+    known = goal.known(goal.cells(frame))
     train = np.setdiff1d(known, first.held_out)
     rows, held_out = (_rows(first, frame, which) for which in (train, first.held_out))
     fixed = Settings(**given).chosen(goal.task, len(train))
@@ -76,14 +76,15 @@ def _settings(chosen: Mapping[str, Any]) -> dict[str, Any]:
 
 def _rows(model: TableModel, frame: Any, which: Array) -> Data:
     goal = model.goal
-    y = goal.scaled(goal.numbers(frames.column(frame, model.target).iloc[which]))
+    y = goal.scaled(goal.numbers(goal.cells(frame).iloc[which]))
     net = model.networks[0]
     X = model.encoder.features(frame, which)
     return data.prepare(X, y, None, goal.loss, net.dtype, net.n_inputs, net.n_outputs)
 
 
-def _measure(goal: Target) -> Measure:
-    """The RMSE in units of the target, or the log loss."""
+def _measure(goal: Goal) -> Measure:
+    """The RMSE in units of the target, of several in units of each one's deviation, or the log loss."""
     if goal.task == "classification":
         return Measure("log_loss", metrics.log_loss, False)
-    return Measure("rmse", lambda y, p, weights=None: goal.deviation * metrics.rmse(y, p, weights), False)
+    unit = goal.each[0].deviation if len(goal.each) == 1 else 1.0
+    return Measure("rmse", lambda y, p, weights=None: unit * metrics.rmse(y, p, weights), False)
