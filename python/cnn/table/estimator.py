@@ -15,6 +15,7 @@ from cnn._common.errors import NoClassesError, not_fitted
 from cnn.table import given, labels, targets
 from cnn.table.encode import Encoder
 from cnn.table.frames import Array, TableError
+from cnn.table.routing import Routed
 from cnn.table.settings import Settings
 from cnn.table.targets import Goal
 
@@ -41,7 +42,7 @@ def of_classes(method: F) -> F:
     return cast(F, _OfClasses(method))
 
 
-class Estimator:
+class Estimator(Routed):
     """Base of `TableModel`: its arguments as they were given, and what was learnt under scikit-learn's names."""
 
     settings: Settings
