@@ -10,14 +10,15 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memmove, memset
 
 from cnn_core.activations cimport activation_backward, activation_forward
-from cnn_core.numeric_embedding cimport add_terms, sum_terms
-from cnn_core.tile cimport matmul_narrow, row_sums
+from cnn_core.numeric_embedding cimport sum_terms
+from cnn_core.tile cimport row_sums, transpose
 from cnn_core.types cimport LayerSpec, WorkspaceSpec, real
 from cnn_core.vecmath cimport loop
 
 cdef enum:
-    BINS = 16       # whose gradients are computed together, over
     PIECES = 64     # rows at a time, whole vectors
+    UNITS = 16      # of a column at a time, whole vectors
+    TABLE = 128     # bins at a time
 
 
 cdef inline Py_ssize_t pieces_of(const LayerSpec* layer) noexcept nogil:
@@ -33,15 +34,89 @@ cdef inline Py_ssize_t last_bin(const real* inverse, Py_ssize_t bins) noexcept n
     return m
 
 
-cdef inline loop bin_of(const real* x, real edge, real inverse, real low, real high, Py_ssize_t rows,
-                        real* z) noexcept nogil:
-    """z (rows,) = clip((x - edge) inverse, low, high)."""
-    cdef Py_ssize_t r
-    cdef real t
+cdef inline loop count_edges(const real* x, const real* edges, Py_ssize_t last, Py_ssize_t rows,
+                             real* bins) noexcept nogil:
+    """bins (rows,) = the bin of each x, as a number: how many edges but the first are not above it."""
+    cdef Py_ssize_t m, r
+    cdef real edge
     for r in range(rows):
-        t = (x[r] - edge) * inverse
+        bins[r] = 0
+    for m in range(1, last + 1):
+        edge = edges[m]
+        for r in range(rows):
+            bins[r] += <real>1 if x[r] >= edge else <real>0
+
+
+cdef inline void heights_of(const real* x, const real* edges, const real* inverses, Py_ssize_t last, Py_ssize_t rows,
+                            const real* bins, real* z) noexcept nogil:
+    """z (rows,) of each x in its bin: between 0 and 1, from -1 on in the first and up to 2 in the last."""
+    cdef Py_ssize_t r, j
+    cdef real low, high, t
+    for r in range(rows):
+        j = <Py_ssize_t>bins[r]
+        low, high = <real>-1 if j == 0 else <real>0, <real>2 if j == last else <real>1
+        t = (x[r] - edges[j]) * inverses[j]
         t = low if t < low else t
         z[r] = high if t > high else t
+
+
+cdef inline void table_of(const real* weights, Py_ssize_t n, Py_ssize_t units, Py_ssize_t bins, const real* biases,
+                          real* v, real* below, real* total) noexcept nogil:
+    """v (bins, UNITS) = weights (units, bins of n) by bins; below (TABLE, UNITS) = what a row has of the bins before.
+
+    That begins with biases (units,), or 0 where these are NULL; total (UNITS,) is what a row beyond all bins has.
+    """
+    cdef Py_ssize_t u, m
+    memset(below, 0, TABLE * UNITS * sizeof(real))
+    for u in range(units):
+        memcpy(below + u * TABLE, weights + u * n, bins * sizeof(real))
+    transpose(UNITS, (bins + UNITS - 1) // UNITS * UNITS, <const real*>below, TABLE, v, UNITS, <real*>NULL, False)
+    for u in range(UNITS):
+        total[u] = biases[u] if biases != NULL and u < units else <real>0
+    for m in range(bins):
+        for u in range(UNITS):
+            below[m * UNITS + u] = total[u]
+            total[u] += v[m * UNITS + u]
+
+
+cdef inline void look_up(const real* v, const real* below, const real* total, const real* bins, const real* z,
+                         Py_ssize_t first, Py_ssize_t n, Py_ssize_t rows, real* out) noexcept nogil:
+    """out (rows, UNITS) = what bins first .. first + n - 1 add to rows."""
+    cdef Py_ssize_t r, u, j
+    for r in range(rows):
+        j = <Py_ssize_t>bins[r] - first
+        if j < 0:
+            memset(out + r * UNITS, 0, UNITS * sizeof(real))
+        elif j >= n:
+            memcpy(out + r * UNITS, total, UNITS * sizeof(real))
+        else:
+            for u in range(UNITS):
+                out[r * UNITS + u] = below[j * UNITS + u] + z[r] * v[j * UNITS + u]
+
+
+cdef inline void add_up(const real* d, const real* bins, const real* z, Py_ssize_t first, Py_ssize_t n,
+                        Py_ssize_t rows, real* in_bin, real* above, real* beyond) noexcept nogil:
+    """in_bin, above (n, UNITS) += z d and d of the rows in each of the bins, beyond (UNITS,) += d of those behind."""
+    cdef Py_ssize_t r, u, j
+    for r in range(rows):
+        j = <Py_ssize_t>bins[r] - first
+        if j >= n:
+            for u in range(UNITS):
+                beyond[u] += d[r * UNITS + u]
+        elif j >= 0:
+            for u in range(UNITS):
+                in_bin[j * UNITS + u] += z[r] * d[r * UNITS + u]
+                above[j * UNITS + u] += d[r * UNITS + u]
+
+
+cdef inline void write_sums(const real* in_bin, const real* above, real* beyond, Py_ssize_t units, Py_ssize_t bins,
+                            Py_ssize_t n, real* gradient, bint add) noexcept nogil:
+    """gradient (units, bins of n) = what is in each bin and above the ones after it, and beyond (+ gradient)."""
+    cdef Py_ssize_t m, u
+    for m in range(bins - 1, -1, -1):
+        for u in range(units):
+            gradient[u * n + m] = in_bin[m * UNITS + u] + beyond[u] + (gradient[u * n + m] if add else <real>0)
+            beyond[u] += above[m * UNITS + u]
 
 
 cdef inline loop bin_slope(const real* x, real edge, real inverse, real low, real high, const real* d,
@@ -54,31 +129,54 @@ cdef inline loop bin_slope(const real* x, real edge, real inverse, real low, rea
         out[r] += d[r] * ((<real>0 if t <= low else inverse) * (<real>0 if t >= high else <real>1))
 
 
+cdef inline void add_bins(const real* x, const real* edges, const real* inverses, Py_ssize_t last, Py_ssize_t first,
+                          Py_ssize_t n, const real* v, const real* below, const real* total, Py_ssize_t units,
+                          Py_ssize_t ld, real* e) noexcept nogil:
+    """e (units, ld) = what `look_up` gives for x (ld,), bins first .. first + n - 1; += if there are bins before."""
+    cdef Py_ssize_t k = 0, u, r, rows
+    cdef real bins[PIECES]
+    cdef real z[PIECES]
+    cdef real found[PIECES * UNITS]
+    cdef real turned[UNITS * PIECES]
+    while k < ld:
+        rows = min(ld - k, <Py_ssize_t>PIECES)
+        count_edges(x + k, edges, last, rows, bins)
+        heights_of(x + k, edges, inverses, last, rows, <const real*>bins, z)
+        look_up(v, below, total, <const real*>bins, <const real*>z, first, n, rows, found)
+        transpose(rows, UNITS, <const real*>found, UNITS, turned, PIECES, <real*>NULL, False)
+        for u in range(units):
+            for r in range(rows):
+                e[u * ld + k + r] = turned[u * PIECES + r] + (e[u * ld + k + r] if first else <real>0)
+        k += PIECES
+
+
 cdef inline void piecewise_forward(const LayerSpec* layer, const WorkspaceSpec* workspace, const real* parameters,
                                    const real* a, real* scratch, Py_ssize_t ld) noexcept nogil:
     """output (n_units, ld): f(e) of each column, then the inputs that pass on."""
-    cdef Py_ssize_t size = pieces_of(layer), n = layer.bins, c, k, m, j, r, rows, last
+    cdef Py_ssize_t size = pieces_of(layer), n = layer.bins, c, m, here, unit, units, last
     cdef Py_ssize_t rest = layer.n_inputs - layer.columns
     cdef const real* edges
     cdef const real* inverses
     cdef real* out = scratch + layer.output * workspace.capacity
     cdef real* e = out if layer.saved < 0 else scratch + layer.saved * workspace.capacity
-    cdef real z[PIECES]
+    cdef real total[UNITS]
+    cdef real v[TABLE * UNITS]
+    cdef real below[TABLE * UNITS]
     for c in range(layer.columns):
         edges, inverses = parameters + layer.edges + c * n, parameters + layer.inverses + c * n
         last = last_bin(inverses, n)
-        k = 0
-        while k < ld:
-            rows = min(ld - k, <Py_ssize_t>PIECES)
-            for j in range(size):
-                for r in range(rows):
-                    e[(c * size + j) * ld + k + r] = parameters[layer.biases + c * size + j]
-            for m in range(last + 1):
-                bin_of(a + c * ld + k, edges[m], inverses[m], <real>-1 if m == 0 else <real>0,
-                       <real>2 if m == last else <real>1, rows, z)
-                add_terms(<const real*>z, parameters + layer.weights + c * size * n + m, n, size, rows, ld,
-                          e + c * size * ld + k)
-            k += rows
+        unit = c * size
+        while unit < (c + 1) * size:
+            units = min((c + 1) * size - unit, <Py_ssize_t>UNITS)
+            m = 0
+            while m <= last:
+                here = min(last + 1 - m, <Py_ssize_t>TABLE)
+                table_of(parameters + layer.weights + unit * n + m, n, units, here,
+                         <const real*>NULL if m else parameters + layer.biases + unit, v, below, total)
+                add_bins(a + c * ld, edges, inverses, last, m, here, <const real*>v, <const real*>below,
+                         <const real*>total, units, ld, e + unit * ld)
+                m += TABLE
+            unit += UNITS
     activation_forward(layer.activation, <const real*>e, out, layer.columns * size * ld, <real>layer.alpha)
     memcpy(out + layer.columns * size * ld, a + layer.columns * ld, rest * ld * sizeof(real))
 
@@ -93,40 +191,60 @@ cdef inline void delta_of_pieces(const LayerSpec* layer, const WorkspaceSpec* wo
                         <real>layer.alpha)
 
 
+cdef inline void bins_gradient(const LayerSpec* layer, const WorkspaceSpec* workspace, const real* parameters,
+                               const real* scratch, const real* x, const real* delta, Py_ssize_t ld, Py_ssize_t unit,
+                               Py_ssize_t units, Py_ssize_t first, Py_ssize_t last, Py_ssize_t bins, real* gradient,
+                               bint add) noexcept nogil:
+    """The gradients of V for bins first .. first + bins - 1 of units from `unit` on, and of c with the first bins."""
+    cdef Py_ssize_t k = 0, u, rows, n = layer.bins, column = unit // pieces_of(layer)
+    cdef const real* edges = parameters + layer.edges + column * n
+    cdef const real* inverses = parameters + layer.inverses + column * n
+    cdef real places[PIECES]
+    cdef real z[PIECES]
+    cdef real beyond[UNITS]
+    cdef real in_bin[TABLE * UNITS]
+    cdef real above[TABLE * UNITS]
+    cdef real d[UNITS * PIECES]
+    cdef real turned[PIECES * UNITS]
+    memset(d, 0, UNITS * PIECES * sizeof(real))
+    memset(in_bin, 0, bins * UNITS * sizeof(real))
+    memset(above, 0, bins * UNITS * sizeof(real))
+    memset(beyond, 0, UNITS * sizeof(real))
+    while k < ld:
+        rows = min(ld - k, <Py_ssize_t>PIECES)
+        count_edges(x + k, edges, last, rows, places)
+        heights_of(x + k, edges, inverses, last, rows, <const real*>places, z)
+        for u in range(units):
+            delta_of_pieces(layer, workspace, scratch, unit + u, k, rows, ld, delta + (unit + u) * ld, d + u * PIECES)
+        if first == 0:
+            row_sums(units, rows, <const real*>d, PIECES, gradient + layer.biases + unit, add or k > 0)
+        transpose(UNITS, rows, <const real*>d, PIECES, turned, UNITS, <real*>NULL, False)
+        add_up(<const real*>turned, <const real*>places, <const real*>z, first, bins, rows, in_bin, above, beyond)
+        k += PIECES
+    write_sums(<const real*>in_bin, <const real*>above, beyond, units, bins, n,
+               gradient + layer.weights + unit * n + first, add)
+
+
 cdef inline void piecewise_gradient(const LayerSpec* layer, const WorkspaceSpec* workspace, const real* parameters,
                                     const real* scratch, const real* a, const real* delta, Py_ssize_t ld,
                                     Py_ssize_t first, Py_ssize_t end, real* gradient, bint add) noexcept nogil:
     """The gradients of the columns whose first output is among units first .. end - 1; those of edges are 0."""
-    cdef Py_ssize_t size = pieces_of(layer), n = layer.bins, c, k, m, i, j, here, rows, unit, last
-    cdef const real* edges
-    cdef const real* inverses
-    cdef real d[PIECES]
-    cdef real z[BINS * PIECES]
+    cdef Py_ssize_t size = pieces_of(layer), n = layer.bins, c, m, unit, last
     for c in range((first + size - 1) // size, min((end + size - 1) // size, <Py_ssize_t>layer.columns)):
-        edges, inverses = parameters + layer.edges + c * n, parameters + layer.inverses + c * n
-        last = last_bin(inverses, n)
+        last = last_bin(parameters + layer.inverses + c * n, n)
         if not add:
             memset(gradient + layer.edges + c * n, 0, n * sizeof(real))
             memset(gradient + layer.inverses + c * n, 0, n * sizeof(real))
             memset(gradient + layer.weights + c * size * n, 0, size * n * sizeof(real))
-        k = 0
-        while k < ld:
-            rows = min(ld - k, <Py_ssize_t>PIECES)
+        unit = c * size
+        while unit < (c + 1) * size:
             m = 0
             while m <= last:
-                here = min(last + 1 - m, <Py_ssize_t>BINS)
-                for i in range(m, m + here):
-                    bin_of(a + c * ld + k, edges[i], inverses[i], <real>-1 if i == 0 else <real>0,
-                           <real>2 if i == last else <real>1, rows, z + (i - m) * PIECES)
-                for j in range(size):
-                    unit = c * size + j
-                    delta_of_pieces(layer, workspace, scratch, unit, k, rows, ld, delta + unit * ld, d)
-                    matmul_narrow(here, 1, rows, <const real*>z, PIECES, <const real*>d, PIECES,
-                                  gradient + layer.weights + unit * n + m, True)
-                    if m == 0:
-                        row_sums(1, rows, <const real*>d, PIECES, gradient + layer.biases + unit, add or k > 0)
-                m += here
-            k += rows
+                bins_gradient(layer, workspace, parameters, scratch, a + c * ld, delta, ld, unit,
+                              min((c + 1) * size - unit, <Py_ssize_t>UNITS), m, last,
+                              min(last + 1 - m, <Py_ssize_t>TABLE), gradient, add)
+                m += TABLE
+            unit += UNITS
 
 
 cdef inline void piecewise_backward(const LayerSpec* layer, const WorkspaceSpec* workspace, const real* parameters,
