@@ -180,7 +180,7 @@ def test_inputs_of_a_column_are_added(people: Any, pay: Any) -> None:
             net.forward((start + place * (ends - start)).astype(np.float32))
             total += weight * net.backward(np.ones((5, 1), np.float32)) * (ends - start)
     total *= pay.goal.deviation / len(pay.networks)
-    expected = np.column_stack([total[:, place].sum(axis=1) for place in pay.encoder.slices.values()])
+    expected = np.column_stack([total[:, place].sum(axis=1) for place in pay.encoder.places.values()])
     found = integrated_gradients(pay, rows, baseline=people[5:6], steps=7)
     assert found.values == pytest.approx(expected, rel=1e-4, abs=1e-2)
 

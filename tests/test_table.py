@@ -378,6 +378,6 @@ def test_an_index_that_became_a_column_is_none() -> None:
 
 
 def test_repr_counts(model: cnn.TableModel) -> None:
-    assert repr(model) == "TableModel('price': regression, 5 columns, 2 networks of 67 inputs)"
+    assert repr(model) == "TableModel('price': regression, 5 columns, 2 networks of 22 inputs)"
     one = cnn.TableModel("y", **{**QUICK, "members": 1}).fit({"x": [1.0, 2.0] * 10, "y": range(20)}, verbose=0)
     assert repr(one) == "TableModel('y': regression, 1 column, 1 network of 2 inputs)"

@@ -84,7 +84,7 @@ def test_blocks_have_the_bits_of_single_columns(n: int) -> None:
         cells = frame if some is None else frame.iloc[some]
         assert X.dtype == np.float32
         for name, column in found.items():
-            out = X[:, encoder.slices[name]]
+            out = X[:, encoder.places[name]]
             if isinstance(column, Number):
                 values = numbers(cells[name])
                 np.testing.assert_array_equal(out, inputs(column, values), name)

@@ -61,7 +61,10 @@ def test_layers_learn_by_the_root_of_their_inputs() -> None:
     model = cnn.TableModel("y", epochs=1, members=1, hidden=(16, 9), weight_decay=0.5, seed=0).fit(TABLE, verbose=0)
     (net,) = model.networks
     dense = [layer for layer in net.descriptions if isinstance(layer, cnn.Dense)]
-    for layer, n_inputs in zip(dense, (net.n_inputs, 16, 9), strict=True):
+    embedding = net.descriptions[0]
+    assert isinstance(embedding, cnn.PiecewiseEmbedding)
+    assert embedding.learning_rate_factor == 1 / embedding.decay_factor == 0.25
+    for layer, n_inputs in zip(dense, (int(net.plan.layers["n_units"][0]), 16, 9), strict=True):
         assert layer.learning_rate_factor == pytest.approx(n_inputs**-0.5)
         assert layer.decay_factor == pytest.approx(n_inputs**0.5)
     assert net.optimizer.weight_decay == 0.5

@@ -90,9 +90,9 @@ def test_numbers_in_the_place_of_one() -> None:
 
 def test_a_network_counts_a_column_as_64_inputs(model: cnn.TableModel) -> None:
     encoder = model.encoder
-    shop = encoder.slices["shop"]
-    assert encoder.weight == len(encoder.inputs) - (shop.stop - shop.start) + 64
-    assert shop.stop - shop.start > 64
+    shop = encoder.places["shop"]
+    assert encoder.weight == len(encoder.inputs) - len(shop) + 64
+    assert len(shop) > 64
     first = network_of(model.fitted, model.goal, encoder, 0).layers[0]
     assert first.learning_rate_factor == pytest.approx(encoder.weight**-0.5)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +149,9 @@ def fitted(goal: str, **options: Any) -> tuple[cnn.TableModel, Any]:
 
 
 @pytest.mark.parametrize(("numbers", "goal", "spikes", "edges"), [
-    ("auto", "price", False, True), ("auto", "grade", True, True), ("plain", "price", False, False),
+    ("auto", "price", True, True), ("auto", "grade", True, True), ("plain", "price", False, False),
     ("both", "grade", True, True), ("spikes", "price", True, False), ("bins", "grade", False, True),
+    ("embedding", "price", True, True),
 ])  # fmt: skip
 @pytest.mark.filterwarnings("ignore:infinite numbers")
 def test_which_inputs_there_are(numbers: Any, goal: str, spikes: bool, edges: bool) -> None:
@@ -166,6 +168,64 @@ def test_which_inputs_there_are(numbers: Any, goal: str, spikes: bool, edges: bo
 
 
 @pytest.mark.filterwarnings("ignore:infinite numbers")
+def test_embedded_staircases_are_their_sums_before_all_other_inputs() -> None:
+    model, table = fitted("price", numbers="embedding")
+    encoder = model.encoder
+    assert encoder.embedded
+    assert not encoder.in_short
+    dense = dataclasses.replace(encoder, embedded=False)
+    for some in (None, np.arange(0, 600, 7), np.array([3]), np.arange(0)):
+        X, every = encoder.encode(table, some), dense.encode(table, some)
+        stairs = np.array([": from " in name for name in dense.inputs])
+        sums = [
+            every[:, place[stairs[place]]].sum(axis=1, dtype=np.float64)
+            for place in dense.places.values() if stairs[place].any()
+        ]  # fmt: skip
+        assert X.shape[1] == encoder.n_inputs == len(encoder.inputs) == len(sums) + (~stairs).sum()
+        np.testing.assert_array_equal(X[:, : len(sums)], np.stack(sums, axis=1).astype(np.float32))
+        np.testing.assert_array_equal(X[:, len(sums) :], every[:, ~stairs])
+        np.testing.assert_array_equal(encoder.features(table, some), X)
+    assert sorted(np.concatenate(list(encoder.places.values())).tolist()) == list(range(encoder.n_inputs))
+    for name, place in encoder.places.items():
+        assert {encoder.inputs[i].split(": ")[0] for i in place} == {name}
+    names = ("x", "gain", "gaps", "text", "day", "infinite")
+    assert encoder.inputs[: len(sums)] == [f"{name}: place" for name in names]
+
+
+@pytest.mark.filterwarnings("ignore:infinite numbers")
+def test_a_network_begins_with_the_embeddings_of_staircases() -> None:
+    model, table = fitted("price", numbers="embedding")
+    X, every = (dataclasses.replace(model.encoder, embedded=flag).encode(table) for flag in (True, False))
+    layer = model.networks[0].layers[0]
+    names = dataclasses.replace(model.encoder, embedded=False).inputs
+    at, k = 0, len(model.encoder.stairs)
+    expected = []
+    for column, bins in enumerate(model.encoder.stairs):
+        name = model.encoder.inputs[column].split(":")[0]
+        z = every[:, [n.startswith(f"{name}: from ") for n in names]].astype(np.float64)
+        assert z.shape[1] == bins
+        V, c = (np.asarray(part, np.float64)[column] for part in (layer.weights, layer.biases))
+        expected.append(np.maximum(z @ V[:, :bins].T + c, 0))
+        at += len(c)
+    found = model.networks[0].layer_outputs(X)[0]
+    assert found.shape == (len(X), at + X.shape[1] - k)
+    np.testing.assert_allclose(found, np.hstack([*expected, X[:, k:]]), rtol=1e-4, atol=1e-5)
+
+
+def test_many_categories_or_columns_are_not_embedded() -> None:
+    rng = np.random.default_rng(0)
+    more = Finer(rng.normal(size=(3000, 1)), 256, 96, embedded=True)
+    narrow = pd.DataFrame({"x": rng.normal(size=3000), "town": rng.integers(0, 60, 3000).astype(str)})
+    wide = narrow.assign(town="town " + pd.Series(rng.integers(0, 100, 3000).astype(str)))
+    assert Encoder.learn(narrow.assign(town="a" + narrow["town"]), "y", np.arange(3000), more=more).embedded
+    assert not Encoder.learn(wide, "y", np.arange(3000), more=more).embedded
+    assert not Encoder.learn(wide[["town"]], "y", np.arange(3000), more=more).embedded
+    for k in (256, 257):
+        table = pd.DataFrame(rng.normal(size=(3000, k)), columns=[f"x{i}" for i in range(k)])
+        assert Encoder.learn(table, "y", np.arange(3000), more=more).embedded == (k == 256)
+
+
+@pytest.mark.filterwarnings("ignore:infinite numbers")
 def test_columns_are_encoded_alone_as_among_others() -> None:
     model, table = fitted("price", numbers="both")
     for some in (None, np.arange(0, 600, 7), np.array([3]), np.arange(0)):
@@ -176,7 +236,7 @@ def test_columns_are_encoded_alone_as_among_others() -> None:
             if column.name == "infinite":
                 cells = cells.replace(np.inf, np.nan)
             column.write(cells, alone)
-            np.testing.assert_array_equal(X[:, model.encoder.slices[column.name]], alone, column.name)
+            np.testing.assert_array_equal(X[:, model.encoder.places[column.name]], alone, column.name)
 
 
 def test_spikes_are_found_in_float32_and_float64() -> None:
@@ -193,9 +253,10 @@ def test_spikes_are_found_in_float32_and_float64() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:infinite numbers")
+@pytest.mark.parametrize("numbers", ["both", "embedding"])
 @pytest.mark.parametrize("goal", ["price", "grade"])
-def test_files_keep_them(goal: str, tmp_path: Path) -> None:
-    model, table = fitted(goal, numbers="both")
+def test_files_keep_them(goal: str, numbers: Any, tmp_path: Path) -> None:
+    model, table = fitted(goal, numbers=numbers)
     model.save(tmp_path / "m.cnn")
     again = cnn.load(tmp_path / "m.cnn")
     assert repr(again.encoder) == repr(model.encoder)
@@ -204,11 +265,12 @@ def test_files_keep_them(goal: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:infinite numbers")
+@pytest.mark.parametrize("numbers", ["both", "embedding"])
 @pytest.mark.parametrize("goal", ["price", "grade"])
-def test_onnx_and_c_have_them(goal: str, tmp_path: Path) -> None:
+def test_onnx_and_c_have_them(goal: str, numbers: Any, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
-    model, table = fitted(goal, numbers="both")
+    model, table = fitted(goal, numbers=numbers)
     table = table.astype({"gain": np.float64})
     table.loc[:5, "gain"], table.loc[6:9, "x"] = [np.nan, 1000, 999, -5, 1e300, 4000], [1e300, -1e300, -np.inf, np.nan]
     cnn.export_onnx(model, tmp_path / "m.onnx")
@@ -221,7 +283,7 @@ def test_onnx_and_c_have_them(goal: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
     text = cnn.export_c(model, tmp_path)[0].read_text()
     assert "put_spikes(numbers[1], spikes1, 5, x + " in text
-    assert "put_stairs(numbers[0]" in text
+    assert f"put_{'stairs' if numbers == 'both' else 'place'}(numbers[0]" in text
 
 
 @pytest.mark.filterwarnings("ignore:infinite numbers")
@@ -254,13 +316,15 @@ def test_compact_rows_in_another_order() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:infinite numbers")
-def test_streams_learn_the_same_columns() -> None:
+@pytest.mark.parametrize("numbers", ["both", "embedding"])
+def test_streams_learn_the_same_columns(numbers: Any) -> None:
     table = frame().drop(columns="grade")
-    here, there = (cnn.TableModel("price", epochs=1, members=1, hidden=(8,), seed=0, numbers="both") for _ in range(2))
+    how: dict[str, Any] = {"epochs": 1, "members": 1, "hidden": (8,), "seed": 0, "numbers": numbers}
+    here, there = (cnn.TableModel("price", **how) for _ in range(2))
     here.fit([table[:250], table[250:]], verbose=0)
     there.fit(table, stream=True, verbose=0)
     assert repr(here.encoder) == repr(there.encoder)
-    assert here.encoder.in_short
+    assert (here.encoder.in_short, here.encoder.embedded) == (numbers == "both", numbers == "embedding")
     np.testing.assert_array_equal(here.predict(table), there.predict(table))
 
 
@@ -287,7 +351,7 @@ def test_wide_and_large_tables_get_fewer() -> None:
 
 @pytest.mark.parametrize(("wrong", "error"), [("none", ValueError), (1, ValueError), (None, ValueError)])
 def test_bad_settings_are_refused(wrong: Any, error: type[Exception]) -> None:
-    with pytest.raises(error, match="numbers must be 'auto', 'plain', 'spikes', 'bins' or 'both', got"):
+    with pytest.raises(error, match="numbers must be 'auto', 'plain', 'spikes', 'bins', 'both' or 'embedding', got"):
         cnn.TableModel("y", numbers=wrong)
 
 

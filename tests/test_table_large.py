@@ -131,13 +131,13 @@ def test_a_sample_of_all_rows_teaches_what_the_table_does() -> None:
 
 
 # Rows with staircases are dense in a file and compact in memory: the same to rounding.
-@pytest.mark.parametrize(("numbers", "bound"), [("plain", 1e-9), ("auto", 1e-6)])
+@pytest.mark.parametrize(("numbers", "bound"), [("plain", 1e-9), ("auto", 1e-9), ("bins", 1e-6)])
 def test_networks_are_those_of_the_encoded_rows(numbers: Any, bound: float) -> None:
     found = model(numbers=numbers).fit(TABLE, stream=True, verbose=0)
     train = np.setdiff1d(np.arange(N), found.held_out)
     scaled = [found.goal.scaled(TABLE.price.to_numpy()[rows]) for rows in (train, found.held_out)]
     X = [found.encoder.encode(TABLE, rows) for rows in (train, found.held_out)]
-    chosen = found.settings.chosen(found.task, len(train))
+    chosen = found.settings.chosen(found.task, len(train), found.encoder.embedded)
     net = network_of(chosen, found.goal, found.encoder, 1)
     net.fit(
         X[0], scaled[0], epochs=2, batch_size=chosen.batch_size, stream=True, metrics=(),

@@ -90,7 +90,7 @@ def test_a_table_given_is_held_out_by_all() -> None:
 
 def alone(model: cnn.TableModel, member: int) -> Any:
     """The network with that number, trained by itself."""
-    settings = model.settings.chosen(model.task, N)
+    settings = model.settings.chosen(model.task, N, model.encoder.embedded)
     found = lesson.of_frame(TABLE, model.target, model.settings, model.seed, None)
     net = network_of(settings, found.goal, found.encoder, model.seed + member)
     train, aside = found.of_member(member)

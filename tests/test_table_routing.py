@@ -97,7 +97,7 @@ def test_bad_requests() -> None:
     assert model.get_metadata_routing().fit.requests["sample_weight"] is None
     with (
         sklearn.config_context(enable_metadata_routing=False),
-        pytest.raises(RuntimeError, match="set_score_request is for metadata routing: sklearn.set_config"),
+        pytest.raises(RuntimeError, match=r"set_score_request is for metadata routing: sklearn\.set_config"),
     ):
         model.set_score_request(sample_weight=True)
 

@@ -178,7 +178,7 @@ def test_what_matters_is_the_mean_over_the_targets_in_their_units(model: cnn.Tab
     rng = np.random.default_rng(0)
     encoded, units = model.encoder.encode(TABLE), Y.std(ddof=0).to_numpy()
     shuffled = encoded.copy()
-    place = model.encoder.slices["area"]
+    place = model.encoder.places["area"]
     rises = []
     for _ in range(2):
         shuffled[:, place] = encoded[rng.permutation(400)][:, place]

@@ -194,8 +194,8 @@ def inspect(screen: Screen, path: str) -> None:
         return
     about = _about(model)
     screen.say(*(f"- {note}" for note in model.notes))
-    places = model.encoder.slices
-    body = [[name, kind, str(places[name].stop - places[name].start)] for name, kind in model.columns.items()]
+    places = model.encoder.places
+    body = [[name, kind, str(len(places[name]))] for name, kind in model.columns.items()]
     screen.table("Columns", ["column", "kind", "inputs"], body)
     first = model.networks[0]
     body = [[counted(len(model.networks), "network"), f"{first.n_inputs} - "

@@ -161,7 +161,7 @@ def _scores(model: TableModel) -> str:
 
 
 def _settings(model: TableModel) -> list[list[str]]:
-    chosen = model.settings.chosen(model.task, model.rows)
+    chosen = model.settings.chosen(model.task, model.rows, model.encoder.embedded)
     return [[name.replace("_", " "), str(value)] for name, value in chosen.__dict__.items()] + [
         ["seed", str(model.seed)], ["epochs of each network", ", ".join(str(len(h)) for h in model.histories)],
         ["seconds", f"{model.seconds:.1f}"], ["inputs", f"{len(model.encoder.inputs):,}"],

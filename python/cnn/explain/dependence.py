@@ -97,7 +97,7 @@ def partial_dependence(
         values = _given(grid, kind)
     else:
         values = known if kind in ("category", "boolean") else _spread(known, points, name, kind)
-    inputs = slice(*np.append(of.begin, of.n_inputs)[place : place + 2].tolist())
+    inputs = of.order[slice(*np.append(of.begin, of.n_inputs)[place : place + 2].tolist())]
     codes = _codes(model, data, name, values)[:, inputs] if isinstance(model, TableModel) else values[:, None]
     found = _moved(of, X, inputs, codes, n_threads)[..., chosen]
     names = tuple(of.output_names[i] for i in chosen)
@@ -107,7 +107,7 @@ def partial_dependence(
 
 
 @checks.quiet
-def _moved(of: Subject, X: Array, inputs: slice, codes: Array, n_threads: int | None) -> Array:
+def _moved(of: Subject, X: Array, inputs: Array, codes: Array, n_threads: int | None) -> Array:
     """(n, g, outputs) of all rows, with each of the codes in turn as those inputs."""
     X = np.array(X)
     found = np.empty((len(X), len(codes), len(of.output_names)))

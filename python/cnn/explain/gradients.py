@@ -154,7 +154,7 @@ class _Work:
         for begin in range(0, len(x), step := max(at_once // draws, 1)):
             rows = slice(begin, begin + step)
             shares = self._shares(x, rows, draws)
-            values[rows] = np.moveaxis(np.add.reduceat(shares, of.begin, axis=2), 0, 2)
+            values[rows] = np.moveaxis(np.add.reduceat(shares[:, :, of.order], of.begin, axis=2), 0, 2)
         base, predictions = base[:, outputs], of.outputs(x, self.n_threads)[:, outputs]
         if len(outputs) == 1:
             values, base, predictions = values[..., 0], base[:, 0], predictions[:, 0]

@@ -28,7 +28,8 @@ class Subject:
 
     Args:
         inputs: for each network the columns of X that it takes, None for all.
-        feature_names: of what shares are given to; `begin` has the first column of X of each.
+        feature_names: of what shares are given to. In the order `order` of the columns of X, those of each lie
+            together, from `begin` on.
         output_names: one for each output.
         read: (X in the networks' type, the features as they are shown) of what a user gives under a name.
     """
@@ -37,6 +38,7 @@ class Subject:
     inputs: Sequence[Array | None]
     link: str
     feature_names: tuple[str, ...]
+    order: Array
     begin: Array
     output_names: tuple[str, ...]
     read: Callable[[str, Any], tuple[Array, Array]]
@@ -120,7 +122,8 @@ def _network(net: Network, raw: bool) -> Subject:
         return X, X
 
     outputs = ("prediction",) if net.n_outputs == 1 else tuple(f"output {i}" for i in range(net.n_outputs))
-    return Subject([net], [None], "identity" if raw else net.loss.link, names, np.arange(n), outputs, read)
+    each = np.arange(n)
+    return Subject([net], [None], "identity" if raw else net.loss.link, names, each, each, outputs, read)
 
 
 def _estimator(model: Any, raw: bool) -> Subject:
@@ -146,13 +149,14 @@ def _estimator(model: Any, raw: bool) -> Subject:
 
     given = getattr(model, "feature_names_in_", None)
     names = tuple(f"x{i}" for i in range(n)) if given is None else tuple(map(str, given))
-    return Subject(networks, inputs, "identity" if raw else link, names, np.arange(n), outputs, read)
+    each = np.arange(n)
+    return Subject(networks, inputs, "identity" if raw else link, names, each, each, outputs, read)
 
 
 def _table(model: TableModel, raw: bool) -> Subject:
     encoder, goal = model.encoder, model.goal
-    names = tuple(encoder.slices)
-    begin = np.array([place.start for place in encoder.slices.values()])
+    names, places = tuple(encoder.places), list(encoder.places.values())
+    order, begin = np.concatenate(places), np.cumsum([0, *map(len, places[:-1])])
 
     def read(name: str, data: Any) -> tuple[Array, Array]:
         frame = tables.frame(data, encoder.names, name)
@@ -169,8 +173,8 @@ def _table(model: TableModel, raw: bool) -> Subject:
     if raw and link == "exp":  # networks give multiples of a mean, whose logarithm is added to theirs
         scale, shift = np.ones(len(scale)), np.log(scale)
     return Subject(
-        nets, [None] * len(nets), "identity" if raw else link, names, begin, outputs[-nets[0].n_outputs :], read, scale,
-        shift, low, high,
+        nets, [None] * len(nets), "identity" if raw else link, names, order, begin, outputs[-nets[0].n_outputs :],
+        read, scale, shift, low, high,
     )  # fmt: skip
 
 

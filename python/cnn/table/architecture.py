@@ -10,6 +10,8 @@ from cnn.table.encode import Encoder
 from cnn.table.settings import Settings
 from cnn.table.targets import Goal
 
+_SLOW = 0.25  # of the learning rate, for embeddings
+_SIZE, _WIDTH = 16, 1 << 10  # outputs of an embedding, and of all of them
 _WARM = 0.05  # of the steps, in which the rate rises
 
 
@@ -21,6 +23,11 @@ def network_of(settings: Settings, goal: Goal, encoder: Encoder, seed: int) -> n
     """
     stack: list[layers.Layer] = []
     width = encoder.weight
+    if encoder.embedded:
+        size = min(_SIZE, _WIDTH // len(encoder.stairs))
+        edges = [range(bins + 1) for bins in encoder.stairs]  # a place is told in stairs
+        stack.append(layers.PiecewiseEmbedding(edges, size, learning_rate_factor=_SLOW, decay_factor=1 / _SLOW))
+        width += (size - 1) * len(edges)
     for units in settings.hidden or ():
         stack.append(_dense(units, width, settings.activation))
         if settings.dropout:

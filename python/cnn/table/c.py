@@ -13,6 +13,7 @@ from cnn.export.c import function_of, layer_code, of_all, source_and_header
 from cnn.export.c_source import fill, table
 from cnn.table import blocks, columns
 from cnn.table.columns import Boolean, Category, Date, Number
+from cnn.table.encode import Encoder
 from cnn.table.frames import TableError
 from cnn.table.model import TableModel
 from cnn.table.target import Target
@@ -127,6 +128,18 @@ _PUT_STAIRS = """static void put_stairs(double x, double center, const double *e
     }
 }
 """
+_PUT_PLACE = """static void put_place(double x, double center, const double *edges, int n, real *out)
+{
+    double z;
+    int i = 0;
+
+    x = known(x) ? x : center;
+    while (i < n - 1 && x >= edges[i + 1])
+        i++;
+    z = (x - edges[i]) / (edges[i + 1] - edges[i]);
+    *out = (float)i + (float)(z > 2.0 ? 2.0 : (z < -1.0 ? -1.0 : z));
+}
+"""
 _PUT_BOOLEAN = """static void put_boolean(double x, int gaps, real *out)
 {
     out[0] = (float)(known(x) ? 2.0 * x - 1.0 : 0.0);
@@ -170,13 +183,13 @@ def _(model: TableModel, name: str) -> tuple[str, str]:
         raise ValueError("C takes networks of one type, and this model has float32 and float64")
     codes = [layer_code(net, f"n{i}_") for i, net in enumerate(networks)]
     shared = {**of_all(codes, name), "squash": repr(blocks.SQUASH), "turn": _double(2 * np.pi)}
-    written = _Columns(encoder.columns)
+    written = _Columns(encoder)
     classes = [str(label) for label in goal.classes]
     targets = [one.name for one in goal.each] if len(goal.each) > 1 else []
     tables = {
         "number_names": written.numbers, "text_names": written.texts, "target_names": targets, "classes": classes,
     }  # fmt: skip
-    inputs, outputs = len(encoder.inputs), len(classes) or goal.outputs
+    inputs, outputs = encoder.n_inputs, len(classes) or goal.outputs
     stack = max(code.stack for code in codes) + networks[0].dtype.itemsize * (inputs + goal.outputs)
     names = {
         **shared, "task": model.task, "numbers": str(len(written.numbers)), "texts": str(len(written.texts)),
@@ -229,13 +242,14 @@ def _declared_class(name: str) -> str:
 class _Columns:
     """The tables and the calls that turn the cells of a row into inputs."""
 
-    def __init__(self, described: tuple[columns.Column, ...]) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         self.numbers: list[str] = []
         self.texts: list[str] = []
         self.tables: list[str] = []
         self.calls: list[str] = []
-        used, at = set[str](), 0
-        for i, column in enumerate(described):
+        self._embedded, self._place = encoder.embedded, 0
+        used, at = set[str](), len(encoder.stairs) if encoder.embedded else 0
+        for i, column in enumerate(encoder.columns):
             if isinstance(column, Category):
                 cell = f"texts[{len(self.texts)}]"
                 self.texts.append(column.name)
@@ -247,8 +261,8 @@ class _Columns:
                 cell = f"numbers[{len(self.numbers)}]"
                 self.numbers.append(column.name)
                 used |= {_KNOWN, *self._numeric(column, i, cell, at)}
-            at += len(column.inputs)
-        known = (_KNOWN, _PUT_NUMBER, _PUT_SPIKES, _PUT_STAIRS, _PUT_BOOLEAN, _PUT_TEXT, _PUT_WAVE)
+            at += len(column.inputs) - (columns.stairs_of(column) if encoder.embedded else 0)
+        known = (_KNOWN, _PUT_NUMBER, _PUT_SPIKES, _PUT_STAIRS, _PUT_PLACE, _PUT_BOOLEAN, _PUT_TEXT, _PUT_WAVE)
         self.functions = [f for f in known if f in used]
 
     def _numeric(self, column: Number | Boolean | Date, i: int, cell: str, at: int) -> Iterator[str]:
@@ -264,7 +278,7 @@ class _Columns:
         self._call("put_number", cell, f"nodes{i}", f"heights{i}", len(number.nodes), scale, int(number.gaps), at)
         yield _PUT_NUMBER
         yield from self._finer(number, i, cell, at + number.coarse)
-        at += len(number.inputs)
+        at += len(number.inputs) - (columns.stairs_of(column) if self._embedded else 0)
         for place, period in enumerate(column.periods if isinstance(column, Date) else ()):
             self._call("put_wave", cell, _double(columns.PERIODS[period]), at + 2 * place)
             yield _PUT_WAVE
@@ -274,10 +288,15 @@ class _Columns:
             self.tables.append(table(f"spikes{i}", number.spikes, "double"))
             self._call("put_spikes", cell, f"spikes{i}", n, at)
             yield _PUT_SPIKES
-        if len(number.edges):
+        if bins := columns.stairs_of(number):
             self.tables.append(table(f"edges{i}", number.edges, "double"))
-            self._call("put_stairs", cell, _double(number.center), f"edges{i}", len(number.edges) - 1, at + n)
-            yield _PUT_STAIRS
+            what = cell, _double(number.center), f"edges{i}", bins
+            if self._embedded:
+                self._call("put_place", *what, self._place)
+                self._place += 1
+            else:
+                self._call("put_stairs", *what, at + n)
+            yield _PUT_PLACE if self._embedded else _PUT_STAIRS
 
     def _call(self, function: str, *arguments: Any) -> None:
         *given, at = map(str, arguments)

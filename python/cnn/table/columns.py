@@ -363,6 +363,12 @@ def coarse(column: Column) -> int:
     return len(column.inputs) - (len(number.inputs) - number.coarse if number else 0)
 
 
+def stairs_of(column: Column) -> int:
+    """How many bins the staircase of a column has; 0 if it has none."""
+    number = number_of(column)
+    return len(number.edges) - 1 if number and len(number.edges) else 0
+
+
 def is_wide(column: Column) -> bool:
     """Whether it is of more categories than a network can well be given as dense inputs."""
     return isinstance(column, Category) and len(column.values) > NARROW

@@ -12,7 +12,7 @@ import numpy as np
 from cnn._common import checks
 from cnn.runtime.compact import Layout, compact
 from cnn.runtime.sparse import SparseRows
-from cnn.table import blocks, columns, frames
+from cnn.table import blocks, columns, finer, frames
 from cnn.table.blocks import Curves
 from cnn.table.columns import Boolean, Category, Column, Number
 from cnn.table.finer import Finer, Stairs
@@ -25,6 +25,7 @@ _SMALL = 1 << 26  # bytes of inputs that are never too many, where they are kept
 _FINER = 1 << 28  # bytes of finer inputs of numbers that are never too many, where they are kept dense
 _ROWS_OF_A_SPIKE = 10  # at least, of all columns together: spikes of small tables teach noise
 _BINS = 1 << 13  # of all columns together
+_EMBEDDED = 256  # columns, at most; of more, embeddings would be too small or too wide
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,15 @@ def _count(frame: Any, rows: Array | None) -> int:
 
 @dataclass(frozen=True)
 class Encoder:
-    """The columns in use, in the order of the inputs; those left out, and why; the names of all as they stood."""
+    """The columns in use, in the order of the inputs; those left out, and why; the names of all as they stood.
+
+    `embedded`: a staircase is one input, the place on it (`finer.place`), and these inputs come before all others.
+    """
 
     columns: tuple[Column, ...]
     dropped: Mapping[str, str]
     names: tuple[str, ...] = ()
+    embedded: bool = False
 
     @staticmethod
     def learn(
@@ -97,30 +102,57 @@ class Encoder:
             raise TableError(f"no column beside {beside} has anything to learn from" + (f" ({why})" if why else ""))
         # Where they are kept dense, the inputs but the finer ones are to need no more than twice the table's memory.
         room = max(_SMALL, 2 * memory) // (4 * len(frame))
-        return Encoder(_fewer(kept, room, in_files=of is not None), dropped, tuple(found))
+        fewer = _fewer(kept, room, in_files=of is not None)
+        stairs = sum(columns.stairs_of(column) > 0 for column in fewer)
+        embedded = more is not None and more.embedded and 0 < stairs <= _EMBEDDED
+        embedded = embedded and not any(map(columns.is_wide, fewer))  # these are looked up in compact rows
+        return Encoder(fewer, dropped, tuple(found), embedded)
 
     @property
     def inputs(self) -> list[str]:
         """A name for each input of the network."""
-        return [f"{column.name}: {part}" for column in self.columns for part in column.inputs]
+        names = [f"{column.name}: {part}" for column in self.columns for part in column.inputs]
+        if not self.embedded:
+            return names
+        stairs = [f"{column.name}: place" for column in self.columns if columns.stairs_of(column)]
+        return [*stairs, *(names[i] for i in self._layout[0].plain)]
 
     @property
     def weight(self) -> int:
         """How many inputs there are for a rule of many: a column of categories has few that are not 0 at a time."""
+        if self.embedded:
+            return self.n_inputs
         return sum(columns.NARROW if columns.is_wide(column) else len(column.inputs) for column in self.columns)
 
     @cached_property
-    def slices(self) -> dict[str, slice]:
-        """Where the inputs of each column are."""
-        found, begin = {}, 0
-        for column in self.columns:
-            found[column.name] = slice(begin, begin + len(column.inputs))
-            begin += len(column.inputs)
+    def n_inputs(self) -> int:
+        """How many inputs the network has."""
+        layout = self._layout[0]
+        return len(layout.stairs) + len(layout.plain) if self.embedded else layout.n_inputs
+
+    @cached_property
+    def stairs(self) -> list[int]:
+        """How many bins each staircase has."""
+        return [end - begin for begin, end in self._layout[0].stairs]
+
+    @cached_property
+    def places(self) -> dict[str, Array]:
+        """Which inputs are those of each column."""
+        begin = self._layout[1] + len(self.stairs) if self.embedded else self._begin
+        found = {column.name: np.arange(*begin[i : i + 2]) for i, column in enumerate(self.columns)}
+        for i, column in enumerate(self.columns):
+            if self.embedded and columns.stairs_of(column):
+                found[column.name] = np.append(self._stair[i], found[column.name])
         return found
 
     @checks.quiet
     def encode(self, frame: Any, rows: Array | None = None) -> Array:
         """(n, inputs) float32, of all rows or of these, which must ascend."""
+        if self.embedded:
+            sheet = self._in_short(frame, rows)
+            assert sheet.bins is not None
+            assert sheet.z is not None
+            return np.hstack([finer.place(sheet.bins, sheet.z), sheet.X])
         sheet = _Sheet(np.empty((_count(frame, rows), self._begin[-1]), np.float32), self._begin)
         self._fill(frame, rows, sheet)
         return sheet.X
@@ -130,6 +162,14 @@ class Encoder:
         """The same as networks take them: staircases and many categories in short (compact rows, a number for each)."""
         if not self.in_short:
             return self.encode(frame, rows)
+        sheet = self._in_short(frame, rows)
+        ones = [column.one for column in self.columns if isinstance(column, Category)]
+        return compact(
+            self._layout[0], np.float32, plain=sheet.X, bins=sheet.bins, heights=sheet.z, codes=sheet.codes, ones=ones
+        )
+
+    def _in_short(self, frame: Any, rows: Array | None) -> _Sheet:
+        """The inputs with staircases and codes aside."""
         layout, begin = self._layout
         n, s = _count(frame, rows), len(layout.stairs)
         sheet = _Sheet(
@@ -137,19 +177,19 @@ class Encoder:
             np.empty((n, len(layout.one_hot)), np.int32),
         )  # fmt: skip
         self._fill(frame, rows, sheet)
-        ones = [column.one for column in self.columns if isinstance(column, Category)]
-        return compact(
-            layout, np.float32, plain=sheet.X, bins=sheet.bins, heights=sheet.z, codes=sheet.codes, ones=ones
-        )
+        return sheet
 
     @cached_property
     def in_short(self) -> bool:
         """Whether `features` are compact rows."""
-        return bool(self._layout[0].stairs) or any(map(columns.is_wide, self.columns))
+        return not self.embedded and (bool(self._layout[0].stairs) or any(map(columns.is_wide, self.columns)))
 
     @cached_property
     def _layout(self) -> tuple[Layout, Array]:
-        """(where the inputs of compact rows are, the first one of each column that is neither staircase nor code)."""
+        """(where the inputs of compact rows are, the first one of each column that is neither staircase nor code).
+
+        Of embedded ones: where staircases are, the first one of each column that is none.
+        """
         stairs, one_hot, plain, begin, at = list[tuple[int, int]](), list[tuple[int, int]](), list[int](), [0], 0
         for column in self.columns:
             number, end = columns.number_of(column), at + len(column.inputs)
@@ -158,7 +198,7 @@ class Encoder:
                 stairs.append((last - len(number.edges) + 1, last))
                 plain += range(at, stairs[-1][0])
                 at = last
-            if isinstance(column, Category):
+            if isinstance(column, Category) and not self.embedded:
                 one_hot.append((at, end))
                 at = end
             plain += range(at, end)
@@ -196,7 +236,7 @@ class Encoder:
         """One column; TableError for a cell that can't be."""
         column = self.columns[i]
         for some, cells in frames.pieces(frame.iloc[:, places[i]], rows):
-            if isinstance(column, Category) and sheet.codes is not None:
+            if isinstance(column, Category) and sheet.codes is not None and not self.embedded:
                 sheet.codes[some, self._code[i]] = column.codes(cells)
             else:
                 column.write(cells, sheet.of(i, some), sheet.stairs(self._stair[i], some))
@@ -207,7 +247,7 @@ class Encoder:
         """The columns of a frame with infinite numbers, which count as missing, and how many there are."""
         dtypes, there, found = frame.dtypes.tolist(), frames.places(frame), dict[str, int]()
         numbers = {column.name for column in self.columns if isinstance(column, Number)}
-        used = [name for name in there if name in self.slices or name in self.dropped]
+        used = [name for name in there if name in self.places or name in self.dropped]
         names = [name for name in used if dtypes[there[name]].kind == "f"]
         for some, cells in blocks.read(frame, np.array([there[name] for name in names], np.intp)):
             found.update(zip(names[some], np.isinf(cells).sum(axis=1).tolist(), strict=True))

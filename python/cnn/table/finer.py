@@ -47,6 +47,7 @@ class Finer:
     y: Array
     spikes: int
     leaves: int
+    embedded: bool = False  # whether a staircase becomes one input, its place on it, for an embedding
 
     def within(self, spikes: int, leaves: int) -> Finer:
         """With at most so many of a column; none where these are too few to be of use."""
@@ -163,6 +164,12 @@ def stairs(x: Array, edges: Array) -> tuple[Array, Array]:
     with np.errstate(over="ignore"):
         z = np.clip((x - edges[bins]) / (edges[bins + 1] - edges[bins]), -1.0, 2.0)
     return bins.astype(np.uint8), z.astype(np.float32)
+
+
+def place(bins: Array, z: Array) -> Array:
+    """(n,) how far up the stairs each row is: the sum of its inputs, from -1 to K + 1."""
+    found: Array = bins + z
+    return found
 
 
 def write_codes(codes: Array, out: Array) -> None:

@@ -35,7 +35,7 @@ def permutation(
     measure = _rmse(goal) if goal.task == "regression" else metrics.log_loss
     before = measure(y, outputs(X, n_threads), None)
     rises = {}
-    for name, place in encoder.slices.items():
+    for name, place in encoder.places.items():
         kept, rise = X[:, place].copy(), []
         for _ in range(repeats):
             X[:, place] = kept[rng.permutation(len(rows))]

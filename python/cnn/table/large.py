@@ -188,7 +188,7 @@ def _encoded(
     """The lesson whose rows are in files."""
     folder = tempfile.TemporaryDirectory(prefix="cnn-", ignore_cleanup_errors=True)
     try:
-        need, free = rows * (4 * (len(encoder.inputs) + 3 * len(goal.each) + 1)), shutil.disk_usage(folder.name).free
+        need, free = rows * (4 * (encoder.n_inputs + 3 * len(goal.each) + 1)), shutil.disk_usage(folder.name).free
         if need > free:
             raise TableError(
                 f"the encoded rows take {need / 1e9:.1f} GB in {folder.name}, which has {free / 1e9:.1f} GB: let "
@@ -249,7 +249,7 @@ def _mapped(folder: Path, which: str, encoder: Encoder, goal: Goal) -> tuple[Arr
     if not path.stat().st_size:
         raise TableError(f"no row is left to {'be held out' if which else 'train on'}; give valid another share")
     y = _of_file(path, kind, goal)
-    return np.memmap(folder / f"X{which}", np.float32, "r", shape=(len(y), len(encoder.inputs))), y
+    return np.memmap(folder / f"X{which}", np.float32, "r", shape=(len(y), encoder.n_inputs)), y
 
 
 def _weights(folder: Path, which: str) -> Array | None:

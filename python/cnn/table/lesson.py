@@ -143,7 +143,7 @@ def _encoded(frame: Any, encoder: Encoder, goal: Goal, parts: Sequence[Array], c
     """The rows of the parts one after another; then all parts but the last two once more."""
     rows = np.concatenate([*parts, *parts[:-2]])
     order = np.argsort(rows, kind="stable")
-    dense = np.empty((0 if encoder.in_short else len(rows), len(encoder.inputs)), np.float32)
+    dense = np.empty((0 if encoder.in_short else len(rows), encoder.n_inputs), np.float32)
     short: list[SparseRows] = []
     for begin in range(0, len(frame), _PIECE):
         some = order[slice(*np.searchsorted(rows, (begin, begin + _PIECE), sorter=order).tolist())]

@@ -36,6 +36,7 @@ _FIELDS = {
 _OLDER: dict[str, dict[str, Any]] = {
     "table": {
         "writing": "", "places": (), "class_weight": None, "residuals": None, "low": None, "high": None, "further": [],
+        "embedded": False,
     },
     "number": {"writing": "", "spikes": 0, "edges": 0}, "date": {"order": writings.DATES[0], "spikes": 0, "edges": 0},
     "category": {"one": 1.0},
@@ -46,10 +47,10 @@ def from_file(contents: Contents) -> TableModel:
     """The model of an open file; ModelFormatError where anything is not as `save` writes it."""
     fields = contents.fields(
         contents.payload, "task", "labels", "classes", "columns", "dropped", "places", "notes", "settings",
-        "class_weight", "seed", "seconds", "scores", "networks", "further", *_TARGET, older=_OLDER["table"],
+        "class_weight", "seed", "seconds", "scores", "networks", "further", "embedded", *_TARGET, older=_OLDER["table"],
     )  # fmt: skip
     task, kind, n_classes, described, dropped, places, notes, settings, class_weight, *others = fields
-    seed, seconds, scores, nets, further, *first = others
+    seed, seconds, scores, nets, further, embedded, *first = others
     texts = _Texts(contents, container.unpack_text(contents, "texts"))
     try:
         if kind not in TYPES or not 0 <= _count(n_classes) <= MOST_CLASSES:
@@ -59,7 +60,12 @@ def from_file(contents: Contents) -> TableModel:
         numbers = [first, *(contents.fields(one, *_TARGET) for one in further)]
         names = [texts.take(2) for _ in numbers]
         used, left_out = tuple(_columns(contents, described, texts)), _pairs(texts.take(2 * _count(dropped)))
-        encoder = Encoder(used, left_out, _names([column.name for column in used], left_out, places))
+        encoder = Encoder(
+            used, left_out, _names([column.name for column in used], left_out, places),
+            checks.flag("embedded", embedded),
+        )
+        if encoder.embedded and not encoder.stairs:
+            raise ValueError("embeddings of no column")
         said = texts.take(_count(notes))
         stored: Any = np.float64 if kind == "float" else np.int64
         if kind == "int" and contents.specs["labels"].dtype == np.uint64:
@@ -97,7 +103,7 @@ def from_file(contents: Contents) -> TableModel:
         if not isinstance(nets, list):
             raise TypeError(f"networks {shown(nets)}")
         networks = tuple(revive_network(contents, net, Network, f"networks.{i}.") for i, net in enumerate(nets))
-        n_inputs = len(encoder.inputs)
+        n_inputs = encoder.n_inputs
         for net in networks:
             if net.n_inputs != n_inputs or net.n_outputs != goal.outputs:
                 raise ValueError(f"a network of {net.n_inputs} inputs and {net.n_outputs} outputs does not fit")

@@ -227,7 +227,7 @@ class TableModel(Uncertain):
             console.warn(found.infinite)
         if verbose:
             console.say("\n".join(found.notes))
-        asked, settings = self.settings, self.settings.chosen(found.goal.task, found.n)
+        asked, settings = self.settings, self.settings.chosen(found.goal.task, found.n, found.encoder.embedded)
         settings = budget.fitted(settings, found, self.seed, start, n_threads, pilot.is_needed(asked, found))
         settings = pilot.fitted(asked, settings, found, self.seed, n_threads)
         if settings.max_seconds is not None:

@@ -18,6 +18,15 @@ from cnn.table.targets import Goal
 _LARGEST = float(np.finfo(np.float64).max)
 
 
+class _Parts:
+    """What columns (n, 1) have become: (n, k) float32 each, with places on staircases apart where they are embedded."""
+
+    def __init__(self, embedded: bool) -> None:
+        self.embedded = embedded
+        self.places: list[str] = []
+        self.others: list[str] = []
+
+
 @graph_of.register
 def _(model: TableModel) -> Graph:
     encoder, goal = model.encoder, model.goal
@@ -27,11 +36,11 @@ def _(model: TableModel) -> Graph:
     while any(name.startswith(prefix) for name in names):
         prefix += "."
     graph = Graph(np.float64, prefix)
-    parts: list[str] = []
+    parts = _Parts(encoder.embedded)
     for column in encoder.columns:
-        parts += _COLUMNS[type(column)](graph, column)
+        _COLUMNS[type(column)](graph, column, parts)
         graph.inputs[column.name] = (np.str_ if isinstance(column, Category) else np.float64, ["n", 1])
-    mean = _mean(graph, model, graph.op("Concat", *parts, axis=1))
+    mean = _mean(graph, model, graph.op("Concat", *parts.places, *parts.others, axis=1))
     if model.task == "regression":
         value = graph.op("Add", graph.op("Mul", mean, _each(graph, goal, "deviation")), _each(graph, goal, "mean"))
         if any(math.isfinite(one.high - one.low) for one in goal.each):
@@ -89,7 +98,7 @@ def _missing(g: Graph, known: str) -> str:
     return g.cast(g.op("Not", known), np.float32)
 
 
-def _number(g: Graph, column: Number, x: str | None = None) -> list[str]:
+def _number(g: Graph, column: Number, parts: _Parts, x: str | None = None) -> None:
     """`Number.write_values`, with the formula of np.interp."""
     columns.check_span(column)
     x = column.name if x is None else x
@@ -110,55 +119,62 @@ def _number(g: Graph, column: Number, x: str | None = None) -> list[str]:
     t = g.op("Max", g.op("Min", t, 1e6), -1e6)
     third = g.op("Div", t, blocks.SQUASH)
     value = g.op("Div", t, g.op("Sqrt", g.op("Add", g.op("Mul", third, third), 1.0)))
-    found = [g.cast(g.op("Where", known, rank, 0.0), np.float32), g.cast(value, np.float32)]
-    return [*found, *([_missing(g, known)] if column.gaps else []), *_finer(g, column, cell, x)]
+    parts.others += [g.cast(g.op("Where", known, rank, 0.0), np.float32), g.cast(value, np.float32)]
+    if column.gaps:
+        parts.others.append(_missing(g, known))
+    _finer(g, column, parts, cell, x)
 
 
-def _finer(g: Graph, column: Number, cell: str, x: str) -> list[str]:
+def _finer(g: Graph, column: Number, parts: _Parts, cell: str, x: str) -> None:
     """`Number.write_finer` of a cell, and of x, which is the center where the cell is missing."""
-    found = []
     if len(column.spikes):
-        found.append(g.cast(g.op("Equal", cell, g.array(f"{column.name}.spikes", column.spikes[None])), np.float32))
-    if k := len(column.edges) - 1 if len(column.edges) else 0:
+        at = g.op("Equal", cell, g.array(f"{column.name}.spikes", column.spikes[None]))
+        parts.others.append(g.cast(at, np.float32))
+    if k := columns.stairs_of(column):
         low, high = np.zeros((1, k)), np.ones((1, k))
         low[0, 0], high[0, -1] = -1.0, 2.0
         arrays = {"edges": column.edges[None, :-1], "widths": np.diff(column.edges)[None], "low": low, "high": high}
         begins, widths, lowest, highest = (g.array(f"{column.name}.{part}", arrays[part]) for part in arrays)
         z = g.op("Div", g.op("Sub", x, begins), widths)
-        found.append(g.cast(g.op("Max", g.op("Min", z, highest), lowest), np.float32))
-    return found
+        z = g.cast(g.op("Max", g.op("Min", z, highest), lowest), np.float32)
+        if parts.embedded:  # rounded once, as `finer.place` does
+            z = g.op("ReduceSum", g.cast(z, np.float64), g.array("axis", np.array([1], np.int64)), keepdims=1)
+            parts.places.append(g.cast(z, np.float32))
+        else:
+            parts.others.append(z)
 
 
 def _slopes(column: Number) -> Any:
     return np.append(np.diff(column.heights) / np.diff(column.nodes), 0.0)
 
 
-def _boolean(g: Graph, column: Boolean) -> list[str]:
+def _boolean(g: Graph, column: Boolean, parts: _Parts) -> None:
     known = _known(g, column.name)
     sign = g.op("Where", known, g.op("Sub", g.op("Mul", column.name, 2.0), 1.0), 0.0)
-    return [g.cast(sign, np.float32), *([_missing(g, known)] if column.gaps else [])]
+    parts.others += [g.cast(sign, np.float32), *([_missing(g, known)] if column.gaps else [])]
 
 
-def _category(g: Graph, column: Category) -> list[str]:
+def _category(g: Graph, column: Category, parts: _Parts) -> None:
     k = len(column.inputs)
     code = g.op(
         "LabelEncoder", column.name, domain="ai.onnx.ml", keys_strings=[*column.values, ""],
         values_int64s=[*range(len(column.values)), column.missing_code], default_int64=column.other_code,
     )  # fmt: skip
     hot = g.op("Equal", code, g.array(f"range_{k}", np.arange(k).reshape(1, k)))
-    return [g.cast(hot if column.one == 1 else g.op("Mul", g.cast(hot, np.float64), column.one), np.float32)]
+    one = hot if column.one == 1 else g.op("Mul", g.cast(hot, np.float64), column.one)
+    parts.others.append(g.cast(one, np.float32))
 
 
-def _date(g: Graph, column: Date) -> list[str]:
+def _date(g: Graph, column: Date, parts: _Parts) -> None:
     days = column.name
-    found = _number(g, column.days, days)
+    _number(g, column.days, parts, days)
     known = _known(g, days)
     for period in column.periods:
         angle = g.op("Div", g.op("Mul", g.op("Where", known, days, 0.0), 2 * np.pi), columns.PERIODS[period])
-        found += [g.cast(g.op("Where", known, g.op(wave, angle), 0.0), np.float32) for wave in ("Sin", "Cos")]
-    return found
+        waves = [g.op("Where", known, g.op(wave, angle), 0.0) for wave in ("Sin", "Cos")]
+        parts.others += [g.cast(wave, np.float32) for wave in waves]
 
 
-_COLUMNS: dict[type, Callable[[Graph, Any], list[str]]] = {
+_COLUMNS: dict[type, Callable[[Graph, Any, _Parts], None]] = {
     Number: _number, Boolean: _boolean, Category: _category, Date: _date,
 }  # fmt: skip

@@ -20,7 +20,7 @@ from cnn.table.frames import Array
 from cnn.table.target import TASKS
 from cnn.table.targets import Goal
 
-Numbers: TypeAlias = Literal["auto", "plain", "spikes", "bins", "both"]
+Numbers: TypeAlias = Literal["auto", "plain", "spikes", "bins", "both", "embedding"]
 Effort: TypeAlias = Literal["fast", "default", "best"]
 
 
@@ -51,6 +51,10 @@ RECIPES = {
     "regression": Recipe((128, 128), (128, 128, 128), 0.25, 0.03, 0.003, 48),
     "classification": Recipe((128, 128), (128, 128), 0.3, 0.04, 0.1, 22),
 }
+EMBEDDED = {
+    "regression": Recipe((128, 128), (128, 128, 128), 0.2, 0.08, 0.003, 48),
+    "classification": Recipe((128, 128), (128, 128), 0.3, 0.08, 0.1, 22),
+}
 BUDGETS: dict[str, Budget] = {
     "fast": Budget(4, 2, 1, 0.5, 1.0),
     "default": Budget(10, 4, 2, 1.0, 1.0),
@@ -58,9 +62,12 @@ BUDGETS: dict[str, Budget] = {
 }
 _SMALL, _MANY, _HUGE = 2_000, 50_000, 200_000  # rows; beyond the last there is one network
 
-# (spikes, bins) that a number becomes beside rank and value.
-_FINER = {"plain": (False, False), "spikes": (True, False), "bins": (False, True), "both": (True, True)}
-_AUTO = {"regression": "bins", "classification": "both"}
+# (spikes, bins, whether these are embedded) that a number becomes beside rank and value.
+_FINER = {
+    "plain": (False, False, False), "spikes": (True, False, False), "bins": (False, True, False),
+    "both": (True, True, False), "embedding": (True, True, True),
+}  # fmt: skip
+_AUTO = "embedding"
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,9 @@ class Settings:
         if self.decimal not in (None, *writings.DECIMALS):
             raise ValueError(f"decimal must be '.' or ',' or None, got {self.decimal!r}")
         if self.numbers not in ("auto", *_FINER):
-            raise ValueError(f"numbers must be 'auto', 'plain', 'spikes', 'bins' or 'both', got {self.numbers!r}")
+            raise ValueError(
+                f"numbers must be 'auto', 'plain', 'spikes', 'bins', 'both' or 'embedding', got {self.numbers!r}"
+            )
         checks.number("valid", self.valid, 0, 1, open_low=True, open_high=True)
         if self.loss is not None:
             object.__setattr__(self, "loss", self._checked_loss(losses.get(self.loss)))
@@ -134,9 +143,9 @@ class Settings:
             return self.task
         return "classification" if self.loss.for_classes else "regression"
 
-    def chosen(self, task: str, n: int) -> Settings:
+    def chosen(self, task: str, n: int, embedded: bool = False) -> Settings:
         """With a number in the place of each None, but for `patience`, `decimal` and `max_seconds`; of n rows."""
-        recipe, budget = RECIPES[task], BUDGETS[self.effort]
+        recipe, budget = (EMBEDDED if embedded else RECIPES)[task], BUDGETS[self.effort]
         epochs = budget.epochs * recipe.epochs * math.sqrt(15_000 / n)
         members = budget.small if n < _SMALL else budget.members if n <= _MANY else budget.large if n <= _HUGE else 1
         hidden = recipe.small if n < _SMALL else recipe.hidden
@@ -150,10 +159,10 @@ class Settings:
 
     def finer(self, target: Goal, y: Array, seen: Array | None = None) -> Finer | None:
         """The finer inputs that numbers get, with the targets of the rows that they are learnt of, or of those seen."""
-        spikes, bins = _FINER[_AUTO[target.task] if self.numbers == "auto" else self.numbers]
+        spikes, bins, embedded = _FINER[_AUTO if self.numbers == "auto" else self.numbers]
         if not spikes and not bins:
             return None
         wanted = finer.targets(target.scaled(y), len(target.classes))
         if seen is not None:
             wanted[~seen] = np.nan
-        return Finer(wanted, finer.SPIKES * spikes, finer.LEAVES * bins)
+        return Finer(wanted, finer.SPIKES * spikes, finer.LEAVES * bins, embedded)

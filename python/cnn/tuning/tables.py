@@ -44,13 +44,13 @@ def tune(
     known = goal.known(goal.cells(frame))
     train = np.setdiff1d(known, first.held_out)
     rows, held_out = (_rows(first, frame, which) for which in (train, first.held_out))
-    fixed = Settings(**given).chosen(goal.task, len(train))
+    fixed = Settings(**given).chosen(goal.task, len(train), first.encoder.embedded)
     assert fixed.epochs is not None
     fold = np.arange(len(train)), held_out
     task = Task(rows, [fold], _measure(goal), fixed.epochs, fixed.patience, None, n_threads)
 
     def build(trial: Any) -> tuple[Network, dict[str, Any]]:
-        chosen = Settings(**given, **_settings(_suggested(trial))).chosen(goal.task, len(train))
+        chosen = Settings(**given, **_settings(_suggested(trial))).chosen(goal.task, len(train), first.encoder.embedded)
         return network_of(chosen, goal, first.encoder, seed), {"batch_size": chosen.batch_size}
 
     result = study.run(Function(build, None), task, options)
