@@ -98,6 +98,8 @@ FIT: list[tuple[dict[str, Any], str, type[Exception], str]] = [
     ({"sample_weight": np.arange(20) - 2}, "mse", ValueError, "sample_weight must not be negative, got -2 at row 0"),
     ({"sample_weight": np.zeros(20)}, "mse", ValueError, "sample_weight is zero for every row"),
     ({"sample_weight": BAD_Y}, "mse", ValueError, "sample_weight holds inf at row 4"),
+    ({"sample_weight": np.where(np.arange(len(BAD_Y)) == 3, 1e300, 1.0)}, "mse", ValueError,
+     r"sample_weight holds 1e\+300 at row 3, which is infinite in float32, whose largest number is 3.40282e"),
     ({"sample_weight": ["a"] * 20}, "mse", TypeError, "sample_weight must hold numbers"),
     ({"sample_weight": np.arange(20) < 10, "validation_split": 0.5}, "mse", ValueError,
      "sample_weight is zero for every validation row"),

@@ -201,6 +201,7 @@ def weights(name: str, data: Any, dtype: np.dtype[Any], n_rows: int, part: bool 
     if w.ndim != 1:
         raise ValueError(f"{name} must have one dimension (rows,), got shape {w.shape}")
     same_rows(name, len(w), n_rows)
+    finite_weights(name, array(name, data), dtype)
     finite(name, w)
     if len(w) and (low := float(w.min())) < 0:
         raise ValueError(f"{name} must not be negative, got {low:g} at row {int(w.argmin())}")
@@ -218,6 +219,17 @@ def normal_weights(name: str, w: FloatArray, dtype: np.dtype[Any]) -> None:
         raise ValueError(
             f"{name} holds {w[row]:g} at row {row}, which counts as 0: it is below the smallest normal number of "
             f"{dtype.name}, {np.finfo(dtype).tiny:g}; scale the weights"
+        )
+
+
+def finite_weights(name: str, w: FloatArray, dtype: np.dtype[Any]) -> None:
+    """Refuses finite weights that are infinite in that type."""
+    large = np.isfinite(w) & (w > np.finfo(dtype).max)
+    if large.any():
+        row = int(np.flatnonzero(large)[0])
+        raise ValueError(
+            f"{name} holds {w[row]:g} at row {row}, which is infinite in {dtype.name}, whose largest number is "
+            f"{np.finfo(dtype).max:g}; scale the weights"
         )
 
 

@@ -13,6 +13,7 @@ from cnn.table import frames, labels
 from cnn.table.frames import Array, TableError
 from cnn.table.targets import Goal
 
+_LARGEST = float(np.finfo(np.float32).max)
 ClassWeight = Literal["balanced"] | Mapping[Any, float] | None
 
 
@@ -75,4 +76,13 @@ class Weights:
         if self.by_class is not None:
             factors = self.by_class[y.astype(np.int64)]
             found = factors if found is None else found * factors
-        return None if found is None else found.astype(np.float32)
+        if found is None:
+            return None
+        if (large := found > _LARGEST).any():
+            at = int(large.argmax())
+            row = frame.index[rows[at]]
+            raise TableError(
+                f"the weight of row {row} is {found[at]:g}; the largest that training takes is {_LARGEST:g}: scale the "
+                "weights"
+            )
+        return found.astype(np.float32)
