@@ -229,9 +229,23 @@ def test_columns_may_stand_in_the_names_of_folders(hive: Path, tmp_path: Path) -
 
 
 def test_files_may_have_the_columns_of_their_folders_too(tmp_path: Path) -> None:
+    """As Polars writes them; but then both must say the same."""
     (tmp_path / "year=2020").mkdir()
-    parquet.write_table(pa.table({"year": [1, 2], "y": [3.0, 4.0]}), tmp_path / "year=2020" / "a.parquet")
-    np.testing.assert_array_equal(of(tmp_path).first().X, [[1], [2]])
+    file = tmp_path / "year=2020" / "a.parquet"
+    parquet.write_table(pa.table({"year": [2020, 2020], "y": [3.0, 4.0]}), file)
+    np.testing.assert_array_equal(of(tmp_path).first().X, [[2020], [2020]])
+    said = r"a.parquet has a column 'year' that holds other values than the one in the names of its folders, 2020"
+    for years, options in (([2020, 2021], {}), ([2020, None], {}), ([2020, 2020], {"write_statistics": False})):
+        parquet.write_table(pa.table({"year": years, "y": [3.0, 4.0]}), file, **options)
+        with pytest.raises(ValueError, match=said):
+            of(tmp_path)
+    (tmp_path / "year=2020").rename(tmp_path / "year=__HIVE_DEFAULT_PARTITION__")
+    with pytest.raises(ValueError, match="has a column 'year' that holds other values"):
+        of(tmp_path)
+    file = tmp_path / "year=__HIVE_DEFAULT_PARTITION__" / "a.parquet"
+    parquet.write_table(pa.table({"year": pa.array([None, None], pa.int64()), "y": [3.0, 4.0]}), file)
+    with pytest.raises(ValueError, match=r"column 'year' of X of a.parquet from row 0 on is empty at row"):
+        of(tmp_path).first()
 
 
 def test_gaps_and_what_is_not_finite_are_told_by_file_row_and_column(tmp_path: Path, monkeypatch) -> None:

@@ -214,13 +214,19 @@ def files(path: Path) -> list[File]:
 
 
 def _with_keys(path: Path, found: list[File]) -> list[File]:
-    """The files of a folder with the columns that the names of folders in it hold, but for those that they have."""
+    """The files of a folder with the columns that the names of folders in it hold; their own ones must say the same."""
     keys = partitions.keys(path, [file.path for file in found])
     if not any(keys):
         return found
     fields, files = partitions.fields(keys), []
     for file, values in zip(found, keys, strict=True):
         new, schema = [name for name in fields if name not in file.schema.names], file.schema
+        for name in fields.keys() & values.keys() - set(new):
+            if not _holds_only(file.footer, name, values[name]):
+                raise ValueError(
+                    f"{file.path} has a column {name!r} that holds other values than the one in the names of its "
+                    f"folders, {values[name]!r}: rename one of them"
+                )
         for name in new:
             if name not in values:
                 raise ValueError(
@@ -229,6 +235,18 @@ def _with_keys(path: Path, found: list[File]) -> list[File]:
             schema = schema.append(fields[name])
         files.append(replace(file, schema=schema, keys=tuple((name, values[name]) for name in new)))
     return files
+
+
+def _holds_only(footer: Any, name: str, value: Any) -> bool:
+    """Whether a column has that value in each row, by the statistics of its row groups."""
+    for group in map(footer.row_group, range(footer.num_row_groups)):
+        columns = map(group.column, range(group.num_columns))
+        found = next(column.statistics for column in columns if column.path_in_schema == name)
+        if found is None or (value is None and found.null_count != group.num_rows):
+            return False
+        if value is not None and (found.null_count or {str(found.min), str(found.max)} != {str(value)}):
+            return False
+    return True
 
 
 def has_files(path: str | os.PathLike[str]) -> bool:
