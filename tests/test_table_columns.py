@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnn.table import columns
+from cnn.table import columns, frames
 from cnn.table.columns import Boolean, Category, Date, Number
+from cnn.table.encode import Encoder
 
 pd = pytest.importorskip("pandas")
 scipy_stats = pytest.importorskip("scipy.stats")
@@ -72,3 +73,43 @@ def test_booleans_and_dates_as_text() -> None:
     learnt.write(pd.to_datetime(days), as_dates)
     assert np.array_equal(as_text, as_dates)
     assert as_text[0, learnt.inputs.index("sine of day")] == pytest.approx(1)
+
+
+IDS = 2**53 + np.random.default_rng(3).integers(0, 4, 200)
+
+
+@pytest.mark.parametrize("cells", [
+    IDS, -IDS, pd.Series(IDS, dtype="Int64"), pd.Series(IDS.astype("uint64")), pd.Series(IDS.tolist(), dtype=object),
+    [str(i) for i in IDS], pd.Series([10**400 + i for i in IDS.tolist()], dtype=object),
+    [None, *IDS.tolist()] * 2, pd.Series(IDS).astype("category"), [2**53, 2**53 + 1] * 100,
+], ids=str)  # fmt: skip
+def test_whole_numbers_that_float64_merges_are_categories(cells: Any) -> None:
+    series = pd.Series(cells, name="x", dtype=object if isinstance(cells, list) and None in cells else None)
+    different = series.nunique()
+    found = Encoder.learn(pd.DataFrame({"x": series, "y": np.arange(len(series))}), "y", np.arange(len(series)))
+    (column,) = found.columns
+    assert isinstance(column, Category)
+    assert sorted(map(int, column.values)) == sorted(map(int, set(series.dropna())))
+    X = found.encode(pd.DataFrame({"x": series}))
+    assert len(np.unique(X, axis=0)) == different + series.isna().any()
+
+
+@pytest.mark.parametrize("cells", [
+    2**53 - np.arange(1, 200), 2**60 + 2**12 * np.arange(200), (2**53 + 4 * np.arange(200)).astype(str),
+    np.r_[2**53 + np.arange(4), np.arange(400)], 1e300 * np.arange(200), np.arange(200.0).astype(str),
+])  # fmt: skip
+def test_others_are_numbers(cells: Any) -> None:
+    frame = pd.DataFrame({"x": np.random.default_rng(0).permutation(cells).repeat(2), "y": np.arange(2 * len(cells))})
+    (column,) = Encoder.learn(frame, "y", np.arange(len(frame))).columns
+    assert isinstance(column, Number)
+
+
+def test_python_numbers_beyond_float64_are_infinite_ones() -> None:
+    """They are missing, and said; no words among numbers."""
+    numbers = np.random.default_rng(0).integers(0, 1000, 400).tolist()
+    series = pd.Series([*numbers, *((-1) ** i * 10 ** (400 + i) for i in range(30))], dtype=object, name="x")
+    learnt = columns.learn(series, np.arange(len(series)), 64)
+    assert isinstance(learnt, Number)
+    assert (learnt.gaps, learnt.marks) == (True, ())
+    assert np.isnan(learnt.values(series)[-30:]).all()
+    assert frames.infinite(series) == 30

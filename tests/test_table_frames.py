@@ -68,7 +68,7 @@ def test_targets_of_other_libraries(y: Any) -> None:
 
 @pytest.mark.parametrize(("kind", "series", "frame"), [
     ("polars", pl.Series, pl.DataFrame), ("lazy", pl.Series, pl.DataFrame), ("arrow", pa.ChunkedArray, pa.Table),
-    ("duckdb", pa.ChunkedArray, pa.Table), ("dict", dict, dict), ("batch", pd.Series, pd.DataFrame),
+    ("duckdb", pa.ChunkedArray, pa.Table), ("dict", dict, dict), ("batch", pa.DoubleArray, pa.RecordBatch),
 ])  # fmt: skip
 def test_predictions_in_the_callers_kind(kind: str, series: Any, frame: Any) -> None:
     data = KINDS[kind](TABLE)
@@ -76,7 +76,8 @@ def test_predictions_in_the_callers_kind(kind: str, series: Any, frame: Any) -> 
     assert isinstance(MODEL.predict(data), np.ndarray)
     numbers, labels = MODEL.predict(data, as_frame=True), classes.predict(data, as_frame=True)
     p = classes.predict_proba(data, as_frame=True)
-    assert (type(numbers), type(labels), type(p)) == (series, series, frame)
+    of_text = pa.StringArray if kind == "batch" else series
+    assert (type(numbers), type(labels), type(p)) == (series, of_text, frame)
     if kind == "dict":
         numbers, labels = numbers["price"], labels["dear"]
     assert np.array_equal(np.asarray(numbers), MODEL.predict(data))
@@ -93,6 +94,8 @@ def test_predictions_of_pandas_keep_the_index() -> None:
     assert bare.predict(GIVEN[["size"]].to_numpy(), as_frame=True).index.tolist() == list(range(N))
     empty = cnn.TableModel(**QUICK).fit(TABLE, DEAR).predict(TABLE[:0], as_frame=True)
     assert (type(empty), len(empty)) == (pl.Series, 0)
+    empty = cnn.TableModel(**QUICK).fit(TABLE, DEAR).predict(KINDS["batch"](TABLE)[:0], as_frame=True)
+    assert (type(empty), len(empty)) == (pa.StringArray, 0)
 
 
 def test_a_table_that_narwhals_does_not_know_may_give_a_pandas_frame() -> None:
@@ -117,3 +120,28 @@ def test_pandas_alone_needs_no_narwhals_and_others_say_so() -> None:
     )
     done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "frames other than pandas' need narwhals (extra 'pandas'): pip install narwhals\n"
+
+
+@pytest.mark.parametrize(("cells", "kind"), [
+    ([1, 2, None] * 40, "number"), ([10**30 + i % 5 for i in range(120)], "category"), ([None] * 120, None),
+])  # fmt: skip
+@pytest.mark.parametrize("dtype", [pl.Int128, pl.UInt128])
+def test_whole_numbers_of_128_bits(cells: list[Any], kind: str | None, dtype: Any) -> None:
+    frame = pl.DataFrame({"k": pl.Series(cells, dtype=dtype), "y": np.arange(120) % 7.0, "z": np.arange(120) % 5})
+    made = frames.to_pandas(frame)
+    assert list(made.columns) == ["k", "y", "z"]
+    assert made["k"].astype(object).where(made["k"].notna(), None).tolist() == cells
+    model = cnn.TableModel("y", **QUICK).fit(frame, verbose=0)
+    assert model.columns == ({"k": kind} if kind else {}) | {"z": "number"}
+    assert np.isfinite(model.predict(frame)).all()
+
+
+def test_long_whole_numbers_beside_gaps_stay() -> None:
+    cells = [2**53 + 1, None, -(2**53) - 1, 5]
+    made = frames.to_pandas(pl.DataFrame({"a": cells, "b": [1, None, 2, 3]}))
+    assert made["a"].dtype == "Int64"
+    assert [None if pd.isna(cell) else int(cell) for cell in made["a"]] == cells
+    assert made["b"].dtype == "float64"
+    frame = pl.DataFrame({"a": cells * 30, "x": np.arange(120) % 9})
+    classes = cnn.TableModel("a", task="classification", **QUICK).fit(frame, verbose=0)
+    assert classes.classes.tolist() == [-(2**53) - 1, 5, 2**53 + 1]

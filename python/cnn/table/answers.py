@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,11 @@ def like(data: Any, columns: Mapping[str, Array], alone: bool) -> Any:
     """
     if isinstance(data, Mapping):
         return dict(columns)
+    arrow = sys.modules.get("pyarrow")
+    if arrow is not None and isinstance(data, arrow.RecordBatch):
+        text = arrow.string()
+        made = [arrow.array(c.tolist(), text) if c.dtype == object else arrow.array(c) for c in columns.values()]
+        return made[0] if alone else arrow.RecordBatch.from_arrays(made, names=list(columns))
     pd = frames.pandas()
     if not isinstance(data, pd.DataFrame) and frames.is_table(data):
         nw = frames.narwhals()

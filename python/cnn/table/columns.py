@@ -286,7 +286,10 @@ def learn(
 def learn_plain(
     frame: Any, names: Sequence[str], places: Array, rows: Array, of: int | None = None, more: Finer | None = None
 ) -> dict[str, Column | str]:
-    """What `learn` finds, for the columns at these places: numbers or truth values as they are, many at a time."""
+    """What `learn` finds, for the columns at these places: numbers or truth values as they are, many at a time.
+
+    Whole numbers of which float64 takes some for others are left out.
+    """
     found: dict[str, Column | str] = {}
     truths = np.array([dtype.kind == "b" for dtype in frame.dtypes.iloc[places]], bool)
     for boolean in (True, False):
@@ -294,8 +297,10 @@ def learn_plain(
         for some, cells in blocks.read(frame, places[these]):
             part = [names[i] for i in these[some]]
             learnt = _learn_block(part, blocks.known(cells), rows, boolean, of, more)
-            for name, row, one in zip(part, cells, learnt, strict=True):
-                found[name] = "no values" if np.isnan(row).all() else one
+            long = np.fmax.reduce(np.abs(cells), axis=1) >= frames.EXACT
+            for name, row, one, place, many in zip(part, cells, learnt, places[these[some]], long, strict=True):
+                if not (many and frame.dtypes.iloc[place].kind in "iu" and words.are_ids(frame.iloc[:, place])):
+                    found[name] = "no values" if np.isnan(row).all() else one
     return found
 
 

@@ -20,6 +20,8 @@ _INDEX = re.compile(r"__index_level_\d+__")
 _BOOLEANS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}  # 1 and 0 alone are numbers
 _ALIKE = ({float}, {np.float64}, {int}, {np.int64}, {bool})
 _INFINITE = [sign + word for sign in ("", "+", "-") for w in ("inf", "infinity") for word in (w, w.title(), w.upper())]
+_LARGEST = int(np.finfo(np.float64).max)
+EXACT = 1 << 53  # whole numbers up to here are float64
 PIECE = 1 << 15  # rows whose cells are looked at together
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # units of dates and durations
 _NUMBERS = (bool, int, float, Decimal, np.integer, np.floating, np.bool_)
@@ -80,7 +82,7 @@ def to_pandas(data: Any, name: str = "data") -> Any:
         frame = data
     elif is_table(data):
         known = eager(data)
-        frame = (data if known is None else known).to_pandas()
+        frame = data.to_pandas() if known is None else _pandas_of(known)
     else:
         raise TypeError(
             f"{name} must be a data frame (pandas, polars, Arrow) or a dict of columns, got {type(data).__name__}"
@@ -110,6 +112,29 @@ def _frame_of(columns: dict[Any, Any]) -> Any:
         for dtype, block in blocks.items()
     ]
     return parts[0] if len(parts) == 1 else pd.concat(parts, axis=1)[list(columns)]
+
+
+def _pandas_of(known: Any) -> Any:
+    """A frame of narwhals as one of pandas, where whole numbers stay whole: Python's where they need 128 bits.
+
+    Beside gaps pandas would take those beyond 2^53 for the nearest float64; others are small enough to be floats.
+    """
+    pd, nw = pandas(), narwhals()
+    whole = [name for name, dtype in known.schema.items() if dtype.is_integer()]
+    long = [name for name in whole if known.schema[name] in (nw.Int128, nw.UInt128)]
+    gaps = [name for name in whole if name not in long and _loses_digits(known.get_column(name))]
+    frame = known.drop(long + gaps).to_pandas() if long or gaps else known.to_pandas()
+    for name in long + gaps:
+        cells = known.get_column(name).to_list()
+        kind = object if name in long else str(known.schema[name])
+        frame[name] = pd.Series(cells, index=frame.index, dtype=kind)
+    return frame[known.columns] if long or gaps else frame
+
+
+def _loses_digits(column: Any) -> bool:
+    if not column.null_count() or column.null_count() == len(column):
+        return False
+    return bool(column.max() >= EXACT or column.min() <= -EXACT)
 
 
 def of_arrow(table: Any) -> Any:
@@ -333,7 +358,10 @@ def infinite(series: Any) -> int:
     """How many cells of a column of numbers are infinite; they count as missing."""
     if series.dtype.kind == "f":
         return int(np.isinf(series.to_numpy(np.float64, na_value=np.nan)).sum())
-    return int(series.isin(_INFINITE).sum()) if is_text(series) else 0
+    if not is_text(series):
+        return 0
+    long = sum(type(cell) is int and abs(cell) > _LARGEST for cell in series) if series.dtype == object else 0
+    return int(series.isin(_INFINITE).sum()) + long
 
 
 def first(series: Any, bad: Array) -> tuple[str, Any]:

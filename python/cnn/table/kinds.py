@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.table import frames, writings
+from cnn.table import frames, words, writings
 from cnn.table.frames import Array
 
 _MARKS = 20  # different words that stand for a missing number
@@ -38,7 +38,7 @@ def kind_of(series: Any, decimal: str | None = None) -> Kind:
     if dtype.kind == "b":
         return Kind("boolean")
     if dtype.kind in "iufmc":  # complex numbers are refused when they are read
-        return Kind("number")
+        return Kind("category" if dtype.kind in "iu" and words.are_ids(series) else "number")
     if dtype.kind == "M":
         return Kind("date")
     cells = _Cells(series)
@@ -46,7 +46,7 @@ def kind_of(series: Any, decimal: str | None = None) -> Kind:
         return Kind("category")
     number = _number_kind(cells, decimal)
     if isinstance(number, Kind):
-        return number
+        return number if number.writing or not words.are_ids(series) else Kind("category")
     if (found := _Tally.of(cells, frames.as_booleans)) and found.known and not found.wrong:
         return Kind("boolean", found.words)
     day = _date_kind(cells)
@@ -116,17 +116,25 @@ class _Tally:
         return _Tally(known, wrong, tuple(sorted(words))) if known and few else None
 
 
+def _numbers(cells: Any, writing: str = "") -> tuple[Array, Array]:
+    """As frames.as_numbers reads them, but infinite numbers are some: they are no words."""
+    values, bad = frames.as_numbers(cells, writing)
+    infinite = np.isnan(values) & ~bad
+    infinite[infinite] = ~writings.is_missing(frames.texts(cells[infinite]))
+    return np.where(infinite, np.inf, values), bad
+
+
 def _number_kind(column: _Cells, decimal: str | None) -> Kind | str:
     """The numbers that text holds; "" if it holds none, else why they can't be read."""
     best: dict[str, _Tally] = {}
-    if decimal != "," and (plain := _Tally.of(column, frames.as_numbers)):
+    if decimal != "," and (plain := _Tally.of(column, _numbers)):
         best[""] = plain
         if not plain.wrong:
             return Kind("number", plain.words)
     cells = frames.texts(column.first[0])
     units = ["", *(unit for unit in writings.UNITS if unit in "\n".join(cells))]
     for writing in (mark + unit for unit in units for mark in writings.DECIMALS if mark == (decimal or mark)):
-        if found := _Tally.of(column, partial(frames.as_numbers, writing=writing)):
+        if found := _Tally.of(column, partial(_numbers, writing=writing)):
             best[writing] = found
     if not best:
         return ""
