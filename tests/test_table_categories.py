@@ -150,11 +150,28 @@ def test_importance_and_explanations(model: cnn.TableModel) -> None:
     assert importance.index[0] == "shop"
     shares = cnn.explain.integrated_gradients(model, frame)
     assert np.abs(shares.gap).max() < 0.02
+    np.testing.assert_allclose(shares.predictions, model.predict(frame), rtol=1e-5)
     shop = shares.values[:, shares.feature_names.index("shop")]
     assert np.corrcoef(shop, frame["pay"])[0, 1] > 0.9
     found = cnn.explain.partial_dependence(model, frame, "shop", grid=["shop 3", "shop 4"])
     for i, value in enumerate(found.grid):
         np.testing.assert_allclose(found.individual[:, i], model.predict(frame.assign(shop=value)), atol=1e-5)
+
+
+@pytest.mark.parametrize("how", ["integrated", "rows", "expected", "dependence"])
+def test_explanations_are_those_of_dense_rows(model: cnn.TableModel, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame, other = TABLE[:40], TABLE[40:80]
+
+    def found() -> Any:
+        if how == "expected":
+            return cnn.explain.expected_gradients(model, frame, other, samples=30).values
+        if how == "dependence":
+            return cnn.explain.partial_dependence(model, frame, "size", most_rows=20).individual
+        return cnn.explain.integrated_gradients(model, frame, baseline=other if how == "rows" else None, steps=8).values
+
+    short = found()
+    monkeypatch.setattr(Encoder, "features", Encoder.encode)
+    np.testing.assert_allclose(short, found(), atol=1e-5)
 
 
 def test_a_search_takes_compact_rows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,6 +91,7 @@ def partial_dependence(
     if len(X) > most:
         rows = np.sort(rng.choice(len(X), most, replace=False))
         X, shown = X[rows], shown[rows]
+    X = subject.dense(X)
     cells, name = shown[:, place], of.feature_names[place]
     kind, known = _of_table(model, name, cells) if isinstance(model, TableModel) else ("number", cells)
     if grid is not None:

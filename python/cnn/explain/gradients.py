@@ -11,6 +11,7 @@ from cnn._common import checks
 from cnn.explain import subject
 from cnn.explain.explanation import Explanation
 from cnn.explain.subject import Subject
+from cnn.runtime.sparse import SparseRows
 from cnn.table import TableModel, frames
 
 Array = np.ndarray[Any, Any]
@@ -66,7 +67,7 @@ def integrated_gradients(
     shared = len(start) == 1
 
     def starts(rows: slice, _: slice) -> Array:
-        return start[None] if shared else start[rows, None]
+        return subject.dense(start)[None] if shared else subject.dense(start, rows)[:, None]
 
     work = _Work(of, of.chosen(output), (nodes + 1) / 2, weights / 2, starts, n_threads)
     base = of.outputs(start, n_threads)
@@ -118,7 +119,7 @@ def expected_gradients(
     start = rows[drawn]
 
     def starts(_: slice, draws: slice) -> Array:
-        return start[None, draws]
+        return subject.dense(start, draws)[None]
 
     work = _Work(of, of.chosen(output), places, np.full(samples, 1 / samples), starts, n_threads)
     each, often = np.unique(drawn, return_counts=True)
@@ -145,7 +146,7 @@ class _Work:
         self.starts, self.n_threads = starts, n_threads
 
     @checks.quiet
-    def explanation(self, x: Array, shown: Array, base: Array) -> Explanation:
+    def explanation(self, x: Array | SparseRows, shown: Array, base: Array) -> Explanation:
         """Of the rows x, whose features are shown like that; base (n, outputs)."""
         of, outputs = self.of, self.outputs
         values = np.empty((len(x), len(of.feature_names), len(outputs)))
@@ -161,9 +162,9 @@ class _Work:
         names = tuple(of.output_names[i] for i in outputs)
         return Explanation(values, base, shown, of.feature_names, names, predictions)
 
-    def _shares(self, x: Array, rows: slice, draws: int) -> Array:
+    def _shares(self, x: Array | SparseRows, rows: slice, draws: int) -> Array:
         """(outputs, rows, inputs) float64."""
-        ends = x[rows, None].astype(np.float64)
+        ends = subject.dense(x, rows)[:, None].astype(np.float64)
         total = np.zeros((len(self.outputs), len(ends), x.shape[1]))
         for begin in range(0, len(self.places), draws):
             some = slice(begin, begin + draws)

@@ -14,6 +14,7 @@ from cnn.explain import links
 from cnn.layers import CategoryEmbedding
 from cnn.network import Network
 from cnn.runtime import passes, sparse
+from cnn.runtime.sparse import SparseRows
 from cnn.table import TableModel, frames
 from cnn.table import given as tables
 from cnn.table.targets import each_name
@@ -31,7 +32,8 @@ class Subject:
         feature_names: of what shares are given to. In the order `order` of the columns of X, those of each lie
             together, from `begin` on.
         output_names: one for each output.
-        read: (X in the networks' type, the features as they are shown) of what a user gives under a name.
+        read: (X in the networks' type, the features as they are shown) of what a user gives under a name; X of a table
+            may be in short.
     """
 
     networks: Sequence[Network]
@@ -41,7 +43,7 @@ class Subject:
     order: Array
     begin: Array
     output_names: tuple[str, ...]
-    read: Callable[[str, Any], tuple[Array, Array]]
+    read: Callable[[str, Any], tuple[Array | SparseRows, Array]]
     factor: Numbers = 1.0
     shift: Numbers = 0.0
     low: Numbers = -math.inf
@@ -65,11 +67,11 @@ class Subject:
                 "integrated; partial_dependence takes it"
             )
 
-    def outputs(self, X: Array, n_threads: int | None) -> Array:
+    def outputs(self, X: Array | SparseRows, n_threads: int | None) -> Array:
         """(n, outputs) float64."""
         total = np.zeros((len(X), len(self.output_names)))
         for net, columns in zip(self.networks, self.inputs, strict=True):
-            rows = X if columns is None else np.ascontiguousarray(X[:, columns])
+            rows = X if columns is None else np.ascontiguousarray(dense(X)[:, columns])
             total += links.value(self.link, passes.outputs(net, rows, link=False, n_threads=n_threads))
         total *= np.divide(self.factor, len(self.networks))
         total += self.shift
@@ -96,6 +98,12 @@ class Subject:
         total *= factor[..., None]
         total[(values < low) | (values > high)] = 0
         return total
+
+
+def dense(X: Array | SparseRows, some: slice = slice(None)) -> Array:
+    """Neighbours among the rows, with all their inputs."""
+    found: Array = X[some].to_scipy().toarray() if isinstance(X, SparseRows) else X[some]
+    return found
 
 
 def of(model: Any, raw: bool) -> Subject:
@@ -158,10 +166,10 @@ def _table(model: TableModel, raw: bool) -> Subject:
     names, places = tuple(encoder.places), list(encoder.places.values())
     order, begin = np.concatenate(places), np.cumsum([0, *map(len, places[:-1])])
 
-    def read(name: str, data: Any) -> tuple[Array, Array]:
+    def read(name: str, data: Any) -> tuple[Array | SparseRows, Array]:
         frame = tables.frame(data, encoder.names, name)
         shown = frames.pandas().concat([frames.column(frame, column, name) for column in names], axis=1)
-        return encoder.encode(frame), shown.astype(object).where(shown.notna(), np.nan).to_numpy()
+        return encoder.features(frame), shown.astype(object).where(shown.notna(), np.nan).to_numpy()
 
     outputs = each_name(goal.name) if goal.task == "regression" else tuple(map(str, model.classes))
     nets, link = model.networks, model.networks[0].loss.link
