@@ -79,8 +79,10 @@ RIGHT: dict[str, tuple[Any, ...]] = {
 NEVER = ["x", {"a": 1}, -1]
 LABEL = ".class_weight.items."
 # Missing in files of earlier versions.
-LATER = ("writing", "order", "one", "places", "spikes", "edges", "residuals", "class_weight", "low", "high", "further",
-         "embedded")  # fmt: skip
+LATER = (
+    "writing", "order", "one", "places", "spikes", "edges", "residuals", "class_weight", "low", "high", "further",
+    "sets", "embedded",
+)  # fmt: skip
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -1,7 +1,7 @@
-"""How far predictions may be off, by rows that were not trained on: intervals of numbers, errors of probabilities.
+"""How far predictions may be off, by rows that were not trained on: intervals of numbers, sets of classes.
 
-Intervals are conformal (Vovk et al. 2005, Lei et al. 2018): if further rows are drawn as these were, the share of
-intervals that hold the target is the one asked for, whatever the model.
+Both are conformal (Vovk et al. 2005, Lei et al. 2018): if further rows are drawn as these were, the share of intervals
+or sets that hold the target is the one asked for, whatever the model.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ _KEPT = 4096  # of the errors in order
 _PLACES = 20  # at most, of the piecewise linear scale
 _OF_A_PLACE = 50  # rows, at least
 _FOLDS = 5
+_EQUAL = 1e-8  # probabilities so near are the same
 _BETTER = 0.99  # by which a scale must make intervals better
 
 
@@ -69,11 +70,16 @@ class Residuals:
             varying = _score(error, predictions, True)
             if varying < _BETTER * _score(error, predictions, False):
                 scale = _by_prediction(error, predictions)
-        scores = np.sort(error / np.interp(predictions, *scale))
-        n = len(scores)
+        return Residuals.of(error / np.interp(predictions, *scale), *scale)
+
+    @staticmethod
+    def of(scores: Array, places: Array | None = None, sizes: Array | None = None) -> Residuals:
+        """These scores (n,) in order; of a constant scale if none is given."""
+        scores, n = np.sort(scores), len(scores)
         ranks = np.arange(1, n + 1)
         if n > _KEPT:
             ranks = np.unique(np.round(np.linspace(1, n, _KEPT)).astype(np.int64))
+        scale = _constant() if places is None or sizes is None else (places, sizes)
         return Residuals(n, ranks, scores[ranks - 1], *scale)
 
     def scale(self, predictions: Array) -> Array:
@@ -102,6 +108,16 @@ class Residuals:
                              f"{self.rows:,}")  # fmt: skip
         return self.quantiles(predictions, (rest, 1 - rest))
 
+    def bound(self, coverage: float) -> float:
+        """The score of rank ceil((n + 1) coverage): as large a share of further scores, or more, is not above it."""
+        coverage = checks.number("coverage", coverage, 0, 1, open_low=True, open_high=True)
+        rank = math.ceil(round(coverage * (self.rows + 1), 6))
+        if rank > self.rows:
+            least = math.ceil(round(1 / (1 - coverage) - 1, 6))
+            raise ValueError(f"sets of coverage {coverage:g} need {least:,} rows that were held out, there are "
+                             f"{self.rows:,}")  # fmt: skip
+        return float(self.scores[np.searchsorted(self.ranks, max(rank, 1))])
+
     def deviation(self, predictions: Array) -> Array:
         """(n,) the root of the mean squared error at these predictions."""
         return np.asarray(self.scale(predictions) * self._deviation)
@@ -122,6 +138,44 @@ class Residuals:
         below = self.scores[np.searchsorted(self.ranks, max(low, 1), side="right") - 1]
         above = self.scores[np.searchsorted(self.ranks, min(high, self.rows))]
         return float(below if level < 0.5 else above if level > 0.5 else (below + above) / 2)
+
+
+def mass(p: Array) -> Array:
+    """(n, k) for each class the sum of the probabilities of those that are more probable.
+
+    Of two classes of the same probability the later one counts as less probable.
+
+    >>> mass(np.array([[0.25, 0.5, 0.25]])).tolist()
+    [[0.5, 0.0, 0.75]]
+    """
+    order = np.argsort(-p, axis=1, kind="stable")
+    ordered = np.take_along_axis(p, order, axis=1)
+    found = np.empty(p.shape)
+    np.put_along_axis(found, order, np.cumsum(ordered, axis=1) - ordered, axis=1)
+    return np.maximum(found, 0.0)
+
+
+def set_scores(y: Array, p: Array, u: Array) -> dict[str, Residuals]:
+    """How unlike the true class was in rows that were not trained on, by each method: numbers that sets are made of.
+
+    Of class numbers y (n,), n >= 1, and probabilities p (n, k): "lac" 1 - p (Sadinle, Lei & Wasserman 2019); "aps" the
+    `mass` before it and the part 1 - u of its own p (Romano, Sesia & Candès 2020), u (n,) drawn from [0, 1).
+    """
+    rows = np.arange(len(y))
+    own = p[rows, y]
+    return {"lac": Residuals.of(1 - own), "aps": Residuals.of(mass(p)[rows, y] + (1 - u) * own)}
+
+
+def sets(p: Array, coverage: float, known: dict[str, Residuals], method: str) -> Array:
+    """(n, k) truth values: which classes are in the set of each row, of probabilities p (n, k).
+
+    "lac": those whose 1 - p is not above the bound. "aps": from the most probable one on, until their sum reaches it.
+    """
+    bound = known[method].bound(coverage)
+    if method == "lac":
+        return np.asarray(1 - p <= bound + _EQUAL)
+    before = mass(p)
+    return np.asarray((before < bound - _EQUAL) | (before == 0))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cnn import metrics
+from cnn import metrics, uncertainty
 from cnn._common import checks
 from cnn.network import Network
 from cnn.table import training
@@ -45,6 +45,15 @@ def of_a_fit(
         note = (f"probabilities are calibrated by the temperature {divisor:.3g}: log loss {after:.4g} instead of "
                 f"{before:.4g} on held-out rows",)  # fmt: skip
     return seen, None if goal.classes else _residuals(seen), note
+
+
+def set_scores(goal: Goal, seen: OutOfMember, seed: int) -> dict[str, Residuals] | None:
+    """What these rows say of sets of classes; None of numbers."""
+    if not goal.classes:
+        return None
+    p = seen.outputs if seen.outputs.ndim == 2 else np.column_stack([1 - seen.outputs, seen.outputs])
+    u = np.random.default_rng((seed, 5)).random(len(seen.y))
+    return uncertainty.set_scores(seen.y.astype(np.int64), p, u)
 
 
 def _residuals(seen: OutOfMember) -> Residuals | tuple[Residuals, ...]:

@@ -24,6 +24,7 @@ from cnn.table.model import TableModel
 from cnn.table.save import prefix, score_names
 from cnn.table.target import MOST_CLASSES, TASKS, Target
 from cnn.table.targets import Goal, Targets
+from cnn.uncertainty import Residuals
 
 _NUMBER = ("center", "scale", "gaps", "marks")
 _ARRAYS = ("nodes", "spikes", "edges")
@@ -37,6 +38,7 @@ _OLDER: dict[str, dict[str, Any]] = {
     "table": {
         "writing": "", "places": (), "class_weight": None, "residuals": None, "low": None, "high": None, "further": [],
         "embedded": False,
+        "sets": None,
     },
     "number": {"writing": "", "spikes": 0, "edges": 0}, "date": {"order": writings.DATES[0], "spikes": 0, "edges": 0},
     "category": {"one": 1.0},
@@ -47,10 +49,11 @@ def from_file(contents: Contents) -> TableModel:
     """The model of an open file; ModelFormatError where anything is not as `save` writes it."""
     fields = contents.fields(
         contents.payload, "task", "labels", "classes", "columns", "dropped", "places", "notes", "settings",
-        "class_weight", "seed", "seconds", "scores", "networks", "further", "embedded", *_TARGET, older=_OLDER["table"],
+        "class_weight", "seed", "seconds", "scores", "networks", "further", "embedded", "sets", *_TARGET,
+        older=_OLDER["table"],
     )  # fmt: skip
     task, kind, n_classes, described, dropped, places, notes, settings, class_weight, *others = fields
-    seed, seconds, scores, nets, further, embedded, *first = others
+    seed, seconds, scores, nets, further, embedded, sets, *first = others
     texts = _Texts(contents, container.unpack_text(contents, "texts"))
     try:
         if kind not in TYPES or not 0 <= _count(n_classes) <= MOST_CLASSES:
@@ -114,8 +117,11 @@ def from_file(contents: Contents) -> TableModel:
         known = [residuals.revive(contents, of[-1], prefix(i)) for i, of in enumerate(numbers)]
         if classes and known[0] is not None:
             raise ValueError("classes with residuals")
+        if sets is not None and not classes:
+            raise ValueError("sets of classes for numbers")
         if len({found is None for found in known}) > 1:
             raise ValueError("residuals of some targets alone")
+        revived = _set_scores(contents, sets)
     except ModelFormatError:
         raise
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
@@ -123,7 +129,13 @@ def from_file(contents: Contents) -> TableModel:
     model.adopt(encoder, goal, networks, tuple(said))
     some = tuple(found for found in known if found is not None)
     model.residuals = some if len(some) > 1 else known[0]
+    model.set_scores = revived
     return model
+
+
+def _set_scores(contents: Contents, rows: Any) -> dict[str, Residuals] | None:
+    found = {method: residuals.revive(contents, rows, f"sets.{method}.") for method in ("lac", "aps")}
+    return {method: scores for method, scores in found.items() if scores is not None} or None
 
 
 def _target(goal: Target, found: Sequence[Any]) -> Target:

@@ -143,6 +143,7 @@ class TableModel(Uncertain):
         self.out_of_member: OutOfMember | None = None  # what the others predict of these; in no file
         # What their errors say of those of new rows, for each target.
         self.residuals: Residuals | tuple[Residuals, ...] | None = None
+        self.set_scores: dict[str, Residuals] | None = None  # the same of classes, by the methods of `predict_set`
 
     # What was learnt --------------------------------------------------------------------------------------------------
 
@@ -238,6 +239,7 @@ class TableModel(Uncertain):
         made.histories = histories
         made.rows, made.held_out = len(found.teaching), found.held_out_by(len(networks))
         made.out_of_member, made.residuals, note = calibration.of_a_fit(found, networks, n_threads)
+        made.set_scores = calibration.set_scores(found.goal, made.out_of_member, self.seed)
         made.notes += note
         seen = training.in_memory(found.teaching)
         made.scores = {
@@ -252,7 +254,7 @@ class TableModel(Uncertain):
         """Takes what a fit has learnt, or a file holds."""
         self._encoder, self._target, self.networks, self.notes = encoder, goal, networks, notes
         self.histories, self.rows, self.held_out, self.out_of_member = (), 0, np.empty(0, np.int64), None
-        self.residuals = None
+        self.residuals = self.set_scores = None
         self.fitted = self.settings  # which `set_params` leaves alone
 
     # Prediction -------------------------------------------------------------------------------------------------------

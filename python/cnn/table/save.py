@@ -39,9 +39,12 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         "places": [model.encoder.names.index(name) for name in model.dropped], "notes": len(model.notes),
         "settings": _settings(model.fitted), "class_weight": _class_weight(model), "seed": model.seed,
         "seconds": model.seconds, "scores": _finite(model.scores, goal),
+        "sets": None if model.set_scores is None else model.set_scores["lac"].rows,
         "networks": [describe_network(net) for net in model.networks],
     }  # fmt: skip
     arrays = {name: np.concatenate(some) for name, some in numbers.items()}
+    for method, scores in (model.set_scores or {}).items():
+        errors |= residuals.describe(scores, f"sets.{method}.")[1]
     tensors = {
         **errors,
         "texts": container.pack_text(texts),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from cnn import uncertainty
 from cnn._common import checks
 from cnn.network import Network
 from cnn.table import answers, calibration
-from cnn.table.estimator import Estimator
+from cnn.table.estimator import Estimator, of_classes, two_columns
 from cnn.table.frames import Array
 from cnn.table.targets import each_name
 from cnn.uncertainty import Residuals, check_levels
@@ -20,6 +21,7 @@ class Uncertain(Estimator):
     """What a `TableModel` says of how far its predictions may be off; of k targets, of each."""
 
     residuals: Residuals | tuple[Residuals, ...] | None
+    set_scores: dict[str, Residuals] | None
     networks: tuple[Network, ...]
 
     def predict_interval(
@@ -63,6 +65,36 @@ class Uncertain(Estimator):
         known = self._residuals("predict_std")
         found = self._of_each(known, data, n_threads, Residuals.deviation)
         return self._like(data, found[..., None], ("std",), True) if as_frame else found
+
+    @of_classes
+    def predict_set(
+        self, data: Any, *, coverage: float = 0.9, method: Literal["lac", "aps"] = "lac", as_frame: bool = False,
+        n_threads: int | None = None,
+    ) -> Any:  # fmt: skip
+        """(n, k) truth values: sets of classes that hold the true one in that share of rows like those of the fit.
+
+        In the order of `classes`; `as_frame` a frame like the data with a column for each. Conformal, by the
+        probabilities that networks gave to rows that they were not trained on. The share holds over all rows.
+
+        Args:
+            method: "lac" (Sadinle, Lei & Wasserman 2019): classes whose probability is at least the one bound of all
+                rows: the smallest sets in the mean, and none of a row where no class is probable enough. "aps" (Romano,
+                Sesia & Candès 2020): from the most probable class on, until their probabilities add up to the bound:
+                larger sets, never empty, whose coverage varies less with the difficulty of rows.
+
+        Raises:
+            ValueError: a target of numbers, another method, a coverage not in (0, 1) or for which too few rows were
+                held out, a model from a file of an earlier version.
+        """
+        coverage = checks.number("coverage", coverage, 0, 1, open_low=True, open_high=True)
+        if method not in ("lac", "aps"):
+            raise ValueError(f"method must be 'lac' or 'aps', got {method!r}")
+        self.encoder  # noqa: B018 (raises before the fit)
+        if self.set_scores is None:
+            raise ValueError(calibration.MISSING)
+        found = uncertainty.sets(two_columns(self._outputs_of(data, n_threads)), coverage, self.set_scores, method)
+        columns = zip(map(str, self.classes), found.T, strict=True)
+        return answers.like(data, dict(columns), alone=False) if as_frame else found
 
     def _of_each(
         self, known: tuple[Residuals, ...], data: Any, n_threads: int | None, say: Callable[[Residuals, Array], Array]
