@@ -68,7 +68,7 @@ RIGHT: dict[str, tuple[Any, ...]] = {
     "loss": (None, *NUMBER, {"float": "inf"}), "best_loss": (None, *NUMBER, {"float": "inf"}),
     "best_validation_score": (*NUMBER, {"float": "inf"}), "history.": ("x",),
     "estimator": (None,), "oom_score": (*NUMBER, {"float": "inf"}),
-    "low": (None, *NUMBER), "high": (None, *NUMBER),
+    "parts": (None,), "low": (None, *NUMBER), "high": (None, *NUMBER),
     "further.low": (None, *NUMBER), "further.high": (None, *NUMBER),
     "further.mean": NUMBER, "further.deviation": (2**63, 0.5),
     "mean": NUMBER, "deviation": (2**63, 0.5), "seed": (2**63,), "seconds": (2**63, 0.5),
@@ -81,7 +81,7 @@ LABEL = ".class_weight.items."
 # Missing in files of earlier versions.
 LATER = (
     "writing", "order", "one", "places", "spikes", "edges", "residuals", "class_weight", "low", "high", "further",
-    "sets", "embedded",
+    "embedded", "sets", "parts",
 )  # fmt: skip
 
 
@@ -221,7 +221,7 @@ def not_finite(payload: Payload, tensors: Tensors) -> None:
 
 def residuals_of_one(payload: Payload, tensors: Tensors) -> None:
     payload["further"][0]["residuals"] = None
-    for name in ("ranks", "scores", "places", "sizes"):
+    for name in ("ranks", "scores", "places", "sizes", "parts"):
         del tensors[f"further.0.residuals.{name}"]
 
 
@@ -335,6 +335,9 @@ FORGED: dict[str, tuple[str, Any, str]] = {
     "table, further": ("table-targets", put("further", 0, "more", value=1), "unknown field 'more'; known: mean, devi"),
     "table, deviation": ("table-targets", put("further", 0, "deviation", value=0), "deviation must be in"),
     "table, range": ("table-targets", put("further", 0, "low", value=1e9), "numbers from 1000000000.0 to"),
+    "table, parts": ("table", put("parts", value=3), "3 parts held out by 2 networks"),
+    "table, few parts": ("table", put("parts", value=1), "errors of other parts than those held out, 1"),
+    "table, no parts": ("table", put("parts", value=None), "errors of other parts than those held out, None"),
     "table, residuals": ("table-targets", residuals_of_one, "residuals of some targets alone"),
     "table, target twice": ("table-targets", texts_of_table(2, "price"), "target names a column twice"),
     "table, targets of classes": ("table-classes", two_targets, "several targets of classes"),

@@ -156,6 +156,12 @@ def test_intervals_are_those_of_each_target_alone(model: cnn.TableModel) -> None
         np.testing.assert_array_equal(
             model.predict_quantiles(TABLE, [0.3, 0.6])[:, i], alone.quantiles(predicted[:, i], [0.3, 0.6])
         )
+    crossed = model.predict_interval(TABLE, method="cv+")
+    assert crossed.shape == (400, 2, 2)
+    inputs = model.encoder.features(TABLE)
+    each = [model.goal.predicted(net.predict(inputs).astype(float)) for net in model.networks]
+    alone = model.residuals[1].cross(np.column_stack([p[:, 1] for p in each]), 0.9)
+    np.testing.assert_array_equal(crossed[:, 1], alone)
     new = table(3000)[400:]
     ends = model.predict_interval(new)
     inside = ((new[NAMES] >= ends[..., 0]) & (new[NAMES] <= ends[..., 1])).mean()

@@ -140,6 +140,8 @@ def test_edges_of_residuals() -> None:
         ({"scores": np.array([0.0, 1.0, np.inf])}, "not finite numbers in ascending order"),
         ({"places": np.zeros(2), "sizes": np.ones(2)}, "without places in ascending order"),
         ({"sizes": np.zeros(1)}, "a scale that is not positive"),
+        ({"parts": np.array([0, 1])}, "parts that are not a number >= 0 for each error"),
+        ({"parts": np.array([0, -1, 0])}, "parts that are not a number >= 0 for each error"),
     ],
 )
 def test_residuals_that_can_not_be(wrong: dict[str, Any], text: str) -> None:
@@ -255,7 +257,7 @@ def test_a_table_model_tells_intervals(price: cnn.TableModel, tmp_path: Path) ->
 def test_intervals_of_positive_targets_are_not_below_0() -> None:
     X = np.random.default_rng(0).normal(size=(300, 2))
     model = cnn.TableModel(loss="gamma", members=2, epochs=4, seed=0).fit(X, np.exp(X[:, 0]))
-    assert model.predict_interval(X).min() == 0
+    assert model.predict_interval(X).min() == model.predict_interval(X, method="cv+").min() == 0
     assert model.predict_quantiles(X, 0.05).min() == 0
 
 

@@ -18,6 +18,7 @@ from cnn._common import checks
 
 Array = np.ndarray[Any, Any]
 _KEPT = 4096  # of the errors in order
+_AT_ONCE = 1 << 20  # numbers in memory
 _PLACES = 20  # at most, of the piecewise linear scale
 _OF_A_PLACE = 50  # rows, at least
 _FOLDS = 5
@@ -34,6 +35,7 @@ class Residuals:
         ranks: (m,) which of the errors in order `scores` are, from 1; of more than 4,096 as many, evenly apart.
         scores: (m,) those errors, target less prediction, in units of the scale.
         places, sizes: the scale as a function of the prediction, linear between places and constant beyond them.
+        parts: (m,) which part of the rows each is from, where each part has a prediction of its own; see `cross`.
 
     >>> found = Residuals.learn(np.array([1.0, -2.0, 0.5, 0.0, -0.5]), np.zeros(5))
     >>> found.quantiles(np.array([10.0]), [0.2, 0.5, 0.8])
@@ -45,6 +47,7 @@ class Residuals:
     scores: Array
     places: Array
     sizes: Array
+    parts: Array | None = None
 
     def __post_init__(self) -> None:
         ranks, scores, places, sizes = self.ranks, self.scores, self.places, self.sizes
@@ -56,10 +59,12 @@ class Residuals:
             raise ValueError("a scale without places in ascending order")
         if not (np.isfinite(sizes).all() and (sizes > 0).all()):
             raise ValueError("a scale that is not positive")
+        if self.parts is not None and (len(self.parts) != len(scores) or (self.parts < 0).any()):
+            raise ValueError("parts that are not a number >= 0 for each error")
 
     @staticmethod
-    def learn(y: Array, predictions: Array) -> Residuals:
-        """Of targets and predictions (n,), n >= 1, by models that were not trained on these rows.
+    def learn(y: Array, predictions: Array, parts: Array | None = None) -> Residuals:
+        """Of targets and predictions (n,), n >= 1, by models that were not trained on these rows, for `parts` of them.
 
         The scale is constant, or follows the prediction where that makes the intervals of 90 % better by 1 % on rows
         left out: by the score of Winkler 1972, the width and 20 times what lies outside.
@@ -70,17 +75,17 @@ class Residuals:
             varying = _score(error, predictions, True)
             if varying < _BETTER * _score(error, predictions, False):
                 scale = _by_prediction(error, predictions)
-        return Residuals.of(error / np.interp(predictions, *scale), *scale)
+        return Residuals.of(error / np.interp(predictions, *scale), scale, parts)
 
     @staticmethod
-    def of(scores: Array, places: Array | None = None, sizes: Array | None = None) -> Residuals:
+    def of(scores: Array, scale: tuple[Array, Array] | None = None, parts: Array | None = None) -> Residuals:
         """These scores (n,) in order; of a constant scale if none is given."""
-        scores, n = np.sort(scores), len(scores)
+        order, n = np.argsort(scores, kind="stable"), len(scores)
         ranks = np.arange(1, n + 1)
         if n > _KEPT:
             ranks = np.unique(np.round(np.linspace(1, n, _KEPT)).astype(np.int64))
-        scale = _constant() if places is None or sizes is None else (places, sizes)
-        return Residuals(n, ranks, scores[ranks - 1], *scale)
+        kept = order[ranks - 1]
+        return Residuals(n, ranks, scores[kept], *(scale or _constant()), None if parts is None else parts[kept])
 
     def scale(self, predictions: Array) -> Array:
         """By what errors are divided, (n,)."""
@@ -100,13 +105,36 @@ class Residuals:
 
     def interval(self, predictions: Array, coverage: float) -> Array:
         """(n, 2) lower and upper ends, as much of the rest beyond the one as beyond the other."""
+        rest = self._beyond(coverage)
+        return self.quantiles(predictions, (rest, 1 - rest))
+
+    def cross(self, predictions: Array, coverage: float) -> Array:
+        """(n, 2) ends of CV+ (Barber, Candès, Ramdas & Tibshirani 2021), of predictions (n, parts).
+
+        Each error stands around what the models predict that did not see its row; the ends have the ranks of
+        `interval` among all these. Of n rows further ones are held in a share of 2 coverage - 1 at least, whatever the
+        models, and mostly in about the one asked for. Of more than 4,096 errors those that are kept count.
+        """
+        rest = self._beyond(coverage)
+        assert self.parts is not None
+        m, found = len(self.scores), np.empty((len(predictions), 2))
+        low, high = math.floor(round(rest * (m + 1), 6)) - 1, math.ceil(round((1 - rest) * (m + 1), 6)) - 1
+        step = max(1, _AT_ONCE // m)
+        for some in (slice(i, i + step) for i in range(0, len(predictions), step)):
+            each = predictions[some][:, self.parts]
+            each = np.partition(each + self.scale(each) * self.scores, (low, high), axis=1)
+            found[some] = each[:, [low, high]]
+        return found
+
+    def _beyond(self, coverage: float) -> float:
+        """The share of rows beyond each end; ValueError where so few rows say nothing of it."""
         coverage = checks.number("coverage", coverage, 0, 1, open_low=True, open_high=True)
         rest = (1 - coverage) / 2
         least = math.ceil(round(1 / rest - 1, 6))
         if self.rows < least:
             raise ValueError(f"intervals of coverage {coverage:g} need {least:,} rows that were held out, there are "
                              f"{self.rows:,}")  # fmt: skip
-        return self.quantiles(predictions, (rest, 1 - rest))
+        return rest
 
     def bound(self, coverage: float) -> float:
         """The score of rank ceil((n + 1) coverage): as large a share of further scores, or more, is not above it."""

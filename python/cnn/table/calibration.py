@@ -59,8 +59,8 @@ def set_scores(goal: Goal, seen: OutOfMember, seed: int) -> dict[str, Residuals]
 def _residuals(seen: OutOfMember) -> Residuals | tuple[Residuals, ...]:
     """Of the target, or of each of several."""
     if seen.y.ndim == 1:
-        return Residuals.learn(seen.y, seen.outputs)
-    return tuple(map(Residuals.learn, seen.y.T, seen.outputs.T))
+        return Residuals.learn(seen.y, seen.outputs, seen.parts)
+    return tuple(Residuals.learn(y, p, seen.parts) for y, p in zip(seen.y.T, seen.outputs.T, strict=True))
 
 
 def temperature(found: OutOfMember, goal: Goal) -> float:

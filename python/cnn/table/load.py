@@ -37,8 +37,7 @@ _FIELDS = {
 _OLDER: dict[str, dict[str, Any]] = {
     "table": {
         "writing": "", "places": (), "class_weight": None, "residuals": None, "low": None, "high": None, "further": [],
-        "embedded": False,
-        "sets": None,
+        "embedded": False, "sets": None, "parts": None,
     },
     "number": {"writing": "", "spikes": 0, "edges": 0}, "date": {"order": writings.DATES[0], "spikes": 0, "edges": 0},
     "category": {"one": 1.0},
@@ -49,11 +48,11 @@ def from_file(contents: Contents) -> TableModel:
     """The model of an open file; ModelFormatError where anything is not as `save` writes it."""
     fields = contents.fields(
         contents.payload, "task", "labels", "classes", "columns", "dropped", "places", "notes", "settings",
-        "class_weight", "seed", "seconds", "scores", "networks", "further", "embedded", "sets", *_TARGET,
-        older=_OLDER["table"],
+        "class_weight", "seed", "seconds", "scores", "networks", "further", "embedded", "sets",
+        "parts", *_TARGET, older=_OLDER["table"],
     )  # fmt: skip
     task, kind, n_classes, described, dropped, places, notes, settings, class_weight, *others = fields
-    seed, seconds, scores, nets, further, embedded, sets, *first = others
+    seed, seconds, scores, nets, further, embedded, sets, parts, *first = others
     texts = _Texts(contents, container.unpack_text(contents, "texts"))
     try:
         if kind not in TYPES or not 0 <= _count(n_classes) <= MOST_CLASSES:
@@ -117,6 +116,11 @@ def from_file(contents: Contents) -> TableModel:
         known = [residuals.revive(contents, of[-1], prefix(i)) for i, of in enumerate(numbers)]
         if classes and known[0] is not None:
             raise ValueError("classes with residuals")
+        if parts is not None and checks.integer("parts", parts, 1) > len(networks):
+            raise ValueError(f"{parts} parts held out by {len(networks)} networks")
+        for one in filter(None, known):
+            if (one.parts is None) != (parts is None) or (one.parts is not None and one.parts.max() >= parts):
+                raise ValueError(f"errors of other parts than those held out, {parts}")
         if sets is not None and not classes:
             raise ValueError("sets of classes for numbers")
         if len({found is None for found in known}) > 1:
@@ -129,7 +133,7 @@ def from_file(contents: Contents) -> TableModel:
     model.adopt(encoder, goal, networks, tuple(said))
     some = tuple(found for found in known if found is not None)
     model.residuals = some if len(some) > 1 else known[0]
-    model.set_scores = revived
+    model.set_scores, model.parts = revived, parts
     return model
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from html import escape
 from typing import Any, Literal
@@ -140,6 +140,7 @@ class TableModel(Uncertain):
         self.seconds = 0.0
         self.rows = 0  # that any network was trained on
         self.held_out: Array = np.empty(0, np.int64)  # the numbers, from 0, of the table's rows that any held out
+        self.parts: int | None = None  # different rows that networks hold out: the i-th part i % parts
         self.out_of_member: OutOfMember | None = None  # what the others predict of these; in no file
         # What their errors say of those of new rows, for each target.
         self.residuals: Residuals | tuple[Residuals, ...] | None = None
@@ -238,6 +239,7 @@ class TableModel(Uncertain):
         made.adopt(found.encoder, found.goal, networks, found.notes)
         made.histories = histories
         made.rows, made.held_out = len(found.teaching), found.held_out_by(len(networks))
+        made.parts = min(found.parts, len(networks))
         made.out_of_member, made.residuals, note = calibration.of_a_fit(found, networks, n_threads)
         made.set_scores = calibration.set_scores(found.goal, made.out_of_member, self.seed)
         made.notes += note
@@ -254,7 +256,7 @@ class TableModel(Uncertain):
         """Takes what a fit has learnt, or a file holds."""
         self._encoder, self._target, self.networks, self.notes = encoder, goal, networks, notes
         self.histories, self.rows, self.held_out, self.out_of_member = (), 0, np.empty(0, np.int64), None
-        self.residuals = self.set_scores = None
+        self.parts = self.residuals = self.set_scores = None
         self.fitted = self.settings  # which `set_params` leaves alone
 
     # Prediction -------------------------------------------------------------------------------------------------------
@@ -316,12 +318,26 @@ class TableModel(Uncertain):
     def _outputs_of(
         self, data: Any, n_threads: int | None, rows: Array | None = None, goal: Goal | None = None
     ) -> Array:
+        return self._in_pieces(data, lambda X: self.outputs(X, n_threads), rows, goal)
+
+    def _outputs_of_parts(self, data: Any, n_threads: int | None) -> Array:
+        def outputs(X: Array | SparseRows) -> Array:
+            parts = self.parts or 1
+            each = (self.networks[part::parts] for part in range(parts))
+            return np.stack([training.mean_output(some, self.goal, X, n_threads) for some in each], axis=1)
+
+        return self._in_pieces(data, checks.quiet(outputs)).swapaxes(0, 1)
+
+    def _in_pieces(
+        self, data: Any, outputs: Callable[[Array | SparseRows], Array], rows: Array | None = None,
+        goal: Goal | None = None,
+    ) -> Array:  # fmt: skip
         encoder, frame = self.encoder, self._table(data)
         if infinite := lesson.infinite(encoder, frame, goal):
             console.warn(infinite)
         rows = np.arange(len(frame)) if rows is None else rows
         pieces = [rows[i : i + _PIECE] for i in range(0, max(len(rows), 1), _PIECE)]
-        return np.concatenate([self.outputs(encoder.features(frame, piece), n_threads) for piece in pieces])
+        return np.concatenate([outputs(encoder.features(frame, piece)) for piece in pieces])
 
     @checks.quiet
     def outputs(self, X: Array | SparseRows, n_threads: int | None) -> Array:

@@ -39,6 +39,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         "places": [model.encoder.names.index(name) for name in model.dropped], "notes": len(model.notes),
         "settings": _settings(model.fitted), "class_weight": _class_weight(model), "seed": model.seed,
         "seconds": model.seconds, "scores": _finite(model.scores, goal),
+        "parts": model.parts,
         "sets": None if model.set_scores is None else model.set_scores["lac"].rows,
         "networks": [describe_network(net) for net in model.networks],
     }  # fmt: skip

@@ -35,11 +35,13 @@ class OutOfMember:
         y: the targets: numbers, or the numbers of the classes.
         outputs: the mean of the networks that held the row out: numbers in units of the target, (n, k) of k targets,
             the probability of the second of two classes, or (n, k) those of all classes.
+        parts: the number of the part that the row is in, of those that networks hold out in turn.
     """
 
     rows: Array
     y: Array
     outputs: Array
+    parts: Array | None = None
 
 
 def train(
@@ -100,10 +102,10 @@ def out_of_member(found: Lesson, goal: Goal, networks: Sequence[Network], n_thre
     for part in range(min(found.parts, len(networks))):  # a budget may have left fewer networks than parts
         aside = in_memory(found.of_member(part)[1])
         outputs = mean_output(networks[part :: found.parts], goal, aside.X, n_threads)
-        answers.append((aside.numbers, aside.y, outputs))
-    rows, y, outputs = (np.concatenate(arrays) for arrays in zip(*answers, strict=True))
+        answers.append((aside.numbers, aside.y, outputs, np.full(len(aside), part)))
+    rows, y, outputs, parts = (np.concatenate(arrays) for arrays in zip(*answers, strict=True))
     order = np.argsort(rows)
-    return OutOfMember(rows[order], y[order], outputs[order])
+    return OutOfMember(rows[order], y[order], outputs[order], parts[order])
 
 
 def in_memory(rows: Rows) -> Rows:

@@ -13,6 +13,7 @@ from cnn.network import Network
 from cnn.table import answers, calibration
 from cnn.table.estimator import Estimator, of_classes, two_columns
 from cnn.table.frames import Array
+from cnn.table.target import Target
 from cnn.table.targets import each_name
 from cnn.uncertainty import Residuals, check_levels
 
@@ -23,23 +24,38 @@ class Uncertain(Estimator):
     residuals: Residuals | tuple[Residuals, ...] | None
     set_scores: dict[str, Residuals] | None
     networks: tuple[Network, ...]
+    parts: int | None
 
     def predict_interval(
-        self, data: Any, *, coverage: float = 0.9, as_frame: bool = False, n_threads: int | None = None
-    ) -> Any:
+        self, data: Any, *, coverage: float = 0.9, method: Literal["mean", "cv+"] = "mean", as_frame: bool = False,
+        n_threads: int | None = None,
+    ) -> Any:  # fmt: skip
         """(n, 2) lower and upper ends of intervals that hold the target in that share of rows like those of the fit.
 
         Of k targets (n, k, 2), the share of each one's. With `as_frame` a frame like the data with the columns
         "lower_price" and "upper_price" of the target "price". Conformal (Vovk et al. 2005, Lei et al. 2018): by the
         errors of networks that were not trained on a row. The share holds over all rows, not for each kind of them.
 
+        Args:
+            method: "mean": the errors of the networks that did not see a row, around the mean of all networks. "cv+"
+                (Barber et al. 2021): each error around what those networks predict now: wider where networks disagree.
+
         Raises:
-            ValueError: a target of classes, a coverage not in (0, 1) or for which too few rows were held out, a model
-                from a file of an earlier version.
+            ValueError: a target of classes, another method, a coverage not in (0, 1) or for which too few rows were
+                held out, a model from a file of an earlier version.
         """
         coverage = checks.number("coverage", coverage, 0, 1, open_low=True, open_high=True)
+        if method not in ("mean", "cv+"):
+            raise ValueError(f"method must be 'mean' or 'cv+', got {method!r}")
         known = self._residuals("predict_interval")
-        found = self._possible(self._of_each(known, data, n_threads, lambda one, p: one.interval(p, coverage)))
+        if method == "mean":
+            found = self._of_each(known, self._outputs_of(data, n_threads), lambda one, p: one.interval(p, coverage))
+        elif self.parts is None:
+            raise ValueError(calibration.MISSING)
+        else:
+            p = self._outputs_of_parts(data, n_threads)
+            found = self._of_each(known, p, lambda one, p: one.cross(p.T, coverage))
+        found = self._possible(found)
         return self._like(data, found, ("lower", "upper")) if as_frame else found
 
     def predict_quantiles(
@@ -52,7 +68,8 @@ class Uncertain(Estimator):
         """
         levels = check_levels(quantiles)
         known = self._residuals("predict_quantiles")
-        found = self._possible(self._of_each(known, data, n_threads, lambda one, p: one.quantiles(p, levels)))
+        p = self._outputs_of(data, n_threads)
+        found = self._possible(self._of_each(known, p, lambda one, p: one.quantiles(p, levels)))
         if as_frame:
             return self._like(data, found, [f"quantile_{level:g}" for level in levels], np.ndim(quantiles) == 0)
         return found if np.ndim(quantiles) else found[..., 0]
@@ -63,7 +80,7 @@ class Uncertain(Estimator):
         Of k targets (n, k). With `as_frame` a series named "std_price", or a frame.
         """
         known = self._residuals("predict_std")
-        found = self._of_each(known, data, n_threads, Residuals.deviation)
+        found = self._of_each(known, self._outputs_of(data, n_threads), Residuals.deviation)
         return self._like(data, found[..., None], ("std",), True) if as_frame else found
 
     @of_classes
@@ -96,12 +113,15 @@ class Uncertain(Estimator):
         columns = zip(map(str, self.classes), found.T, strict=True)
         return answers.like(data, dict(columns), alone=False) if as_frame else found
 
-    def _of_each(
-        self, known: tuple[Residuals, ...], data: Any, n_threads: int | None, say: Callable[[Residuals, Array], Array]
-    ) -> Array:
-        """What the residuals of each target say of its predictions; of several along the second axis."""
-        p = self._outputs_of(data, n_threads)
-        return say(known[0], p) if p.ndim == 1 else np.stack([say(*pair) for pair in zip(known, p.T, strict=True)], 1)
+    def _of_each(self, known: tuple[Residuals, ...], p: Array, say: Callable[[Residuals, Array], Array]) -> Array:
+        """What the residuals of each target say of its predictions p, (..., n) or (..., n, k); of k along axis 1."""
+        if isinstance(self.goal, Target):
+            return say(known[0], p)
+        return np.stack([say(one, p[..., i]) for i, one in enumerate(known)], axis=1)
+
+    def _outputs_of_parts(self, data: Any, n_threads: int | None) -> Array:
+        """(parts, n), or (parts, n, k) of k targets: what the networks predict that do not see each part."""
+        raise NotImplementedError
 
     def _like(self, data: Any, found: Array, kinds: Sequence[str], alone: bool = False) -> Any:
         """These numbers of each target, (n, kinds) or (n, k, kinds), as a frame, or one that is `alone` as a series."""
