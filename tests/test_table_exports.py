@@ -39,6 +39,7 @@ def cells(frame: Any, name: str) -> Any:
 def test_random_tables_agree_in_onnx_and_c() -> None:
     """In short; the long run is the command."""
     run_tool("export_tables.py", "--count", "10", "--seed", "3")
+    run_tool("export_tables.py", "--count", "4", "--seed", "5", "--several")
 
 
 @pytest.mark.parametrize("target", ["price", "dear", "grade", "town"])

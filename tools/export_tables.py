@@ -1,11 +1,11 @@
 """Table models of random tables exported to ONNX and to C: both must give what the model gives.
 
-    python tools/export_tables.py --count 100 [--seed 0] [--data FOLDER]
+    python tools/export_tables.py --count 100 [--seed 0] [--several] [--data FOLDER]
 
-One target or two, every kind of column, with gaps, new and nasty texts and names, infinite and extreme numbers, and
-with the smallest training that there is. Both must agree to 1e-5 of the magnitude (of the target's deviation, where
-that is larger); C is compiled without a warning by each of gcc and clang that is there. With FOLDER, which has
-california_housing.csv.gz and adult_train.csv.gz, these two as well.
+One target, or two with --several, every kind of column, with gaps, new and nasty texts and names, infinite and extreme
+numbers, and with the smallest training that there is. Both must agree to 1e-5 of the magnitude (of the target's
+deviation, where that is larger); C is compiled without a warning by each of gcc and clang that is there. With FOLDER,
+which has california_housing.csv.gz and adult_train.csv.gz, these two as well.
 """
 
 from __future__ import annotations
@@ -187,13 +187,15 @@ def check(model: cnn.TableModel, frame: pd.DataFrame, onnx: bool) -> dict[str, f
     return worst
 
 
-def random_model(seed: int) -> tuple[cnn.TableModel, pd.DataFrame]:
+def random_model(seed: int, several: bool) -> tuple[cnn.TableModel, pd.DataFrame]:
     """(a model, the rows to compare on)."""
     rng = np.random.default_rng(seed)
     frame = table(rng)
     target: Any = "the target"
-    if frame[target].dtype.kind == "f" and rng.random() < 0.5:
-        frame['"; } and others'], target = np.exp(rng.normal(size=len(frame))), [target, '"; } and others']
+    if several:
+        target = ['"; } of two', "x{n} of two"]
+        frame = frame.drop(columns="the target")
+        frame[target] = np.exp(rng.normal(size=(len(frame), 2)))
     hidden = [(), (5,), (16, 3)][rng.integers(3)]
     inputs: Any = rng.choice(["auto", "plain", "spikes", "bins", "both"])
     model = cnn.TableModel(target, epochs=1, members=int(rng.integers(1, 4)), hidden=hidden, seed=seed,
@@ -208,12 +210,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--several", action="store_true", help="two targets each")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--skip-onnx", action="store_true", help="where ONNX Runtime is not installed")
     arguments = parser.parse_args()
     worst: dict[str, float] = {}
     for seed in range(arguments.seed, arguments.seed + arguments.count):
-        model, frame = random_model(seed)
+        model, frame = random_model(seed, arguments.several)
         try:
             found = check(model, frame, not arguments.skip_onnx)
         except BaseException:
