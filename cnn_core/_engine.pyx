@@ -13,6 +13,7 @@ from libc.string cimport memcpy, memset
 
 from cnn_core cimport activations as _activations, links as _links, losses as _losses
 from cnn_core cimport optimizers as _optimizers, random as _random
+from cnn_core.batch_norm cimport over_rows
 from cnn_core.blas cimport gemm as _blas_gemm
 from cnn_core.dense cimport chunk_begin
 from cnn_core.job cimport DONE, Job, StepNumbers
@@ -27,7 +28,7 @@ from cnn_core.team cimport Barrier, granted, note, stopped, team_size
 from cnn_core.tile cimport CNN_VECTORS, gather, lanes as _lanes, padded, scatter
 from cnn_core.types cimport GROUP, LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, ShareSpec, WorkspaceSpec, real
 from cnn_core.update cimport (add_all_partials, clip_values, count_blocks, norm_factor, penalty_of, penalty_share,
-                              shrink_by)
+                              shrink_by, update_range)
 from cnn_core.wide cimport transposed_elements, weights_of
 
 cdef extern from *:
@@ -93,9 +94,13 @@ def cut(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, Py_ssiz
 
     The scratch memory of a call is `shared` elements and `own` for each thread.
     """
+    cdef Py_ssize_t i
     cdef int64_t size = weights_of(&layers[0], layers.shape[0]), columns = workspace[0].columns
     cdef Py_ssize_t limit, n = 1, groups, slabs, capacity
-    if CNN_VECTORS and size >= WIDE_WEIGHTS:
+    cdef bint wide = CNN_VECTORS and size >= WIDE_WEIGHTS
+    for i in range(layers.shape[0]):
+        wide |= over_rows(&layers[i], True, max(rows, 2))  # all rows must have passed the layer below
+    if wide:
         capacity = min((rows + GROUP - 1) // GROUP * GROUP, WIDE_ROWS)
         n = (rows + capacity - 1) // capacity
         return (True, n, capacity,

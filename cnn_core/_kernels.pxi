@@ -124,19 +124,19 @@ def optimizer_update(const OptimizerSpec[::1] spec, const SegmentSpec[::1] segme
     cdef int64_t begin
     for i in range(segments.shape[0]):
         begin = segments[i].begin
-        _optimizers.optimizer_update(&spec[0], &now, segments[i].rate, segments[i].decay, &theta[begin],
-                                     &gradient[begin], <real*>NULL if state.shape[0] == 0 else &state[begin],
-                                     theta.shape[0], segments[i].end - begin)
+        update_range(&spec[0], &now, &segments[i], &theta[begin], &gradient[begin],
+                     <real*>NULL if state.shape[0] == 0 else &state[begin], theta.shape[0], segments[i].end - begin)
 
 
 def clip(const OptimizerSpec[::1] spec, const SegmentSpec[::1] segments, real[::1] gradient):
     """Clips the gradient (p,) by value and by norm, as a step does."""
     cdef double squares = 0, factor
     for i in range(segments.shape[0]):
-        squares += clip_values(&spec[0], &gradient[segments[i].begin], segments[i].end - segments[i].begin)
+        squares += clip_values(&spec[0], &segments[i], &gradient[segments[i].begin],
+                               segments[i].end - segments[i].begin)
     factor = norm_factor(&spec[0], squares)
     for i in range(segments.shape[0]):
-        shrink_by(factor, &gradient[segments[i].begin], segments[i].end - segments[i].begin)
+        shrink_by(factor, &segments[i], &gradient[segments[i].begin], segments[i].end - segments[i].begin)
 
 
 def penalty(const SegmentSpec[::1] segments, const LossSpec[::1] loss, const real[::1] theta, double weight):

@@ -9,6 +9,7 @@ for teams that go through wide layers together `layer_gradient` and `layer_delta
 from libc.stdint cimport int32_t
 
 from cnn_core.add cimport add_backward, add_branches, add_forward
+from cnn_core.batch_norm cimport batch_norm_backward, batch_norm_forward, over_rows
 from cnn_core.category_embedding cimport category_backward, category_forward, category_gradient
 from cnn_core.dense cimport dense_backward, dense_forward
 from cnn_core.dropout cimport dropout_backward, dropout_units
@@ -20,11 +21,13 @@ from cnn_core.piecewise_embedding cimport piecewise_backward, piecewise_forward,
 from cnn_core.prelu cimport prelu_backward, prelu_forward, prelu_gradient
 from cnn_core.random cimport Noise
 from cnn_core.scale cimport scale_backward, scale_forward, scale_gradient
+from cnn_core.slabs cimport Slabs, make_slabs
 from cnn_core.sparse cimport first_dense, sparse_backward, sparse_forward
 from cnn_core.sparse_rows cimport SparseRows
 from cnn_core.tile cimport padded
-from cnn_core.types cimport (ADD, CATEGORY_EMBEDDING, DENSE, DROPOUT, GAUSSIAN_NOISE, LAYER_NORM, NUMERIC_EMBEDDING,
-                             PARAMETRIC, PIECEWISE_EMBEDDING, PRELU, SCALE, LayerSpec, WorkspaceSpec, real)
+from cnn_core.types cimport (ADD, BATCH_NORM, CATEGORY_EMBEDDING, DENSE, DROPOUT, GAUSSIAN_NOISE, LAYER_NORM,
+                             NUMERIC_EMBEDDING, PARAMETRIC, PIECEWISE_EMBEDDING, PRELU, SCALE, LayerSpec, WorkspaceSpec,
+                             real)
 
 
 cdef inline bint only_training(int kind) noexcept nogil:
@@ -63,6 +66,7 @@ cdef inline void layer_forward(const LayerSpec* layers, int i, const WorkspaceSp
                                const int32_t* stop) noexcept nogil:
     """The output of layer i, (n_units, ld), from its input a (n_inputs, ld)."""
     cdef int kind = layers[i].kind
+    cdef Slabs slabs
     if kind == DENSE:
         dense_forward(&layers[i], workspace, parameters, a, scratch, rows, ld, stop)
     elif kind == DROPOUT:
@@ -88,6 +92,10 @@ cdef inline void layer_forward(const LayerSpec* layers, int i, const WorkspaceSp
         embedding_forward(&layers[i], workspace, parameters, a, scratch, ld)
     elif kind == PIECEWISE_EMBEDDING:
         piecewise_forward(&layers[i], workspace, parameters, a, scratch, ld)
+    elif kind == BATCH_NORM:  # the slab is all rows where it needs them all
+        slabs = make_slabs(workspace, rows, 0)
+        batch_norm_forward(&layers[i], workspace, &slabs, parameters, a, scratch, 0, layers[i].n_units,
+                           over_rows(&layers[i], noise.training, rows), stop)
 
 
 cdef inline bint layer_backward(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const real* parameters,
@@ -95,11 +103,17 @@ cdef inline bint layer_backward(const LayerSpec* layers, int i, const WorkspaceS
                                 real* gradient, real* below, bint go_on, const int32_t* stop) noexcept nogil:
     """The gradient of layer i (+ gradient if add) and, to `go_on`, dL/d(input): whether it stands in below or in delta.
     """
+    cdef Slabs slabs
     if layers[i].kind == DENSE:
         dense_backward(&layers[i], workspace, parameters,
                        layer_input(layers, i, workspace, <const real*>scratch, training), scratch, rows, ld, add, delta,
                        gradient, below, go_on, stop)
         return True
+    if layers[i].kind == BATCH_NORM:
+        slabs = make_slabs(workspace, rows, 0)
+        batch_norm_backward(&layers[i], workspace, &slabs, parameters, scratch, delta, 0, layers[i].n_units,
+                            over_rows(&layers[i], training, rows), go_on, gradient, add, stop)
+        return False
     layer_gradient(layers, i, workspace, parameters, <const real*>scratch, <const real*>delta, ld, training, 0,
                    layers[i].n_units, gradient, add)
     if go_on:

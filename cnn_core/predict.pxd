@@ -11,6 +11,7 @@ from cnn_core.layer cimport layer_input, slab_forward
 from cnn_core.links cimport link_block, link_rows
 from cnn_core.losses cimport loss_link
 from cnn_core.random cimport Noise, noise_of
+from cnn_core.slabs cimport Slabs, make_slabs, rows_of
 from cnn_core.sparse cimport first_dense
 from cnn_core.sparse_rows cimport SparseRows, rows_from
 from cnn_core.sparse_wide cimport wide_sparse_forward
@@ -19,7 +20,7 @@ from cnn_core.tile cimport CNN_VECTORS, gather, padded, scatter
 from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
 from cnn_core.update cimport not_finite
 from cnn_core.vecmath cimport loop, v_exp
-from cnn_core.wide cimport Slabs, make_slabs, rows_of, weights_of, wide_forward, wide_slabs_forward
+from cnn_core.wide cimport weights_of, wide_forward, wide_slabs_forward
 
 cdef enum:
     FEW = 8     # rows up to which they are stored by rows: vectors then run along the units, and none is left empty

@@ -2,13 +2,14 @@
 from libc.stdint cimport int32_t, int64_t
 
 from cnn_core.random cimport Noise
+from cnn_core.slabs cimport Slabs, rows_of
 from cnn_core.sparse cimport by_columns, sparse_forward, sparse_weights
 from cnn_core.sparse_rows cimport Panels, SparseRows, rows_from
 from cnn_core.stairs cimport stair_weights
 from cnn_core.team cimport stopped
 from cnn_core.tile cimport padded
 from cnn_core.types cimport GROUP, LayerSpec, WorkspaceSpec, real
-from cnn_core.wide cimport PANEL, Slabs, column_sums, rows_of, wide_dropouts
+from cnn_core.wide cimport PANEL, column_sums, wide_dropouts
 
 
 cdef inline bint wide_sparse_forward(const SparseRows* x, const LayerSpec* layers, int n_layers, int i,

@@ -13,6 +13,7 @@ from cnn_core.losses cimport loss_block
 from cnn_core.optimizers cimport OptimizerStep, optimizer_begin
 from cnn_core.random cimport Noise, noise_of
 from cnn_core.layer cimport first_with_parameters, layer_input, slab_backward, slab_forward
+from cnn_core.slabs cimport Slabs, make_slabs, rows_of
 from cnn_core.sparse cimport first_dense, zero_weights
 from cnn_core.sparse_rows cimport SparseRows, rows_from
 from cnn_core.sparse_wide cimport wide_sparse_forward, wide_sparse_weights
@@ -22,9 +23,9 @@ from cnn_core.tile cimport gather, padded, scatter
 from cnn_core.types cimport DENSE, DROPOUT, LayerSpec, ShareSpec, WorkspaceSpec, real
 from cnn_core.update cimport (BAD_GRADIENT, BOTH, GATHER, REDUCE, UNDO, UPDATE, block_errors, for_own_blocks,
                               norm_factor, penalty_share, total)
-from cnn_core.wide cimport (PANEL, Slabs, make_slabs, rows_of, transpose_panel, wide_delta, wide_forward,
+from cnn_core.wide cimport (PANEL, dense_from, dropouts_from, over_rows_from, transpose_panel, wide_delta, wide_forward,
                             wide_gradients, wide_inputs, wide_slab_forward, wide_slabs_delta, wide_slabs_forward,
-                            wide_weights, dense_from, dropouts_from)
+                            wide_units_forward, wide_weights)
 
 
 cdef inline double sum_of_weights(const Job* job, const real* weights, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
@@ -126,6 +127,30 @@ cdef inline bint phase_ends(Job* job, int phase, bint given_up, int n_threads) n
     return True
 
 
+cdef inline bint wide_kinds_forward(Job* job, const Slabs* slabs, int first, int end, const real* parameters,
+                                    real* scratch, Noise noise, int thread, int n_threads, int* phase) noexcept nogil:
+    """Layers first .. end - 1, none of them dense, a barrier behind each phase; whether the minibatch is given up.
+
+    A layer that needs all rows at once is a phase of units, those between two such are one of slabs.
+    """
+    cdef int next_layer
+    cdef bint given_up
+    while first < end:
+        next_layer = over_rows_from(job.layers, first, end, job.training, slabs)
+        if next_layer == first:
+            next_layer += 1
+            given_up = wide_units_forward(job.layers, first, job.workspace, slabs, parameters, scratch, thread,
+                                          n_threads, job.stop)
+        else:
+            given_up = wide_slabs_forward(job.layers, first, next_layer, job.workspace, slabs, parameters, scratch,
+                                          noise, thread, n_threads, job.stop)
+        phase[0] += 1
+        if phase_ends(job, phase[0], given_up, n_threads):
+            return True
+        first = next_layer
+    return False
+
+
 cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, const ShareSpec* share,
                                Noise noise, double scale, int thread, int n_threads) noexcept nogil:
     """Forward, loss and backward of a whole minibatch by the whole team; ends behind a barrier."""
@@ -140,8 +165,11 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
     cdef real* other = transposed + job.transposed_size
     cdef real* own
     cdef bint given_up = False
-    cdef int i, below, top, next_layer, phase = 1, on_sparse = -1 if job.X != NULL else first_dense(layers)
-    cdef int lowest = first_with_parameters(layers)
+    cdef int i, below, top, phase = 1, on_sparse = -1 if job.X != NULL else first_dense(layers)
+    cdef int lowest = first_with_parameters(layers), bottom = dense_from(layers, job.n_layers, 0)
+    cdef int alone = over_rows_from(layers, 0, bottom, job.training, &slabs)  # so many layers need no other slab
+    if job.exchange != NULL:
+        slabs.share = <double>share.rows / share.all_rows
     if on_sparse >= 0:
         zero_weights(&job.sparse, &layers[on_sparse], thread, n_threads, <real*>job.gradients)
     for s in range(first, end):
@@ -152,9 +180,10 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
         take_rows(job, batch_begin + s * slabs.capacity, rows_of(&slabs, s), own)
         noise.row = slabs.above + s * slabs.capacity
         if on_sparse < 0:
-            wide_slab_forward(layers, 0, dense_from(layers, job.n_layers, 0), ws, parameters, own, rows_of(&slabs, s),
-                              noise)
+            wide_slab_forward(layers, 0, alone, ws, parameters, own, rows_of(&slabs, s), noise)
     if phase_ends(job, phase, given_up, n_threads):
+        return
+    if wide_kinds_forward(job, &slabs, alone, bottom, parameters, scratch, noise, thread, n_threads, &phase):
         return
     for i in range(job.n_layers):
         if layers[i].kind == DENSE:
@@ -168,14 +197,10 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
             if phase_ends(job, phase, given_up, n_threads):
                 return
             # The dropouts above it are done; other kinds need all units of a row.
-            next_layer = dropouts_from(layers, job.n_layers, i + 1)
-            top = dense_from(layers, job.n_layers, next_layer)
-            if next_layer < top:
-                given_up = wide_slabs_forward(layers, next_layer, top, ws, &slabs, parameters, scratch, noise, thread,
-                                              n_threads, job.stop)
-                phase += 1
-                if phase_ends(job, phase, given_up, n_threads):
-                    return
+            below = dropouts_from(layers, job.n_layers, i + 1)
+            top = dense_from(layers, job.n_layers, below)
+            if wide_kinds_forward(job, &slabs, below, top, parameters, scratch, noise, thread, n_threads, &phase):
+                return
     for s in range(first, end):
         if stopped(job.stop):
             given_up = True
@@ -212,8 +237,8 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
         for i in range(top, max(below, lowest - 1), -1):
             # Two phases: units are shared out for the gradient, then slabs, whose deltas it needs as they are.
             if layers[i].weights >= 0:
-                given_up = wide_gradients(layers, i, ws, &slabs, parameters, <const real*>scratch, delta,
-                                          <real*>job.gradients, job.training, thread, n_threads, job.stop)
+                given_up = wide_gradients(layers, i, ws, &slabs, parameters, scratch, delta, <real*>job.gradients,
+                                          job.training, i > lowest, thread, n_threads, job.stop)
                 phase += 1
                 if phase_ends(job, phase, given_up, n_threads):
                     return

@@ -24,6 +24,7 @@ cpdef enum LayerKind:
     GAUSSIAN_NOISE
     NUMERIC_EMBEDDING
     PIECEWISE_EMBEDDING
+    BATCH_NORM
 
 
 # One entry of a network's plan. `weights` and `biases` are element offsets into the parameter arena;
@@ -40,6 +41,8 @@ cdef struct LayerSpec:
     int64_t saved           # what its way back needs beside the outputs: z, a mask, ... (`Layer.kept`); -1: none
     double alpha            # the activation's parameter; layer norm: epsilon
     double rate             # dropout: the share of units set to zero; Gaussian noise: its deviation
+    double epsilon          # batch norm
+    double momentum         # batch norm: how far a step moves the running averages; 0: they stay and are used
     int source              # add: the layer whose input it adds; -1: none
     int branches            # how many layers above add what this one reads
     int categories          # category embedding: how many there are
@@ -50,6 +53,8 @@ cdef struct LayerSpec:
     int64_t phases          # numeric embedding: b, (columns, cosines); -1: none
     int64_t edges           # piecewise embedding: lower edges of bins, (columns, bins); -1: none
     int64_t inverses        # piecewise embedding: inverse widths of bins, (columns, bins); -1: none
+    int64_t running_mean    # batch norm: (n_units,); -1: none
+    int64_t running_variance    # batch norm: (n_units,); -1: none
 
 
 # Where the buffers of one slab lie that belong to no layer (columns again).
@@ -72,6 +77,7 @@ cdef struct SegmentSpec:
     double decay            # factor on the optimizer's weight decay
     double l1
     double l2
+    int running             # 1: running averages, off which a step takes what stands for their gradient
 
 
 # What one process has of a minibatch, all of it unless the minibatch is shared out among several (cnn.mpi).

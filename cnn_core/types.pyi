@@ -22,6 +22,7 @@ class LayerKind(IntEnum):
     GAUSSIAN_NOISE = 8
     NUMERIC_EMBEDDING = 9
     PIECEWISE_EMBEDDING = 10
+    BATCH_NORM = 11
 
 def cpu_level() -> int: ...
 def more_than_128_bits() -> bool: ...

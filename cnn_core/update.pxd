@@ -119,10 +119,13 @@ cdef inline double penalty_share(const LossSpec* loss, double weight) noexcept n
     return 1 / weight if loss.shared_penalty and weight > 0 else 1.0
 
 
-cdef inline double clip_values(const OptimizerSpec* spec, real* g, Py_ssize_t n) noexcept nogil:
+cdef inline double clip_values(const OptimizerSpec* spec, const SegmentSpec* segment, real* g,
+                               Py_ssize_t n) noexcept nogil:
     """Clipping by value; the sum of squares that the clipping by norm needs, 0 where there is none."""
     cdef real bound = <real>spec.clip_value
     cdef Py_ssize_t i
+    if segment.running:
+        return 0
     if bound > 0:
         for i in range(n):
             g[i] = bound if g[i] > bound else (-bound if g[i] < -bound else g[i])
@@ -135,9 +138,9 @@ cdef inline double norm_factor(const OptimizerSpec* spec, double squares) noexce
     return spec.clip_norm / norm if 0 < spec.clip_norm < norm else 1.0
 
 
-cdef inline void shrink_by(double factor, real* g, Py_ssize_t n) noexcept nogil:
+cdef inline void shrink_by(double factor, const SegmentSpec* segment, real* g, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
-    if factor < 1:
+    if factor < 1 and not segment.running:
         for i in range(n):
             g[i] *= <real>factor
 
@@ -153,7 +156,26 @@ cdef inline void reduce_block(const Job* job, const real* parameters, const Segm
     job.block_penalty[block] = share * penalty_of(segment, parameters + begin, n)
     job.block_bad[block] = BAD_GRADIENT if not_finite(<const real*>g, n) else 0
     if job.optimizer != NULL:
-        job.block_norm[block] = clip_values(job.optimizer, g, n)
+        job.block_norm[block] = clip_values(job.optimizer, segment, g, n)
+
+
+cdef inline loop take_off(real* theta, real* g, Py_ssize_t n) noexcept nogil:
+    """theta -= g, and g becomes the old theta."""
+    cdef Py_ssize_t i
+    cdef real before
+    for i in range(n):
+        before = theta[i]
+        theta[i] = before - g[i]
+        g[i] = before
+
+
+cdef inline void update_range(const OptimizerSpec* spec, const OptimizerStep* scalars, const SegmentSpec* segment,
+                              real* theta, real* g, real* state, Py_ssize_t stride, Py_ssize_t n) noexcept nogil:
+    """The new parameters of a part of a segment; g becomes the old ones."""
+    if segment.running:
+        take_off(theta, g, n)
+    else:
+        optimizer_update(spec, scalars, segment.rate, segment.decay, theta, g, state, stride, n)
 
 
 cdef inline void update_block(const Job* job, real* parameters, const OptimizerStep* scalars,
@@ -162,9 +184,8 @@ cdef inline void update_block(const Job* job, real* parameters, const OptimizerS
     """Clipping by norm, then the optimizer, which leaves the parameters from before in g, for `UNDO`."""
     cdef real* theta = parameters + begin
     cdef real* g = <real*>job.gradients + begin
-    shrink_by(shrink, g, n)
-    optimizer_update(job.optimizer, scalars, segment.rate, segment.decay, theta, g, <real*>job.state + begin,
-                     job.slots_stride, n)
+    shrink_by(shrink, segment, g, n)
+    update_range(job.optimizer, scalars, segment, theta, g, <real*>job.state + begin, job.slots_stride, n)
     if not_finite(<const real*>theta, n) or squares_overflow(job.optimizer, <const real*>job.state + begin,
                                                              job.slots_stride, n):
         job.block_bad[block] |= BAD_UPDATE

@@ -9,13 +9,15 @@ from libc.string cimport memcpy
 
 from cnn_core.activations cimport activation_backward, activation_forward
 from cnn_core.add cimport add_branches
+from cnn_core.batch_norm cimport batch_norm_backward, batch_norm_forward, over_rows
 from cnn_core.dropout cimport dropout_units
 from cnn_core.layer cimport layer_delta, layer_forward, layer_gradient, layer_input
 from cnn_core.products cimport matmul
 from cnn_core.random cimport Noise
+from cnn_core.slabs cimport Slabs, rows_of
 from cnn_core.team cimport stopped
 from cnn_core.tile cimport padded, transpose
-from cnn_core.types cimport DENSE, DROPOUT, LayerSpec, WorkspaceSpec, real
+from cnn_core.types cimport BATCH_NORM, DENSE, DROPOUT, LayerSpec, WorkspaceSpec, real
 
 cdef enum:
     PANEL = 64      # units or inputs that are computed together on the way back
@@ -39,29 +41,6 @@ cdef inline Py_ssize_t transposed_elements(const LayerSpec* layers, Py_ssize_t n
     for i in range(n_layers):
         widest = max(widest, <Py_ssize_t>layers[i].n_units)
     return rows * ((widest + PANEL - 1) // PANEL * PANEL)
-
-
-# The slabs of a minibatch, and the deltas by rows: panel p of units has (rows, PANEL) at transposed + p * rows * PANEL.
-cdef struct Slabs:
-    Py_ssize_t n
-    Py_ssize_t rows             # of the minibatch, or of this process's share of it
-    Py_ssize_t above            # rows of the minibatch that other processes have, before these
-    Py_ssize_t capacity         # of a slab
-    Py_ssize_t stride           # elements between the workspaces of two slabs
-    Py_ssize_t transposed_rows      # n * capacity
-
-
-cdef inline Slabs make_slabs(const WorkspaceSpec* workspace, Py_ssize_t rows, Py_ssize_t above) noexcept nogil:
-    cdef Slabs slabs
-    slabs.rows, slabs.above, slabs.capacity = rows, above, workspace.capacity
-    slabs.n = (rows + slabs.capacity - 1) // slabs.capacity
-    slabs.stride = workspace.columns * workspace.capacity
-    slabs.transposed_rows = slabs.n * slabs.capacity
-    return slabs
-
-
-cdef inline Py_ssize_t rows_of(const Slabs* slabs, Py_ssize_t s) noexcept nogil:
-    return min(slabs.rows - s * slabs.capacity, slabs.capacity)
 
 
 cdef inline bint wide_product(bint by_blas, const Slabs* slabs, Py_ssize_t first, Py_ssize_t last, Py_ssize_t u,
@@ -148,6 +127,14 @@ cdef inline int dense_from(const LayerSpec* layers, int n_layers, int first) noe
     return first
 
 
+cdef inline int over_rows_from(const LayerSpec* layers, int first, int end, bint training,
+                               const Slabs* slabs) noexcept nogil:
+    """The first of layers first .. end - 1 that needs all rows at once; `end` if none does."""
+    while first < end and not over_rows(&layers[first], training, slabs.rows):
+        first += 1
+    return first
+
+
 cdef inline int dropouts_from(const LayerSpec* layers, int n_layers, int first) noexcept nogil:
     """The first layer from `first` on that is no dropout; n_layers if there is none."""
     while first < n_layers and layers[first].kind == DROPOUT:
@@ -179,21 +166,36 @@ cdef inline bint wide_slabs_forward(const LayerSpec* layers, int first, int end,
     return False
 
 
+cdef inline bint wide_units_forward(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const Slabs* slabs,
+                                    const real* parameters, real* scratch, int thread, int n_threads,
+                                    const int32_t* stop) noexcept nogil:
+    """This thread's units of layer i, which needs all rows at once, for all slabs; whether it was given up."""
+    cdef Py_ssize_t n = layers[i].n_units
+    return batch_norm_forward(&layers[i], workspace, slabs, parameters,
+                              layer_input(layers, i, workspace, <const real*>scratch, True), scratch,
+                              n * thread // n_threads, n * (thread + 1) // n_threads, True, stop)
+
+
 cdef inline bint wide_gradients(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const Slabs* slabs,
-                                const real* parameters, const real* scratch, int64_t delta_column, real* gradient,
-                                bint training, int thread, int n_threads, const int32_t* stop) noexcept nogil:
+                                const real* parameters, real* scratch, int64_t delta_column, real* gradient,
+                                bint training, bint go_on, int thread, int n_threads,
+                                const int32_t* stop) noexcept nogil:
     """The gradient of this thread's units of a layer that is not dense, summed over all slabs in their order.
 
-    Whether it was given up.
+    Batch normalisation makes dL/d(input) of them at once, to `go_on`. Whether it was given up.
     """
     cdef Py_ssize_t n = layers[i].n_units, first = n * thread // n_threads, end = n * (thread + 1) // n_threads, s
     cdef const real* own
+    if layers[i].kind == BATCH_NORM:
+        return batch_norm_backward(&layers[i], workspace, slabs, parameters, scratch,
+                                   scratch + delta_column * workspace.capacity, first, end,
+                                   over_rows(&layers[i], training, slabs.rows), go_on, gradient, False, stop)
     for s in range(slabs.n):
         if stopped(stop):
             return True
-        own = scratch + s * slabs.stride
+        own = <const real*>scratch + s * slabs.stride
         layer_gradient(layers, i, workspace, parameters, own, own + delta_column * workspace.capacity,
-                       padded(rows_of(slabs, s), scratch), training, first, end, gradient, s > 0)
+                       padded(rows_of(slabs, s), own), training, first, end, gradient, s > 0)
     return False
 
 

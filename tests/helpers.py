@@ -108,6 +108,7 @@ def targets(loss: str, n: int, k: int, rng: np.random.Generator) -> Array:
 
 
 _LONG = {"W": "weights", "b": "biases"}
+ONLY_TRAINING = ("rate", "stddev", "momentum")  # fields of the reference's layers that are 0 outside it
 
 
 def reference_layers(net: cnn.Network) -> list[dict[str, Any]]:
@@ -162,7 +163,7 @@ def reference_gradient(
     layers = reference_layers(net)
     if not training:
         for layer in layers:
-            layer.update({name: 0.0 for name in ("rate", "stddev") if name in layer})
+            layer.update({name: 0.0 for name in ONLY_TRAINING if name in layer})
     loss, penalty, gradient = reference.loss_and_gradient(
         layers, net.loss.name, np.asarray(X, np.float64), reference_targets(net, y), reference_parameter(net),
         None if weights is None else np.asarray(weights, np.float64), net.seed, net.step + 1,

@@ -107,6 +107,21 @@ def alone_for_a_while(comm: Any, folder: Path) -> dict[str, Any]:
     return found
 
 
+def normalised() -> cnn.Network:
+    layers = [cnn.Dense(16), cnn.BatchNorm(activation="relu"), cnn.BatchNorm(), cnn.Dense(1)]
+    return cnn.Network(layers, optimizer=cnn.SGD(0.05), dtype="float64", seed=3)
+
+
+def batch_norm(comm: Any, folder: Path) -> dict[str, Any]:
+    found = {}
+    for name, n, options in (("plain", 1000, {"batch_size": 300}), ("few rows", 66, {"batch_size": 33}),
+                             ("alone", 66, {"batch_size": 33, "exchange_every": 3})):  # fmt: skip
+        net = normalised()
+        history = net.fit(X[:n], Y[:n], epochs=3, verbose=0, comm=comm, same_rows=True, **options)
+        found[name] = numbers(net, history)
+    return found
+
+
 # Cases: rows that are read meanwhile ----------------------------------------------------------------------------------
 
 

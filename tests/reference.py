@@ -220,6 +220,26 @@ def layer_norm_back(layer, kept, delta):
     below = inverse * (d - d.mean(axis=1, keepdims=True) - x * (d * x).mean(axis=1, keepdims=True))
     return below, {"weights": (delta * x).sum(axis=0), "biases": delta.sum(axis=0)}
 
+def batch_norm(layer, x):
+    of_batch = layer["momentum"] > 0 and layer.get("learning_rate_factor", 1) > 0 and len(x) > 1
+    mean, variance = (x.mean(axis=0), x.var(axis=0)) if of_batch else (layer["running_mean"], layer["running_variance"])
+    inverse = 1 / np.sqrt(variance + layer["epsilon"])
+    normal = (x - mean) * inverse
+    z = layer["weights"] * normal + layer["biases"]
+    return ACTIVATIONS[layer["activation"]][0](z, 0.0), (normal, inverse, z, mean, variance, of_batch)
+
+def batch_norm_back(layer, kept, delta):
+    normal, inverse, z, mean, variance, of_batch = kept
+    dz, n = delta * ACTIVATIONS[layer["activation"]][1](z, 0.0), len(delta)
+    dg, db = (dz * normal).sum(axis=0), dz.sum(axis=0)
+    below = dz * layer["weights"] * inverse
+    steps = {"running_mean": 0 * mean, "running_variance": 0 * mean}  # what is taken off the running averages
+    if of_batch:
+        below = layer["weights"] * inverse * (dz - db / n - normal * dg / n)
+        steps = {"running_mean": layer["momentum"] * (layer["running_mean"] - mean),
+                 "running_variance": layer["momentum"] * (layer["running_variance"] - variance * n / (n - 1))}
+    return below, {"weights": dg, "biases": db, **steps}
+
 def category(layer, x):
     there = np.where((x[:, -1] >= 0) & (x[:, -1] < layer["categories"]), np.floor(x[:, -1]), -1).astype(int)
     rows = np.where(there[:, None] >= 0, layer["weights"][there], 0)
@@ -278,6 +298,7 @@ def piecewise_back(layer, kept, delta):
         "weights": np.einsum("rcj,rcm->cjm", de, z), "biases": de.sum(axis=0),
         "edges": layer["edges"] * 0, "inverses": layer["edges"] * 0}
 
+RUNNING = ("running_mean", "running_variance")
 KINDS = {
     "CategoryEmbedding": (category, category_back),
     "PiecewiseEmbedding": (piecewise, piecewise_back),
@@ -289,6 +310,7 @@ KINDS = {
     "Scale": (lambda layer, x: (x * layer["weights"], x),
               lambda layer, x, delta: (delta * layer["weights"], {"weights": (delta * x).sum(axis=0)})),
     "LayerNorm": (layer_norm, layer_norm_back),
+    "BatchNorm": (batch_norm, batch_norm_back),
 }
 
 def normal_numbers(seed, step, stream, first, n):
@@ -304,7 +326,8 @@ def normal_numbers(seed, step, stream, first, n):
 
 # The whole step. ------------------------------------------------------------------------------------------------------
 # A dense layer is {"W", "b" or None, "activation", "p", "penalty": {"W": (l1, l2), "b": (l1, l2)}}, a dropout {"rate"},
-# noise {"stddev"}, a sum {"span"}, another kind {"kind"}, its fields and its parameters;
+# noise {"stddev"}, a sum {"span"}, another kind {"kind"}, its fields and its parameters (one with running averages
+# takes them, and leaves them as they are, where its "momentum" is 0);
 # "factors": {"W": (on the learning rate, on the decay), "b": the same} may be left out.
 def forward(layers, x, seed=0, i=1):
     """The outputs, what each layer reads, and what it keeps."""
@@ -361,11 +384,15 @@ def train_step(layers, loss, optimizer, h, i, rate, state, x, t, decay_biases=Fa
     """Step i on the layers and the state {(layer, "W" or "b"): (slots, ...)} in place; (mean loss, penalty) before."""
     value, penalty, gradient = loss_and_gradient(layers, loss, x, t, i=i, **options)
     if h["clip_value"]:
-        gradient = {k: np.clip(g, -h["clip_value"], h["clip_value"]) for k, g in gradient.items()}
-    norm = np.sqrt(sum((g**2).sum() for g in gradient.values()))
+        gradient = {k: g if k[1] in RUNNING else np.clip(g, -h["clip_value"], h["clip_value"])
+                    for k, g in gradient.items()}
+    norm = np.sqrt(sum((g**2).sum() for (_, name), g in gradient.items() if name not in RUNNING))
     shrink = min(1.0, h["clip_norm"] / norm) if h["clip_norm"] else 1.0
     for (index, name), g in gradient.items():
         layer = layers[index]
+        if name in RUNNING:
+            layer[name] = layer[name] - g
+            continue
         faster, decay = layer.get("factors", {}).get(name, (1.0, 1.0))
         decay = decay if name not in ("b", "biases", "phases") or decay_biases else 0.0
         layer[name] = update(optimizer, h, i, rate * faster, layer[name], g * shrink, state[index, name], decay)

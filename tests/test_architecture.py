@@ -18,13 +18,14 @@ if not (CORE / "_engine.pyx").exists():
 # From the bottom up; a module may import those on earlier lines only.
 CORE_ORDER = [
     ["finish", "types"],
-    ["vecmath", "blas", "tile", "team"],
+    ["vecmath", "blas", "tile", "team", "slabs"],
     ["gates", "links", "random", "products"],
     ["activations", "losses", "optimizers", "sparse_rows"],
     ["stairs", "metrics"],
     ["sparse"],
     ["dense", "dropout", "gaussian_noise", "numeric_embedding", "category_embedding"],
     ["scale", "parametric", "piecewise_embedding", "prelu", "layer_norm", "add", "job"],
+    ["batch_norm"],
     ["layer"],
     ["wide", "update"],
     ["sparse_wide"],

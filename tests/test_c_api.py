@@ -142,6 +142,28 @@ def test_passes_are_those_of_python(online: ModuleType, n: int, training: bool, 
     assert np.array_equal(net.flat, before)
 
 
+@pytest.mark.parametrize("units", [9, 300])
+def test_batch_normalisation_is_that_of_python(online: ModuleType, units: int) -> None:
+    """Passes with mean and variance of their rows, steps that move running averages, a last minibatch of one row."""
+    layers = [cnn.BatchNorm(), cnn.Dense(units), cnn.BatchNorm(activation="mish"), cnn.Dense(units), cnn.Dense(3)]
+    net = cnn.Network(layers, dtype="float64", seed=0).build(4)
+    rng = np.random.default_rng(0)
+    X, dout = rng.normal(1, 2, size=(101, 4)), rng.normal(size=(101, 3))
+    for training in (True, False):
+        for n in (1, 101):
+            out, gradient, dx, _ = online.passes(net, X[:n], dout[:n], training)
+            assert np.allclose(out, net.forward(X[:n], training=training), rtol=1e-12, atol=1e-13)
+            assert np.allclose(dx, net.backward(dout[:n]), rtol=1e-12, atol=1e-13)
+            for name, view in cnn.runtime.arena.views(gradient, net.plan.names).items():
+                assert np.allclose(view, net.gradients[name], rtol=1e-11, atol=1e-12), name
+    X, y = X.astype(np.float32), dout.astype(np.float32)
+    ours, fitted = (cnn.Network(layers, seed=0).build(4) for _ in range(2))
+    online.learn(ours, X, y, 50, 2, 1e-3)
+    fitted.fit(X, y, epochs=2, batch_size=50, shuffle=False, verbose=0)
+    assert ours.step == fitted.step == 6
+    assert error(ours.flat, fitted.flat) < 1e-5
+
+
 def test_predictions_of_a_large_network(online: ModuleType) -> None:
     """As many tiles at a time as the buffers have slabs."""
     net = cnn.Network([cnn.Dense(757, "relu"), cnn.Dense(3)], "mse", dtype="float64", seed=0).build(700)

@@ -217,6 +217,8 @@ def test_lbfgs_learns_all_but_edges() -> None:
     np.testing.assert_allclose(edges[0], np.quantile(X[:, 0], np.arange(6) / 6), rtol=1e-6)
     with pytest.raises(ValueError, match="solver='lbfgs' needs the same loss at every call: there can be no noise"):
         cnn.MLPRegressor(layers=[cnn.GaussianNoise(1), cnn.Dense(1)], solver="lbfgs").fit(X, X[:, 0])
+    with pytest.raises(ValueError, match="solver='lbfgs' has no steps that move running averages: there can be no Bat"):
+        cnn.MLPRegressor(layers=[cnn.BatchNorm(), cnn.Dense(1)], solver="lbfgs").fit(X, X[:, 0])
 
 
 def test_plots_and_summary_take_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
@@ -274,6 +276,16 @@ def test_noise_needs_dense_x() -> None:
     (lambda: cnn.LayerNorm("a"), TypeError, "epsilon of LayerNorm must be a number"),
     (lambda: cnn.LayerNorm(learning_rate_factor=-1), ValueError, "learning_rate_factor of LayerNorm must be"),
     (lambda: cnn.LayerNorm(eps=1e-3), TypeError, "here it is 'epsilon'"),
+    (lambda: cnn.BatchNorm(0), ValueError, r"epsilon of BatchNorm must be in \[1e-12, inf\), got 0"),
+    (lambda: cnn.BatchNorm(momentum=0), ValueError, r"momentum of BatchNorm must be in \(0, 1\), got 0"),
+    (lambda: cnn.BatchNorm(momentum=1), ValueError, r"momentum of BatchNorm must be in \(0, 1\), got 1"),
+    (lambda: cnn.BatchNorm(momentum="a"), TypeError, "momentum of BatchNorm must be a number"),
+    (lambda: cnn.BatchNorm(activation="rleu"), ValueError, "unknown activation 'rleu'. Did you mean 'relu'"),
+    (lambda: cnn.BatchNorm(decay_factor=-1), ValueError, "decay_factor of BatchNorm must be"),
+    (lambda: cnn.BatchNorm(eps=1e-3), TypeError, "here it is 'epsilon'"),
+    (lambda: cnn.BatchNorm(trainable=False), TypeError, "has no argument 'trainable': a layer that keeps its weights"),
+    (lambda: cnn.Network([cnn.Dense(2), cnn.BatchNorm()]), ValueError, "the last layer must be a cnn.Dense, got Batch"),
+    (lambda: cnn.to_torch(network(cnn.BatchNorm(activation="squareplus"))), ValueError, "PyTorch has no module for"),
     (lambda: cnn.CategoryEmbedding(0, 3), ValueError, "categories must be an integer"),
     (lambda: cnn.CategoryEmbedding(2**24 + 1, 3), ValueError, "categories must be an integer"),
     (lambda: cnn.CategoryEmbedding(3, 0), ValueError, "units must be an integer >= 1, got 0"),
@@ -327,7 +339,8 @@ def test_what_pytorch_has_a_module_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the arguments that PyTorch documents."""
     nn = types.SimpleNamespace(
         LayerNorm=lambda n, eps, dtype: ("LayerNorm", n, eps), Linear=lambda n, k, bias, dtype: ("Linear", n, k, bias),
-        PReLU=lambda n, dtype: ("PReLU", n), Sequential=Sequential,
+        PReLU=lambda n, dtype: ("PReLU", n), Tanh=lambda: "Tanh", Sequential=Sequential,
+        BatchNorm1d=lambda n, eps, momentum, dtype: ("BatchNorm1d", n, eps, momentum),
     )  # fmt: skip
     monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(from_numpy=lambda array: array, nn=nn))
     net = network(cnn.LayerNorm(1e-3), cnn.Dense(4), cnn.PReLU())
@@ -336,6 +349,15 @@ def test_what_pytorch_has_a_module_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(model) == [("LayerNorm", 5, 1e-3), ("Linear", 5, 4, True), ("PReLU", 4), ("Linear", 4, 2, True)]
     assert (model.state["0.weight"].tolist(), model.state["2.weight"].tolist()) == ([0, 1, 2, 3, 4], [0, 1, 2, 3])
     again = cnn.from_torch_state_dict(cnn.Network(net.descriptions, dtype="float64"), model.state)
+    assert again.predict(X).tobytes() == net.predict(X).tobytes()
+    net = network(cnn.BatchNorm(1e-3, 0.3, "tanh"), cnn.Dense(4))
+    net.fit(X, X[:, :2], epochs=3, verbose=0)
+    model = cnn.to_torch(net)
+    linear = [("Linear", 5, 4, True), ("Linear", 4, 2, True)]
+    assert list(model) == [("BatchNorm1d", 5, 1e-3, 0.3), "Tanh", *linear]
+    assert list(model.state)[:4] == [f"0.{name}" for name in ("weight", "bias", "running_mean", "running_var")]
+    state = model.state | {"0.num_batches_tracked": np.array(6)}  # as PyTorch writes it
+    again = cnn.from_torch_state_dict(cnn.Network(net.descriptions, dtype="float64"), state)
     assert again.predict(X).tobytes() == net.predict(X).tobytes()
 
 

@@ -44,7 +44,7 @@ def specify(name: str, options: dict) -> np.ndarray:
 
 
 def segment(*parts: tuple[int, int, float, float]) -> np.ndarray:
-    return np.array([(*part, 0.0, 0.0) for part in parts], cnn_core.segment_dtype)
+    return np.array([(*part, 0.0, 0.0, 0) for part in parts], cnn_core.segment_dtype)
 
 
 def gradients(n: int, dtype) -> np.ndarray:

@@ -42,7 +42,8 @@ LOOPS = [
       for name in ("cosines_of", "cosines_back", "add_terms", "sum_terms", "add_multiple")),
     *(("piecewise_embedding", name) for name in ("count_edges", "bin_slope")),
     *(("layer_norm", name) for name in ("normalise", "gain_and_bias", "normalise_back")),
-    *(("update", name) for name in ("add_2", "add_4", "add_decay")),
+    *(("batch_norm", name) for name in ("inverse_deviations", "normalise_units", "distances", "turn_delta")),
+    *(("update", name) for name in ("add_2", "add_4", "add_decay", "take_off")),
 ]
 
 

@@ -28,6 +28,7 @@ from cnn.inspect.gradient_check import GradientCheck, gradient_check
 from cnn.inspect.reports import show_config
 from cnn.layers import (
     Add,
+    BatchNorm,
     CategoryEmbedding,
     Dense,
     Dropout,
@@ -78,9 +79,9 @@ else:
 
 
 __all__ = [
-    "SGD", "Activation", "Adadelta", "Adagrad", "Adam", "AdamW", "Add", "AverageWeights", "BinaryCrossEntropy",
-    "CSVLogger", "Callback", "CategoryEmbedding", "Checkpoint", "CrossEntropy", "Dense", "Diagnosis",
-    "DivergenceError", "Dropout", "EarlyStopping", "GaussianNoise", "GradientCheck", "History", "Huber",
+    "SGD", "Activation", "Adadelta", "Adagrad", "Adam", "AdamW", "Add", "AverageWeights", "BatchNorm",
+    "BinaryCrossEntropy", "CSVLogger", "Callback", "CategoryEmbedding", "Checkpoint", "CrossEntropy", "Dense",
+    "Diagnosis", "DivergenceError", "Dropout", "EarlyStopping", "GaussianNoise", "GradientCheck", "History", "Huber",
     "Initializer", "LayerNorm", "Lion", "Loss", "ModelFormatError", "Nadam", "Network", "NonFiniteError",
     "NotBuiltError", "NumericEmbedding", "PReLU", "ParametricActivation", "PiecewiseEmbedding", "Progress",
     "Quantile", "RMSprop", "RankError", "ReduceOnPlateau", "Residual", "SaveModel", "Scale", "SearchResult",

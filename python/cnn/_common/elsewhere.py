@@ -68,7 +68,8 @@ PACKAGE = {
     "MSELoss": "a name: loss='mse'", "CrossEntropyLoss": "cnn.CrossEntropy", "BCELoss": "cnn.BinaryCrossEntropy",
     "BCEWithLogitsLoss": "cnn.BinaryCrossEntropy", "HuberLoss": "cnn.Huber", "RMSProp": "cnn.RMSprop",
     "DataLoader": "none: fit takes arrays, or a DataLoader", "MLP": "cnn.Network",
-    "LayerNormalization": "cnn.LayerNorm", "Embedding": "cnn.CategoryEmbedding",
+    "LayerNormalization": "cnn.LayerNorm", "BatchNormalization": "cnn.BatchNorm", "BatchNorm1d": "cnn.BatchNorm",
+    "Embedding": "cnn.CategoryEmbedding",
     "SwapEMAWeights": "cnn.AverageWeights", "AveragedModel": "cnn.AverageWeights",
 }  # fmt: skip
 # Methods of networks elsewhere.

@@ -14,6 +14,7 @@ from cnn.export.functions import ACTIVATIONS
 from cnn.export.graph import Graph
 from cnn.layers import (
     Add,
+    BatchNorm,
     CategoryEmbedding,
     Dense,
     Dropout,
@@ -29,6 +30,7 @@ from cnn.layers import (
 from cnn.network import Network
 
 _EMBEDDING = ("frequencies", "phases", "weights", "biases")
+_NORM = ("weights", "biases", "running_mean", "running_variance")
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,32 @@ def _(layer: LayerNorm, net: Network, i: int, prefix: str, number: int) -> Code:
     }}
 """
     return Code([c_source.table(g, gain), c_source.table(b, bias)], "identity", loops, n)
+
+
+@nodes.register
+def _(layer: BatchNorm, net: Network, i: int, graph: Graph, value: str, name: str) -> str:
+    gain, bias, mean, variance = (net.parameters[f"layers.{i}.{part}"] for part in _NORM)
+    # ONNX's epsilon is a float32 number: what it lacks is added to the variance.
+    lacks = layer.epsilon - float(np.float32(layer.epsilon))
+    arrays = {"weights": gain, "biases": bias, "mean": mean, "variance": variance + net.dtype.type(lacks)}
+    inputs = [graph.array(f"{name}layers.{i}.{part}", array) for part, array in arrays.items()]
+    z = graph.op("BatchNormalization", value, *inputs, epsilon=layer.epsilon)
+    return ACTIVATIONS[layer.function.name].onnx(graph, z, layer.function.value)
+
+
+@code.register
+def _(layer: BatchNorm, net: Network, i: int, prefix: str, number: int) -> Code:
+    gain, bias, mean, variance = (net.parameters[f"layers.{i}.{part}"] for part in _NORM)
+    names = m, d, g, b = [f"{prefix}{word}{number}" for word in ("mean", "inverse", "gain", "bias")]
+    inverse = 1 / np.sqrt(variance + net.dtype.type(layer.epsilon))
+    tables = [c_source.table(*of) for of in zip(names, (mean, inverse, gain, bias), strict=True)]
+    function, z = layer.function, f"({{source}}[j] - {m}[j]) * {d}[j] * {g}[j] + {b}[j]"
+    if ACTIVATIONS[function.name].c:
+        z = f"f_{function.name}({z}, {c_source.number(net.dtype.type(function.value))})"
+    loops = f"""    for (j = 0; j < {len(gain)}; j++)
+        {{target}}[j] = {z};
+"""
+    return Code(tables, function.name, loops, len(gain))
 
 
 @nodes.register

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn.activations import Activation
-from cnn.layers import Dense, Dropout, Layer, LayerNorm, PReLU
+from cnn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, PReLU
 from cnn.losses import Loss
 from cnn.network import Network
 from cnn.optimizers import SGD, Adam, Optimizer
@@ -38,6 +38,10 @@ _TORCH = {
     "silu": ("SiLU", None), "mish": ("Mish", None), "softplus": ("Softplus", None), "softsign": ("Softsign", None),
     "hard_sigmoid": ("Hardsigmoid", None), "hard_swish": ("Hardswish", None), "hard_tanh": ("Hardtanh", None),
 }  # fmt: skip
+
+
+_BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
+_COUNTER = "num_batches_tracked"  # of steps, beside them, which only PyTorch's momentum=None takes
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,18 @@ def _(layer: LayerNorm, i: int) -> list[_Module]:
         return nn.LayerNorm(len(values["weight"]), eps=layer.epsilon, dtype=values["weight"].dtype)
 
     return [_Module(names, norm)]
+
+
+@_modules.register
+def _(layer: BatchNorm, i: int) -> list[_Module]:
+    ours = ("weights", "biases", "running_mean", "running_variance")
+    names = {theirs: f"layers.{i}.{name}" for theirs, name in zip(_BATCH_NORM, ours, strict=True)}
+
+    def norm(nn: Any, values: Mapping[str, Any]) -> Any:
+        units, dtype = len(values["weight"]), values["weight"].dtype
+        return nn.BatchNorm1d(units, eps=layer.epsilon, momentum=layer.momentum, dtype=dtype)
+
+    return [_Module(names, norm), *_functions(layer.function)]
 
 
 @_modules.register
@@ -177,6 +193,7 @@ def from_torch_state_dict(net: Network, state: Any) -> Network:
         state = state.state_dict()
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
         raise TypeError(f"state must be a mapping of names to tensors or a torch.nn.Module, got {type(state).__name__}")
+    state = {name: value for name, value in state.items() if name.rpartition(".")[2] != _COUNTER}
     expected = {place: module.names for place, module in enumerate(_sequential(net)) if module.names}
     heads = _in_order(dict.fromkeys(name.rpartition(".")[0] for name in state))
     names = {

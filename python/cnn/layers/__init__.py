@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from cnn._common.elsewhere import told
 from cnn.layers.activation import ParametricActivation, PReLU
+from cnn.layers.batch_norm import BatchNorm
 from cnn.layers.category_embedding import CategoryEmbedding
 from cnn.layers.dense import Dense
 from cnn.layers.dropout import Dropout
@@ -18,13 +19,14 @@ from cnn.layers.residual import Add, Residual
 from cnn.layers.scale import Scale
 
 __all__ = [
-    "KINDS", "Add", "CategoryEmbedding", "Dense", "Dropout", "GaussianNoise", "Layer", "LayerNorm", "NumericEmbedding",
-    "PReLU", "Parameter", "ParametricActivation", "PiecewiseEmbedding", "Residual", "Scale", "checked",
+    "KINDS", "Add", "BatchNorm", "CategoryEmbedding", "Dense", "Dropout", "GaussianNoise", "Layer", "LayerNorm",
+    "NumericEmbedding", "PReLU", "Parameter", "ParametricActivation", "PiecewiseEmbedding", "Residual", "Scale",
+    "checked",
 ]  # fmt: skip
 
 KINDS: tuple[type[Layer], ...] = (
-    Dense, Dropout, Scale, LayerNorm, PReLU, ParametricActivation, NumericEmbedding, PiecewiseEmbedding,
-    CategoryEmbedding, GaussianNoise, Add,
+    Dense, Dropout, Scale, LayerNorm, BatchNorm, PReLU, ParametricActivation, NumericEmbedding,
+    PiecewiseEmbedding, CategoryEmbedding, GaussianNoise, Add,
 )  # fmt: skip
 
 _NAMES = ", ".join(f"cnn.{kind.__name__}" for kind in KINDS) + " or cnn.Residual"

@@ -23,6 +23,7 @@ class Parameter:
         l1, l2: penalty l1 Σ|w| + l2 Σw², part of the loss.
         is_bias: whether it decays only where the optimizer has `decay_biases`.
         values: of a constant, which is kept with the parameters and stays as it is; None: drawn, and learnt.
+        running: `values` are the first ones of a running average, which a step moves and the optimizer does not.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Parameter:
     l2: float = 0.0
     is_bias: bool = False
     values: Any = None
+    running: bool = False
 
 
 @dataclass(frozen=True)

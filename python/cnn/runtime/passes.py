@@ -177,6 +177,7 @@ def forward(net: NetworkState, X: Any, training: bool, n_threads: int | None) ->
     plan = net.plan.taking(X)
     cut = plan.cut(max(len(X), 1))
     parts = min(1 << cut.parts.bit_length() - 1, _MAX_GRADIENTS) if cut.wide else cut.parts  # a power of two
+    parts = 1 if training and plan.over_rows else parts
     workspace = plan.workspace(-(-len(X) // parts))
     scratch = arena.aligned_zeros(parts * plan.columns * int(workspace["capacity"][0]), net.dtype)
     n = threads.for_prediction(n_threads, 2.0 * plan.size * len(X), parts)

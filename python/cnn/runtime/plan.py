@@ -21,7 +21,10 @@ Spec = np.ndarray[Any, Any]
 _WIDE_FLOPS = 2e6  # of a step in wide layers, for each thread: some 20 us, between barriers of 1 us
 # Kinds that prediction leaves out, and fields of a layer that say where something is, if it is anywhere.
 ONLY_TRAINING = (cnn_core.LayerKind.DROPOUT, cnn_core.LayerKind.GAUSSIAN_NOISE)
-_PLACES = ("weights", "biases", "frequencies", "phases", "edges", "inverses", "saved", "source")
+_PLACES = (
+    "weights", "biases", "frequencies", "phases", "edges", "inverses", "running_mean", "running_variance", "saved",
+    "source",
+)  # fmt: skip
 _LINE = 16  # elements: every tensor and every buffer begins on a cache line, in float32 and in float64
 
 # A tile of rows while predicting: its two buffers should stay in L1 cache, and every weight is read once for a tile.
@@ -38,8 +41,8 @@ class Plan:
     """Everything the engine needs to know of a network, from descriptions and sizes alone.
 
     `layers`, `segments`, `loss`, `optimizer` are the core's structs; `names` gives (offset, shape) of each parameter in
-    an arena of `size` elements, `constants` are those that nobody learns; `columns` is the width of a workspace, whose
-    buffers hold that many numbers a row.
+    an arena of `size` elements, `constants` are those that no gradient teaches; `columns` is the width of a workspace,
+    whose buffers hold that many numbers a row.
     """
 
     layers: Spec
@@ -103,6 +106,11 @@ class Plan:
     def uses_blas(self) -> bool:
         """Whether the core calls BLAS."""
         return bool(self.layers["by_blas"].any())
+
+    @cached_property
+    def over_rows(self) -> bool:
+        """Whether a layer needs all rows of a minibatch at once while it trains."""
+        return bool((self.layers["momentum"] > 0).any())
 
     @property
     def slots(self) -> int:
@@ -187,7 +195,7 @@ def build(
     """The plan of a network with that many inputs; `by_blas` says for each layer what else `products` decides now."""
     layers = np.zeros(len(descriptions), cnn_core.layer_dtype)
     names: dict[str, tuple[int, tuple[int, ...]]] = {}
-    segments: list[tuple[int, int, float, float, float, float]] = []
+    segments: list[tuple[int, int, float, float, float, float, bool]] = []
     constants: set[str] = set()
     size, column, width = 0, _round_up(n_inputs), n_inputs
     for i, (spec, layer) in enumerate(zip(layers, placed(descriptions, loss), strict=True)):
@@ -206,7 +214,7 @@ def build(
             if parameter.values is not None:
                 constants.add(f"layers.{i}.{parameter.name}")
                 rate = decay = 0.0
-            segments.append((size, end, rate, decay, parameter.l1, parameter.l2))
+            segments.append((size, end, rate, decay, parameter.l1, parameter.l2, parameter.running))
             size = end
         width = layer.width(width)
         spec["n_units"], spec["output"] = width, column
@@ -300,12 +308,12 @@ def _workspace(column: int, n_inputs: int, n_outputs: int, widest: int) -> Spec:
     return spec
 
 
-def _merged(segments: list[tuple[int, int, float, float, float, float]], optimizer: Optimizer) -> Spec:
+def _merged(segments: list[tuple[int, int, float, float, float, float, bool]], optimizer: Optimizer) -> Spec:
     """Neighbours that are updated alike become one segment: small networks are then one block."""
     decays = first_number(optimizer.weight_decay) > 0
     merged: list[list[Any]] = []
-    for begin, end, rate, decay, l1, l2 in segments:
-        alike = [rate, decay if decays else 1.0, l1, l2]
+    for begin, end, rate, decay, l1, l2, running in segments:
+        alike = [rate, decay if decays else 1.0, l1, l2, running]
         if merged and merged[-1][2:] == alike:
             merged[-1][1] = end
         else:

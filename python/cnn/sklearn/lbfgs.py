@@ -61,6 +61,8 @@ def fit(est: Any, train: Data, validation: Data | None, root: Any) -> None:
         raise ValueError("solver='lbfgs' needs the same loss at every call: there can be no dropout")
     if any(int(layer["kind"]) == int(cnn_core.LayerKind.GAUSSIAN_NOISE) for layer in net.plan.layers):
         raise ValueError("solver='lbfgs' needs the same loss at every call: there can be no noise")
+    if any(int(layer["kind"]) == int(cnn_core.LayerKind.BATCH_NORM) for layer in net.plan.layers):
+        raise ValueError("solver='lbfgs' has no steps that move running averages: there can be no BatchNorm")
     inputs = net.plan.layers["n_inputs"].tolist()
     learnt = [p for layer, n in zip(net.descriptions, inputs, strict=True) for p in layer.parameters(n)]
     if any(parameter.learning_rate_factor != 1 and parameter.values is None for parameter in learnt):
