@@ -72,9 +72,12 @@ cdef inline real* normalised(const LayerSpec* layer, const WorkspaceSpec* worksp
     return scratch + (layer.output if layer.saved < 0 else layer.saved + z_units) * workspace.capacity
 
 
-cdef inline void moments(const LayerSpec* layer, const WorkspaceSpec* workspace, const Slabs* slabs, const real* a,
-                         real* kept, Py_ssize_t u, Py_ssize_t n, real* mean, real* variance) noexcept nogil:
-    """mean and variance (n,) of units u .. u + n - 1 over all rows; kept (n_units, ld) of each slab is written to."""
+cdef inline bint moments(const Slabs* slabs, const real* a, real* kept, Py_ssize_t u, Py_ssize_t n, real* mean,
+                         real* variance, const int32_t* stop) noexcept nogil:
+    """mean and variance (n,) of units u .. u + n - 1 over all rows; whether it was given up.
+
+    a and kept (n_units, ld), which is written to, are those of the first slab.
+    """
     cdef double sums[UNITS]
     cdef real part[UNITS]
     cdef real centre[UNITS]
@@ -86,6 +89,8 @@ cdef inline void moments(const LayerSpec* layer, const WorkspaceSpec* workspace,
         for j in range(n):
             sums[j] = 0
         for s in range(slabs.n):
+            if stopped(stop):
+                return True
             ld = padded(rows_of(slabs, s), a)
             own = kept + s * slabs.stride + u * ld
             distances(a + s * slabs.stride + u * ld, <const real*>centre, n, rows_of(slabs, s), ld, own)
@@ -100,6 +105,7 @@ cdef inline void moments(const LayerSpec* layer, const WorkspaceSpec* workspace,
                 mean[j] = centre[j] = <real>(sums[j] / slabs.rows)
             else:
                 variance[j] = <real>(sums[j] / slabs.rows)
+    return False
 
 
 cdef inline bint batch_norm_forward(const LayerSpec* layer, const WorkspaceSpec* workspace, const Slabs* slabs,
@@ -117,16 +123,17 @@ cdef inline bint batch_norm_forward(const LayerSpec* layer, const WorkspaceSpec*
     if layer.saved >= 0 and activation_keeps_input(layer.activation):
         z = scratch + layer.saved * workspace.capacity
     while u < end:
-        if stopped(stop):
-            return True
         n = min(end - u, <Py_ssize_t>UNITS)
         if of_batch:
-            moments(layer, workspace, slabs, a, kept, u, n, batch + u, batch + layer.n_units + u)
+            if moments(slabs, a, kept, u, n, batch + u, batch + layer.n_units + u, stop):
+                return True
             mean, variance = batch + u, batch + layer.n_units + u
         else:
             mean, variance = parameters + layer.running_mean + u, parameters + layer.running_variance + u
         inverse_deviations(variance, n, <real>layer.epsilon, inverse)
         for s in range(slabs.n):
+            if stopped(stop):
+                return True
             ld = padded(rows_of(slabs, s), parameters)
             at = s * slabs.stride + u * ld
             normalise_units(a + at, mean, <const real*>inverse, n, ld, kept + at)
@@ -137,10 +144,13 @@ cdef inline bint batch_norm_forward(const LayerSpec* layer, const WorkspaceSpec*
     return False
 
 
-cdef inline void gradient_of_units(const LayerSpec* layer, const WorkspaceSpec* workspace, const Slabs* slabs,
+cdef inline bint gradient_of_units(const LayerSpec* layer, const WorkspaceSpec* workspace, const Slabs* slabs,
                                    const real* scratch, const real* kept, Py_ssize_t u, Py_ssize_t n, real* delta,
-                                   double* dg, double* db) noexcept nogil:
-    """delta (n_units, ld) of each slab becomes that of z; dg, db (n,) of units u .. u + n - 1 are sums of it."""
+                                   double* dg, double* db, const int32_t* stop) noexcept nogil:
+    """delta (n_units, ld) of each slab becomes that of z; dg, db (n,) of units u .. u + n - 1 are sums of it.
+
+    Whether it was given up.
+    """
     cdef Py_ssize_t s, j, ld, at
     cdef real part[UNITS]
     cdef const real* slope = scratch + layer.output * workspace.capacity
@@ -149,6 +159,8 @@ cdef inline void gradient_of_units(const LayerSpec* layer, const WorkspaceSpec* 
     for j in range(n):
         dg[j] = db[j] = 0
     for s in range(slabs.n):
+        if stopped(stop):
+            return True
         ld = padded(rows_of(slabs, s), scratch)
         at = s * slabs.stride + u * ld
         activation_backward(layer.activation, slope + at, delta + at, n * ld, <real>layer.alpha)
@@ -158,6 +170,7 @@ cdef inline void gradient_of_units(const LayerSpec* layer, const WorkspaceSpec* 
         row_sums(n, ld, <const real*>(delta + at), ld, part, False)
         for j in range(n):
             db[j] += part[j]
+    return False
 
 
 cdef inline bint batch_norm_backward(const LayerSpec* layer, const WorkspaceSpec* workspace, const Slabs* slabs,
@@ -179,11 +192,10 @@ cdef inline bint batch_norm_backward(const LayerSpec* layer, const WorkspaceSpec
     cdef real mean_delta[UNITS]
     cdef real mean_product[UNITS]
     while u < end:
-        if stopped(stop):
-            return True
         n = min(end - u, <Py_ssize_t>UNITS)
         mean, variance = parameters + layer.running_mean + u, parameters + layer.running_variance + u
-        gradient_of_units(layer, workspace, slabs, <const real*>scratch, kept, u, n, delta, dg, db)
+        if gradient_of_units(layer, workspace, slabs, <const real*>scratch, kept, u, n, delta, dg, db, stop):
+            return True
         if of_batch:
             move_averages(layer, slabs, kept + units * workspace.capacity + u, mean, variance, n,
                           gradient + layer.running_mean + u, gradient + layer.running_variance + u)
@@ -199,6 +211,8 @@ cdef inline bint batch_norm_backward(const LayerSpec* layer, const WorkspaceSpec
             if not of_batch:
                 gradient[layer.running_mean + u + j] = gradient[layer.running_variance + u + j] = 0
         for s in range(slabs.n if go_on else 0):
+            if stopped(stop):
+                return True
             ld = padded(rows_of(slabs, s), parameters)
             at = s * slabs.stride + u * ld
             turn_delta(kept + at, <const real*>factor, <const real*>mean_delta, <const real*>mean_product, n,

@@ -22,6 +22,7 @@ class AverageWeights(Callback):
     The mean of points around a minimum lies flatter and predicts better than the last one (Izmailov et al. 2018,
     "Averaging weights leads to wider optima"); where the learning rate falls to 0 there is little to win. With `decay`
     it is a moving average, m ← decay m + (1 - decay) w. The numbers of the epochs are those of the weights as they are.
+    Running averages of `BatchNorm` are weights here; docs/guide.md says how to take them anew.
     Of callbacks that set the weights in the end, such as `EarlyStopping(restore_best=True)`, the last one in the list
     decides.
 
