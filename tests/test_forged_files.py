@@ -68,7 +68,7 @@ RIGHT: dict[str, tuple[Any, ...]] = {
     "loss": (None, *NUMBER, {"float": "inf"}), "best_loss": (None, *NUMBER, {"float": "inf"}),
     "best_validation_score": (*NUMBER, {"float": "inf"}), "history.": ("x",),
     "estimator": (None,), "oom_score": (*NUMBER, {"float": "inf"}),
-    "parts": (None,), "low": (None, *NUMBER), "high": (None, *NUMBER),
+    "parts": (None,), "low": (None, *NUMBER), "high": (None, *NUMBER), "offset": (None, 0.5),
     "further.low": (None, *NUMBER), "further.high": (None, *NUMBER),
     "further.mean": NUMBER, "further.deviation": (2**63, 0.5),
     "mean": NUMBER, "deviation": (2**63, 0.5), "seed": (2**63,), "seconds": (2**63, 0.5),
@@ -81,7 +81,7 @@ LABEL = ".class_weight.items."
 # Missing in files of earlier versions.
 LATER = (
     "writing", "order", "one", "places", "spikes", "edges", "residuals", "class_weight", "low", "high", "further",
-    "embedded", "sets", "parts",
+    "embedded", "sets", "parts", "offset",
 )  # fmt: skip
 
 
@@ -327,6 +327,8 @@ FORGED: dict[str, tuple[str, Any, str]] = {
     "table, not a number": ("table-classes", floats(np.nan), "numbers .*nan"),
     "table, bool": ("table-classes", tensor("labels", np.array([0, 5]), labels="bool"), "texts, and needs"),
     "table, mean": ("table-classes", put("mean", value=0.5), "classes with the mean 0.5"),
+    "table, offset": ("table", put("offset", value=-1), "logarithms of numbers from .* and -1"),
+    "table, offset of classes": ("table-classes", put("offset", value=1), "logarithms of numbers from -inf to inf"),
     "table, networks": ("table-classes", put("networks", value={}), "networks {}"),
     "table, network": ("table-classes", put("networks", 0, "loss", value={"class": "Loss", "name": "mse"}), "'mse'"),
     "table, network's": ("table-classes", put("networks", 0, "one_dimensional", value=False), "does not fit"),

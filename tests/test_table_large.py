@@ -123,7 +123,7 @@ def test_a_sample_of_all_rows_teaches_what_the_table_does() -> None:
         for key in here[2]:
             np.testing.assert_array_equal(here[2][key], there[2][key])
     price = TABLE.price.to_numpy()[train]
-    mean, deviation, low, high = large._moments(np.concatenate([price] * 700))  # more than one part
+    mean, deviation, low, high = large._moments(np.concatenate([price] * 700), found.goal)  # more than one part
     assert (low, high) == (price.min(), price.max()) == (found.goal.low, found.goal.high)
     assert (mean, deviation) == pytest.approx((price.mean(), price.std()), rel=1e-12)
     assert found.goal.mean == pytest.approx(price.mean(), rel=1e-12)

@@ -198,8 +198,12 @@ def random_model(seed: int, several: bool) -> tuple[cnn.TableModel, pd.DataFrame
         frame[target] = np.exp(rng.normal(size=(len(frame), 2)))
     hidden = [(), (5,), (16, 3)][rng.integers(3)]
     inputs: Any = rng.choice(["auto", "plain", "spikes", "bins", "both"])
-    model = cnn.TableModel(target, epochs=1, members=int(rng.integers(1, 4)), hidden=hidden, seed=seed,
-                           activation=str(rng.choice(["relu", "gelu", "tanh"])), numbers=str(inputs))  # fmt: skip
+    positive = frame["the target"].dtype.kind == "f" and frame["the target"].min() > 0
+    scale: Any = rng.choice(["linear", "log"]) if positive else "auto"
+    model = cnn.TableModel(
+        target, epochs=1, members=int(rng.integers(1, 4)), hidden=hidden, seed=seed, target_scale=scale,
+        activation=str(rng.choice(["relu", "gelu", "tanh"])), numbers=str(inputs),
+    )  # fmt: skip
     model.fit(frame, verbose=0)
     if rng.random() < 0.5:  # beyond the range of the target, where predictions end
         model.networks[0].layers[-1].weights[...] *= 9

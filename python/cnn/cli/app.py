@@ -42,7 +42,7 @@ from cnn.cli.running import run as _run
 from cnn.cli.screen import Screen
 from cnn.cli.shown import one_line
 from cnn.cli.source import Reading
-from cnn.table.settings import BUDGETS
+from cnn.table.settings import BUDGETS, SCALES
 
 # Typer folds a help text; lines after \b stay as they are.
 app = typer.Typer(
@@ -79,6 +79,7 @@ def train(
     hidden: Annotated[str | None, _option(MODEL, "--hidden", help="Widths, as 128,64; by the task.")] = None,
     activation: Annotated[str, _option(MODEL, "--activation", help="Of hidden layers.", words=ACTIVATIONS)] = "mish",
     dropout: Annotated[float | None, _option(MODEL, "--dropout", help="Share of units left out; by the task.")] = None,
+    scale: Annotated[str, _option(MODEL, "--target-scale", help="auto, linear, log", words=SCALES)] = "auto",
     effort: Annotated[str, _option(TRAINING, "--effort", help="fast, default, best", words=tuple(BUDGETS))] = "default",
     max_seconds: Annotated[float | None, _option(TRAINING, "--max-seconds", help="The longest time.")] = None,
     rate: Annotated[float | None, _option(TRAINING, "--learning-rate", help="Its highest value; by the task.")] = None,
@@ -118,7 +119,8 @@ def train(
     options = {
         "task": task, "valid": valid, "hidden": hidden, "activation": activation, "dropout": dropout,
         "learning_rate": rate, "epochs": epochs, "patience": patience, "batch_size": batch_size, "members": members,
-        "loss": loss, "class_weight": class_weight, "effort": effort, "max_seconds": max_seconds, "seed": seed,
+        "loss": loss, "class_weight": class_weight, "effort": effort, "max_seconds": max_seconds,
+        "target_scale": scale, "seed": seed,
     }  # fmt: skip
     reading = Reading(data, format, encoding, separator, header, decimal)
     _run(commands.train, Screen(quiet, json), reading, target, options, weight, out, report, threads, stream, mpi)

@@ -278,7 +278,7 @@ def demo(screen: Screen, out: str, epochs: int | None, seed: int, threads: int |
     model.save(paths[0])
     again = loading.load(paths[0], TableModel).predict(test, n_threads=threads)
     with write.table(str(paths[1])) as writer:
-        writer.write(test[[target]], {f"predicted_{target}": rounded(again, model.goal.each[0].deviation)})
+        writer.write(test[[target]], {f"predicted_{target}": rounded(again, model.goal.each[0].unit)})
     from cnn import plots
     from cnn.cli import report
 

@@ -111,7 +111,7 @@ def _numbers(model: TableModel, found: Any, interval: float | None) -> dict[str,
     each = zip(model.goal.each, model.residuals_of_each, found.reshape(len(found), model.goal.outputs).T, strict=True)
     for one, residuals, values in each:
         of_target = {f"predicted_{one.name}": values, **_ends(residuals, values, interval, f"_{one.name}")}
-        columns |= {name: rounded(column, one.deviation) for name, column in of_target.items()}
+        columns |= {name: rounded(column, one.unit) for name, column in of_target.items()}
     return columns
 
 

@@ -27,6 +27,8 @@ Numbers: TypeAlias = float | Array  # of all outputs, or (outputs,)
 class Subject:
     """The mean over `networks` of link(raw outputs) * factor + shift, held within [low, high]; these for each output.
 
+    With an `offset` it is exp of that less the offset, held within the same.
+
     Args:
         inputs: for each network the columns of X that it takes, None for all.
         feature_names: of what shares are given to. In the order `order` of the columns of X, those of each lie
@@ -48,6 +50,7 @@ class Subject:
     shift: Numbers = 0.0
     low: Numbers = -math.inf
     high: Numbers = math.inf
+    offset: Numbers | None = None
 
     @property
     def n_inputs(self) -> int:
@@ -75,6 +78,8 @@ class Subject:
             total += links.value(self.link, passes.outputs(net, rows, link=False, n_threads=n_threads))
         total *= np.divide(self.factor, len(self.networks))
         total += self.shift
+        if self.offset is not None:
+            total = np.exp(total) - self.offset
         return np.clip(total, self.low, self.high, out=total)
 
     def gradients(self, X: Array, outputs: Sequence[int], n_threads: int | None) -> Array:
@@ -90,12 +95,17 @@ class Subject:
                 assert dX is not None
                 total[i][:, slice(None) if columns is None else columns] += dX
                 values[i] += y[:, output]
-        factor, shift, low, high = (
+        offset = 0.0 if self.offset is None else self.offset
+        factor, shift, low, high, offset = (
             np.broadcast_to(part, len(self.output_names))[list(outputs), None]
-            for part in (np.divide(self.factor, len(self.networks)), self.shift, self.low, self.high)
+            for part in (np.divide(self.factor, len(self.networks)), self.shift, self.low, self.high, offset)
         )
         values = values * factor + shift
         total *= factor[..., None]
+        if self.offset is not None:
+            values = np.exp(values)
+            total *= values[..., None]
+            values -= offset
         total[(values < low) | (values > high)] = 0
         return total
 
@@ -180,9 +190,10 @@ def _table(model: TableModel, raw: bool) -> Subject:
         low, high = np.full(len(low), -np.inf), np.full(len(low), np.inf)
     if raw and link == "exp":  # networks give multiples of a mean, whose logarithm is added to theirs
         scale, shift = np.ones(len(scale)), np.log(scale)
+    offset = np.array([one.offset for one in goal.each]) if goal.logarithmic and not raw else None
     return Subject(
         nets, [None] * len(nets), "identity" if raw else link, names, order, begin, outputs[-nets[0].n_outputs :],
-        read, scale, shift, low, high,
+        read, scale, shift, low, high, offset,
     )  # fmt: skip
 
 

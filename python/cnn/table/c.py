@@ -216,6 +216,8 @@ def _(model: TableModel, name: str) -> tuple[str, str]:
 def _scaled(i: int, goal: Target) -> str:
     """The prediction in units of a target, within the numbers that taught, where they are known; NaN stays NaN."""
     scaled = f"    y[{i}] = y[{i}] * {_double(goal.deviation)} + {_double(goal.mean)};\n"
+    if goal.offset is not None:
+        scaled += f"    y[{i}] = exp(y[{i}]) - {_double(goal.offset)};\n"
     if not math.isfinite(goal.high - goal.low):
         return scaled
     low, high = _double(goal.low), _double(goal.high)

@@ -28,14 +28,14 @@ MISSING = (
 
 def of_a_fit(
     found: Lesson, networks: Sequence[Network], n_threads: int | None
-) -> tuple[OutOfMember, Residuals | tuple[Residuals, ...] | None, tuple[str, ...]]:
-    """(what networks predict of rows they were not trained on, their errors if these are numbers, what is to be said).
+) -> tuple[Goal, OutOfMember, Residuals | tuple[Residuals, ...] | None, tuple[str, ...]]:
+    """(the target, what networks predict of rows they were not trained on, the errors of numbers, what is to be said).
 
-    Probabilities are calibrated before, but for those of weighted rows, which are not to come true in the table.
+    Probabilities are calibrated before, but for those of weighted rows, which are not to come true in the table; so are
+    numbers whose logarithms are learnt.
     """
-    goal = found.goal
     note: tuple[str, ...] = ()
-    seen = training.out_of_member(found, goal, networks, n_threads)
+    goal, seen = unbiased(found, networks, n_threads)
     divisor = temperature(seen, goal) if found.circle.weights is None else 1.0
     if divisor != 1:
         before = metrics.log_loss(seen.y.astype(np.int64), seen.outputs)
@@ -44,7 +44,7 @@ def of_a_fit(
         after = metrics.log_loss(seen.y.astype(np.int64), seen.outputs)
         note = (f"probabilities are calibrated by the temperature {divisor:.3g}: log loss {after:.4g} instead of "
                 f"{before:.4g} on held-out rows",)  # fmt: skip
-    return seen, None if goal.classes else _residuals(seen), note
+    return goal, seen, None if goal.classes else _residuals(seen), note
 
 
 def set_scores(goal: Goal, seen: OutOfMember, seed: int) -> dict[str, Residuals] | None:
@@ -61,6 +61,15 @@ def _residuals(seen: OutOfMember) -> Residuals | tuple[Residuals, ...]:
     if seen.y.ndim == 1:
         return Residuals.learn(seen.y, seen.outputs, seen.parts)
     return tuple(Residuals.learn(y, p, seen.parts) for y, p in zip(seen.y.T, seen.outputs.T, strict=True))
+
+
+def unbiased(found: Lesson, networks: Sequence[Network], n_threads: int | None) -> tuple[Goal, OutOfMember]:
+    """The target that makes right what the mean of logarithms is wrong by, and the predictions with it."""
+    goal, seen = found.goal, training.out_of_member(found, found.goal, networks, n_threads)
+    if not goal.logarithmic:
+        return goal, seen
+    goal = goal.unbiased(seen.y, seen.outputs)
+    return goal, training.out_of_member(found, goal, networks, n_threads)
 
 
 def temperature(found: OutOfMember, goal: Goal) -> float:

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from cnn.table import frames, lesson, messages, targets, writings
+from cnn.table import frames, lesson, messages, scale, targets, writings
 from cnn.table.encode import Encoder
 from cnn.table.frames import Array, TableError
 from cnn.table.lesson import Lesson, Rows
@@ -34,13 +34,15 @@ _TARGETS = 1 << 20  # that are looked at together
 
 
 def of_pieces(
-    pieces: Iterable[Any], name: Names, settings: Settings, seed: int, validation: Any, weight: str | None = None
-) -> Lesson:
+    pieces: Iterable[Any], name: Names, settings: Settings, seed: int, validation: Any, weight: str | None = None,
+    n_threads: int | None = None,
+) -> Lesson:  # fmt: skip
     """What a table in pieces teaches of one column or several; a row is held out by a hash of seed and number.
 
     The column `weight` has the weights of the rows.
     """
     frame, rows = survey(pieces, name, seed)
+    settings, said = scale.settled(frame, name, settings, seed, weight, n_threads)
     goal, known = lesson.learn(frame, name, settings)
     lesson.enough(len(known))
     share = settings.valid if validation is None else 0.0
@@ -51,7 +53,9 @@ def of_pieces(
     encoder = Encoder.learn(frame, name, train, settings.decimal, rows, more, weight)
     counted = Weights(weight, by_class(settings.class_weight, goal, lesson.numbers(goal, frame, known)))
     del frame
-    return _encoded(pieces, encoder, goal, counted, rows, seed, share, validation)
+    found = _encoded(pieces, encoder, goal, counted, rows, seed, share, validation)
+    found.notes += said
+    return found
 
 
 def held_out(seed: int, rows: Array, share: float) -> Array:
@@ -163,17 +167,22 @@ class _First:
 # The second pass ------------------------------------------------------------------------------------------------------
 
 
-def _moments(y: Array, of: int = 0) -> tuple[float, float, float, float]:
-    """Mean, deviation, smallest and largest of a target, part by part (Chan, Golub & LeVeque 1983)."""
+def _moments(y: Array, goal: Goal, of: int = 0) -> tuple[float, float, float, float]:
+    """Mean and deviation of what is learnt of a target, smallest and largest (Chan, Golub & LeVeque 1983: by parts).
+
+    Where logarithms are learnt, no number is smaller than the smallest of the sample.
+    """
+    one = goal.each[of]
     n, mean, squares, low, high = 0, 0.0, 0.0, math.inf, -math.inf
     for rows in _parts(y):
         part = rows if rows.ndim == 1 else np.ascontiguousarray(rows[:, of])
-        own = float(part.mean())
+        straight = one.straight(part)
+        own = float(straight.mean())
         apart, total = own - mean, n + len(part)
-        squares += float(((part - own) ** 2).sum()) + apart**2 * n * len(part) / total
+        squares += float(((straight - own) ** 2).sum()) + apart**2 * n * len(part) / total
         mean += apart * len(part) / total
         n, low, high = total, min(low, float(part.min())), max(high, float(part.max()))
-    return mean, math.sqrt(squares / n), low, high
+    return mean, math.sqrt(squares / n), max(low, one.low) if one.logarithmic else low, high
 
 
 def _parts(y: Array) -> Iterator[Array]:
@@ -231,7 +240,7 @@ def _written(
     numbers, said = np.concatenate(held), messages.infinite(infinite)
     X, y = _mapped(folder, "", encoder, goal)
     if goal.task == "regression":
-        goal = targets.measured(goal, partial(_moments, y))
+        goal = targets.measured(goal, partial(_moments, y, goal))
     circle = Rows(np.empty(0, np.int64), X, y, _scaled(folder, "", goal, y), _weights(folder, ""))
     if validation is None:
         X, y = _mapped(folder, "_valid", encoder, goal)

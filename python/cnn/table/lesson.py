@@ -17,7 +17,7 @@ from cnn.table.settings import Settings
 from cnn.table.targets import Goal, Names
 from cnn.table.weights import Weights, by_class
 
-_FEWEST = 10  # rows with a target
+FEWEST = 10  # rows with a target
 _HALF = 0.5  # of the rows may be held out by any of the networks: the edges of bins are learnt from the rest
 _PIECE = 1 << 16  # rows encoded at a time
 
@@ -106,13 +106,14 @@ class Lesson:
 
 
 def of_frame(
-    frame: Any, name: Names, settings: Settings, seed: int, validation: Any, weight: str | None = None
-) -> Lesson:
+    frame: Any, name: Names, settings: Settings, seed: int, validation: Any, weight: str | None = None,
+    notes: tuple[str, ...] = (),
+) -> Lesson:  # fmt: skip
     """All that a frame teaches of one column or several; the rows held out are parts of its own or a table given.
 
     Columns and the scale of the target are learnt from all rows that teach any of the networks, but what a column's
     inputs owe to the target from the rest alone: or the rows held out would be known to the networks' inputs. The
-    column `weight` has the weights of the rows.
+    column `weight` has the weights of the rows. The `notes` are added to those of the lesson.
     """
     goal, known = learn(frame, name, settings)
     without = len(frame) - len(known)
@@ -127,7 +128,7 @@ def of_frame(
     more = settings.finer(goal, numbers(goal, frame, train), np.isin(train, parts[-1]))
     encoder = Encoder.learn(frame, name, train, settings.decimal, more=more, without=weight)
     said = infinite(encoder, frame, goal)
-    notes = noted(goal, encoder, without, said)
+    notes = noted(goal, encoder, without, said) + notes
     aside = None if validation is None else given(validation, encoder, goal, counted)
     circle = _encoded(frame, encoder, goal, parts, counted)
     bounds = tuple(np.cumsum([0, *map(len, parts[:-1])]).tolist())
@@ -136,7 +137,7 @@ def of_frame(
 
 def learn(frame: Any, name: Names, settings: Settings) -> tuple[Goal, Array]:
     """(what the column `name` is as a target, or several are, the rows that have one)."""
-    return targets.learn(frame, name, settings.aim, settings.decimal, settings.loss)
+    return targets.learn(frame, name, settings.aim, settings.decimal, settings.loss, settings.target_scale == "log")
 
 
 def _encoded(frame: Any, encoder: Encoder, goal: Goal, parts: Sequence[Array], counted: Weights) -> Rows:
@@ -160,8 +161,8 @@ def _encoded(frame: Any, encoder: Encoder, goal: Goal, parts: Sequence[Array], c
 
 def enough(rows: int) -> None:
     """Refuses a table of very few rows."""
-    if rows < _FEWEST:
-        raise TableError(f"the table has {rows} rows with a target; a fit needs at least {_FEWEST}")
+    if rows < FEWEST:
+        raise TableError(f"the table has {rows} rows with a target; a fit needs at least {FEWEST}")
 
 
 def noted(goal: Goal, encoder: Encoder, without_target: int, said: str) -> tuple[str, ...]:

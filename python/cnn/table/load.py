@@ -28,7 +28,7 @@ from cnn.uncertainty import Residuals
 
 _NUMBER = ("center", "scale", "gaps", "marks")
 _ARRAYS = ("nodes", "spikes", "edges")
-_TARGET = ("mean", "deviation", "writing", "low", "high", "residuals")
+_TARGET = ("mean", "deviation", "writing", "low", "high", "offset", "residuals")
 _FIELDS = {
     "number": (*_NUMBER, "writing", *_ARRAYS), "boolean": ("gaps",), "category": ("values", "rare", "gaps", "one"),
     "date": ("days", "periods", "order", *_ARRAYS),
@@ -36,9 +36,10 @@ _FIELDS = {
 # Of files that were written before these fields were there.
 _OLDER: dict[str, dict[str, Any]] = {
     "table": {
-        "writing": "", "places": (), "class_weight": None, "residuals": None, "low": None, "high": None, "further": [],
-        "embedded": False, "sets": None, "parts": None,
+        "writing": "", "places": (), "class_weight": None, "residuals": None, "low": None, "high": None, "offset": None,
+        "further": [], "embedded": False, "sets": None, "parts": None,
     },
+    "further": {"offset": None},
     "number": {"writing": "", "spikes": 0, "edges": 0}, "date": {"order": writings.DATES[0], "spikes": 0, "edges": 0},
     "category": {"one": 1.0},
 }  # fmt: skip
@@ -59,7 +60,7 @@ def from_file(contents: Contents) -> TableModel:
             raise ValueError(f"{n_classes} classes that are {kind!r}")
         if not isinstance(further, list):
             raise TypeError(f"further targets {shown(further)}")
-        numbers = [first, *(contents.fields(one, *_TARGET) for one in further)]
+        numbers = [first, *(contents.fields(one, *_TARGET, older=_OLDER["further"]) for one in further)]
         names = [texts.take(2) for _ in numbers]
         used, left_out = tuple(_columns(contents, described, texts)), _pairs(texts.take(2 * _count(dropped)))
         encoder = Encoder(
@@ -100,6 +101,8 @@ def from_file(contents: Contents) -> TableModel:
         )
         if classes and further:
             raise ValueError("several targets of classes")
+        if len({one.logarithmic for one in each}) > 1:
+            raise ValueError("logarithms of some targets alone")
         goal: Goal = each[0] if len(each) == 1 else Targets(each)
         model.scores = _revive_scores(scores, goal)
         if not isinstance(nets, list):
@@ -150,11 +153,15 @@ def _target(goal: Target, found: Sequence[Any]) -> Target:
         raise ValueError(f"classes with the mean {mean} and the deviation {deviation}")
     if writing not in writings.NUMBERS or (goal.classes and writing):
         raise ValueError(f"a target written as {shown(writing)}")
-    low, high = (checks.number("a bound", bound) if bound is not None else None for bound in range_of)
+    low, high, offset = (checks.number("a bound", bound) if bound is not None else None for bound in range_of)
     low, high = -math.inf if low is None else low, math.inf if high is None else high
     if low > high or (goal.classes and math.isfinite(high - low)):
         raise ValueError(f"numbers from {low} to {high}")
-    return dataclasses.replace(goal, mean=mean, deviation=deviation, writing=writing, low=low, high=high)
+    if offset is not None and (goal.classes or not 0 <= offset <= high < math.inf or not low + offset > 0):
+        raise ValueError(f"logarithms of numbers from {low} to {high} and {offset}")
+    return dataclasses.replace(
+        goal, mean=mean, deviation=deviation, writing=writing, low=low, high=high, offset=offset
+    )  # fmt: skip
 
 
 def _revive_scores(scores: Any, goal: Goal) -> dict[str, dict[str, float]]:

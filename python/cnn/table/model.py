@@ -33,6 +33,7 @@ from cnn.table import (
     lesson,
     pilot,
     save,
+    scale,
     targets,
     training,
 )  # fmt: skip
@@ -40,7 +41,7 @@ from cnn.table.encode import Encoder
 from cnn.table.estimator import of_classes, two_columns
 from cnn.table.frames import Array, TableError
 from cnn.table.lesson import Lesson
-from cnn.table.settings import Effort, Numbers, Settings
+from cnn.table.settings import Effort, Numbers, Settings, TargetScale
 from cnn.table.targets import Goal, each_name
 from cnn.table.training import OutOfMember
 from cnn.table.uncertain import Uncertain
@@ -79,6 +80,9 @@ class TableModel(Uncertain):
         numbers: what columns of numbers become beside rank and value: "spikes" (an input of 0 or 1 for each frequent
             value), "bins" (a staircase at the edges of a tree grown on the target), "both", or "plain", neither; "auto"
             takes bins for regression and both for classification.
+        target_scale: "linear", or "log": networks learn the logarithm of the numbers, which must be >= 0 (of y + m
+            where some are 0, m the median of the others); predictions are numbers none the less. "auto" tries it for a
+            skewed target and the squared error, and takes what predicts held-out rows better in a short pilot.
         effort: "fast", "default" or "best": fewer or more networks and epochs, and wider layers.
         max_seconds: the longest that `fit` may take: epochs and networks are fitted to it, by the time that the first
             steps take. So the result depends on the machine and what else it does, as it does on nothing else.
@@ -116,6 +120,7 @@ class TableModel(Uncertain):
         class_weight: ClassWeight = None,
         decimal: str | None = None,
         numbers: Numbers = Settings.numbers,
+        target_scale: TargetScale = Settings.target_scale,
         effort: Effort = Settings.effort,
         max_seconds: float | None = None,
         seed: int | None = None,
@@ -124,7 +129,8 @@ class TableModel(Uncertain):
             "task": task, "hidden": hidden, "activation": activation, "dropout": dropout,
             "learning_rate": learning_rate, "weight_decay": weight_decay, "batch_size": batch_size, "epochs": epochs,
             "patience": patience, "valid": valid, "members": members, "loss": loss, "class_weight": class_weight,
-            "decimal": decimal, "numbers": numbers, "effort": effort, "max_seconds": max_seconds,
+            "decimal": decimal, "numbers": numbers, "target_scale": target_scale, "effort": effort,
+            "max_seconds": max_seconds,
         }  # fmt: skip
         self.settings = Settings(**settings)
         self._given = {"target": target, **settings, "seed": seed}
@@ -211,9 +217,10 @@ class TableModel(Uncertain):
             held_out = given.held_out(validation, name, weight)
             del data, y, sample_weight  # a table that the caller does not keep takes no memory while the networks train
             if parts is None:
-                found = lesson.of_frame(frame, name, self.settings, self.seed, held_out, weight)
+                settings, said_of_it = scale.settled(frame, name, self.settings, self.seed, weight, n_threads)
+                found = lesson.of_frame(frame, name, settings, self.seed, held_out, weight, said_of_it)
             else:
-                found = large.of_pieces(parts, name, self.settings, self.seed, held_out, weight)
+                found = large.of_pieces(parts, name, self.settings, self.seed, held_out, weight, n_threads)
             del frame
             work = partial(self._taught, found, hooks, start, int(said), n_threads, resume, comm)
             return cnn_core.finishing(work, [found.close])
@@ -236,17 +243,17 @@ class TableModel(Uncertain):
             hooks = [*hooks, budget.Deadline(start + settings.max_seconds)]
         networks, histories = training.train(settings, found, self.seed, hooks, verbose, n_threads, resume, comm)
         made = copy.copy(self)
-        made.adopt(found.encoder, found.goal, networks, found.notes)
+        goal, out_of_member, residuals, note = calibration.of_a_fit(found, networks, n_threads)
+        made.adopt(found.encoder, goal, networks, found.notes + note)
         made.histories = histories
         made.rows, made.held_out = len(found.teaching), found.held_out_by(len(networks))
         made.parts = min(found.parts, len(networks))
-        made.out_of_member, made.residuals, note = calibration.of_a_fit(found, networks, n_threads)
-        made.set_scores = calibration.set_scores(found.goal, made.out_of_member, self.seed)
-        made.notes += note
+        made.out_of_member, made.residuals = out_of_member, residuals
+        made.set_scores = calibration.set_scores(found.goal, out_of_member, self.seed)
         seen = training.in_memory(found.teaching)
         made.scores = {
-            "training": training.scores(found.goal, seen.y, made.outputs(seen.X, n_threads)),
-            "validation": training.scores(found.goal, made.out_of_member.y, made.out_of_member.outputs),
+            "training": training.scores(goal, seen.y, made.outputs(seen.X, n_threads)),
+            "validation": training.scores(goal, out_of_member.y, out_of_member.outputs),
         }
         made.seconds = time.perf_counter() - start
         vars(self).update(vars(made))  # all at once: no Ctrl-C leaves a part of it

@@ -43,6 +43,8 @@ def _(model: TableModel) -> Graph:
     mean = _mean(graph, model, graph.op("Concat", *parts.places, *parts.others, axis=1))
     if model.task == "regression":
         value = graph.op("Add", graph.op("Mul", mean, _each(graph, goal, "deviation")), _each(graph, goal, "mean"))
+        if goal.logarithmic:
+            value = graph.op("Sub", graph.op("Exp", value), _each(graph, goal, "offset"))
         if any(math.isfinite(one.high - one.low) for one in goal.each):
             value = graph.op("Min", graph.op("Max", value, _each(graph, goal, "low")), _each(graph, goal, "high"))
         shape: list[str | int] = ["n"] if goal.outputs == 1 else ["n", goal.outputs]

@@ -65,7 +65,7 @@ def _targets(model: Any) -> tuple[list[dict[str, Any]], dict[str, Array]]:
         tensors |= errors
         described.append({
             "mean": one.mean, "deviation": one.deviation, "writing": one.writing, "low": _bound(one.low),
-            "high": _bound(one.high), "residuals": rows,
+            "high": _bound(one.high), "offset": one.offset, "residuals": rows,
         })  # fmt: skip
     return described, tensors
 

@@ -21,6 +21,7 @@ from cnn.table.target import TASKS
 from cnn.table.targets import Goal
 
 Numbers: TypeAlias = Literal["auto", "plain", "spikes", "bins", "both", "embedding"]
+TargetScale: TypeAlias = Literal["auto", "linear", "log"]
 Effort: TypeAlias = Literal["fast", "default", "best"]
 
 
@@ -62,6 +63,8 @@ BUDGETS: dict[str, Budget] = {
 }
 _SMALL, _MANY, _HUGE = 2_000, 50_000, 200_000  # rows; beyond the last there is one network
 
+_LOGARITHMIC = ("mse", "mae", "quantile")  # losses that may be those of a logarithm
+SCALES = ("auto", "linear", "log")
 # (spikes, bins, whether these are embedded) that a number becomes beside rank and value.
 _FINER = {
     "plain": (False, False, False), "spikes": (True, False, False), "bins": (False, True, False),
@@ -87,6 +90,7 @@ class Settings:
     members: int | None = None
     decimal: str | None = None
     numbers: Numbers = "auto"
+    target_scale: TargetScale = "auto"
     loss: Loss | None = None
     class_weight: weights.ClassWeight = None
     effort: Effort = "default"
@@ -116,9 +120,13 @@ class Settings:
             raise ValueError(
                 f"numbers must be 'auto', 'plain', 'spikes', 'bins', 'both' or 'embedding', got {self.numbers!r}"
             )
+        if self.target_scale not in SCALES:
+            raise ValueError(f"target_scale must be 'auto', 'linear' or 'log', got {self.target_scale!r}")
         checks.number("valid", self.valid, 0, 1, open_low=True, open_high=True)
         if self.loss is not None:
             object.__setattr__(self, "loss", self._checked_loss(losses.get(self.loss)))
+        if self.target_scale == "log":
+            self._check_log()
         weights.checked(self.class_weight)
         if self.class_weight is not None and self.aim == "regression":
             raise ValueError("class_weight is for classes, and task or loss is one for numbers")
@@ -135,6 +143,13 @@ class Settings:
             kind = "classes" if loss.for_classes else "numbers"
             raise ValueError(f"loss {loss.name!r} is one for {kind}, and task is {self.task!r}")
         return loss
+
+    def _check_log(self) -> None:
+        if self.aim == "classification":
+            raise ValueError("target_scale='log' is for numbers, and task or loss is one for classes")
+        if self.loss is not None and self.loss.name not in _LOGARITHMIC:
+            what = "has a logarithmic link itself" if self.loss.link == "exp" else "is in units of the target"
+            raise ValueError(f"target_scale='log' is not for loss {self.loss.name!r}, which {what}")
 
     @property
     def aim(self) -> Literal["auto", "regression", "classification"]:

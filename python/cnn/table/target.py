@@ -24,7 +24,10 @@ MOST_CLASSES = 1000
 
 @dataclass(frozen=True)
 class Target:
-    """What the target is: its task and why, its classes, or mean, deviation and range of the numbers that teach."""
+    """What the target is: its task and why, its classes, or mean, deviation and range of the numbers that teach.
+
+    With an `offset` networks learn log(y + offset), of which mean and deviation then are; `low` and `high` are of y.
+    """
 
     name: str
     task: str
@@ -36,6 +39,7 @@ class Target:
     chosen: Loss | None = None  # None: the square of the error, or the log loss
     low: float = -math.inf
     high: float = math.inf
+    offset: float | None = None
 
     @property
     def each(self) -> tuple[Target, ...]:
@@ -61,6 +65,17 @@ class Target:
         return 1 if len(self.classes) <= 2 else len(self.classes)
 
     @property
+    def logarithmic(self) -> bool:
+        """Whether networks learn logarithms."""
+        return self.offset is not None
+
+    @property
+    def unit(self) -> float:
+        """What outputs of networks are in units of; the smallest there is where these are logarithms."""
+        smallest = 1.0 if self.offset is None else self.low + self.offset
+        return max(self.deviation * smallest, np.finfo(np.float64).tiny)
+
+    @property
     def loss(self) -> Loss:
         """What networks are trained by, for targets in units of the deviation."""
         if self.task == "classification":
@@ -75,6 +90,21 @@ class Target:
         if self.loss.link == "exp":
             return dataclasses.replace(self, mean=0.0, deviation=mean, low=low, high=high)
         return dataclasses.replace(self, mean=mean, deviation=deviation, low=low, high=high)
+
+    def straight(self, values: Array) -> Array:
+        """The numbers, or their logarithms where these are learnt; those below what has taught count as the lowest."""
+        return values if self.offset is None else np.log(np.maximum(values, self.low) + self.offset)
+
+    def unbiased(self, y: Array, predicted: Array) -> Target:
+        """With predictions that are right on average, where logarithms are learnt and the loss asks for the mean.
+
+        The exponential of a mean logarithm is less than the mean: it is multiplied, offset included, by the mean of
+        (y + offset) / (predicted + offset) over rows that were held out (the smearing estimate of Duan 1983).
+        """
+        if self.offset is None or self.loss.name != "mse":
+            return self
+        factor = float(((np.maximum(y, self.low) + self.offset) / (predicted + self.offset)).mean())
+        return dataclasses.replace(self, mean=self.mean + math.log(factor))
 
     def because(self, reason: str) -> Target:
         return dataclasses.replace(self, reason=reason)
@@ -120,7 +150,7 @@ class Target:
         """What the network is trained on."""
         if self.task == "classification":
             return values
-        scaled = values - self.mean
+        scaled = self.straight(values) - self.mean
         scaled /= self.deviation
         return scaled.astype(np.float32)
 
@@ -128,6 +158,9 @@ class Target:
         """Numbers in units of the target, within those that taught, of networks' outputs (float64, overwritten)."""
         outputs *= self.deviation
         outputs += self.mean
+        if self.offset is not None:
+            np.exp(outputs, out=outputs)
+            outputs -= self.offset
         return np.clip(outputs, self.low, self.high, out=outputs)
 
 
@@ -152,8 +185,13 @@ def known_rows(series: Any, writing: str = "") -> Array:
     return np.flatnonzero(known)
 
 
-def learn(series: Any, rows: Array, task: str, found: Kind | None = None, loss: Loss | None = None) -> Target:
-    """The target of these rows (those with one); "auto" chooses the task by the kind of its cells."""
+def learn(
+    series: Any, rows: Array, task: str, found: Kind | None = None, loss: Loss | None = None, log: bool = False
+) -> Target:  # fmt: skip
+    """The target of these rows (those with one); "auto" chooses the task by the kind of its cells.
+
+    `log`: of numbers the logarithm is learnt, of y + m where some are 0, m the median of the others.
+    """
     name = str(series.name)
     series = series.iloc[rows]
     if not len(rows):
@@ -163,7 +201,9 @@ def learn(series: Any, rows: Array, task: str, found: Kind | None = None, loss: 
         raise TableError(f"the target {name!r} holds dates; turn them into numbers or classes")
     chosen, reason = (task, "as asked for") if task != "auto" else _choose(series, found)
     if chosen == "regression":
-        return _regression(Target(name, chosen, reason, writing=found.writing, chosen=loss), series)
+        return _regression(Target(name, chosen, reason, writing=found.writing, chosen=loss), series, log)
+    if log:
+        raise TableError(f"target_scale='log' is for numbers; {name!r} is predicted as a class")
     return dataclasses.replace(_classification(name, series, reason), chosen=loss)
 
 
@@ -182,21 +222,32 @@ def _choose(series: Any, found: Kind) -> tuple[str, str]:
     return "regression", f"numbers, {len(cells):,} different ones"
 
 
-def _regression(goal: Target, series: Any) -> Target:
+def _regression(goal: Target, series: Any, log: bool) -> Target:
     values, bad = frames.as_numbers(series, goal.writing)
     if bad.any():
         cell, row = frames.first(series, bad)
         raise TableError(f"the target {goal.name!r} must hold numbers for regression, got {cell} at row {row}")
     if values.min() == values.max():
         raise TableError(f"the target {goal.name!r} is {values[0]:g} in every row: there is nothing to learn")
+    if log:
+        goal = _logarithmic(goal, values)
+    straight = goal.straight(values)
     with np.errstate(over="ignore"):
-        mean, deviation = float(values.mean()), float(values.std())
+        mean, deviation = float(straight.mean()), float(straight.std())
     if not (np.isfinite([mean, deviation]).all() and deviation > 0):
         raise TableError(
             f"the target {goal.name!r} has numbers from {values.min():g} to {values.max():g}; scale them first"
         )
     goal.trainable(series)
     return goal.measured(mean, deviation, float(values.min()), float(values.max()))
+
+
+def _logarithmic(goal: Target, values: Array) -> Target:
+    """The target of which logarithms are learnt."""
+    if values.min() < 0:
+        raise TableError(f"target_scale='log' needs numbers >= 0, and the target {goal.name!r} has {values.min():g}")
+    offset = 0.0 if values.min() > 0 else float(np.median(values[values > 0]))
+    return dataclasses.replace(goal, low=float(values.min()), offset=offset)
 
 
 def _classification(name: str, series: Any, reason: str) -> Target:

@@ -60,6 +60,10 @@ class Targets:
     def chosen(self) -> Loss | None:
         return self.each[0].chosen
 
+    @property
+    def logarithmic(self) -> bool:
+        return self.each[0].logarithmic
+
     def cells(self, frame: Any, where: str = "data") -> Any:
         """Their columns as a frame."""
         places = frames.places(frame)
@@ -92,6 +96,11 @@ class Targets:
             outputs[:, i] = one.predicted(outputs[:, i])
         return outputs
 
+    def unbiased(self, y: Array, predicted: Array) -> Targets:
+        """See `Target.unbiased`."""
+        found = (one.unbiased(y[:, i], predicted[:, i]) for i, one in enumerate(self.each))
+        return dataclasses.replace(self, each=tuple(found))
+
 
 Goal: TypeAlias = Target | Targets
 
@@ -120,7 +129,9 @@ def known_rows(parts: Sequence[Array]) -> Array:
     return found
 
 
-def learn(frame: Any, names: Names, task: str, decimal: str | None, loss: Loss | None) -> tuple[Goal, Array]:
+def learn(
+    frame: Any, names: Names, task: str, decimal: str | None, loss: Loss | None, log: bool = False
+) -> tuple[Goal, Array]:
     """(what the columns of these names are as targets, the rows that have all of them).
 
     Raises:
@@ -133,7 +144,7 @@ def learn(frame: Any, names: Names, task: str, decimal: str | None, loss: Loss |
     known = known_rows([target.known_rows(cells, kind.writing) for cells, kind in zip(columns, found, strict=True)])
     if not len(known) and len(columns) > 1:
         raise TableError(f"no row has a value of each of the targets {', '.join(map(repr, names))}")
-    goals = [target.learn(cells, known, task, kind, loss) for cells, kind in zip(columns, found, strict=True)]
+    goals = [target.learn(cells, known, task, kind, loss, log) for cells, kind in zip(columns, found, strict=True)]
     return _together(goals, found), known
 
 
@@ -165,11 +176,12 @@ def rescaled(goal: Goal, frame: Any, rows: Array) -> Goal:
     """With mean, deviation and range of these rows alone."""
     if goal.task != "regression":
         return goal
-    found = tuple(
-        target.learn(one.cells(frame), rows, "regression", Kind("number", writing=one.writing), one.chosen)
-        .because(one.reason)
-        for one in goal.each
-    )  # fmt: skip
+
+    def again(one: Target) -> Target:
+        kind = Kind("number", writing=one.writing)
+        return target.learn(one.cells(frame), rows, "regression", kind, one.chosen, one.logarithmic).because(one.reason)
+
+    found = tuple(map(again, goal.each))
     return found[0] if isinstance(goal, Target) else Targets(found)
 
 

@@ -130,8 +130,9 @@ class Uncertain(Estimator):
         return answers.like(data, dict(zip(names, columns, strict=True)), alone and len(names) == 1)
 
     def _possible(self, found: Array) -> Array:
-        """Not below 0 where the loss says that no target is."""
-        return np.maximum(found, 0.0) if self.networks[0].loss.link == "exp" else found
+        """Not below 0 where the loss or the logarithm says that no target is."""
+        positive = self.networks[0].loss.link == "exp" or self.goal.logarithmic
+        return np.maximum(found, 0.0) if positive else found
 
     def _residuals(self, name: str) -> tuple[Residuals, ...]:
         if self.task == "classification":

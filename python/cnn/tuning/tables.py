@@ -37,7 +37,7 @@ def tune(
         ValueError: as `TableModel.fit` and `cnn.search`.
     """
     options = study.checked(budget, 3, 16, None, None, storage, f"cnn tune, target {targets.asked(target)}", seed, say)
-    first = TableModel(target, **{**given, "epochs": 1, "members": 1}, seed=seed).fit(
+    first = TableModel(target, **{"target_scale": "linear", **given, "epochs": 1, "members": 1}, seed=seed).fit(
         table, verbose=0, n_threads=n_threads
     )  # fmt: skip
     frame, goal = frames.to_pandas(table), first.goal
