@@ -20,11 +20,14 @@ import cnn
 
 PARTS: dict[str, dict[str, Any]] = {
     "all of it": {},
+    "with spikes": {"numbers": "spikes+embedding"},
+    "without spikes": {"numbers": "embedding"},
+    "bins in place of embeddings": {"numbers": "bins"},
+    "bins and spikes": {"numbers": "both"},
     "spikes alone": {"numbers": "spikes"},
-    "bins alone": {"numbers": "bins"},
-    "spikes and bins": {"numbers": "both"},
-    "neither": {"numbers": "plain"},
+    "rank and value alone": {"numbers": "plain"},
     "no dropout": {"dropout": 0.0},
+    "half of the rate": {"learning_rate": 0.04},
     "relu for mish": {"activation": "relu"},
     "no weight decay": {"weight_decay": 0.0},
     "half of the epochs": {"effort": "fast"},

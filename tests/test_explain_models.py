@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import warnings
@@ -169,9 +170,11 @@ def test_a_single_column_with_a_gap() -> None:
     assert integrated_gradients(model, table).values.shape == (100, 1)
 
 
-def test_inputs_of_a_column_are_added(people: Any, pay: Any) -> None:
+def test_inputs_of_a_column_are_added(people: Any) -> None:
     """Beside the same rule by hand: the slopes of all inputs, by `forward` and `backward`."""
     rows = people[:5]
+    how: dict[str, Any] = {"epochs": 3, "members": 2, "seed": 0, "numbers": "bins"}
+    pay = cnn.TableModel("pay", **how).fit(people.drop(columns="size"), verbose=0)
     ends, start = pay.encoder.encode(rows), pay.encoder.encode(people[5:6])
     nodes, weights = np.polynomial.legendre.leggauss(7)
     total = np.zeros(ends.shape)
@@ -333,3 +336,45 @@ def test_what_the_command_refuses(files: Any, arguments: list[str], text: str) -
     assert done.code == 2
     assert text in done.err
     assert not Path("x.csv").exists()
+
+
+def test_a_path_is_straight_in_the_stairs_of_embedded_numbers() -> None:
+    """The shares are those of the dense form: staircases z in float64, on a straight path, e = V z + c, and relu."""
+    rng = np.random.default_rng(5)
+    table = pd.DataFrame({"a": rng.normal(size=400), "b": rng.normal(size=400), "t": rng.choice(["x", "y"], 400)})
+    table["y"] = np.sin(3 * table["a"]) + table["b"] * (table["t"] == "x")
+    model = cnn.TableModel("y", members=2, epochs=6, hidden=(16,), seed=0).fit(table, verbose=0)
+    encoder = model.encoder
+    assert encoder.embedded
+    wide = dataclasses.replace(encoder, embedded=False)
+    nothing = pd.DataFrame({"a": [None], "b": [None], "t": [None]}, dtype=object)
+    begin, ends = (wide.encode(frame).astype(float) for frame in (nothing, table[:5]))
+    stairs = [np.array([name.startswith(f"{column}: from") for name in wide.inputs]) for column in "ab"]
+    others = ~(stairs[0] | stairs[1])
+    nodes, weights = np.polynomial.legendre.leggauss(64)
+    expected = np.zeros((5, 3))
+    for net in model.networks:
+        first, rest = net.layers[0], [net.layers[i] for i in range(1, len(net.layers)) if i != 2]
+        V, c = np.asarray(first.weights, float), np.asarray(first.biases, float)
+        (W, b), (W2, b2) = ((np.asarray(layer.weights, float), np.asarray(layer.biases, float)) for layer in rest)
+        for place, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+            x = begin + place * (ends - begin)
+            e = [x[:, z] @ V[i, :, : z.sum()].T + c[i] for i, z in enumerate(stairs)]
+            h = np.hstack([*(np.maximum(part, 0) for part in e), x[:, others]])
+            u = h @ W + b
+            soft = np.logaddexp(0, u)
+            slope = np.tanh(soft) + u * (1 - np.tanh(soft) ** 2) / (1 + np.exp(-u))  # of mish
+            dh = (slope * W2[:, 0]) @ W.T
+            for i, z in enumerate(stairs):
+                de = dh[:, i * 16 : i * 16 + 16] * (e[i] > 0)
+                expected[:, i] += weight * ((de @ V[i, :, : z.sum()]) * (ends - begin)[:, z]).sum(axis=1)
+            dx = dh[:, 32:] * (ends - begin)[:, others]
+            for column, name in enumerate("abt"):
+                own = np.array([n.startswith(f"{name}:") for n in np.array(wide.inputs)[others]])
+                expected[:, column] += weight * dx[:, own].sum(axis=1)
+        assert b.shape == (16,)
+        assert b2.shape == (1,)
+    found = integrated_gradients(model, table[:5])
+    np.testing.assert_allclose(found.values, expected * model.goal.deviation / 2, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.predictions, model.predict(table[:5]), rtol=1e-5, atol=1e-6)
+    assert np.abs(found.gap).max() < 0.01

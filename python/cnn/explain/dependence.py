@@ -99,7 +99,7 @@ def partial_dependence(
     else:
         values = known if kind in ("category", "boolean") else _spread(known, points, name, kind)
     inputs = of.order[slice(*np.append(of.begin, of.n_inputs)[place : place + 2].tolist())]
-    codes = _codes(model, data, name, values)[:, inputs] if isinstance(model, TableModel) else values[:, None]
+    codes = _codes(of, model, data, name, values)[:, inputs] if isinstance(model, TableModel) else values[:, None]
     found = _moved(of, X, inputs, codes, n_threads)[..., chosen]
     names = tuple(of.output_names[i] for i in chosen)
     if len(chosen) == 1:
@@ -160,10 +160,11 @@ def _spread(values: Array, points: int, name: str, kind: str) -> Array:
     return (known * 86_400e6).astype("datetime64[us]") if kind == "date" else known
 
 
-def _codes(model: TableModel, data: Any, name: str, values: Array) -> Array:
+def _codes(of: Subject, model: TableModel, data: Any, name: str, values: Array) -> Array:
     """The inputs (g, inputs) of a row of the table that has each of these values in the column."""
     frame = tables.frame(data, model.encoder.names)
     row = frame.iloc[np.zeros(len(values), np.intp)].reset_index(drop=True)
     label = next(label for label in frame.columns if str(label) == name)
     row[label] = frames.pandas().Series(values)
-    return model.encoder.encode(row)
+    assert of.rows is not None
+    return subject.dense(of.rows(row))

@@ -132,7 +132,8 @@ def _nothing(model: Any, of: Subject) -> Array:
     if not isinstance(model, TableModel):
         return np.zeros((1, of.n_inputs), of.networks[0].dtype)
     missing = frames.pandas().Series([None], dtype=object)
-    return model.encoder.encode(frames.pandas().DataFrame(dict.fromkeys(of.feature_names, missing)))
+    assert of.rows is not None
+    return subject.dense(of.rows(frames.pandas().DataFrame(dict.fromkeys(of.feature_names, missing))))
 
 
 class _Work:

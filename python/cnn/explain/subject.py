@@ -11,6 +11,7 @@ import numpy as np
 
 from cnn._common import checks
 from cnn.explain import links
+from cnn.explain.embedded import Embedded
 from cnn.layers import CategoryEmbedding
 from cnn.network import Network
 from cnn.runtime import passes, sparse
@@ -35,7 +36,8 @@ class Subject:
             together, from `begin` on.
         output_names: one for each output.
         read: (X in the networks' type, the features as they are shown) of what a user gives under a name; X of a table
-            may be in short.
+            may be in short. `rows`: X of a frame, of a table.
+        bent: how many columns that a network takes go through relu before it.
     """
 
     networks: Sequence[Network]
@@ -51,6 +53,8 @@ class Subject:
     low: Numbers = -math.inf
     high: Numbers = math.inf
     offset: Numbers | None = None
+    rows: Callable[[Any], Array | SparseRows] | None = None
+    bent: int = 0
 
     @property
     def n_inputs(self) -> int:
@@ -74,7 +78,7 @@ class Subject:
         """(n, outputs) float64."""
         total = np.zeros((len(X), len(self.output_names)))
         for net, columns in zip(self.networks, self.inputs, strict=True):
-            rows = X if columns is None else np.ascontiguousarray(dense(X)[:, columns])
+            rows = X if columns is None else self._taken(dense(X), columns)
             total += links.value(self.link, passes.outputs(net, rows, link=False, n_threads=n_threads))
         total *= np.divide(self.factor, len(self.networks))
         total += self.shift
@@ -82,17 +86,24 @@ class Subject:
             total = np.exp(total) - self.offset
         return np.clip(total, self.low, self.high, out=total)
 
+    def _taken(self, X: Array, columns: Array) -> Array:
+        """What a network takes."""
+        rows: Array = np.ascontiguousarray(X[:, columns])
+        rows[:, : self.bent] = np.maximum(rows[:, : self.bent], 0)
+        return rows
+
     def gradients(self, X: Array, outputs: Sequence[int], n_threads: int | None) -> Array:
         """(outputs, n, inputs) float64: d output / dX of these outputs at each row."""
         total, values = np.zeros((len(outputs), *X.shape)), np.zeros((len(outputs), len(X)))
         for net, columns in zip(self.networks, self.inputs, strict=True):
-            rows = X if columns is None else np.ascontiguousarray(X[:, columns])
+            rows = X if columns is None else self._taken(X, columns)
             z, tape = passes.forward(net, rows, False, n_threads)
             y = links.value(self.link, z)
             for i, output in enumerate(outputs):
                 dz = links.slope(self.link, z, y, output).astype(net.dtype)
                 dX, _ = passes.backward(net, tape, dz)
                 assert dX is not None
+                dX[:, : self.bent] *= rows[:, : self.bent] > 0
                 total[i][:, slice(None) if columns is None else columns] += dX
                 values[i] += y[:, output]
         offset = 0.0 if self.offset is None else self.offset
@@ -173,16 +184,19 @@ def _estimator(model: Any, raw: bool) -> Subject:
 
 def _table(model: TableModel, raw: bool) -> Subject:
     encoder, goal = model.encoder, model.goal
-    names, places = tuple(encoder.places), list(encoder.places.values())
+    nets: Sequence[Network] = model.networks
+    behind = Embedded(encoder, nets) if encoder.embedded else None
+    rows: Callable[[Any], Array | SparseRows] = behind.rows if behind else encoder.features
+    names, places = tuple(encoder.places), list((behind or encoder).places.values())
     order, begin = np.concatenate(places), np.cumsum([0, *map(len, places[:-1])])
 
     def read(name: str, data: Any) -> tuple[Array | SparseRows, Array]:
         frame = tables.frame(data, encoder.names, name)
         shown = frames.pandas().concat([frames.column(frame, column, name) for column in names], axis=1)
-        return encoder.features(frame), shown.astype(object).where(shown.notna(), np.nan).to_numpy()
+        return rows(frame), shown.astype(object).where(shown.notna(), np.nan).to_numpy()
 
     outputs = each_name(goal.name) if goal.task == "regression" else tuple(map(str, model.classes))
-    nets, link = model.networks, model.networks[0].loss.link
+    link = nets[0].loss.link
     scale, shift, low, high = (
         np.array([getattr(one, part) for one in goal.each]) for part in ("deviation", "mean", "low", "high")
     )  # 1, 0 and no bounds of classes
@@ -192,8 +206,9 @@ def _table(model: TableModel, raw: bool) -> Subject:
         scale, shift = np.ones(len(scale)), np.log(scale)
     offset = np.array([one.offset for one in goal.each]) if goal.logarithmic and not raw else None
     return Subject(
-        nets, [None] * len(nets), "identity" if raw else link, names, order, begin, outputs[-nets[0].n_outputs :],
-        read, scale, shift, low, high, offset,
+        behind.networks if behind else nets, behind.inputs if behind else [None] * len(nets),
+        "identity" if raw else link, names, order, begin, outputs[-nets[0].n_outputs :], read, scale, shift, low, high,
+        offset, rows, behind.bent if behind else 0,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from cnn.files import container, descriptions, residuals
 from cnn.files.container import Contents
 from cnn.files.network import revive_network
 from cnn.files.strict_json import shown
+from cnn.layers import PiecewiseEmbedding
 from cnn.losses import Loss
 from cnn.network import Network
 from cnn.table import columns, finer, revive, writings
@@ -109,7 +110,11 @@ def from_file(contents: Contents) -> TableModel:
             raise TypeError(f"networks {shown(nets)}")
         networks = tuple(revive_network(contents, net, Network, f"networks.{i}.") for i, net in enumerate(nets))
         n_inputs = encoder.n_inputs
+        stairs = encoder.stairs if encoder.embedded else []
         for net in networks:
+            begin = net.descriptions[0]
+            if stairs and not (isinstance(begin, PiecewiseEmbedding) and [len(e) - 1 for e in begin.edges] == stairs):
+                raise ValueError("a network does not begin with embeddings of its numbers")
             if net.n_inputs != n_inputs or net.n_outputs != goal.outputs:
                 raise ValueError(f"a network of {net.n_inputs} inputs and {net.n_outputs} outputs does not fit")
             if net.loss.name != goal.loss.name or net.one_dimensional != (net.n_outputs == 1):

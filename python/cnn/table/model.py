@@ -78,8 +78,9 @@ class TableModel(Uncertain):
         class_weight: how much rows of each class count in training: a dict {label: weight}, others 1, or "balanced".
         decimal: the decimal mark of numbers that are given as text, "." or ","; None finds it out for each column.
         numbers: what columns of numbers become beside rank and value: "spikes" (an input of 0 or 1 for each frequent
-            value), "bins" (a staircase at the edges of a tree grown on the target), "both", or "plain", neither; "auto"
-            takes bins for regression and both for classification.
+            value), "bins" (a staircase at the edges of a tree grown on the target), "both", "embedding" (what the
+            network learns to make of each staircase), "spikes+embedding", or "plain", none of these. "auto" is
+            "embedding" for regression and "spikes+embedding" for classification.
         target_scale: "linear", or "log": networks learn the logarithm of the numbers, which must be >= 0 (of y + m
             where some are 0, m the median of the others); predictions are numbers none the less. "auto" tries it for a
             skewed target and the squared error, and takes what predicts held-out rows better in a short pilot.

@@ -20,7 +20,7 @@ from cnn.table.frames import Array
 from cnn.table.target import TASKS
 from cnn.table.targets import Goal
 
-Numbers: TypeAlias = Literal["auto", "plain", "spikes", "bins", "both", "embedding"]
+Numbers: TypeAlias = Literal["auto", "plain", "spikes", "bins", "both", "embedding", "spikes+embedding"]
 TargetScale: TypeAlias = Literal["auto", "linear", "log"]
 Effort: TypeAlias = Literal["fast", "default", "best"]
 
@@ -68,9 +68,9 @@ SCALES = ("auto", "linear", "log")
 # (spikes, bins, whether these are embedded) that a number becomes beside rank and value.
 _FINER = {
     "plain": (False, False, False), "spikes": (True, False, False), "bins": (False, True, False),
-    "both": (True, True, False), "embedding": (True, True, True),
+    "both": (True, True, False), "embedding": (False, True, True), "spikes+embedding": (True, True, True),
 }  # fmt: skip
-_AUTO = "embedding"
+_AUTO = {"regression": "embedding", "classification": "spikes+embedding"}
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,8 @@ class Settings:
             raise ValueError(f"decimal must be '.' or ',' or None, got {self.decimal!r}")
         if self.numbers not in ("auto", *_FINER):
             raise ValueError(
-                f"numbers must be 'auto', 'plain', 'spikes', 'bins', 'both' or 'embedding', got {self.numbers!r}"
+                "numbers must be 'auto', 'plain', 'spikes', 'bins', 'both', 'embedding' or 'spikes+embedding', got "
+                f"{self.numbers!r}"
             )
         if self.target_scale not in SCALES:
             raise ValueError(f"target_scale must be 'auto', 'linear' or 'log', got {self.target_scale!r}")
@@ -174,7 +175,7 @@ class Settings:
 
     def finer(self, target: Goal, y: Array, seen: Array | None = None) -> Finer | None:
         """The finer inputs that numbers get, with the targets of the rows that they are learnt of, or of those seen."""
-        spikes, bins, embedded = _FINER[_AUTO if self.numbers == "auto" else self.numbers]
+        spikes, bins, embedded = _FINER[_AUTO[target.task] if self.numbers == "auto" else self.numbers]
         if not spikes and not bins:
             return None
         wanted = finer.targets(target.scaled(y), len(target.classes))
