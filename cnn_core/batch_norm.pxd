@@ -6,6 +6,7 @@ Kept for the way back: z where f needs it, the normalised units and, behind thos
 """
 from libc.math cimport sqrt, sqrtf
 from libc.stdint cimport int32_t
+from libc.string cimport memset
 
 from cnn_core.activations cimport activation_backward, activation_forward, activation_keeps_input
 from cnn_core.layer_norm cimport gain_and_bias
@@ -44,15 +45,13 @@ cdef inline loop normalise_units(const real* x, const real* mean, const real* in
 
 cdef inline loop distances(const real* x, const real* mean, Py_ssize_t n, Py_ssize_t rows, Py_ssize_t ld,
                            real* out) noexcept nogil:
-    """out (n, ld) = x - mean, and 0 beyond the last row."""
+    """out (n, rows) = x - mean."""
     cdef Py_ssize_t u, r
     cdef real shift
     for u in range(n):
         shift = mean[u]
         for r in range(rows):
             out[u * ld + r] = x[u * ld + r] - shift
-        for r in range(rows, ld):
-            out[u * ld + r] = 0
 
 
 cdef inline loop turn_delta(const real* x, const real* factor, const real* mean, const real* product, Py_ssize_t n,
@@ -94,6 +93,8 @@ cdef inline bint moments(const Slabs* slabs, const real* a, real* kept, Py_ssize
             ld = padded(rows_of(slabs, s), a)
             own = kept + s * slabs.stride + u * ld
             distances(a + s * slabs.stride + u * ld, <const real*>centre, n, rows_of(slabs, s), ld, own)
+            for j in range(n):  # beyond the last row
+                memset(own + j * ld + rows_of(slabs, s), 0, (ld - rows_of(slabs, s)) * sizeof(real))
             if way == 0:
                 row_sums(n, ld, <const real*>own, ld, part, False)
             else:

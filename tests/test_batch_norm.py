@@ -6,17 +6,13 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import mpi_cases
 import numpy as np
 import pytest
 from helpers import Break, same_bits
-from mpi_runs import check_alike, run
 from scipy import sparse
 
 import cnn
-import cnn_core
 from cnn.inspect import reports
-from cnn.mpi.shares import divide
 from cnn.runtime.compact import Layout, compact
 
 rng = np.random.default_rng(0)
@@ -363,35 +359,3 @@ def test_gradient_check_and_summary_know_running_averages() -> None:
     assert found.error < 1e-7
     assert not any("running" in name for name in found.errors)
     assert "BatchNorm('gelu')" in reports.summary(net)
-
-
-def mean_of_shares(net: cnn.Network, order: Any, tables: Any, step: int) -> dict[str, Any]:
-    """What two ranks make of a minibatch: each has mean and variance of its rows."""
-    total: dict[str, Any] = {}
-    for table in tables:
-        begin, n = int(table["begin"][step]), int(table["rows"][step])
-        rows = order[begin : begin + n]
-        found = net.loss_and_gradient(mpi_cases.X[rows], mpi_cases.Y[rows], training=True)[1] if n else {}
-        for name, gradient in found.items():
-            total[name] = total.get(name, 0) + gradient * n / table["all_rows"][step]
-    return total
-
-
-def test_ranks_normalise_their_own_rows(tmp_path: Path) -> None:
-    """Beside one network here that takes the mean of the gradients of both shares, running averages included."""
-    found = run("batch_norm", 2, tmp_path)
-    check_alike(found[0]["plain"], found[1]["plain"])
-    net = mpi_cases.normalised()
-    net.build(8)
-    tables = [divide(net.plan.cut, rank, [1000, 1000], 300, True).table for rank in range(2)]
-    order = np.empty(1000, np.int64)
-    for epoch in range(3):
-        cnn_core.engine.permutation(3, epoch, order)
-        for step in range(4):
-            net.update(mean_of_shares(net, order, tables, step))
-    np.testing.assert_allclose(found[0]["plain"]["weights"], net.flat, rtol=0, atol=1e-11)
-    few = found[0]["few rows"]  # ranks that have one row of a minibatch, or none
-    check_alike(few, found[1]["few rows"])
-    assert np.isfinite(few["weights"]).all()
-    check_alike(found[0]["alone"], found[1]["alone"])
-    assert np.isfinite(found[0]["alone"]["weights"]).all()
