@@ -157,7 +157,8 @@ def test_batch_normalisation_is_that_of_python(online: ModuleType, units: int) -
             for name, view in cnn.runtime.arena.views(gradient, net.plan.names).items():
                 assert np.allclose(view, net.gradients[name], rtol=1e-11, atol=1e-12), name
     X, y = X.astype(np.float32), dout.astype(np.float32)
-    ours, fitted = (cnn.Network(layers, seed=0).build(4) for _ in range(2))
+    # Not Adam: biases below a normalisation have a gradient of rounding errors alone, of which it makes whole steps.
+    ours, fitted = (cnn.Network(layers, optimizer=cnn.SGD(1e-3), seed=0).build(4) for _ in range(2))
     online.learn(ours, X, y, 50, 2, 1e-3)
     fitted.fit(X, y, epochs=2, batch_size=50, shuffle=False, verbose=0)
     assert ours.step == fitted.step == 6
