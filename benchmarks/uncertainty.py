@@ -1,4 +1,4 @@
-"""Coverage of intervals and calibration of probabilities on rows that a table model has not seen.
+"""Coverage of intervals and sets and calibration of probabilities on rows that a table model has not seen.
 
 python benchmarks/uncertainty.py --data FOLDER [--splits 3]
 
@@ -31,28 +31,35 @@ def tables(data: Path) -> Iterator[tuple[str, pd.DataFrame, str, int]]:
     yield "friedman", pd.DataFrame(X, columns=[f"x{i}" for i in range(10)]).assign(y=y), "y", 1
 
 
-def coverage(table: pd.DataFrame, target: str, splits: int) -> tuple[float, float, float]:
-    """(share of test rows within, mean width by the deviation of the target, RMSE by it)."""
+def coverage(table: pd.DataFrame, target: str, splits: int) -> dict[str, float]:
+    """Of both methods the share of test rows within and the mean width, and the RMSE, by the target's deviation."""
     found = []
     for split in range(splits):
         order, n = np.random.default_rng(split).permutation(len(table)), len(table) // 5
         test, rest = table.iloc[order[:n]], table.iloc[order[n:]]
         model = cnn.TableModel(target, seed=split).fit(rest, verbose=0)
-        ends, y = model.predict_interval(test, coverage=COVERAGE), test[target].to_numpy()
-        width = np.diff(ends, axis=1).mean() / y.std()
-        rmse = model.evaluate(test)["rmse"] / y.std()
-        found.append((np.mean((y >= ends[:, 0]) & (y <= ends[:, 1])), width, rmse))
-    inside, width, rmse = np.mean(found, axis=0).tolist()
-    return inside, width, rmse
+        y = test[target].to_numpy()
+        numbers = {"rmse": model.evaluate(test)["rmse"] / y.std()}
+        for method in ("mean", "cv+"):
+            ends = model.predict_interval(test, coverage=COVERAGE, method=method)
+            numbers[f"{method} inside"] = float(np.mean((y >= ends[:, 0]) & (y <= ends[:, 1])))
+            numbers[f"{method} width"] = float(np.diff(ends, axis=1).mean() / y.std())
+        found.append(numbers)
+    return {name: float(np.mean([numbers[name] for numbers in found])) for name in found[0]}
 
 
 def calibration(data: Path, seed: int) -> dict[str, float]:
-    """Errors on Adult's test file: of the second class's probability, and of the most probable class's."""
+    """On Adult's test file: errors of the second class's probability and of the most probable class's, and sets."""
     train, test = (pd.read_csv(data / f"adult_{part}.csv.gz") for part in ("train", "test"))
     model = cnn.TableModel("income", seed=seed).fit(train, verbose=0)
     p, y = model.predict_proba(test), model.goal.numbers(test["income"]).astype(int)
     of_second, of_top = (cnn.uncertainty.reliability(y, said).error for said in (p[:, 1], p))
-    return {"second class": of_second, "most probable": of_top, **model.evaluate(test)}
+    found = {"second class": of_second, "most probable": of_top, **model.evaluate(test)}
+    for method in ("lac", "aps"):
+        sets = model.predict_set(test, coverage=COVERAGE, method=method)
+        inside, size = sets[np.arange(len(y)), y].mean(), sets.sum(axis=1).mean()
+        found |= {f"{method} inside": float(inside), f"{method} size": float(size)}
+    return found
 
 
 def told(good: bool) -> str:
@@ -66,16 +73,20 @@ def main() -> None:
     arguments = parser.parse_args()
     for name, table, target, times in tables(arguments.data):
         splits = times * arguments.splits
-        inside, width, rmse = coverage(table, target, splits)
+        found = coverage(table, target, splits)
+        inside = found["mean inside"]
         bar = f"bar {BAR[0]} to {BAR[1]}: {told(BAR[0] <= inside <= BAR[1])}"
         print(f"{name:<12} {splits:>2} splits: {inside:.3f} of test rows within intervals of {COVERAGE:g}; {bar}; "
-              f"width {width:.2f}, RMSE {rmse:.3f} deviations of the target", flush=True)  # fmt: skip
-    found = [calibration(arguments.data, seed) for seed in range(arguments.splits)]
-    mean = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+              f"width {found['mean width']:.2f}, RMSE {found['rmse']:.3f} deviations of the target; "
+              f"cv+ {found['cv+ inside']:.3f}, width {found['cv+ width']:.2f}", flush=True)  # fmt: skip
+    seeds = [calibration(arguments.data, seed) for seed in range(arguments.splits)]
+    mean = {name: float(np.mean([one[name] for one in seeds])) for name in seeds[0]}
     worst = max(mean["second class"], mean["most probable"])
-    print(f"adult        {len(found):>2} seeds: calibration error {mean['second class']:.4f} (second class), "
+    print(f"adult        {len(seeds):>2} seeds: calibration error {mean['second class']:.4f} (second class), "
           f"{mean['most probable']:.4f} (most probable); bar {ECE}: {told(worst <= ECE)}; "
-          f"log loss {mean['log_loss']:.4f}, accuracy {mean['accuracy']:.4f}")  # fmt: skip
+          f"log loss {mean['log_loss']:.4f}, accuracy {mean['accuracy']:.4f}; sets of {COVERAGE:g}: lac "
+          f"{mean['lac inside']:.3f} of {mean['lac size']:.2f} classes, aps {mean['aps inside']:.3f} of "
+          f"{mean['aps size']:.2f}")  # fmt: skip
 
 
 if __name__ == "__main__":
