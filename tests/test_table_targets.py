@@ -194,14 +194,32 @@ def test_what_matters_is_the_mean_over_the_targets_in_their_units(model: cnn.Tab
     assert model.feature_importance(X, Y, repeats=2).equals(found)
 
 
+def test_logarithms_are_those_of_each_target() -> None:
+    """What matters, intervals and files are in units of the targets none the less."""
+    skewed = TABLE.assign(price=np.exp(TABLE["price"] / 2e5), rent=np.exp(TABLE["rent"] / 5))
+    found = cnn.TableModel(NAMES, target_scale="log", **HOW).fit(skewed, verbose=0)
+    for one in found.goal.each:
+        logs = np.log(skewed[one.name])
+        assert one.deviation == pytest.approx(logs.std(ddof=0))
+    assert found.evaluate(skewed)["r2"] > 0.7
+    importance = found.feature_importance(skewed, repeats=2)["importance"]
+    assert 0.2 < importance["area"] < 3  # in deviations of the targets, not of their logarithms
+    for method in ("mean", "cv+"):
+        ends = found.predict_interval(skewed, method=method)  # type: ignore[arg-type]
+        inside = (skewed[NAMES] >= ends[..., 0]) & (skewed[NAMES] <= ends[..., 1])
+        assert inside.mean().min() > 0.8
+    constant = skewed[:30].assign(rent=1.0)
+    assert np.isfinite(found.feature_importance(constant, repeats=1)["importance"]).all()
+
+
 def test_explanations_are_of_each_target(model: cnn.TableModel) -> None:
-    found = cnn.explain.integrated_gradients(model, TABLE[:20])
+    found = cnn.explain.integrated_gradients(model, TABLE[:20], steps=1000)
     assert found.output_names == ("price", "rent")
     assert found.values.shape == (20, 2, 2)
     np.testing.assert_allclose(found.predictions, model.predict(TABLE[:20]), rtol=1e-5)
     total = found.values.sum(axis=1) + found.base_values
     np.testing.assert_allclose(total / [1e5, 1], found.predictions / [1e5, 1], atol=0.05)
-    rent = cnn.explain.integrated_gradients(model, TABLE[:20], output=1)
+    rent = cnn.explain.integrated_gradients(model, TABLE[:20], output=1, steps=1000)
     np.testing.assert_allclose(rent.values, found.values[..., 1], rtol=1e-12)
     apart = cnn.explain.partial_dependence(model, TABLE[:20], "area", grid=[50.0])
     assert apart.output_names == ("price", "rent")

@@ -32,7 +32,7 @@ def permutation(
     X, y = encoder.encode(frame, rows), goal.numbers(goal.cells(frame).iloc[rows])
     if goal.task == "classification":
         y = y.astype(np.int64)
-    measure = _rmse(goal) if goal.task == "regression" else metrics.log_loss
+    measure = _rmse(y) if goal.task == "regression" else metrics.log_loss
     before = measure(y, outputs(X, n_threads), None)
     rises = {}
     for name, place in encoder.places.items():
@@ -47,9 +47,10 @@ def permutation(
     return frames.pandas().DataFrame(table, index=frames.pandas().Index(names, name="column"))
 
 
-def _rmse(goal: Goal) -> metrics.Metric:
-    """In units of the target; of several the mean over them, each in units of its deviation."""
-    if len(goal.each) == 1:
+def _rmse(y: Array) -> metrics.Metric:
+    """In units of the target; of several the mean over them, each in units of its deviation in these rows."""
+    if y.ndim == 1:
         return metrics.rmse
-    units = np.array([one.deviation for one in goal.each])
+    units = y.std(axis=0)
+    units[units == 0] = 1.0
     return lambda y, p, weights: metrics.rmse(y / units, p / units, weights)
