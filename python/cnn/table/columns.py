@@ -14,7 +14,7 @@ from cnn.table import blocks, finer, frames, words, writings
 from cnn.table.blocks import Curves
 from cnn.table.finer import Finer, Stairs
 from cnn.table.frames import Array, TableError
-from cnn.table.kinds import kind_of, unknown
+from cnn.table.kinds import Kind, kind_of, unknown
 
 # Beyond so many values a column of categories has inputs of 0 and ONE_OF_MANY: chosen by cross-validation.
 NARROW, ONE_OF_MANY = 64, 4.0
@@ -269,6 +269,8 @@ def learn(
     if strange := frames.strange(series):
         return f"it holds {strange}"
     found = kind_of(series, decimal)
+    if found.kind == "number" and not found.writing and words.are_ids(series):
+        found = Kind("category")
     if found.kind == "missing":
         return "no values"
     if found.kind == "category":

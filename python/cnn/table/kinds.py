@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.table import frames, words, writings
+from cnn.table import frames, writings
 from cnn.table.frames import Array
 
 _MARKS = 20  # different words that stand for a missing number
@@ -38,7 +38,7 @@ def kind_of(series: Any, decimal: str | None = None) -> Kind:
     if dtype.kind == "b":
         return Kind("boolean")
     if dtype.kind in "iufmc":  # complex numbers are refused when they are read
-        return Kind("category" if dtype.kind in "iu" and words.are_ids(series) else "number")
+        return Kind("number")
     if dtype.kind == "M":
         return Kind("date")
     cells = _Cells(series)
@@ -46,7 +46,7 @@ def kind_of(series: Any, decimal: str | None = None) -> Kind:
         return Kind("category")
     number = _number_kind(cells, decimal)
     if isinstance(number, Kind):
-        return number if number.writing or not words.are_ids(series) else Kind("category")
+        return number
     if (found := _Tally.of(cells, frames.as_booleans)) and found.known and not found.wrong:
         return Kind("boolean", found.words)
     day = _date_kind(cells)

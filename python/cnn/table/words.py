@@ -73,6 +73,8 @@ def are_ids(series: Any) -> bool:
         whole = set(cells.tolist())
         if not whole or -frames.EXACT < min(whole) <= max(whole) < frames.EXACT:
             return False
+    elif not frames.is_text(series):
+        return False
     else:
         texts = frames.texts(cells)
         if not any(len(text) >= _LONG for text in texts):
