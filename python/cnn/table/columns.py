@@ -384,20 +384,3 @@ def is_wide(column: Column) -> bool:
 def number_of(column: Column) -> Number | None:
     """The column of numbers that a column is or has inside."""
     return column.days if isinstance(column, Date) else column if isinstance(column, Number) else None
-
-
-def reading(column: Column) -> str:
-    """How the text of a column is read, as a sentence; "" if there is nothing to say."""
-    if isinstance(column, Date):
-        return said(column.name, "dates", column.days.marks, "" if column.order == writings.DATES[0] else column.order)
-    if isinstance(column, Number):
-        return said(column.name, "numbers", column.marks, writings.example(column.writing))
-    return ""
-
-
-def said(name: str, what: str, marks: tuple[str, ...], example: str) -> str:
-    """That cells are read as numbers or dates which are written so, and these words as missing."""
-    if not (marks or example):
-        return ""
-    written = f" written as {example}" if example else ""
-    return f"{name!r} is read as {what}{written}" + (f", {', '.join(map(repr, marks))} as missing" if marks else "")
