@@ -311,3 +311,27 @@ def test_train_reads_in_pieces(folder: Path, tmp_path: Path, monkeypatch, capsys
     assert same_bits(train("t.csv", "--no-stream").networks[0], whole.networks[0])
     assert train("rows", "--report", "page.html").columns == whole.columns
     assert "held-out" in Path("page.html").read_text(encoding="utf-8")
+
+
+def test_rows_of_weight_0_are_as_if_they_were_not_there() -> None:
+    """Whatever stands in them: neither columns, nor the scale of the target, nor networks know it."""
+    none = np.arange(N) % 5 == 0
+    found = []
+    for factor in (1.0, 1e3):
+        table = TABLE.assign(w=np.where(none, 0.0, 2.0))
+        for name in ("depth", "price"):
+            table[name] = np.where(none, factor * table[name] + factor, table[name])
+        found.append(model().fit(Pieces(table, 10, 1777), sample_weight="w", verbose=0))
+    one, other = found
+    assert one.goal == other.goal
+    assert one.goal.high == TABLE.price[~none & ~np.isin(np.arange(N), one.held_out)].max()
+    np.testing.assert_array_equal(one.predict(TABLE), other.predict(TABLE))
+    assert not none[one.held_out].any()
+    assert one.rows + len(one.held_out) == N - none.sum()
+
+
+def test_weights_that_are_all_0() -> None:
+    with pytest.raises(ValueError, match="sample_weight is zero for every training row"):
+        model().fit(Pieces(TABLE.assign(w=0.0), 10), sample_weight="w", verbose=0)
+    with pytest.raises(TableError, match="the weights 'w' must be finite numbers >= 0, got '-1.0' at row 2000"):
+        model().fit(Pieces(TABLE.assign(w=np.where(TABLE.id == 2000, -1.0, 1.0)), 10), sample_weight="w", verbose=0)

@@ -41,9 +41,13 @@ def of_pieces(
 
     The column `weight` has the weights of the rows.
     """
-    frame, rows = survey(pieces, name, seed)
+    frame, rows = survey(pieces, name, seed, weight)
+    if weight is not None and _weightless(frame, weight).all():
+        raise ValueError("sample_weight is zero for every training row")
     settings, said = scale.settled(frame, name, settings, seed, weight, n_threads)
     goal, known = lesson.learn(frame, name, settings)
+    if weight is not None:
+        known = known[~_weightless(frame, weight)[known]]  # the others are as if they were not there
     lesson.enough(len(known))
     share = settings.valid if validation is None else 0.0
     train = known[~held_out(seed, frame.index.to_numpy()[known], share)]
@@ -70,10 +74,10 @@ def held_out(seed: int, rows: Array, share: float) -> Array:
 # The first pass -------------------------------------------------------------------------------------------------------
 
 
-def survey(pieces: Iterable[Any], name: Names, seed: int) -> tuple[Any, int]:
+def survey(pieces: Iterable[Any], name: Names, seed: int, weight: str | None = None) -> tuple[Any, int]:
     """(a sample of the rows, whose index are their numbers; how many rows there are).
 
-    Each row has a random key; those with the smallest keys are kept.
+    Each row has a random key; those with the smallest keys are kept. Rows whose `weight` is 0 are drawn by none.
     """
     pd, rng = frames.pandas(), np.random.default_rng((seed, 4))
     parts: list[Any] = []
@@ -86,6 +90,8 @@ def survey(pieces: Iterable[Any], name: Names, seed: int) -> tuple[Any, int]:
             width = int(piece.memory_usage(deep=True).sum()) / len(piece)
             most = min(max(1 << int(math.log2(_SAMPLE_BYTES / width)), _ROWS), _SAMPLE)
         drawn = rng.random(len(piece))
+        if weight is not None:
+            drawn[_weightless(piece, weight)] = math.inf
         drawn[first.of(piece)] = -1.0
         some = np.flatnonzero(drawn < limit)
         parts.append(piece.iloc[some])
@@ -98,6 +104,12 @@ def survey(pieces: Iterable[Any], name: Names, seed: int) -> tuple[Any, int]:
     parts, _, _ = _smallest(parts, keys, most)
     whole = pd.concat([*parts, *first.classes])
     return whole[~whole.index.duplicated()].sort_index(), rows
+
+
+def _weightless(piece: Any, weight: str) -> Array:
+    """Which rows have the weight 0; what is no weight is found later, with its row."""
+    values, bad = frames.as_numbers(frames.column(piece, weight))
+    return np.asarray((values == 0) & ~bad)
 
 
 def numbered(pieces: Iterable[Any]) -> Iterator[Any]:
@@ -220,8 +232,10 @@ def _written(
     files: dict[str, BinaryIO] = {name: (folder / name).open("wb") for name in names}
     try:
         for piece in numbered(pieces):
-            known = goal.known(goal.cells(piece))
-            read, left_out = read + len(piece), left_out + len(piece) - len(known)
+            known = every = goal.known(goal.cells(piece))
+            if counted.column is not None:
+                known = known[~_weightless(piece, counted.column)[known]]
+            read, left_out = read + len(piece), left_out + len(piece) - len(every)
             for name, n in lesson.infinite_cells(encoder, piece, goal).items():
                 infinite[name] = infinite.get(name, 0) + n
             apart = held_out(seed, piece.index.to_numpy()[known], share)
