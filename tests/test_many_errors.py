@@ -187,3 +187,9 @@ def test_a_network_that_is_being_fitted_is_refused() -> None:
 
     cnn.train_many(nets, X, Y, epochs=1, verbose=0, callbacks=[again])
     assert all(len(net.history) == 1 for net in nets)
+
+
+def test_batches_are_for_a_fit() -> None:
+    for batches in ([(X, Y), (X[:5], Y[:5])], [(X, Y)], ((X, Y), (X, Y), (X, Y))):
+        with pytest.raises(TypeError, match=r"X must be an array, got a (list|tuple) of batches, which are for N"):
+            cnn.train_many(networks()[:2], batches, verbose=0)

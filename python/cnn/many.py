@@ -19,6 +19,7 @@ from cnn.runtime import passes_of_many
 from cnn.runtime.data import Array, Once
 from cnn.training import checkpoint, many
 from cnn.training.fit import Fit, FitOptions, prepare
+from cnn.training.stream import is_stream
 
 
 @told
@@ -92,6 +93,8 @@ def train_many(
         "validation_data": validation_data, "sample_weight": sample_weight, "class_weight": class_weight,
         "shuffle": shuffle, "initial_epoch": initial_epoch, "metrics": metrics, "rows": rows,
     }  # fmt: skip
+    if isinstance(X, list | tuple) and not any(map(_is_matrix, X)) and is_stream(X, y):
+        raise TypeError(f"X must be an array, got a {type(X).__name__} of batches, which are for Network.fit")
     if isinstance(rows, Mapping) or (isinstance(rows, tuple) and any(map(_is_sequence, rows))):
         kind = type(rows).__name__
         raise TypeError(f"rows must be indices for all networks, or a list of them, one for each, got a {kind}")
