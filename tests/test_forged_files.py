@@ -69,6 +69,7 @@ RIGHT: dict[str, tuple[Any, ...]] = {
     "best_validation_score": (*NUMBER, {"float": "inf"}), "history.": ("x",),
     "estimator": (None,), "oom_score": (*NUMBER, {"float": "inf"}),
     "parts": (None,), "low": (None, *NUMBER), "high": (None, *NUMBER), "offset": (None, 0.5),
+    "named": (True,),
     "further.low": (None, *NUMBER), "further.high": (None, *NUMBER),
     "further.mean": NUMBER, "further.deviation": (2**63, 0.5),
     "mean": NUMBER, "deviation": (2**63, 0.5), "seed": (2**63,), "seconds": (2**63, 0.5),
@@ -81,7 +82,7 @@ LABEL = ".class_weight.items."
 # Missing in files of earlier versions.
 LATER = (
     "writing", "order", "one", "places", "spikes", "edges", "residuals", "class_weight", "low", "high", "further",
-    "embedded", "sets", "parts", "offset",
+    "embedded", "sets", "parts", "offset", "named",
 )  # fmt: skip
 
 
@@ -327,6 +328,7 @@ FORGED: dict[str, tuple[str, Any, str]] = {
     "table, not a number": ("table-classes", floats(np.nan), "numbers .*nan"),
     "table, bool": ("table-classes", tensor("labels", np.array([0, 5]), labels="bool"), "texts, and needs"),
     "table, mean": ("table-classes", put("mean", value=0.5), "classes with the mean 0.5"),
+    "table, named": ("table", put("named", value=1), "named 1"),
     "table, offset": ("table", put("offset", value=-1), "logarithms of numbers from .* and -1"),
     "table, offset of classes": ("table-classes", put("offset", value=1), "logarithms of numbers from -inf to inf"),
     "table, networks": ("table-classes", put("networks", value={}), "networks {}"),

@@ -122,7 +122,7 @@ def test_names_stand_in_their_order_in_files_too(tmp_path: Path) -> None:
     again = cnn.load(tmp_path / "m.cnn")
     assert isinstance(again, cnn.TableModel)
     assert again.feature_names_in_.tolist() == model.feature_names_in_.tolist() == ["same", "age", "size", "town"]
-    assert again.get_params() == {**model.get_params(), "target": "price", "hidden": [16]}
+    assert again.get_params() == model.get_params()
     assert again.score(table, PRICE) == model.score(table, PRICE)
 
 
@@ -321,3 +321,22 @@ def test_the_package_needs_no_scikit_learn() -> None:
     )
     done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["NotBuiltError", "True", "False"]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_model_from_a_file_has_its_arguments(named: bool, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"a": rng.normal(size=60), "b": rng.normal(size=60)})
+    y = pd.Series(X["a"] + 1, name="y")
+    made = cnn.TableModel("y" if named else None, hidden=(8, 4), epochs=2, members=1, seed=3, task="regression")
+    model = made.fit(X, y)
+    model.save(tmp_path / "m.cnn")
+    again = cnn.load(tmp_path / "m.cnn")
+    assert again.target == "y"
+    assert again.get_params() == model.get_params()
+    assert type(again.get_params()["hidden"]) is tuple
+    other = pd.Series(-y, name="z")  # another name is right where none was asked for
+    for one in (model, again):
+        one.fit(X, other)
+    assert again.target == model.target
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))

@@ -18,7 +18,7 @@ from cnn.files.strict_json import shown
 from cnn.layers import PiecewiseEmbedding
 from cnn.losses import Loss
 from cnn.network import Network
-from cnn.table import columns, finer, revive, writings
+from cnn.table import columns, finer, revive, targets, writings
 from cnn.table.encode import Encoder
 from cnn.table.labels import TYPES
 from cnn.table.model import TableModel
@@ -38,7 +38,7 @@ _FIELDS = {
 _OLDER: dict[str, dict[str, Any]] = {
     "table": {
         "writing": "", "places": (), "class_weight": None, "residuals": None, "low": None, "high": None, "offset": None,
-        "further": [], "embedded": False, "sets": None, "parts": None,
+        "further": [], "named": True, "embedded": False, "sets": None, "parts": None,
     },
     "further": {"offset": None},
     "number": {"writing": "", "spikes": 0, "edges": 0}, "date": {"order": writings.DATES[0], "spikes": 0, "edges": 0},
@@ -50,11 +50,11 @@ def from_file(contents: Contents) -> TableModel:
     """The model of an open file; ModelFormatError where anything is not as `save` writes it."""
     fields = contents.fields(
         contents.payload, "task", "labels", "classes", "columns", "dropped", "places", "notes", "settings",
-        "class_weight", "seed", "seconds", "scores", "networks", "further", "embedded", "sets",
+        "class_weight", "seed", "seconds", "scores", "networks", "further", "named", "embedded", "sets",
         "parts", *_TARGET, older=_OLDER["table"],
     )  # fmt: skip
     task, kind, n_classes, described, dropped, places, notes, settings, class_weight, *others = fields
-    seed, seconds, scores, nets, further, embedded, sets, parts, *first = others
+    seed, seconds, scores, nets, further, named, embedded, sets, parts, *first = others
     texts = _Texts(contents, container.unpack_text(contents, "texts"))
     try:
         if kind not in TYPES or not 0 <= _count(n_classes) <= MOST_CLASSES:
@@ -94,7 +94,13 @@ def from_file(contents: Contents) -> TableModel:
             settings = {**settings, "loss": descriptions.revive(contents, settings["loss"], Loss)}
         weighted = _class_weight(class_weight, classes)
         target: Any = names[0][0] if len(names) == 1 else [name for name, _ in names]
-        model = TableModel(target, **settings, class_weight=weighted, seed=checks.integer("seed", seed, 0))
+        if not isinstance(named, bool):
+            raise TypeError(f"named {shown(named)}")
+        if isinstance(settings.get("hidden"), list):
+            settings = {**settings, "hidden": tuple(settings["hidden"])}
+        targets.asked(target)  # a name, whether it is an argument or not
+        seed = checks.integer("seed", seed, 0)
+        model = TableModel(target if named else None, **settings, class_weight=weighted, seed=seed)
         model.seconds = checks.number("seconds", seconds, 0)
         each = tuple(
             _target(Target(*of, classes, chosen=model.settings.loss), found)

@@ -34,7 +34,8 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     plain = labels.array(goal.classes) if kind != "text" else np.zeros(0, np.int64)
     (first, *further), errors = _targets(model)
     payload = {
-        "task": goal.task, **first, "further": further, "labels": kind, "embedded": model.encoder.embedded,
+        "task": goal.task, "named": model._given["target"] is not None, **first, "further": further, "labels": kind,
+        "embedded": model.encoder.embedded,
         "classes": len(goal.classes), "columns": described, "dropped": len(model.dropped),
         "places": [model.encoder.names.index(name) for name in model.dropped], "notes": len(model.notes),
         "settings": _settings(model.fitted), "class_weight": _class_weight(model), "seed": model.seed,
