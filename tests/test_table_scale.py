@@ -119,10 +119,10 @@ def test_the_pilot_of_many_rows_and_of_weighted_ones() -> None:
     rng = np.random.default_rng(1)
     many = pd.DataFrame({"a": rng.normal(size=4000), "w": np.arange(4000) % 3})
     y = np.exp(2 * many["a"] + rng.normal(0, 0.2, 4000))
-    found, said = scale.settled(many.assign(y=y), "y", Settings(hidden=(32,)), 0, "w", None)
+    found, said = scale.settled(many.assign(y=y), "y", Settings(hidden=(64,)), 0, "w", None)
     assert found.target_scale == "log"
     assert len(said) == 1
-    again, _ = scale.settled(many.assign(y=y), "y", Settings(hidden=(32,)), 0, "w", 1)
+    again, _ = scale.settled(many.assign(y=y), "y", Settings(hidden=(64,)), 0, "w", 1)
     assert again == found
 
 
