@@ -182,3 +182,14 @@ def test_a_search_takes_compact_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     found, _ = tables.tune(TABLE, "pay", budget=3, given={"epochs": 2})
     assert set(found) >= {"hidden", "learning_rate"}
     assert [type(data.X) for data in seen] == [CompactRows] * 2
+
+
+def test_many_values_beside_dates_without_staircases() -> None:
+    rng = np.random.default_rng(0)
+    shops = [f"shop {i}" for i in rng.integers(0, 80, 1500)]
+    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 60, 1500), "D")
+    table = pd.DataFrame({"shop": shops, "day": days, "y": rng.normal(size=1500)})
+    model = cnn.TableModel("y", numbers="plain", epochs=1, members=1, hidden=(4,), seed=0).fit(table, verbose=0)
+    assert model.encoder.in_short
+    dense = model.outputs(model.encoder.encode(table), None)
+    np.testing.assert_allclose(model.predict(table), dense, rtol=1e-5, atol=1e-6)

@@ -333,5 +333,5 @@ def test_rows_of_weight_0_are_as_if_they_were_not_there() -> None:
 def test_weights_that_are_all_0() -> None:
     with pytest.raises(ValueError, match="sample_weight is zero for every training row"):
         model().fit(Pieces(TABLE.assign(w=0.0), 10), sample_weight="w", verbose=0)
-    with pytest.raises(TableError, match="the weights 'w' must be finite numbers >= 0, got '-1.0' at row 2000"):
+    with pytest.raises(TableError, match=r"the weights 'w' must be finite numbers >= 0, got '-1\.0' at row 2000"):
         model().fit(Pieces(TABLE.assign(w=np.where(TABLE.id == 2000, -1.0, 1.0)), 10), sample_weight="w", verbose=0)

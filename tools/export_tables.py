@@ -197,8 +197,8 @@ def random_model(seed: int, several: bool) -> tuple[cnn.TableModel, pd.DataFrame
         frame = frame.drop(columns="the target")
         frame[target] = np.exp(rng.normal(size=(len(frame), 2)))
     hidden = [(), (5,), (16, 3)][rng.integers(3)]
-    inputs: Any = rng.choice(["auto", "plain", "spikes", "bins", "both"])
-    positive = frame["the target"].dtype.kind == "f" and frame["the target"].min() > 0
+    inputs: Any = rng.choice(["auto", "plain", "spikes", "bins", "both", "embedding", "spikes+embedding"])
+    positive = several or (frame[target].dtype.kind == "f" and frame[target].min() > 0)
     scale: Any = rng.choice(["linear", "log"]) if positive else "auto"
     model = cnn.TableModel(
         target, epochs=1, members=int(rng.integers(1, 4)), hidden=hidden, seed=seed, target_scale=scale,

@@ -45,7 +45,9 @@ class _Sheet:
 
     def stairs(self, place: int, some: slice) -> Stairs | None:
         """The staircase at that place in some rows, if in short."""
-        return None if self.bins is None or self.z is None else Stairs(self.bins[some, place], self.z[some, place])
+        if self.bins is None or self.z is None or not self.bins.shape[1]:
+            return None
+        return Stairs(self.bins[some, place], self.z[some, place])
 
 
 def _count(frame: Any, rows: Array | None) -> int:
