@@ -11,7 +11,7 @@ from cnn.table.settings import Settings
 from cnn.table.targets import Goal
 
 _SLOW = 0.25  # of the learning rate, for embeddings
-_SIZE, _WIDTH = 16, 1 << 10  # outputs of an embedding, and of all of them
+_SIZE, _WIDTH = 16, 1 << 8  # outputs of an embedding, and of all of them
 _WARM = 0.05  # of the steps, in which the rate rises
 
 

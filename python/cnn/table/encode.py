@@ -25,7 +25,7 @@ _SMALL = 1 << 26  # bytes of inputs that are never too many, where they are kept
 _FINER = 1 << 28  # bytes of finer inputs of numbers that are never too many, where they are kept dense
 _ROWS_OF_A_SPIKE = 10  # at least, of all columns together: spikes of small tables teach noise
 _BINS = 1 << 13  # of all columns together
-_EMBEDDED = 256  # columns, at most; of more, embeddings would be too small or too wide
+_EMBEDDED = 64  # columns, at most: of more an embedding would have fewer than 4 numbers
 
 
 @dataclass(frozen=True)

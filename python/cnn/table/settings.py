@@ -39,7 +39,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Budget:
-    """What an effort is: networks for small tables, up to 50,000 rows and for more; factors of epochs and widths."""
+    """What an effort is: networks for small tables, up to 40,000 rows and for more; factors of epochs and widths."""
 
     small: int
     members: int
@@ -61,7 +61,7 @@ BUDGETS: dict[str, Budget] = {
     "default": Budget(10, 4, 2, 1.0, 1.0),
     "best": Budget(20, 12, 4, 1.5, 1.5),
 }
-_SMALL, _MANY, _HUGE = 2_000, 50_000, 200_000  # rows; beyond the last there is one network
+_SMALL, _MANY, _HUGE = 2_000, 40_000, 200_000  # rows; beyond the last there is one network
 
 _LOGARITHMIC = ("mse", "mae", "quantile")  # losses that may be those of a logarithm
 SCALES = ("auto", "linear", "log")
