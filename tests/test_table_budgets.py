@@ -47,7 +47,8 @@ def test_fewer_networks_than_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_more_rows_need_fewer_epochs_and_networks(task: str) -> None:
     found = [
-        Settings().chosen(task, n) for n in (10, 100, 1_000, 1_999, 2_000, 40_000, 40_001, 200_000, 200_001, 10**8)
+        Settings().chosen(task, n)
+        for n in (10, 100, 1_000, 1_999, 2_000, 25_000, 25_001, 50_000, 50_001, 200_000, 200_001, 10**8)
     ]
     for name in ("members", "epochs"):
         numbers = [getattr(settings, name) for settings in found]

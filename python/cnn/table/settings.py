@@ -27,7 +27,7 @@ Effort: TypeAlias = Literal["fast", "default", "best"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is chosen for a task: layers of small tables and of others; epochs of 15,000 rows."""
+    """What is chosen for a task: layers of small tables and of others; epochs of 15,000 rows; rows that are many."""
 
     small: tuple[int, ...]
     hidden: tuple[int, ...]
@@ -35,11 +35,12 @@ class Recipe:
     learning_rate: float
     weight_decay: float
     epochs: int
+    many: int
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What an effort is: networks for small tables, up to 40,000 rows and for more; factors of epochs and widths."""
+    """What an effort is: networks for small tables, up to many rows and for more; factors of epochs and widths."""
 
     small: int
     members: int
@@ -49,19 +50,19 @@ class Budget:
 
 
 RECIPES = {
-    "regression": Recipe((128, 128), (128, 128, 128), 0.25, 0.03, 0.003, 48),
-    "classification": Recipe((128, 128), (128, 128), 0.3, 0.04, 0.1, 22),
+    "regression": Recipe((128, 128), (128, 128, 128), 0.25, 0.03, 0.003, 48, 25_000),
+    "classification": Recipe((128, 128), (128, 128), 0.3, 0.04, 0.1, 22, 50_000),
 }
 EMBEDDED = {
-    "regression": Recipe((128, 128), (128, 128, 128), 0.2, 0.08, 0.003, 48),
-    "classification": Recipe((128, 128), (128, 128), 0.3, 0.08, 0.1, 22),
+    "regression": Recipe((128, 128), (128, 128, 128), 0.2, 0.08, 0.003, 48, 25_000),
+    "classification": Recipe((128, 128), (128, 128), 0.3, 0.08, 0.1, 22, 50_000),
 }
 BUDGETS: dict[str, Budget] = {
     "fast": Budget(4, 2, 1, 0.5, 1.0),
     "default": Budget(10, 4, 2, 1.0, 1.0),
     "best": Budget(20, 12, 4, 1.5, 1.5),
 }
-_SMALL, _MANY, _HUGE = 2_000, 40_000, 200_000  # rows; beyond the last there is one network
+_SMALL, _HUGE = 2_000, 200_000  # rows; beyond the last there is one network
 
 _LOGARITHMIC = ("mse", "mae", "quantile")  # losses that may be those of a logarithm
 SCALES = ("auto", "linear", "log")
@@ -163,7 +164,8 @@ class Settings:
         """With a number in the place of each None, but for `patience`, `decimal` and `max_seconds`; of n rows."""
         recipe, budget = (EMBEDDED if embedded else RECIPES)[task], BUDGETS[self.effort]
         epochs = budget.epochs * recipe.epochs * math.sqrt(15_000 / n)
-        members = budget.small if n < _SMALL else budget.members if n <= _MANY else budget.large if n <= _HUGE else 1
+        many = budget.large if n <= _HUGE else 1
+        members = budget.small if n < _SMALL else budget.members if n <= recipe.many else many
         hidden = recipe.small if n < _SMALL else recipe.hidden
         found: dict[str, Any] = {
             "hidden": tuple(round(budget.width * units) for units in hidden), "dropout": recipe.dropout,
