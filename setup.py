@@ -54,10 +54,10 @@ class BuildCore(build_ext):
 
     def build_extensions(self) -> None:
         if self.compiler.compiler_type == "msvc":
-            common, small, openmp, levels = MSVC, [], [], MSVC_LEVELS
+            common, small, openmp, levels, bare = MSVC, [], [], MSVC_LEVELS, []
         else:
             # Apple's Clang has no OpenMP: the core then runs on one thread.
-            common, small, levels = UNIX, UNIX_SMALL, UNIX_LEVELS
+            common, small, levels, bare = UNIX, UNIX_SMALL, UNIX_LEVELS, ["-Wl,-s"] if self.takes(["-Wl,-s"]) else []
             openmp = ["-fopenmp"] if self.takes(["-fopenmp"], "#include <omp.h>") else []
         flags = {f"cnn_core._engine_{level}": extra for level, extra in levels.items()}
         # Here rather than in the call of setup(), which also runs for an sdist and for the metadata alone.
@@ -65,12 +65,13 @@ class BuildCore(build_ext):
         sources = {extension.name: extension.sources for extension in made}
         for extension in list(self.extensions):
             extension.sources = sources[extension.name]
-            extra = flags.get(extension.name, [] if extension.name.endswith("_engine") else small)
+            is_engine = "_engine" in extension.name  # whose loops are looked up by name in tests
+            extra = flags.get(extension.name, [] if is_engine else small)
             # A compiler may be too old for an engine's flags: the package does without that engine.
             if extension.name in flags and not self.takes(extra):
                 self.extensions.remove(extension)
             extension.extra_compile_args = [*common, *openmp, *extra]
-            extension.extra_link_args = openmp
+            extension.extra_link_args = openmp if is_engine else [*openmp, *bare]
         super().build_extensions()
 
     def takes(self, flags: list[str], line: str = "") -> bool:

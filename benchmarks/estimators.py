@@ -10,6 +10,7 @@ the end all bars are printed, met or missed.
 from __future__ import annotations
 
 import argparse
+import bz2
 import csv
 import gzip
 import io
@@ -48,12 +49,13 @@ Line = dict[str, Any]
 
 
 def table(path: Path) -> list[list[str]]:
-    return list(csv.reader(io.StringIO(gzip.decompress(path.read_bytes()).decode())))
+    unzip = bz2.decompress if path.suffix == ".bz2" else gzip.decompress
+    return list(csv.reader(io.StringIO(unzip(path.read_bytes()).decode())))
 
 
 def housing() -> Rows:
     """8 numeric features, the target in 100,000 dollars; the block groups without a number of bedrooms are left out."""
-    header, *rows = table(DATA / "california_housing.csv.gz")
+    header, *rows = table(DATA / "california_housing.csv.bz2")
     column = {name: i for i, name in enumerate(header)}
     names = [name for name in header if name not in ("ocean_proximity", "median_house_value")]
     rows = [row for row in rows if row[column["total_bedrooms"]]]

@@ -31,7 +31,7 @@ TARGET = "the target"
 
 
 def california(folder: Path) -> pd.DataFrame:
-    raw = pd.read_csv(folder / "california_housing.csv.gz")
+    raw = pd.read_csv(folder / "california_housing.csv.bz2")
     homes = raw["households"]
     return pd.DataFrame({
         "MedInc": raw["median_income"], "HouseAge": raw["housing_median_age"], "AveRooms": raw["total_rooms"] / homes,

@@ -2,7 +2,7 @@
 
 python benchmarks/train_command.py [--data FOLDER] [--seeds 3] [--rows 1000000]
 
-FOLDER has california_housing.csv.gz and adult_train.csv.gz, adult_test.csv.gz. California is split 80/20 by the seed;
+FOLDER has california_housing.csv.bz2 and adult_train.csv.gz, adult_test.csv.gz. California is split 80/20 by the seed;
 Adult has a test file of its own. The memory is that of a made table of so many rows: the largest that a process had
 while it trained, less what the same command has that does not find its table, over the size of the data frame.
 """
@@ -33,7 +33,7 @@ def command(*arguments: str) -> dict[str, Any]:
 
 def california(data: Path, seed: int, folder: Path) -> tuple[float, float]:
     """(seconds of the command, RMSE of the test rows in 100,000 dollars)."""
-    table = pd.read_csv(data / "california_housing.csv.gz")
+    table = pd.read_csv(data / "california_housing.csv.bz2")
     order = np.random.default_rng(seed).permutation(len(table))
     n = len(table) // 5
     table.iloc[order[n:]].to_csv(folder / "train.csv", index=False)

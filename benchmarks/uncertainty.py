@@ -2,7 +2,7 @@
 
 python benchmarks/uncertainty.py --data FOLDER [--splits 3]
 
-FOLDER has california_housing.csv.gz, concrete.csv, adult_train.csv.gz and adult_test.csv.gz; diabetes comes with
+FOLDER has california_housing.csv.bz2, concrete.csv, adult_train.csv.gz and adult_test.csv.gz; diabetes comes with
 scikit-learn, friedman is made. A fifth of a table is for the test, drawn anew for each split; Adult has a test file.
 """
 
@@ -23,7 +23,7 @@ COVERAGE, BAR, ECE = 0.9, (0.88, 0.92), 0.02
 
 def tables(data: Path) -> Iterator[tuple[str, pd.DataFrame, str, int]]:
     """(name, table, target, how many times as many splits: few rows in the test say little)."""
-    yield "california", pd.read_csv(data / "california_housing.csv.gz"), "median_house_value", 1
+    yield "california", pd.read_csv(data / "california_housing.csv.bz2"), "median_house_value", 1
     concrete = pd.read_csv(data / "concrete.csv")
     yield "concrete", concrete, concrete.columns[-1], 4
     yield "diabetes", load_diabetes(as_frame=True).frame, "target", 6

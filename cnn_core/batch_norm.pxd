@@ -82,8 +82,9 @@ cdef inline bint moments(const Slabs* slabs, const real* a, real* kept, Py_ssize
     cdef real centre[UNITS]
     cdef Py_ssize_t s, j, ld, way
     cdef real* own
-    for j in range(n):
-        centre[j] = 0
+    ld = padded(rows_of(slabs, 0), a)
+    for j in range(n):  # distances from a row: numbers far from 0 would lose digits in a sum
+        centre[j] = a[(u + j) * ld]
     for way in range(2):  # sums, then those of squared distances from the mean
         for j in range(n):
             sums[j] = 0
@@ -103,7 +104,7 @@ cdef inline bint moments(const Slabs* slabs, const real* a, real* kept, Py_ssize
                 sums[j] += part[j]
         for j in range(n):
             if way == 0:
-                mean[j] = centre[j] = <real>(sums[j] / slabs.rows)
+                mean[j] = centre[j] = <real>(centre[j] + sums[j] / slabs.rows)
             else:
                 variance[j] = <real>(sums[j] / slabs.rows)
     return False
@@ -227,10 +228,13 @@ cdef inline void move_averages(const LayerSpec* layer, const Slabs* slabs, const
     """What a step takes off n running means and variances: a share of their distance from those of the minibatch.
 
     The variance has the divisor n - 1 there. Where several processes have a part of the minibatch each, their steps are
-    added up, by rows.
+    added up, by rows. A mean that such a share would no longer move takes the whole way, which is a few roundings: a
+    constant unit is to be 0 in prediction too.
     """
     cdef Py_ssize_t j
     cdef double share = slabs.share * layer.momentum, unbiased = <double>slabs.rows / (slabs.rows - 1)
     for j in range(n):
         mean_step[j] = <real>(share * (mean[j] - <double>batch[j]))
+        if mean[j] - mean_step[j] == mean[j] and slabs.share == 1:
+            mean_step[j] = mean[j] - batch[j]
         variance_step[j] = <real>(share * (variance[j] - unbiased * batch[layer.n_units + j]))

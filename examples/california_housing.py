@@ -7,8 +7,8 @@ Run it: python examples/california_housing.py (matplotlib draws the picture; wit
 from __future__ import annotations
 
 import argparse
+import bz2
 import csv
-import gzip
 import json
 from collections.abc import Collection
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 
 import cnn
 
-DATA = Path(__file__).resolve().parent / "data" / "california_housing.csv.gz"
+DATA = Path(__file__).resolve().parent / "data" / "california_housing.csv.bz2"
 TARGET, TEXT = "median_house_value", "ocean_proximity"
 SKEWED = ("total_rooms", "total_bedrooms", "population", "households", "median_income")
 Array = np.ndarray[Any, Any]
@@ -27,7 +27,7 @@ Numbers = dict[str, Any]
 
 def read_table(path: Path) -> tuple[dict[str, Array], list[str], Array]:
     """Columns of numbers by name (NaN where one is missing), the text column, the target in 100,000 dollars."""
-    with gzip.open(path, "rt", newline="") as file:
+    with bz2.open(path, "rt", newline="") as file:
         rows = list(csv.DictReader(file))
     names = [name for name in rows[0] if name not in (TARGET, TEXT)]
     columns = {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}

@@ -10,9 +10,9 @@ The scores are the same wherever the work is done: an estimator has the same bit
 from __future__ import annotations
 
 import argparse
+import bz2
 import contextlib
 import csv
-import gzip
 import io
 import time
 import warnings
@@ -30,12 +30,12 @@ from sklearn.preprocessing import StandardScaler
 
 import cnn
 
-TABLE = Path(__file__).resolve().parent / "data" / "california_housing.csv.gz"
+TABLE = Path(__file__).resolve().parent / "data" / "california_housing.csv.bz2"
 
 
 def housing(rows: int) -> tuple[Any, Any]:
     """Some block groups of California: numbers, and the price in 100,000 dollars."""
-    table = csv.DictReader(io.StringIO(gzip.decompress(TABLE.read_bytes()).decode()))
+    table = csv.DictReader(io.StringIO(bz2.decompress(TABLE.read_bytes()).decode()))
     found = [row for row in table if row["total_bedrooms"]]
     names = [name for name in found[0] if name not in ("ocean_proximity", "median_house_value")]
     chosen = np.random.default_rng(0).permutation(len(found))[:rows]

@@ -359,3 +359,17 @@ def test_gradient_check_and_summary_know_running_averages() -> None:
     assert found.error < 1e-7
     assert not any("running" in name for name in found.errors)
     assert "BatchNorm('gelu')" in reports.summary(net)
+
+
+@pytest.mark.parametrize("constant", [2024.0, 100000.1, 1.7e9])
+def test_a_constant_input_far_from_0_is_0_in_training_and_in_prediction(constant: float) -> None:
+    x = np.random.default_rng(0).normal(size=400)
+    X = np.c_[x, np.full(400, constant)].astype(np.float32)
+    net = cnn.Network([cnn.BatchNorm(), cnn.Dense(4, "relu"), cnn.Dense(1)], seed=0).build(2)
+    assert (net.layers[0].weights == 1).all()
+    net.forward(X, training=True)
+    net.fit(X, x, epochs=60, batch_size=40, verbose=0)
+    assert net.parameters["layers.0.running_mean"][1] == np.float32(constant)
+    beside = cnn.Network([cnn.BatchNorm(), cnn.Dense(4, "relu"), cnn.Dense(1)], seed=0).build(2)
+    beside.fit(np.c_[x, np.zeros(400)].astype(np.float32), x, epochs=60, batch_size=40, verbose=0)
+    np.testing.assert_array_equal(net.predict(X), beside.predict(np.c_[x, np.zeros(400)].astype(np.float32)))

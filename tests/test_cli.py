@@ -103,7 +103,7 @@ def test_pieces_are_one_table(run: Any, trained: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    "name", ["t.tsv", "t.csv.gz", "t.parquet", "t.feather", "t.npz", "semi.csv", "utf16.csv", "bom.csv"]
+    "name", ["t.tsv", "t.csv.gz", "t.csv.bz2", "t.parquet", "t.feather", "t.npz", "semi.csv", "utf16.csv", "bom.csv"]
 )
 def test_formats(run: Any, trained: Path, name: str) -> None:
     frame = table()
@@ -111,6 +111,7 @@ def test_formats(run: Any, trained: Path, name: str) -> None:
         pytest.importorskip("pyarrow")
     writers = {
         "t.tsv": lambda: frame.to_csv(name, sep="\t", index=False), "t.csv.gz": lambda: frame.to_csv(name, index=False),
+        "t.csv.bz2": lambda: frame.to_csv(name, index=False),
         "t.parquet": lambda: frame.to_parquet(name), "t.feather": lambda: frame.to_feather(name),
         "t.npz": lambda: np.savez(name, **{c: frame[c].to_numpy(str if frame[c].dtype.kind == "O" else None)
                                            for c in frame}),

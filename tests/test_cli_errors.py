@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import os
 import shlex
 import subprocess
@@ -222,6 +223,15 @@ def test_files_of_another_kind(run: Any, name: str) -> None:
     done = run("train", name, "-t", "y")
     assert done.code == 2
     assert name in done.err
+    assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", [b"BZhnothing of the kind", bz2.compress(b"x,y\n" + b"1,2\n" * 999)[:-9]])
+def test_bzip2_that_is_broken(run: Any, content: bytes) -> None:
+    Path("t.csv.bz2").write_bytes(content)
+    done = run("train", "t.csv.bz2", "-t", "y")
+    assert done.code == 2
+    assert "t.csv.bz2 is not a whole bzip2 file: " in done.err
     assert done.err.count("\n") == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,3 +96,16 @@ def test_a_table_model_tells_cross_intervals(price: cnn.TableModel, tmp_path: Pa
     again.parts = None  # as in files of earlier versions
     with pytest.raises(ValueError, match="does not know the errors of rows that it was not trained on"):
         again.predict_interval(new, method="cv+")
+
+
+@pytest.mark.parametrize("y", [["no", "yes", "no"], [0, 1, 2], [0, 0.5, 1], [-1, 1, 1]])
+def test_reliability_is_of_class_numbers(y: Any) -> None:
+    with pytest.raises(ValueError, match="y must be numbers of classes, 0 to 1, got"):
+        cnn.uncertainty.reliability(y, [0.1, 0.5, 0.9])
+
+
+def test_near_quantiles_keep_their_names() -> None:
+    X = np.random.default_rng(0).normal(size=(300, 2))
+    model = cnn.TableModel(members=1, epochs=1, hidden=(4,), seed=0).fit(pd.DataFrame(X, columns=["a", "b"]), X[:, 0])
+    found = model.predict_quantiles(pd.DataFrame(X[:9], columns=["a", "b"]), [0.1234567, 0.1234568], as_frame=True)
+    assert found.columns.tolist() == ["quantile_0.1234567_y", "quantile_0.1234568_y"]

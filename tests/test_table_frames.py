@@ -145,3 +145,15 @@ def test_long_whole_numbers_beside_gaps_stay() -> None:
     frame = pl.DataFrame({"a": cells * 30, "x": np.arange(120) % 9})
     classes = cnn.TableModel("a", task="classification", **QUICK).fit(frame, verbose=0)
     assert classes.classes.tolist() == [-(2**53) - 1, 5, 2**53 + 1]
+
+
+def test_masked_arrays_are_refused() -> None:
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    model = cnn.TableModel(members=1, epochs=1, hidden=(4,), seed=0)
+    masked = np.ma.masked_array(X, mask=X > 1)
+    for bad in ((masked, X[:, 0]), (X, masked[:, 0])):
+        with pytest.raises(TypeError, match="is a masked array, and what is masked would be used"):
+            model.fit(*bad)
+    model.fit(X, X[:, 0])
+    with pytest.raises(TypeError, match="is a masked array, and what is masked would be used"):
+        model.predict(masked)

@@ -383,3 +383,13 @@ def test_the_command_tunes_for_several_targets(run: Any) -> None:
     done = run("tune", "t.csv", "-t", "price", "-t", "rent", "-n", "3", "--epochs", "3", "--json")
     assert done.code == 0, done.err
     assert cnn.load("model.cnn", cnn.TableModel).target == ("price", "rent")
+
+
+def test_a_target_that_has_the_name_of_an_input_is_scored() -> None:
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(60, 2)), columns=["c", "x"])
+    Y = pd.DataFrame({"c": rng.normal(size=60), "d": rng.normal(size=60)})
+    model = cnn.TableModel(members=1, epochs=1, hidden=(4,), seed=0).fit(X, Y, validation=(X, Y))
+    assert model.target == ("c_", "d")
+    expected = np.mean([cnn.metrics.r2(Y[name].to_numpy(), model.predict(X)[:, i]) for i, name in enumerate("cd")])
+    assert model.score(X, Y) == pytest.approx(expected)

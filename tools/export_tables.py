@@ -5,7 +5,7 @@
 One target, or two with --several, every kind of column, with gaps, new and nasty texts and names, infinite and extreme
 numbers, and with the smallest training that there is. Both must agree to 1e-5 of the magnitude (of the target's
 deviation, where that is larger); C is compiled without a warning by each of gcc and clang that is there. With FOLDER,
-which has california_housing.csv.gz and adult_train.csv.gz, these two as well.
+which has california_housing.csv.bz2 and adult_train.csv.gz, these two as well.
 """
 
 from __future__ import annotations
@@ -228,9 +228,9 @@ def main() -> None:
             raise
         worst = {name: max(value, worst.get(name, 0.0)) for name, value in found.items()}
     print(f"{arguments.count} tables: " + ", ".join(f"{name} {value:.2g}" for name, value in worst.items()))
-    for name, target in (("california_housing", "median_house_value"), ("adult_train", "income")):
+    for name, target in (("california_housing.csv.bz2", "median_house_value"), ("adult_train.csv.gz", "income")):
         if arguments.data is not None:
-            frame = pd.read_csv(arguments.data / f"{name}.csv.gz", na_values="?", keep_default_na=False)
+            frame = pd.read_csv(arguments.data / name, na_values="?", keep_default_na=False)
             model = cnn.TableModel(target, epochs=5, seed=0).fit(frame, verbose=0)
             print(f"{name}, {len(frame):,} rows: {check(model, frame, not arguments.skip_onnx)}")
 

@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
     parser.add_argument("--epochs", type=int)
     options = parser.parse_args()
-    table = pd.read_csv(ROOT / "examples" / "data" / "california_housing.csv.gz").sample(frac=1, random_state=0)
+    table = pd.read_csv(ROOT / "examples" / "data" / "california_housing.csv.bz2").sample(frac=1, random_state=0)
     model = cnn.TableModel(TARGET, epochs=options.epochs, seed=0).fit(table[:-1000], verbose=0)
     found = cnn.explain.expected_gradients(model, table[-1000:], table[:200])
     cnn.plots.attributions(found).savefig(options.out / "explained.png", dpi=85)

@@ -239,6 +239,9 @@ def reliability(y: Any, p: Any, bins: int = 15) -> Reliability:
         raise ValueError(f"reliability needs as many classes as probabilities, at least one; got {len(y)} and {len(p)}")
     if not ((p >= 0) & (p <= 1)).all():
         raise ValueError("probabilities must be in [0, 1]")
+    classes = 2 if p.ndim == 1 else p.shape[1]
+    if y.dtype.kind not in "biuf" or not np.isin(y, np.arange(classes)).all():
+        raise ValueError(f"y must be numbers of classes, 0 to {classes - 1}, got {np.unique(y)[:5].tolist()}")
     hit, said = (y == 1, p) if p.ndim == 1 else (y == p.argmax(axis=1), p.max(axis=1))
     place = np.minimum((said * bins).astype(np.intp), bins - 1)
     rows = np.bincount(place, minlength=bins)

@@ -97,12 +97,17 @@ def matrix_sizes(rows: int, columns: int) -> None:
         raise ValueError(f"a layer of {rows:,} x {columns:,} weights overflows the 32-bit integers of BLAS")
 
 
+def refuse_masked(name: str, data: Any) -> None:
+    """TypeError for an array some of whose numbers are masked."""
+    if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
+        raise TypeError(f"{name} is a masked array, and what is masked would be used; fill it in or drop those rows")
+
+
 def array(name: str, data: Any) -> FloatArray:
     """`data` as an array of any type; not copied when it is one already."""
     if hasattr(data, "tocsr"):
         raise TypeError(f"{name} is a sparse matrix; a dense array is expected here (use {name}.toarray())")
-    if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
-        raise TypeError(f"{name} is a masked array, and what is masked would be used; fill it in or drop those rows")
+    refuse_masked(name, data)
     data_frames.refuse_what_is_no_array(name, data)
     found = data_frames.as_array(name, data)
     if found is None:

@@ -23,7 +23,7 @@ from cnn.table.frames import TableError
 from cnn.table.large import survey
 from cnn.table.targets import each_name
 
-_DEMO = "california_housing.csv.gz"
+_DEMO = "california_housing.csv.bz2"
 
 
 def train(

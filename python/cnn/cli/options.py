@@ -14,7 +14,7 @@ from cnn.table.target import TASKS
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model file, as `cnn train` writes it.")]
 Data = Annotated[
-    str, typer.Argument(metavar="TABLE", help=".csv, .tsv, .parquet, .feather, .npz, each also .gz; - is stdin.")
+    str, typer.Argument(metavar="TABLE", help=".csv, .tsv, .parquet, .feather, .npz, also as .gz, .bz2; - is stdin.")
 ]
 
 

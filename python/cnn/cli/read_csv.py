@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from cnn.cli.source import BAD_GZIP, Source
+from cnn.cli.source import BAD_ZIP, Source
 from cnn.table import frames
 from cnn.table.frames import TableError
 
@@ -123,11 +123,8 @@ def _encoding(source: Source) -> str:
         raise TableError(f"--encoding {encoding!r} is not known; try utf-8, latin-1 or cp1252") from None
     if encoding is not None:
         return encoding
-    try:
-        with source.open() as file:
-            begin = file.read(4)
-    except BAD_GZIP as error:
-        raise TableError(f"{source.name} is not a whole gzip file: {error}") from None
+    with source.open() as file:
+        begin = file.read(4)
     return next((name for bom, name in _BOMS.items() if begin.startswith(bom)), "utf-8-sig")
 
 
@@ -143,7 +140,7 @@ def _separator(source: Source, encoding: str) -> str:
             with source.open() as file, io.TextIOWrapper(file, encoding=encoding, newline="") as text, _long_cells():
                 reader = csv.reader(_Lines(text, source.name), delimiter=separator, strict=True)
                 cells[separator] = len(next(filter(None, reader), ()))
-        except (csv.Error, UnicodeError, TableError, *BAD_GZIP):
+        except (csv.Error, UnicodeError, TableError, *BAD_ZIP):
             continue  # it is told where the rows are read
     return max(cells, key=cells.__getitem__)
 
@@ -190,8 +187,6 @@ def _records(source: Source, encoding: str, separator: str) -> Iterator[tuple[in
         raise TableError(f"{source.name}, after line {line}: not {encoding}: {error}") from None
     except csv.Error as error:
         raise TableError(f"{source.name}, line {line + 1}: {error}") from None
-    except BAD_GZIP as error:
-        raise TableError(f"{source.name} is not a whole gzip file: {error}") from None
     if not width:
         raise TableError(f"{source.name} is empty")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import os
 import stat
@@ -21,7 +22,7 @@ FORMATS = ("csv", "tsv", "parquet", "feather", "npz")
 _SUFFIXES = {"csv": "csv", "txt": "csv", "data": "csv", "tsv": "tsv", "tab": "tsv", "parquet": "parquet",
              "pq": "parquet", "feather": "feather", "arrow": "feather", "npz": "npz"}  # fmt: skip
 # What unzipping raises where the bytes are no gzip file, or not all of one.
-BAD_GZIP = (gzip.BadGzipFile, EOFError, zlib.error)
+BAD_ZIP = (gzip.BadGzipFile, EOFError, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,19 @@ class Reading:
             if self.format not in FORMATS:
                 raise TableError(f"--format must be one of {', '.join(FORMATS)}, got {self.format!r}")
             return self.format
-        name = self.path.lower().removesuffix(".gz")
+        name = self.path.lower().removesuffix(".gz").removesuffix(".bz2")
         if (found := _SUFFIXES.get(Path(name).suffix.removeprefix("."))) is not None:
             return found
         if self.piped:
             return "csv"
         raise TableError(f"{self.path}: can't tell the format by its name; give --format {'|'.join(FORMATS)}")
+
+
+def _unzip(begin: bytes) -> tuple[str, Any]:
+    """How a file is compressed by its first three bytes, and what opens it, None if it isn't."""
+    if begin == b"BZh":
+        return "bzip2", bz2.open
+    return "gzip", gzip.open if begin[:2] == b"\x1f\x8b" else None
 
 
 @dataclass(frozen=True)
@@ -81,19 +89,27 @@ class Source:
         """The bytes from the beginning, unzipped."""
         with open(self.reading.path if self.content is None else os.dup(self.content.fileno()), "rb") as file:
             file.seek(0)
-            zipped = file.read(2) == b"\x1f\x8b"
+            begin = file.read(3)
             file.seek(0)
-            if not zipped:
+            kind, unzip = _unzip(begin)
+            if unzip is None:
                 yield file
                 return
-            with gzip.open(file) as unzipped:
-                yield unzipped  # type: ignore[misc]
+            with unzip(file) as unzipped:
+                try:
+                    yield unzipped
+                except BAD_ZIP as error:
+                    raise TableError(f"{self.name} is not a whole {kind} file: {error}") from None
+                except OSError as error:  # what bz2 says of bytes that are none of its own
+                    if error.errno is not None:
+                        raise
+                    raise TableError(f"{self.name} is not a whole {kind} file: {error}") from None
 
     @contextmanager
     def open_anywhere(self) -> Iterator[BinaryIO]:
         """The bytes for a reader that goes to and fro: what is zipped is unzipped to a temporary file first."""
         with self.open() as file:
-            if not isinstance(file, gzip.GzipFile):
+            if not isinstance(file, gzip.GzipFile | bz2.BZ2File):
                 yield file
                 return
             with _copy(file) as copy:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn._common import console
+from cnn._common import checks, console
 from cnn.table import frames, pieces
 from cnn.table.frames import Array, TableError
 from cnn.table.targets import Names, each_name
@@ -59,6 +59,7 @@ def _array(data: Any, where: str) -> Array:
             f"{where} is sparse, but a table has all its cells: give {where}.toarray(), or use cnn.MLPClassifier or "
             "cnn.MLPRegressor"
         )
+    checks.refuse_masked(where, data)
     cells = np.asarray(data)
     if cells.ndim != 2:
         raise ValueError(
@@ -181,10 +182,13 @@ def _columns(y: Any, wanted: Sequence[str], where: str) -> list[Any]:
         table = frames.to_pandas(y, where)
         there = frames.places(table)
         if len(wanted) > 1 and any(name in there for name in wanted):
-            columns = [frames.column(table, name, where) for name in wanted]
+            # One that X has, too, was given another name by the fit.
+            named = [name if name in there else name.rstrip("_") for name in wanted]
+            columns = [frames.column(table, name, where) for name in named]
         else:
             columns = [table.iloc[:, i] for i in range(len(table.columns))]
     elif getattr(cells := _as_cells(y), "ndim", 1) == 2 and cells.shape[1] > 1:
+        checks.refuse_masked(where, y)
         columns = [frames.pandas().Series(cells[:, i]) for i in range(cells.shape[1])]
     else:
         columns = [_cells(y, where)]
@@ -212,6 +216,7 @@ def _cells(y: Any, where: str) -> Any:
         return y
     if hasattr(y, "to_pandas"):  # a column of polars or Arrow
         return pd.Series(y.to_pandas())
+    checks.refuse_masked(where, y)
     cells = _as_cells(y)
     if getattr(cells, "ndim", 1) == 2 and cells.shape[1] == 1:
         cells = cells[:, 0]

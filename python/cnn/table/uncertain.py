@@ -71,7 +71,7 @@ class Uncertain(Estimator):
         p = self._outputs_of(data, n_threads)
         found = self._possible(self._of_each(known, p, lambda one, p: one.quantiles(p, levels)))
         if as_frame:
-            return self._like(data, found, [f"quantile_{level:g}" for level in levels], np.ndim(quantiles) == 0)
+            return self._like(data, found, [f"quantile_{level!r}" for level in levels], np.ndim(quantiles) == 0)
         return found if np.ndim(quantiles) else found[..., 0]
 
     def predict_std(self, data: Any, *, as_frame: bool = False, n_threads: int | None = None) -> Any:
