@@ -310,6 +310,7 @@ def test_noise_needs_dense_x() -> None:
     (lambda: cnn.PiecewiseEmbedding([]), ValueError, "must be given for one column at least, got an empty list"),
     (lambda: cnn.PiecewiseEmbedding([3]), TypeError, "edges of PiecewiseEmbedding, column 0, must be a list"),
     (lambda: cnn.PiecewiseEmbedding([[0, 1], [0]]), ValueError, r"column 1, must be 2 numbers at least, got \[0.0\]"),
+    (lambda: cnn.PiecewiseEmbedding([[-1e39, 0]]), ValueError, r"column 0, must be finite in float32, got"),
     (lambda: cnn.PiecewiseEmbedding([[0, 1], [1, 1]]), ValueError, r"column 1, must ascend, also in float32, got"),
     (lambda: cnn.PiecewiseEmbedding([[0, np.nan]]), ValueError, "column 0, must be in"),
     (lambda: cnn.PiecewiseEmbedding([[0, 1]], size=0), ValueError, "size of PiecewiseEmbedding must be an integer"),

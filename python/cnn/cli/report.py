@@ -62,7 +62,8 @@ def _page(model: TableModel, table: Any, source: str, n_threads: int | None, kno
         "<h2>Scores</h2>", _scores(model),
         "<h2>Learning curves</h2>",
         f"<p>The loss of {counted(len(model.networks), 'network')} by epoch ({loss}); a dot marks the epoch "
-        "whose weights are kept. Validation rows are the held-out ones.</p>",
+        "that was best on the rows held out, the validation rows. Its weights are kept; the last ones where a network "
+        "holds out fewer than 200 rows.</p>",
         _picture(plots.curves(model.histories), "Learning curves"),
         f"<h2>Predictions</h2><p>On {len(y):,} rows, each by networks that were not trained on it.</p>", pictures,
         f"<h2>Columns</h2><p>How much the {rise} rises when a column is shuffled: the more, the more the predictions "

@@ -130,7 +130,10 @@ def _checked(column: int, edges: Any) -> tuple[float, ...]:
     found = tuple(checks.number(name, edge) for edge in edges)
     if not 2 <= len(found) <= _MOST:
         raise ValueError(f"{name} must be 2 numbers at least, got {list(found)}")
-    single = np.array(found, np.float32).astype(float)
+    with np.errstate(over="ignore"):
+        single = np.array(found, np.float32).astype(float)
+    if not np.isfinite(single).all():
+        raise ValueError(f"{name} must be finite in float32, got {list(found)[:9]}")
     if (np.diff(single) <= 0).any() or not np.isfinite(1 / np.diff(single).astype(np.float32)).all():
         raise ValueError(f"{name} must ascend, also in float32, got {list(found)[:9]}")
     return found
