@@ -103,8 +103,8 @@ def values(most: int, one: float) -> Iterator[None]:
 def embeddings() -> Iterator[None]:
     """The wide columns as codes, behind all other inputs, and a `CategoryEmbedding` for each."""
 
-    def wide(encoder: Encoder) -> list[slice]:
-        return [place for column, place in zip(encoder.columns, encoder.slices.values(), strict=True)
+    def wide(encoder: Encoder) -> list[Any]:
+        return [place for column, place in zip(encoder.columns, encoder.places.values(), strict=True)
                 if columns.is_wide(column)]  # fmt: skip
 
     def features(encoder: Encoder, frame: Any, rows: Any = None) -> Any:
@@ -113,20 +113,19 @@ def embeddings() -> Iterator[None]:
         others = np.delete(X, np.r_[tuple(places)], axis=1) if places else X
         return np.column_stack([others, *codes]).astype(np.float32)
 
-    def inputs(encoder: Encoder) -> list[str]:
-        places = wide(encoder)
-        return [""] * (sum(len(c.inputs) for c in encoder.columns) + sum(1 + p.start - p.stop for p in places))
+    def n_inputs(encoder: Encoder) -> int:
+        return sum(len(c.inputs) for c in encoder.columns) + sum(1 - len(place) for place in wide(encoder))
 
     def network(settings: Any, goal: Any, encoder: Encoder, seed: int) -> cnn.Network:
         net, first = network_of(settings, goal, encoder, seed), []
         for place in reversed(wide(encoder)):
             begin = Initializer("normal", 1 / math.sqrt(EMBEDDED))
-            first.append(cnn.CategoryEmbedding(place.stop - place.start, EMBEDDED, begin, decay_factor=0.0))
+            first.append(cnn.CategoryEmbedding(len(place), EMBEDDED, begin, decay_factor=0.0))
         layers = [*first, *net.descriptions]
         return cnn.Network(layers, loss=net.loss, optimizer=net.optimizer, seed=seed)
 
     with mock.patch.object(Encoder, "features", features), mock.patch.object(Encoder, "in_short", False), \
-         mock.patch.object(Encoder, "inputs", property(inputs)), \
+         mock.patch.object(Encoder, "n_inputs", property(n_inputs)), \
          mock.patch.object(training, "network_of", network), mock.patch.object(pilot, "network_of", network):
         yield  # fmt: skip
 
@@ -156,7 +155,8 @@ def with_means(train: pd.DataFrame, valid: pd.DataFrame) -> tuple[pd.DataFrame, 
 
 
 def score(train: pd.DataFrame, valid: pd.DataFrame, members: int) -> float:
-    model = cnn.TableModel("y", effort="fast", members=members, seed=0).fit(train, verbose=0)
+    numbers: Any = "bins" if train["y"].dtype.kind in "iuf" else "both"  # as tables with wide columns have them
+    model = cnn.TableModel("y", effort="fast", members=members, numbers=numbers, seed=0).fit(train, verbose=0)
     found = model.evaluate(valid)
     return found["rmse"] / float(np.std(train["y"])) if model.task == "regression" else found["log_loss"]
 

@@ -152,7 +152,7 @@ def test_tables(tmp_path: Path) -> None:
     for word in ("wine: accuracy", "concrete: RMSE", "mean rank", "bar", "seconds of a fit", "one network of 50 units"):
         assert word in said.replace("met   ", "bar ").replace("MISSED", "bar")
     said = run(tmp_path, "table_parts.py", "--splits", "1", "--members", "1", "--only", "wine")
-    assert "wine, neither: accuracy, log loss" in said
+    assert "wine, rank and value alone: accuracy, log loss" in said
 
 
 def test_table_categories(tmp_path: Path) -> None:
