@@ -92,3 +92,34 @@ def test_edges_stay_as_they_are() -> None:
 def test_quantiles_that_are_alike_are_one_edge() -> None:
     rows = np.array([[0.0, 1], [0, 2], [0, 3], [1, 4]])
     assert cnn.PiecewiseEmbedding.of(rows, bins=4).edges == ((0, 0.25, 1), (1, 1.75, 2.5, 3.25, 4))
+
+
+@pytest.mark.parametrize(("bins", "size"), [(1, 1), (2, 17), (127, 15), (128, 16), (129, 16), (300, 33)])
+@pytest.mark.parametrize("rows", [1, 63, 64, 65, 200])
+def test_bins_are_looked_up_as_the_formula_says(bins: int, size: int, rows: int) -> None:
+    """Output and gradients of V, c and x beside sums over all bins, around every block of bins, units and rows."""
+    rng = np.random.default_rng(bins + rows)
+    edges = [np.cumsum(rng.uniform(0.1, 1, n + 1)) for n in (bins, max(bins // 2, 1))]
+    x = np.column_stack([rng.uniform(e[0] - 1, e[-1] + 1, rows) for e in edges] + [rng.normal(size=rows)])
+    x[0, 0] = edges[0][bins // 2]  # at an edge
+    layer = cnn.PiecewiseEmbedding([e.tolist() for e in edges], size, activation="tanh")
+    net = cnn.Network([layer, cnn.Dense(2)], dtype="float64", seed=0).build(3)
+    out = net.forward(x)
+    V, c = net.layers[0].weights, net.layers[0].biases
+    dout, W = rng.normal(size=out.shape), net.layers[1].weights
+    dx, gradient, delta = net.backward(dout), net.gradients, dout @ W.T
+    expected, slope = [], np.zeros((rows, 3))
+    slope[:, 2] = delta[:, -1]
+    for k, e in enumerate(edges):
+        last = len(e) - 2
+        z = (x[:, k, None] - e[:-1]) / np.diff(e)
+        low, high = np.where(np.arange(last + 1) == 0, -1.0, 0.0), np.where(np.arange(last + 1) == last, 2.0, 1.0)
+        f = np.tanh(np.clip(z, low, high) @ V[k, :, : last + 1].T + c[k])
+        expected.append(f)
+        de = delta[:, k * size : (k + 1) * size] * (1 - f * f)
+        np.testing.assert_allclose(gradient["layers.0.weights"][k, :, : last + 1], de.T @ np.clip(z, low, high),
+                                   rtol=1e-9, atol=1e-9)  # fmt: skip
+        np.testing.assert_allclose(gradient["layers.0.biases"][k], de.sum(axis=0), rtol=1e-9, atol=1e-9)
+        slope[:, k] = ((de @ V[k, :, : last + 1]) * ((z > low) & (z < high)) / np.diff(e)).sum(axis=1)
+    np.testing.assert_allclose(out, np.hstack([*expected, x[:, 2:]]) @ W, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(dx[1:], slope[1:], rtol=1e-9, atol=1e-9)  # of row 0 the slope jumps
