@@ -226,7 +226,7 @@ def explain(
 
     The shares of a row's columns add up to its prediction less that for a row with nothing in it (integrated
     gradients), or, with --background, less the mean prediction for those rows (expected gradients). Of several classes
-    that one is explained which is predicted.
+    that one is explained which is predicted; of two the second.
 
     \b
     Examples:

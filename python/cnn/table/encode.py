@@ -45,9 +45,7 @@ class _Sheet:
 
     def stairs(self, place: int, some: slice) -> Stairs | None:
         """The staircase at that place in some rows, if in short."""
-        if self.bins is None or self.z is None or not self.bins.shape[1]:
-            return None
-        return Stairs(self.bins[some, place], self.z[some, place])
+        return None if self.bins is None or self.z is None else Stairs(self.bins[some, place], self.z[some, place])
 
 
 def _count(frame: Any, rows: Array | None) -> int:
@@ -173,10 +171,11 @@ class Encoder:
     def _in_short(self, frame: Any, rows: Array | None) -> _Sheet:
         """The inputs with staircases and codes aside."""
         layout, begin = self._layout
-        n, s = _count(frame, rows), len(layout.stairs)
+        n, s, c = _count(frame, rows), len(layout.stairs), len(layout.one_hot)
         sheet = _Sheet(
-            np.empty((n, begin[-1]), np.float32), begin, np.empty((n, s), np.uint8), np.empty((n, s), np.float32),
-            np.empty((n, len(layout.one_hot)), np.int32),
+            np.empty((n, begin[-1]), np.float32), begin,
+            np.empty((n, s), np.uint8) if s else None, np.empty((n, s), np.float32) if s else None,
+            np.empty((n, c), np.int32) if c else None,
         )  # fmt: skip
         self._fill(frame, rows, sheet)
         return sheet
@@ -238,7 +237,7 @@ class Encoder:
         """One column; TableError for a cell that can't be."""
         column = self.columns[i]
         for some, cells in frames.pieces(frame.iloc[:, places[i]], rows):
-            if isinstance(column, Category) and sheet.codes is not None and not self.embedded:
+            if isinstance(column, Category) and sheet.codes is not None:
                 sheet.codes[some, self._code[i]] = column.codes(cells)
             else:
                 column.write(cells, sheet.of(i, some), sheet.stairs(self._stair[i], some))

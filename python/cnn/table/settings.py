@@ -54,8 +54,8 @@ RECIPES = {
     "classification": Recipe((128, 128), (128, 128), 0.3, 0.04, 0.1, 22, 50_000),
 }
 EMBEDDED = {
-    "regression": Recipe((128, 128), (128, 128, 128), 0.2, 0.08, 0.003, 48, 25_000),
-    "classification": Recipe((128, 128), (128, 128), 0.3, 0.08, 0.1, 22, 50_000),
+    "regression": dataclasses.replace(RECIPES["regression"], dropout=0.2, learning_rate=0.08),
+    "classification": dataclasses.replace(RECIPES["classification"], learning_rate=0.08),
 }
 BUDGETS: dict[str, Budget] = {
     "fast": Budget(4, 2, 1, 0.5, 1.0),
