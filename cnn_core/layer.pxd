@@ -25,21 +25,21 @@ from cnn_core.slabs cimport Slabs, make_slabs
 from cnn_core.sparse cimport first_dense, sparse_backward, sparse_forward
 from cnn_core.sparse_rows cimport SparseRows
 from cnn_core.tile cimport padded
-from cnn_core.types cimport (ADD, BATCH_NORM, CATEGORY_EMBEDDING, DENSE, DROPOUT, GAUSSIAN_NOISE, LAYER_NORM,
+from cnn_core.types cimport (ADD, BATCH_NORM, CATEGORY_EMBEDDING, DENSE, DROPOUT, FLATTEN, GAUSSIAN_NOISE, LAYER_NORM,
                              NUMERIC_EMBEDDING, PARAMETRIC, PIECEWISE_EMBEDDING, PRELU, SCALE, LayerSpec, WorkspaceSpec,
                              real)
 
 
-cdef inline bint only_training(int kind) noexcept nogil:
-    """Whether prediction leaves a kind of layer out."""
-    return kind == DROPOUT or kind == GAUSSIAN_NOISE
+cdef inline bint left_out(int kind, bint training) noexcept nogil:
+    """Whether a kind of layer passes on what it reads as it stands: some do but in training."""
+    return kind == FLATTEN or not training and (kind == DROPOUT or kind == GAUSSIAN_NOISE)
 
 
 cdef inline const real* layer_input(const LayerSpec* layers, int i, const WorkspaceSpec* workspace,
                                     const real* scratch, bint training) noexcept nogil:
-    """What layer i reads: the output of the layer below, seen through those that are off; the rows for the first."""
+    """What layer i reads: the output of the layer below, seen through those that are left out; the rows for the first."""
     i -= 1
-    while i >= 0 and not training and only_training(layers[i].kind):
+    while i >= 0 and left_out(layers[i].kind, training):
         i -= 1
     return scratch + (workspace.input if i < 0 else layers[i].output) * workspace.capacity
 

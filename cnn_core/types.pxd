@@ -25,6 +25,30 @@ cpdef enum LayerKind:
     NUMERIC_EMBEDDING
     PIECEWISE_EMBEDDING
     BATCH_NORM
+    CONVOLUTION
+    MAX_POOL
+    AVERAGE_POOL
+    FLATTEN
+
+
+# A window that slides over an image: what a convolution or pooling layer reads and writes. Images lie in rows by
+# (y, x, channel); signals are images of height 1.
+cdef struct WindowSpec:
+    int height              # of the image that is read
+    int width
+    int channels
+    int out_height
+    int out_width
+    int out_channels
+    int kernel_height
+    int kernel_width
+    int stride_y
+    int stride_x
+    int dilation_y
+    int dilation_x
+    int top                 # rows of zeros (pooling: of nothing) above the image,
+    int left                # and columns to its left
+    int groups              # of channels, each of which makes its share of the output's from its share of the input's
 
 
 # One entry of a network's plan. `weights` and `biases` are element offsets into the parameter arena;
@@ -55,6 +79,8 @@ cdef struct LayerSpec:
     int64_t inverses        # piecewise embedding: inverse widths of bins, (columns, bins); -1: none
     int64_t running_mean    # batch norm: (n_units,); -1: none
     int64_t running_variance    # batch norm: (n_units,); -1: none
+    int pixels              # n_inputs are so many times the same channels; 1: no image
+    WindowSpec window       # convolution and pooling
 
 
 # Where the buffers of one slab lie that belong to no layer (columns again).

@@ -23,6 +23,10 @@ class LayerKind(IntEnum):
     NUMERIC_EMBEDDING = 9
     PIECEWISE_EMBEDDING = 10
     BATCH_NORM = 11
+    CONVOLUTION = 12
+    MAX_POOL = 13
+    AVERAGE_POOL = 14
+    FLATTEN = 15
 
 def cpu_level() -> int: ...
 def more_than_128_bits() -> bool: ...

@@ -123,7 +123,7 @@ def reference_layers(net: cnn.Network) -> list[dict[str, Any]]:
             layers.append(dict(vars(layer)))
             continue
         if not isinstance(layer, cnn.Dense):
-            names = [parameter.name for parameter in layer.parameters(int(spec["n_inputs"]))]
+            names = [parameter.name for parameter in layer.parameters(net.plan.shapes[i])]
             own = {name: weights[f"layers.{i}.{name}"].astype(np.float64) for name in names}
             factors = dict.fromkeys(own, (layer.learning_rate_factor, layer.decay_factor))
             factors |= dict.fromkeys({"edges", "inverses"} & set(own), (0.0, 0.0))  # constants

@@ -91,6 +91,21 @@ def real_dtype(dtype: object) -> np.dtype[Any]:
     return found
 
 
+def shape(name: str, given: object) -> tuple[int, ...]:
+    """How many numbers a row has, or along each of up to three axes, as a tuple.
+
+    >>> shape("n_inputs", 3), shape("n_inputs", [28, 28, 1])
+    ((3,), (28, 28, 1))
+    """
+    sizes = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+    if not 1 <= len(sizes) <= 3:
+        raise ValueError(f"{name} must be an integer or up to three of them, got {given!r}")
+    found = tuple(integer(name, size, 1) for size in sizes)
+    if math.prod(found) >= 2**31:
+        raise ValueError(f"{name} must be fewer than 2^31 numbers a row, got {given!r}")
+    return found
+
+
 def matrix_sizes(rows: int, columns: int) -> None:
     """Refuses matrices that BLAS could not index with 32 bits."""
     if rows > _BLAS_MAX or columns > _BLAS_MAX or rows * columns > _BLAS_MAX:

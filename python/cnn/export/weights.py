@@ -238,8 +238,8 @@ def _array(name: str, value: Any) -> Array:
 def _with_weights(net: Network, weights: Mapping[str, Array]) -> Network:
     """The network with these weights, checked before a network that is not built becomes so."""
     first = next(iter(weights.values()))
-    learns = next(layer for layer in net.descriptions if layer.parameters(1))
-    if first.ndim != len(learns.parameters(1)[0].shape) or not first.shape[0]:
+    learns = next(layer for layer in net.descriptions if layer.parameters((1,)))
+    if first.ndim != len(learns.parameters((1,))[0].shape) or not first.shape[0]:
         raise ValueError(f"the weights of the first layer must be a matrix, got shape {first.shape}")
     if net.known_inputs is None:
         trial = Network(net.descriptions, loss=net.loss, optimizer=net.optimizer, dtype=net.dtype, seed=net.seed)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any, TypeVar
 
 import numpy as np
 
 from cnn import layers, losses, optimizers, schedules
+from cnn._common import checks
 from cnn._common.errors import ModelFormatError
 from cnn.files import container
 from cnn.files.container import Contents
@@ -29,6 +31,7 @@ def describe_network(net: NetworkState) -> dict[str, Any]:
         "dtype": net.dtype.name,
         "seed": net.seed,
         "n_inputs": net.n_inputs,
+        "input_shape": list(net.input_shape) if len(net.input_shape) > 1 else None,
         "one_dimensional": bool(net.one_dimensional),
         "dropout_factor": describe(net.dropout_factor),
         "by_blas": np.flatnonzero(net.plan.layers["by_blas"]).tolist(),
@@ -42,14 +45,18 @@ def network_tensors(net: NetworkState, prefix: str = "") -> dict[str, Any]:
 
 def revive_network(contents: Contents, description: Any, cls: type[N], prefix: str = "") -> N:
     """The network of such a description, one of that class, with the weights that the file has for it."""
-    stack, loss, optimizer, dtype, seed, n_inputs, one_dimensional, factor, by_blas = contents.fields(
+    stack, loss, optimizer, dtype, seed, n_inputs, one_dimensional, factor, by_blas, shape = contents.fields(
         description, "layers", "loss", "optimizer", "dtype", "seed", "n_inputs", "one_dimensional", "dropout_factor",
-        "by_blas", older={"dropout_factor": None, "by_blas": None},
+        "by_blas", "input_shape", older={"dropout_factor": None, "by_blas": None, "input_shape": None},
     )  # fmt: skip
     if not isinstance(stack, list) or not isinstance(one_dimensional, bool) or type(seed) is not int:
         raise contents.error("it does not describe a network: layers, seed or one_dimensional is of the wrong type")
     if type(n_inputs) is not int or not 1 <= n_inputs < 2**31 or dtype not in ("float32", "float64"):
         raise contents.error(f"it describes a network of {shown(n_inputs)} inputs in {shown(dtype)}")
+    if shape is None:
+        shape = [n_inputs]
+    if not isinstance(shape, list) or any(type(n) is not int for n in shape) or math.prod(shape) != n_inputs:
+        raise contents.error(f"its input_shape must be integers with the product {n_inputs}, got {shown(shape)}")
     try:
         net = cls(
             [revive(contents, layer, layers.Layer) for layer in stack],
@@ -60,7 +67,7 @@ def revive_network(contents: Contents, description: Any, cls: type[N], prefix: s
             dropout_factor=None if factor is None else revive(contents, factor, schedules.Schedule),
         )
         chosen = _by_blas(contents, by_blas, net)
-        made = plan.build(net.descriptions, n_inputs, net.loss, net.optimizer, chosen)
+        made = plan.build(net.descriptions, checks.shape("input_shape", shape), net.loss, net.optimizer, chosen)
     except ModelFormatError:
         raise
     except (TypeError, ValueError, OverflowError) as error:

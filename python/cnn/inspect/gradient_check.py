@@ -42,7 +42,7 @@ def gradient_check(
 
     checks.number("step", step, 0, open_low=True)
     checks.integer("n", n, 1)
-    twin = NetworkState(net.descriptions, net.loss, net.optimizer, "float64", net.seed).build(net.n_inputs)
+    twin = NetworkState(net.descriptions, net.loss, net.optimizer, "float64", net.seed).build(net.input_shape)
     twin.set_weights(net.get_weights())
     rows = data.prepare(X, y, sample_weight, twin.loss, twin.dtype, twin.n_inputs, twin.n_outputs)
 

@@ -8,25 +8,39 @@ from cnn._common.elsewhere import told
 from cnn.layers.activation import ParametricActivation, PReLU
 from cnn.layers.batch_norm import BatchNorm
 from cnn.layers.category_embedding import CategoryEmbedding
+from cnn.layers.convolution import Conv1D, Conv2D, DepthwiseConv2D
 from cnn.layers.dense import Dense
 from cnn.layers.dropout import Dropout
 from cnn.layers.gaussian_noise import GaussianNoise
-from cnn.layers.layer import Layer, Parameter
+from cnn.layers.layer import Layer, Parameter, Shape
 from cnn.layers.layer_norm import LayerNorm
 from cnn.layers.numeric_embedding import NumericEmbedding
 from cnn.layers.piecewise_embedding import PiecewiseEmbedding
+from cnn.layers.pooling import (
+    AvgPool1D,
+    AvgPool2D,
+    Flatten,
+    GlobalAvgPool1D,
+    GlobalAvgPool2D,
+    GlobalMaxPool1D,
+    GlobalMaxPool2D,
+    MaxPool1D,
+    MaxPool2D,
+)
 from cnn.layers.residual import Add, Residual
 from cnn.layers.scale import Scale
 
 __all__ = [
-    "KINDS", "Add", "BatchNorm", "CategoryEmbedding", "Dense", "Dropout", "GaussianNoise", "Layer", "LayerNorm",
-    "NumericEmbedding", "PReLU", "Parameter", "ParametricActivation", "PiecewiseEmbedding", "Residual", "Scale",
-    "checked",
+    "KINDS", "Add", "AvgPool1D", "AvgPool2D", "BatchNorm", "CategoryEmbedding", "Conv1D", "Conv2D", "Dense",
+    "DepthwiseConv2D", "Dropout", "Flatten", "GaussianNoise", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D",
+    "GlobalMaxPool2D", "Layer", "LayerNorm", "MaxPool1D", "MaxPool2D", "NumericEmbedding", "PReLU", "Parameter",
+    "ParametricActivation", "PiecewiseEmbedding", "Residual", "Scale", "Shape", "checked",
 ]  # fmt: skip
 
 KINDS: tuple[type[Layer], ...] = (
     Dense, Dropout, Scale, LayerNorm, BatchNorm, PReLU, ParametricActivation, NumericEmbedding,
-    PiecewiseEmbedding, CategoryEmbedding, GaussianNoise, Add,
+    PiecewiseEmbedding, CategoryEmbedding, GaussianNoise, Add, Conv2D, DepthwiseConv2D, Conv1D, MaxPool2D, MaxPool1D,
+    AvgPool2D, AvgPool1D, GlobalAvgPool2D, GlobalAvgPool1D, GlobalMaxPool2D, GlobalMaxPool1D, Flatten,
 )  # fmt: skip
 
 _NAMES = ", ".join(f"cnn.{kind.__name__}" for kind in KINDS) + " or cnn.Residual"

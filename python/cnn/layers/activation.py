@@ -11,7 +11,7 @@ from cnn import activations, initializers
 from cnn._common.types import InitializerName
 from cnn.activations import Activation, ActivationName
 from cnn.initializers import Initializer
-from cnn.layers.layer import Layer, Parameter
+from cnn.layers.layer import Layer, Parameter, Shape
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class PReLU(Layer):
         self.check_numbers("slope", low=-math.inf)
         self.check_numbers("learning_rate_factor", "decay_factor")
 
-    def parameters(self, n_inputs: int) -> tuple[Parameter, ...]:
+    def parameters(self, shape: Shape) -> tuple[Parameter, ...]:
         begin, factors = Initializer("constant", self.slope), (self.learning_rate_factor, self.decay_factor)
-        return (Parameter("weights", (n_inputs,), begin, "identity", *factors),)
+        return (Parameter("weights", (self.row(shape),), begin, "identity", *factors),)
 
-    def fill(self, spec: Any) -> None:
+    def fill(self, spec: Any, shape: Shape) -> None:
         spec["kind"] = cnn_core.LayerKind.PRELU
 
 
@@ -89,13 +89,14 @@ class ParametricActivation(Layer):
     def function(self) -> Activation:
         return activations.get(self.activation)
 
-    def kept(self, n_inputs: int) -> int:
-        return n_inputs  # f(x) - x
+    def kept(self, shape: Shape) -> int:
+        return self.row(shape)  # f(x) - x
 
-    def parameters(self, n_inputs: int) -> tuple[Parameter, ...]:
+    def parameters(self, shape: Shape) -> tuple[Parameter, ...]:
         how = initializers.get(self.initializer)
-        return (Parameter("weights", (n_inputs,), how, "identity", self.learning_rate_factor, self.decay_factor),)
+        factors = self.learning_rate_factor, self.decay_factor
+        return (Parameter("weights", (self.row(shape),), how, "identity", *factors),)
 
-    def fill(self, spec: Any) -> None:
+    def fill(self, spec: Any, shape: Shape) -> None:
         spec["kind"] = cnn_core.LayerKind.PARAMETRIC
         spec["activation"], spec["alpha"] = self.function.kind, self.function.value

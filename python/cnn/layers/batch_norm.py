@@ -11,7 +11,7 @@ import cnn_core
 from cnn import activations
 from cnn.activations import Activation, ActivationName
 from cnn.initializers import Initializer
-from cnn.layers.layer import Layer, Parameter
+from cnn.layers.layer import Layer, Parameter, Shape
 
 _LEAST = 1e-12  # of epsilon: its root must not become 0 in float32
 _ROW = 16  # numbers of a row of buffers hold at least so many others
@@ -66,21 +66,22 @@ class BatchNorm(Layer):
     def function(self) -> Activation:
         return activations.get(self.activation)
 
-    def kept(self, n_inputs: int) -> int:
+    def kept(self, shape: Shape) -> int:
+        n_inputs = self.row(shape)
         z = n_inputs if cnn_core.engine.activation_keeps_input(self.function.kind) else 0
         return z + n_inputs + -(-2 * n_inputs // _ROW)  # normalised units; mean and variance of each in the first slab
 
-    def parameters(self, n_inputs: int) -> tuple[Parameter, ...]:
+    def parameters(self, shape: Shape) -> tuple[Parameter, ...]:
         factors, none = (self.learning_rate_factor, self.decay_factor), Initializer("zeros")
-        zeros, ones = np.zeros(n_inputs), np.ones(n_inputs)
+        zeros, ones = np.zeros(self.row(shape)), np.ones(self.row(shape))
         return (
-            Parameter("weights", (n_inputs,), Initializer("ones"), "identity", *factors),
-            Parameter("biases", (n_inputs,), none, "identity", *factors, is_bias=True),
-            Parameter("running_mean", (n_inputs,), none, values=zeros, running=True),
-            Parameter("running_variance", (n_inputs,), none, values=ones, running=True),
+            Parameter("weights", (self.row(shape),), Initializer("ones"), "identity", *factors),
+            Parameter("biases", (self.row(shape),), none, "identity", *factors, is_bias=True),
+            Parameter("running_mean", (self.row(shape),), none, values=zeros, running=True),
+            Parameter("running_variance", (self.row(shape),), none, values=ones, running=True),
         )
 
-    def fill(self, spec: Any) -> None:
+    def fill(self, spec: Any, shape: Shape) -> None:
         spec["kind"], spec["epsilon"] = cnn_core.LayerKind.BATCH_NORM, self.epsilon
         spec["momentum"] = self.momentum if self.learning_rate_factor else 0.0
         spec["activation"], spec["alpha"] = self.function.kind, self.function.value

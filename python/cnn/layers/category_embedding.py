@@ -10,7 +10,7 @@ from cnn import initializers
 from cnn._common import checks
 from cnn._common.types import InitializerName
 from cnn.initializers import Initializer
-from cnn.layers.layer import Layer, Parameter
+from cnn.layers.layer import Layer, Parameter, Shape
 
 _MOST = 1 << 24  # whole numbers up to here are float32
 
@@ -55,12 +55,12 @@ class CategoryEmbedding(Layer):
         for name in ("learning_rate_factor", "decay_factor"):
             object.__setattr__(self, name, checks.number(f"{name} of CategoryEmbedding", getattr(self, name), 0))
 
-    def width(self, n_inputs: int) -> int:
-        return n_inputs - 1 + self.units
+    def output_shape(self, shape: Shape) -> Shape:
+        return (self.row(shape) - 1 + self.units,)
 
-    def parameters(self, n_inputs: int) -> tuple[Parameter, ...]:
+    def parameters(self, shape: Shape) -> tuple[Parameter, ...]:
         how, factors = initializers.get(self.initializer), (self.learning_rate_factor, self.decay_factor)
         return (Parameter("weights", (self.categories, self.units), how, "identity", *factors),)
 
-    def fill(self, spec: Any) -> None:
+    def fill(self, spec: Any, shape: Shape) -> None:
         spec["kind"], spec["categories"] = cnn_core.LayerKind.CATEGORY_EMBEDDING, self.categories

@@ -12,7 +12,7 @@ from cnn._common import checks, naming
 from cnn._common.types import InitializerName
 from cnn.activations import Activation, ActivationName
 from cnn.initializers import Initializer
-from cnn.layers.layer import Layer, Parameter
+from cnn.layers.layer import Layer, Parameter, Shape
 from cnn.losses import Loss
 
 AUTO = "auto"
@@ -85,13 +85,15 @@ class Dense(Layer):
     def function(self) -> Activation:
         return activations.get(self.activation)
 
-    def kept(self, n_inputs: int) -> int:
+    def kept(self, shape: Shape) -> int:
         return self.units if cnn_core.engine.activation_keeps_input(self.function.kind) else 0
 
-    def width(self, n_inputs: int) -> int:
-        return self.units
+    def output_shape(self, shape: Shape) -> Shape:
+        self.row(shape)
+        return (self.units,)
 
-    def parameters(self, n_inputs: int) -> tuple[Parameter, ...]:
+    def parameters(self, shape: Shape) -> tuple[Parameter, ...]:
+        n_inputs = self.row(shape)
         checks.matrix_sizes(n_inputs, self.units)
         (rate, bias_rate), (decay, bias_decay) = pair(self.learning_rate_factor), pair(self.decay_factor)
         weights = Parameter(
@@ -119,7 +121,7 @@ class Dense(Layer):
     def settled(self, activation: Activation) -> Dense:
         return replace(self, activation=activation) if self.is_open else self
 
-    def fill(self, spec: Any) -> None:
+    def fill(self, spec: Any, shape: Shape) -> None:
         spec["kind"] = cnn_core.LayerKind.DENSE
         spec["activation"], spec["alpha"] = self.function.kind, self.function.value
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import cnn_core
 from cnn._common import checks
-from cnn.layers.layer import Layer
+from cnn.layers.layer import Layer, Shape
 from cnn.schedules import Schedule
 
 
@@ -34,8 +35,8 @@ class Dropout(Layer):
             )
         object.__setattr__(self, "rate", checks.number("rate of Dropout", self.rate, 0, 1, open_high=True))
 
-    def kept(self, n_inputs: int) -> int:
-        return n_inputs  # the mask
+    def kept(self, shape: Shape) -> int:
+        return math.prod(shape)  # the mask
 
-    def fill(self, spec: Any) -> None:
+    def fill(self, spec: Any, shape: Shape) -> None:
         spec["kind"], spec["rate"] = cnn_core.LayerKind.DROPOUT, self.rate

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import cnn_core
-from cnn.layers.layer import Layer
+from cnn.layers.layer import Layer, Shape
 
 
 @dataclass(frozen=True)
@@ -30,5 +30,5 @@ class GaussianNoise(Layer):
     def __post_init__(self) -> None:
         self.check_numbers("stddev")
 
-    def fill(self, spec: Any) -> None:
+    def fill(self, spec: Any, shape: Shape) -> None:
         spec["kind"], spec["rate"] = cnn_core.LayerKind.GAUSSIAN_NOISE, self.stddev

@@ -10,6 +10,8 @@ from cnn.activations import Activation
 from cnn.initializers import Initializer
 from cnn.losses import Loss
 
+Shape = tuple[int, ...]
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -43,6 +45,8 @@ class Parameter:
 class Layer:
     """A description of a layer: frozen, so that many networks may share one, which bind it to their own parameters.
 
+    `shape` is that of what it reads, without the rows: (inputs,), (length, channels) or (height, width, channels).
+
     By itself it passes on what it gets. The plan, initial weights, files and reports of a network ask a layer for what
     stands here, and name no class.
     """
@@ -74,15 +78,24 @@ class Layer:
         """The layers that stand in a network for it: itself, but for a block."""
         return (self,)
 
-    def kept(self, n_inputs: int) -> int:
+    def row(self, shape: Shape) -> int:
+        """How many inputs a row has that is no image; ValueError where it is one."""
+        if len(shape) != 1:
+            raise ValueError(
+                f"{type(self).__name__} takes rows of numbers, and gets images of shape {shape}: put cnn.Flatten() or "
+                "global pooling before it"
+            )
+        return shape[0]
+
+    def kept(self, shape: Shape) -> int:
         """How many numbers a row the way back needs beside the outputs: z, a mask, and so on."""
         return 0
 
-    def width(self, n_inputs: int) -> int:
-        """How many outputs a row has; of a layer that may be the last one the same for any `n_inputs`."""
-        return n_inputs
+    def output_shape(self, shape: Shape) -> Shape:
+        """The shape of its output; of a layer that may be the last one the same for any input it takes."""
+        return shape
 
-    def parameters(self, n_inputs: int) -> tuple[Parameter, ...]:
+    def parameters(self, shape: Shape) -> tuple[Parameter, ...]:
         """Its parameters, in the order in which they lie in memory and their values are drawn."""
         return ()
 
@@ -94,6 +107,6 @@ class Layer:
         """The layer with what was open chosen."""
         return self
 
-    def fill(self, spec: Any) -> None:
+    def fill(self, spec: Any, shape: Shape) -> None:
         """Writes its kind and its own fields into the core's `LayerSpec`; widths and places are the plan's."""
         raise NotImplementedError

@@ -7,7 +7,7 @@ from typing import Any
 
 import cnn_core
 from cnn.initializers import Initializer
-from cnn.layers.layer import Layer, Parameter
+from cnn.layers.layer import Layer, Parameter, Shape
 
 _LEAST = 1e-12  # of epsilon: its root must not become 0 in float32
 
@@ -41,15 +41,15 @@ class LayerNorm(Layer):
         self.check_numbers("epsilon", low=_LEAST)
         self.check_numbers("learning_rate_factor", "decay_factor")
 
-    def kept(self, n_inputs: int) -> int:
-        return n_inputs + 1  # normalised units, and the divisor of each row
+    def kept(self, shape: Shape) -> int:
+        return self.row(shape) + 1  # normalised units, and the divisor of each row
 
-    def parameters(self, n_inputs: int) -> tuple[Parameter, ...]:
+    def parameters(self, shape: Shape) -> tuple[Parameter, ...]:
         factors = self.learning_rate_factor, self.decay_factor
         return (
-            Parameter("weights", (n_inputs,), Initializer("ones"), "identity", *factors),
-            Parameter("biases", (n_inputs,), Initializer("zeros"), "identity", *factors, is_bias=True),
+            Parameter("weights", (self.row(shape),), Initializer("ones"), "identity", *factors),
+            Parameter("biases", (self.row(shape),), Initializer("zeros"), "identity", *factors, is_bias=True),
         )
 
-    def fill(self, spec: Any) -> None:
+    def fill(self, spec: Any, shape: Shape) -> None:
         spec["kind"], spec["alpha"] = cnn_core.LayerKind.LAYER_NORM, self.epsilon

@@ -9,7 +9,7 @@ from typing import Any
 import cnn_core
 from cnn._common import checks
 from cnn.initializers import Initializer
-from cnn.layers.layer import Layer, Parameter
+from cnn.layers.layer import Layer, Parameter, Shape
 
 _MOST = 2**20  # of each: widths stay whole numbers of the core
 
@@ -62,14 +62,15 @@ class NumericEmbedding(Layer):
             raise ValueError(f"{self!r} needs {self.columns} inputs at least, and there are {n_inputs}")
         return n_inputs if self.columns is None else self.columns
 
-    def width(self, n_inputs: int) -> int:
-        return n_inputs + self.among(n_inputs) * (self.size - 1)
+    def output_shape(self, shape: Shape) -> Shape:
+        n_inputs = self.row(shape)
+        return (n_inputs + self.among(n_inputs) * (self.size - 1),)
 
-    def kept(self, n_inputs: int) -> int:
-        return self.among(n_inputs) * self.cosines  # the cosines
+    def kept(self, shape: Shape) -> int:
+        return self.among(self.row(shape)) * self.cosines  # the cosines
 
-    def parameters(self, n_inputs: int) -> tuple[Parameter, ...]:
-        columns, outputs = self.among(n_inputs), self.size - 1
+    def parameters(self, shape: Shape) -> tuple[Parameter, ...]:
+        columns, outputs = self.among(self.row(shape)), self.size - 1
         factors = self.learning_rate_factor, self.decay_factor
         normal, turn = Initializer("normal", self.sigma), Initializer("uniform", math.pi)
         even = Initializer("uniform", 1 / math.sqrt(self.cosines))
@@ -80,6 +81,6 @@ class NumericEmbedding(Layer):
             Parameter("biases", (columns, outputs), even, "identity", *factors, is_bias=True),
         )
 
-    def fill(self, spec: Any) -> None:
+    def fill(self, spec: Any, shape: Shape) -> None:
         spec["kind"], spec["cosines"] = cnn_core.LayerKind.NUMERIC_EMBEDDING, self.cosines
-        spec["columns"] = self.among(int(spec["n_inputs"]))
+        spec["columns"] = self.among(self.row(shape))

@@ -14,7 +14,7 @@ from cnn import activations
 from cnn._common import checks
 from cnn.activations import Activation, ActivationName
 from cnn.initializers import Initializer
-from cnn.layers.layer import Layer, Parameter
+from cnn.layers.layer import Layer, Parameter, Shape
 
 _MOST = 2**20  # of bins and numbers: widths stay whole numbers of the core
 
@@ -92,16 +92,17 @@ class PiecewiseEmbedding(Layer):
         """How many the column with the most edges has."""
         return max(map(len, self.edges)) - 1
 
-    def width(self, n_inputs: int) -> int:
+    def output_shape(self, shape: Shape) -> Shape:
+        n_inputs = self.row(shape)
         if len(self.edges) > n_inputs:
             raise ValueError(f"PiecewiseEmbedding has edges for {len(self.edges)} inputs, and there are {n_inputs}")
-        return n_inputs + len(self.edges) * (self.size - 1)
+        return (n_inputs + len(self.edges) * (self.size - 1),)
 
-    def kept(self, n_inputs: int) -> int:
+    def kept(self, shape: Shape) -> int:
         keeps = cnn_core.engine.activation_keeps_input(self.function.kind)
         return len(self.edges) * self.size if keeps else 0
 
-    def parameters(self, n_inputs: int) -> tuple[Parameter, ...]:
+    def parameters(self, shape: Shape) -> tuple[Parameter, ...]:
         columns, bins, none = len(self.edges), self.bins, Initializer("zeros")
         lower, inverse = np.zeros((2, columns, bins))
         for c, edges in enumerate(self.edges):
@@ -115,7 +116,7 @@ class PiecewiseEmbedding(Layer):
             Parameter("biases", (columns, self.size), even, "identity", *factors, is_bias=True),
         )
 
-    def fill(self, spec: Any) -> None:
+    def fill(self, spec: Any, shape: Shape) -> None:
         spec["kind"], spec["columns"], spec["bins"] = (
             cnn_core.LayerKind.PIECEWISE_EMBEDDING, len(self.edges), self.bins
         )  # fmt: skip

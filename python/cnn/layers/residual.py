@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import cnn_core
 from cnn._common import checks
-from cnn.layers.layer import Layer
+from cnn.layers.layer import Layer, Shape
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ class Add(Layer):
     def reach(self) -> int:
         return self.span
 
-    def kept(self, n_inputs: int) -> int:
-        return n_inputs  # the delta, for the beginning of the block
+    def kept(self, shape: Shape) -> int:
+        return math.prod(shape)  # the delta, for the beginning of the block
 
-    def fill(self, spec: Any) -> None:
+    def fill(self, spec: Any, shape: Shape) -> None:
         spec["kind"] = cnn_core.LayerKind.ADD
 
 

@@ -9,7 +9,7 @@ import cnn_core
 from cnn import initializers
 from cnn._common.types import InitializerName
 from cnn.initializers import Initializer
-from cnn.layers.layer import Layer, Parameter
+from cnn.layers.layer import Layer, Parameter, Shape
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,10 @@ class Scale(Layer):
         object.__setattr__(self, "initializer", initializer.name if initializer.scale is None else initializer)
         self.check_numbers("learning_rate_factor", "decay_factor")
 
-    def parameters(self, n_inputs: int) -> tuple[Parameter, ...]:
+    def parameters(self, shape: Shape) -> tuple[Parameter, ...]:
         how = initializers.get(self.initializer)
-        return (Parameter("weights", (n_inputs,), how, "identity", self.learning_rate_factor, self.decay_factor),)
+        factors = self.learning_rate_factor, self.decay_factor
+        return (Parameter("weights", (self.row(shape),), how, "identity", *factors),)
 
-    def fill(self, spec: Any) -> None:
+    def fill(self, spec: Any, shape: Shape) -> None:
         spec["kind"] = cnn_core.LayerKind.SCALE

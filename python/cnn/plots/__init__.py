@@ -296,7 +296,7 @@ def network(net: _Drawn) -> Figure:
 
     sizes, names, dense = [net.n_inputs], ["inputs"], []  # of dense layers, and of others that change the width
     for i, layer in enumerate(net.descriptions):
-        width = layer.width(sizes[-1])
+        width = layer.output_shape((sizes[-1],))[0]
         if isinstance(layer, Dense):
             dense.append((len(sizes) - 1, i))
         if isinstance(layer, Dense) or width != sizes[-1]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import cnn_core
-from cnn.layers import Layer
+from cnn.layers import Layer, Shape
 from cnn.losses import Loss
 from cnn.optimizers import Optimizer
 from cnn.runtime import products, sparse
@@ -21,6 +21,7 @@ Spec = np.ndarray[Any, Any]
 _WIDE_FLOPS = 2e6  # of a step in wide layers, for each thread: some 20 us, between barriers of 1 us
 # Kinds that prediction leaves out, and fields of a layer that say where something is, if it is anywhere.
 ONLY_TRAINING = (cnn_core.LayerKind.DROPOUT, cnn_core.LayerKind.GAUSSIAN_NOISE)
+_LEFT_OUT = (*ONLY_TRAINING, cnn_core.LayerKind.FLATTEN)  # of prediction, the last one of training too
 _PLACES = (
     "weights", "biases", "frequencies", "phases", "edges", "inverses", "running_mean", "running_variance", "saved",
     "source",
@@ -42,7 +43,7 @@ class Plan:
 
     `layers`, `segments`, `loss`, `optimizer` are the core's structs; `names` gives (offset, shape) of each parameter in
     an arena of `size` elements, `constants` are those that no gradient teaches; `columns` is the width of a workspace,
-    whose buffers hold that many numbers a row.
+    whose buffers hold that many numbers a row. `shapes` are those of X and of each layer's output, without the rows.
     """
 
     layers: Spec
@@ -51,7 +52,7 @@ class Plan:
     optimizer: Spec
     names: dict[str, tuple[int, tuple[int, ...]]]
     size: int
-    n_inputs: int
+    shapes: tuple[Shape, ...]
     n_outputs: int
     template: Spec
     constants: frozenset[str]
@@ -99,6 +100,10 @@ class Plan:
         return int(self.layers["n_units"][self.layers["kind"] == cnn_core.LayerKind.DENSE][0])
 
     @property
+    def n_inputs(self) -> int:
+        return math.prod(self.shapes[0])
+
+    @property
     def columns(self) -> int:
         return int(self.template["columns"][0])
 
@@ -133,7 +138,7 @@ class Plan:
         """How many rows are predicted together: buffers take turns, for nothing is kept for a way back."""
         layers = self.layers.copy()
         layers["saved"] = -1
-        seen = np.flatnonzero(~np.isin(layers["kind"], ONLY_TRAINING))  # all that prediction has
+        seen = np.flatnonzero(~np.isin(layers["kind"], _LEFT_OUT))  # all that prediction has
         first = self.n_inputs if self.template["input"] >= 0 else int(layers["n_units"][seen[0]])
         places, widths = _buffers(layers, seen, first)
         layers["output"][seen] = (np.cumsum(widths) - widths)[places]
@@ -190,22 +195,28 @@ class Cut:
 
 
 def build(
-    descriptions: Sequence[Layer], n_inputs: int, loss: Loss, optimizer: Optimizer, by_blas: Sequence[int] | None = None
+    descriptions: Sequence[Layer],
+    shape: int | Shape,
+    loss: Loss,
+    optimizer: Optimizer,
+    by_blas: Sequence[int] | None = None,
 ) -> Plan:
-    """The plan of a network with that many inputs; `by_blas` says for each layer what else `products` decides now."""
+    """The plan of a network whose inputs have that shape; `by_blas` says of each layer what else `products` decides."""
+    shape = (shape,) if isinstance(shape, int) else shape
     layers = np.zeros(len(descriptions), cnn_core.layer_dtype)
     names: dict[str, tuple[int, tuple[int, ...]]] = {}
     segments: list[tuple[int, int, float, float, float, float, bool]] = []
     constants: set[str] = set()
-    size, column, width = 0, _round_up(n_inputs), n_inputs
+    size, shapes, n_inputs = 0, [shape], math.prod(shape)
+    column, below = _round_up(n_inputs), 0
     for i, (spec, layer) in enumerate(zip(layers, placed(descriptions, loss), strict=True)):
-        spec["n_inputs"] = width
+        spec["n_inputs"], spec["pixels"] = math.prod(shape), math.prod(shape[:-1])
         for name in _PLACES:
             spec[name] = -1
-        layer.fill(spec)
+        layer.fill(spec, shape)
         if layer.reach:
-            _branch(layers, i, layer)
-        for parameter in layer.parameters(width):
+            _branch(layers, i, layer, shapes)
+        for parameter in layer.parameters(shape):
             spec[parameter.name] = size
             names[f"layers.{i}.{parameter.name}"] = (size, parameter.shape)
             decay = parameter.decay_factor * (optimizer.decay_biases if parameter.is_bias else 1.0)
@@ -216,14 +227,18 @@ def build(
                 rate = decay = 0.0
             segments.append((size, end, rate, decay, parameter.l1, parameter.l2, parameter.running))
             size = end
-        width = layer.width(width)
-        spec["n_units"], spec["output"] = width, column
+        kept, shape = layer.kept(shape), layer.output_shape(shape)
+        shapes.append(shape)
+        width = math.prod(shape)
+        spec["n_units"] = width
+        flat = spec["kind"] == cnn_core.LayerKind.FLATTEN  # the same numbers in the same place
+        spec["output"] = below if flat else column
         if by_blas is not None:
             spec["by_blas"] = by_blas[i]
         elif spec["kind"] == cnn_core.LayerKind.DENSE:
             spec["by_blas"] = products.by_blas(int(spec["n_inputs"]), width)
-        column += width
-        if kept := layer.kept(int(spec["n_inputs"])):
+        column, below = column + (0 if flat else width), int(spec["output"])
+        if kept:
             spec["saved"] = column
             column += kept
     return Plan(
@@ -233,23 +248,29 @@ def build(
         optimizer=optimizer.spec(),
         names=names,
         size=size,
-        n_inputs=n_inputs,
+        shapes=tuple(shapes),
         n_outputs=width,
         template=_workspace(column, n_inputs, width, max(n_inputs, int(layers["n_units"].max()))),
         constants=frozenset(constants),
     )
 
 
-def _branch(layers: Spec, i: int, layer: Layer) -> None:
-    """Lets layer i read what an earlier one reads as well; ValueError where the two have not as many units."""
+def _branch(layers: Spec, i: int, layer: Layer, shapes: Sequence[Shape]) -> None:
+    """Lets layer i read what an earlier one reads as well; ValueError where the two are not of one shape."""
     source = i - layer.reach
     layers["source"][i] = source
     layers["branches"][source] += 1
-    if layers["n_inputs"][i] != layers["n_inputs"][source]:
+    if shapes[i] == shapes[source]:
+        return
+    if len(shapes[i]) > 1 or len(shapes[source]) > 1:
         raise ValueError(
-            f"layer {i}, {layer!r}, adds {layers['n_inputs'][source]} numbers, which layer {source} reads, to "
-            f"{layers['n_inputs'][i]}: a residual block must give as many units as it gets"
+            f"layer {i}, {layer!r}, adds images of shape {shapes[source]}, which layer {source} reads, to {shapes[i]}: "
+            "a residual block must give what it gets"
         )
+    raise ValueError(
+        f"layer {i}, {layer!r}, adds {layers['n_inputs'][source]} numbers, which layer {source} reads, to "
+        f"{layers['n_inputs'][i]}: a residual block must give as many units as it gets"
+    )
 
 
 def _buffers(layers: Spec, seen: Spec, first: int) -> tuple[list[int], list[int]]:

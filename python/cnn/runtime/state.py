@@ -14,7 +14,7 @@ import cnn_core
 from cnn import losses, optimizers, schedules
 from cnn._common import checks, interrupt, naming
 from cnn._common.errors import NotBuiltError
-from cnn.layers import Layer, Parameter, checked
+from cnn.layers import Layer, Parameter, Shape, checked
 from cnn.losses import Loss
 from cnn.optimizers import Optimizer
 from cnn.runtime import arena
@@ -106,21 +106,25 @@ class NetworkState:
     def _replanned(self, loss: Loss, optimizer: Optimizer) -> Plan:
         """The plan with another loss or optimizer."""
         by_blas = self.plan.layers["by_blas"].tolist()
-        return build_plan(self.descriptions, self.n_inputs, loss, optimizer, by_blas)
+        return build_plan(self.descriptions, self.input_shape, loss, optimizer, by_blas)
 
-    def build(self, n_inputs: int) -> Self:
-        """Makes the parameters for that many inputs; the first fit does it by itself. Returns the network."""
-        n_inputs = checks.integer("n_inputs", n_inputs, 1)
+    def build(self, n_inputs: int | Sequence[int]) -> Self:
+        """Makes the parameters for that many inputs; the first fit does it by itself. Returns the network.
+
+        Of a network for images it is their shape, (height, width, channels), for signals (length, channels).
+        """
+        shape = checks.shape("n_inputs", n_inputs)
         if self._plan is not None:
-            if n_inputs != self._plan.n_inputs:
-                raise ValueError(f"the network takes {self._plan.n_inputs} inputs already, got n_inputs={n_inputs}")
+            if shape != self.input_shape:
+                known = self.n_inputs if len(self.input_shape) == 1 else f"{self.input_shape} as"
+                raise ValueError(f"the network takes {known} inputs already, got n_inputs={n_inputs}")
             return self
         if self.chooses_activation:
             raise ValueError("activation='auto' is chosen by the first fit, on its data: fit first, or name one")
-        made = build_plan(self.descriptions, n_inputs, self.loss, self.optimizer)
+        made = build_plan(self.descriptions, shape, self.loss, self.optimizer)
         self._allocate(made)
-        for i, (layer, spec) in enumerate(zip(placed(self.descriptions, self.loss), made.layers, strict=True)):
-            for j, parameter in enumerate(layer.parameters(int(spec["n_inputs"]))):
+        for i, layer in enumerate(placed(self.descriptions, self.loss)):
+            for j, parameter in enumerate(layer.parameters(made.shapes[i])):
                 self._draw(i, j, parameter)
         self.use_plan(made)  # last: a network whose building was broken off is not built
         return self
@@ -185,8 +189,13 @@ class NetworkState:
         return self.plan.n_inputs
 
     @property
+    def input_shape(self) -> Shape:
+        """The shape of X without the rows: (n_inputs,), (length, channels) or (height, width, channels)."""
+        return self.plan.shapes[0]
+
+    @property
     def n_outputs(self) -> int:
-        return self.descriptions[-1].width(0)
+        return self.descriptions[-1].output_shape((1,))[0]
 
     @property
     def layers(self) -> tuple[LayerView, ...]:
@@ -254,16 +263,16 @@ class NetworkState:
     def __getstate__(self) -> dict[str, Any]:
         """All but what is made again: the plan, the views and the predictor."""
         state = {k: v for k, v in vars(self).items() if k not in ("_parameters", "_plan", "predictor")}
-        state["n_inputs"] = self.known_inputs
+        state["input_shape"] = None if self._plan is None else self.input_shape
         state["by_blas"] = None if self._plan is None else self._plan.layers["by_blas"].tolist()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        n_inputs, by_blas = state.pop("n_inputs"), state.pop("by_blas", None)
+        shape, by_blas = state.pop("input_shape"), state.pop("by_blas", None)
         vars(self).update(state)
         self._plan, self.predictor = None, None
         self.training_id = secrets.token_hex(8)  # a copy is another training
-        if n_inputs is not None:  # unpickled arrays are not aligned
-            self.adopt(build_plan(self.descriptions, n_inputs, self.loss, self.optimizer, by_blas))
+        if shape is not None:  # unpickled arrays are not aligned
+            self.adopt(build_plan(self.descriptions, shape, self.loss, self.optimizer, by_blas))
             for name in ("flat", "state", "scalars", "counter"):
                 getattr(self, name)[...] = state[name]

@@ -87,7 +87,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         own = Network(network.descriptions, loss, network.optimizer, network.dtype, network.seed)
         own.dropout_factor = network.dropout_factor
         by_blas = network.plan.layers["by_blas"].tolist()
-        own.adopt(build_plan(own.descriptions, network.n_inputs, own.loss, own.optimizer, by_blas))
+        own.adopt(build_plan(own.descriptions, network.input_shape, own.loss, own.optimizer, by_blas))
         own.set_weights(network.get_weights())
         self._adopt(own)
         return self
@@ -261,7 +261,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         if layers == net.descriptions and optimizer == net.optimizer:
             return
         by_blas = net.plan.layers["by_blas"].tolist() if len(layers) == len(net.descriptions) else None
-        made = build_plan(layers, net.n_inputs, net.loss, optimizer, by_blas)
+        made = build_plan(layers, net.input_shape, net.loss, optimizer, by_blas)
         if made.names != net.plan.names:
             raise ValueError("the layers can't change between two fits with warm_start: set warm_start=False")
         if optimizer.learning_rate != net.optimizer.learning_rate:

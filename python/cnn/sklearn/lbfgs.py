@@ -63,8 +63,8 @@ def fit(est: Any, train: Data, validation: Data | None, root: Any) -> None:
         raise ValueError("solver='lbfgs' needs the same loss at every call: there can be no noise")
     if any(int(layer["kind"]) == int(cnn_core.LayerKind.BATCH_NORM) for layer in net.plan.layers):
         raise ValueError("solver='lbfgs' has no steps that move running averages: there can be no BatchNorm")
-    inputs = net.plan.layers["n_inputs"].tolist()
-    learnt = [p for layer, n in zip(net.descriptions, inputs, strict=True) for p in layer.parameters(n)]
+    shapes = net.plan.shapes
+    learnt = [p for layer, shape in zip(net.descriptions, shapes, strict=False) for p in layer.parameters(shape)]
     if any(parameter.learning_rate_factor != 1 and parameter.values is None for parameter in learnt):
         raise ValueError("solver='lbfgs' has no learning rate: learning_rate_factor of every layer must be 1")
     minimisation = Minimisation(est, train, validation, root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -86,9 +87,10 @@ def is_large(fit: Fit, n_threads: int) -> bool:
 
 def arithmetic(fit: Fit) -> float:
     """About how much there is to do: the largest ones begin."""
-    width, weights = fit.train.X.shape[1], 0
+    n_inputs, weights = fit.train.X.shape[1], 0
     for layer in fit.net.descriptions:
-        weights, width = weights + width * layer.width(width), layer.width(width)
+        units = math.prod(layer.output_shape((n_inputs,)))
+        weights, n_inputs = weights + n_inputs * units, units
     return float(weights) * len(fit.train) * (fit.about.epochs - fit.about.first_epoch)
 
 
