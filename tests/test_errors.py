@@ -167,7 +167,9 @@ OTHERS: list[tuple[Any, type[Exception], str]] = [
     (lambda: cnn.Network([8, 1]), TypeError,
      "layers must be cnn.Dense, cnn.Dropout, cnn.Scale, cnn.LayerNorm, cnn.BatchNorm, cnn.PReLU, "
      "cnn.ParametricActivation, cnn.NumericEmbedding, cnn.PiecewiseEmbedding, cnn.CategoryEmbedding, "
-     "cnn.GaussianNoise, cnn.Add or cnn.Residual, got 8"),
+     "cnn.GaussianNoise, cnn.Add, cnn.Conv2D, cnn.DepthwiseConv2D, cnn.Conv1D, cnn.MaxPool2D, cnn.MaxPool1D, "
+     "cnn.AvgPool2D, cnn.AvgPool1D, cnn.GlobalAvgPool2D, cnn.GlobalAvgPool1D, cnn.GlobalMaxPool2D, "
+     "cnn.GlobalMaxPool1D, cnn.Flatten or cnn.Residual, got 8"),
     (lambda: cnn.Network([cnn.Dense(2), cnn.Dropout(0.5)]), ValueError,
      "the last layer must be a cnn.Dense, got Dropout"),
     (lambda: cnn.Network([cnn.Dense(1)], loss="msee"), ValueError, "unknown loss 'msee'. Did you mean 'mse'"),
