@@ -11,6 +11,7 @@ from libc.stdint cimport int32_t
 from cnn_core.add cimport add_backward, add_branches, add_forward
 from cnn_core.batch_norm cimport batch_norm_backward, batch_norm_forward, over_rows
 from cnn_core.category_embedding cimport category_backward, category_forward, category_gradient
+from cnn_core.convolution cimport convolution_backward, convolution_forward
 from cnn_core.dense cimport dense_backward, dense_forward
 from cnn_core.dropout cimport dropout_backward, dropout_units
 from cnn_core.gaussian_noise cimport gaussian_noise
@@ -25,7 +26,7 @@ from cnn_core.slabs cimport Slabs, make_slabs
 from cnn_core.sparse cimport first_dense, sparse_backward, sparse_forward
 from cnn_core.sparse_rows cimport SparseRows
 from cnn_core.tile cimport padded
-from cnn_core.types cimport (ADD, BATCH_NORM, CATEGORY_EMBEDDING, DENSE, DROPOUT, FLATTEN, GAUSSIAN_NOISE, LAYER_NORM,
+from cnn_core.types cimport (ADD, BATCH_NORM, CATEGORY_EMBEDDING, CONVOLUTION, DENSE, DROPOUT, FLATTEN, GAUSSIAN_NOISE, LAYER_NORM,
                              NUMERIC_EMBEDDING, PARAMETRIC, PIECEWISE_EMBEDDING, PRELU, SCALE, LayerSpec, WorkspaceSpec,
                              real)
 
@@ -92,6 +93,8 @@ cdef inline void layer_forward(const LayerSpec* layers, int i, const WorkspaceSp
         embedding_forward(&layers[i], workspace, parameters, a, scratch, ld)
     elif kind == PIECEWISE_EMBEDDING:
         piecewise_forward(&layers[i], workspace, parameters, a, scratch, ld)
+    elif kind == CONVOLUTION:
+        convolution_forward(&layers[i], workspace, parameters, a, scratch, ld, stop)
     elif kind == BATCH_NORM:  # the slab is all rows where it needs them all
         slabs = make_slabs(workspace, rows, 0)
         batch_norm_forward(&layers[i], workspace, &slabs, parameters, a, scratch, 0, layers[i].n_units,
@@ -108,6 +111,11 @@ cdef inline bint layer_backward(const LayerSpec* layers, int i, const WorkspaceS
         dense_backward(&layers[i], workspace, parameters,
                        layer_input(layers, i, workspace, <const real*>scratch, training), scratch, rows, ld, add, delta,
                        gradient, below, go_on, stop)
+        return True
+    if layers[i].kind == CONVOLUTION:
+        convolution_backward(&layers[i], workspace, parameters,
+                             layer_input(layers, i, workspace, <const real*>scratch, training), scratch, rows, ld, add,
+                             delta, gradient, below, go_on, stop)
         return True
     if layers[i].kind == BATCH_NORM:
         slabs = make_slabs(workspace, rows, 0)

@@ -49,6 +49,11 @@
 #endif
 #define CNN_LINE 64
 
+/* A point of a convolution's kernel: where its terms stand in the panel of weights and in the slab, and how many. */
+typedef struct { ptrdiff_t a, b, terms; } cnn_tap_t;
+/* Pixels of an image, over which sums go on: lines of them, and what leads from one to the next in both operands. */
+typedef struct { ptrdiff_t lines, pixels, a_line, a_pixel, b_line, b_pixel; } cnn_walk_t;
+
 /* The widest tile that leaves registers for the operands: rows of the broadcast operand by vectors of the other. */
 #if defined(__AVX512F__) || defined(__aarch64__)
 #define CNN_WIDE 1

@@ -5,6 +5,11 @@ from cnn_core.types cimport real
 
 cdef extern from "tile.h" nogil:
     const int CNN_VECTORS
+    const int CNN_WIDE
+    ctypedef struct Tap "cnn_tap_t":
+        Py_ssize_t a, b, terms
+    ctypedef struct Walk "cnn_walk_t":
+        Py_ssize_t lines, pixels, a_line, a_pixel, b_line, b_pixel
     Py_ssize_t cnn_lanesf()
     Py_ssize_t cnn_lanes()
     void cnn_matmulf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, const float*,
@@ -12,9 +17,19 @@ cdef extern from "tile.h" nogil:
     void cnn_matmul(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, const double*,
                      Py_ssize_t, double*, Py_ssize_t, const double*, bint, bint, const double*, Py_ssize_t)
     void cnn_matmul_narrowf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, const float*, Py_ssize_t,
-                            float*, bint)
+                            const Walk*, float*, bint)
     void cnn_matmul_narrow(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, const double*, Py_ssize_t,
-                           double*, bint)
+                           const Walk*, double*, bint)
+    void cnn_tapsf(int, Py_ssize_t, const Tap*, Py_ssize_t, const float*, const float*, Py_ssize_t, Py_ssize_t, float*,
+                   Py_ssize_t, Py_ssize_t, const float*, bint)
+    void cnn_taps(int, Py_ssize_t, const Tap*, Py_ssize_t, const double*, const double*, Py_ssize_t, Py_ssize_t,
+                  double*, Py_ssize_t, Py_ssize_t, const double*, bint)
+    void cnn_add_pixelsf(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t,
+                         const float*, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t)
+    void cnn_add_pixels(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t,
+                        const double*, Py_ssize_t, Py_ssize_t, double*, Py_ssize_t)
+    void cnn_sums_of_pixelsf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, float*, bint)
+    void cnn_sums_of_pixels(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, double*, bint)
     void cnn_row_sumsf(Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, float*, bint)
     void cnn_row_sums(Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, double*, bint)
     void cnn_row_dotsf(Py_ssize_t, Py_ssize_t, const float*, const float*, Py_ssize_t, float*, bint)
@@ -55,10 +70,60 @@ cdef inline void tile_matmul(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t nk, const 
 cdef inline void matmul_narrow(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t nk, const real* a, Py_ssize_t lda,
                                const real* b, Py_ssize_t ldb, real* c, bint add) noexcept nogil:
     """c (ni, nj) = a b' (+ c), a (ni, nk), b (nj, nk), nj <= 8."""
+    cdef Walk here
+    here.lines = here.pixels = 1
+    here.a_line = here.a_pixel = here.b_line = here.b_pixel = 0
+    narrow_of_pixels(ni, nj, nk, a, lda, b, ldb, &here, c, add)
+
+
+cdef inline void narrow_of_pixels(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t nk, const real* a, Py_ssize_t lda,
+                                  const real* b, Py_ssize_t ldb, const Walk* walk, real* c, bint add) noexcept nogil:
+    """c (ni, nj) = the sum over the pixels of a walk of a b' (+ c), shapes as of `matmul_narrow`."""
     if real is float:
-        cnn_matmul_narrowf(ni, nj, nk, a, lda, b, ldb, c, add)
+        cnn_matmul_narrowf(ni, nj, nk, a, lda, b, ldb, walk, c, add)
     else:
-        cnn_matmul_narrow(ni, nj, nk, a, lda, b, ldb, c, add)
+        cnn_matmul_narrow(ni, nj, nk, a, lda, b, ldb, walk, c, add)
+
+
+cdef inline void taps_product(int panel, Py_ssize_t valid, const Tap* taps, Py_ssize_t n, const real* a, const real* b,
+                              Py_ssize_t b_step, Py_ssize_t ld, real* c, Py_ssize_t c_step, Py_ssize_t pixels,
+                              const real* start, bint add) noexcept nogil:
+    """c (valid, ld) of `pixels` neighbours = sum over n taps of a' b, from start (panel,), from c (add) or from 0.
+
+    a has `panel` numbers for each term (8, 6, 4 or 1: `panel_of`), b a row of ld; steps lead to the next pixel.
+    """
+    if real is float:
+        cnn_tapsf(panel, valid, taps, n, a, b, b_step, ld, c, c_step, pixels, start, add)
+    else:
+        cnn_taps(panel, valid, taps, n, a, b, b_step, ld, c, c_step, pixels, start, add)
+
+
+cdef inline int panel_of(Py_ssize_t left) noexcept nogil:
+    """How many of so many outputs a tile takes: whole tiles, or the smallest that has room for the last ones."""
+    if CNN_WIDE and (left == 7 or left > 7 and left != 12):
+        return 8
+    if left > 4 and (CNN_WIDE or left != 8):
+        return 6
+    return 4 if left > 1 else 1
+
+
+cdef inline void add_pixels(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t pixels, Py_ssize_t rows, const real* a,
+                            Py_ssize_t ld, Py_ssize_t a_step, const real* b, Py_ssize_t ldb, Py_ssize_t b_step, real* c,
+                            Py_ssize_t ldc) noexcept nogil:
+    """c (ni, nj) += the sum over `pixels` neighbours of a b, a (ni, rows), rows ld apart, b (rows, nj)."""
+    if real is float:
+        cnn_add_pixelsf(ni, nj, pixels, rows, a, ld, a_step, b, ldb, b_step, c, ldc)
+    else:
+        cnn_add_pixels(ni, nj, pixels, rows, a, ld, a_step, b, ldb, b_step, c, ldc)
+
+
+cdef inline void sums_of_pixels(Py_ssize_t n, Py_ssize_t pixels, Py_ssize_t ld, const real* d, Py_ssize_t step,
+                                real* out, bint add) noexcept nogil:
+    """out (n,) = sums of the rows of d (n, ld) over all pixels, `step` apart (+ out)."""
+    if real is float:
+        cnn_sums_of_pixelsf(n, pixels, ld, d, step, out, add)
+    else:
+        cnn_sums_of_pixels(n, pixels, ld, d, step, out, add)
 
 
 cdef inline void row_sums(Py_ssize_t n, Py_ssize_t nk, const real* d, Py_ssize_t ld, real* out,

@@ -27,23 +27,28 @@ CNN_INLINE void CNN_(totals)(V *v, const int n, T *out)
 
 /* I x J sums, which stand side by side in c; `valid` of the I rows of a exist. */
 CNN_INLINE void CNN_(dot_tile)(const int I, const int J, ptrdiff_t nk, const T *a, ptrdiff_t lda, ptrdiff_t valid,
-                               const T *b, ptrdiff_t ldb, T *c, int add)
+                               const T *b, ptrdiff_t ldb, const cnn_walk_t *walk, T *c, int add)
 {
     V sum[CNN_SUMS], spare[CNN_SUMS], zero = {0};
     T t[CNN_SUMS + CNN_BYTES_MAX / sizeof(T)];
     const T *row[CNN_SUMS];
-    ptrdiff_t k, n = (valid < I ? valid : I) * J;
+    ptrdiff_t k, x, y, n = (valid < I ? valid : I) * J;
     int i, j;
     CNN_UNROLL for (i = 0; i < I; i++) row[i] = a + (i < valid ? i : valid - 1) * lda;
     CNN_UNROLL for (i = 0; i < I * J; i++) sum[i] = zero;
-    for (k = 0; k < nk; k += CNN_L) {
-        V x[8];
-        CNN_UNROLL for (j = 0; j < J; j++) x[j] = LOAD(b + j * ldb + k);
-        CNN_UNROLL for (i = 0; i < I; i++) {
-            V y = LOAD(row[i] + k);
-            CNN_UNROLL for (j = 0; j < J; j++) sum[i * J + j] += x[j] * y;
+    for (y = 0; y < walk->lines; y++)
+        for (x = 0; x < walk->pixels; x++) {
+            const T *d = b + y * walk->b_line + x * walk->b_pixel;
+            ptrdiff_t at = y * walk->a_line + x * walk->a_pixel;
+            for (k = 0; k < nk; k += CNN_L) {
+                V v[8];
+                CNN_UNROLL for (j = 0; j < J; j++) v[j] = LOAD(d + j * ldb + k);
+                CNN_UNROLL for (i = 0; i < I; i++) {
+                    V w = LOAD(row[i] + at + k);
+                    CNN_UNROLL for (j = 0; j < J; j++) sum[i * J + j] += v[j] * w;
+                }
+            }
         }
-    }
     CNN_UNROLL for (i = 0; i < CNN_SUMS; i++) spare[i] = i < I * J ? sum[i] : zero;
     CNN_(totals)(spare, CNN_SUMS, t);
     for (k = 0; k < n; k += CNN_L) {
@@ -58,15 +63,17 @@ CNN_INLINE void CNN_(dot_tile)(const int I, const int J, ptrdiff_t nk, const T *
     }
 }
 
-/* c (ni, nj) = a b' [+ c if add], a (ni, nk), b (nj, nk), nj <= 8, nk a multiple of the vector length: narrow layers. */
+/* c (ni, nj) = a b' [+ c if add], a (ni, nk), b (nj, nk), nj <= 8, nk a multiple of the vector length: narrow layers.
+ * The sums go on over all pixels of the walk.
+ */
 CNN_UNUSED void CNN_(matmul_narrow)(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const T *a, ptrdiff_t lda, const T *b,
-                           ptrdiff_t ldb, T *c, int add)
+                           ptrdiff_t ldb, const cnn_walk_t *walk, T *c, int add)
 {
     ptrdiff_t i;
 #define DOTS(J) \
     case J: \
         for (i = 0; i < ni; i += CNN_SUMS / J) \
-            CNN_(dot_tile)(CNN_SUMS / J, J, nk, a + i * lda, lda, ni - i, b, ldb, c + i * J, add); \
+            CNN_(dot_tile)(CNN_SUMS / J, J, nk, a + i * lda, lda, ni - i, b, ldb, walk, c + i * J, add); \
         break;
     switch (nj) { DOTS(1) DOTS(2) DOTS(3) DOTS(4) DOTS(5) DOTS(6) DOTS(7) DOTS(8) }
 #undef DOTS

@@ -250,7 +250,7 @@ def build(
         size=size,
         shapes=tuple(shapes),
         n_outputs=width,
-        template=_workspace(column, n_inputs, width, max(n_inputs, int(layers["n_units"].max()))),
+        template=_workspace(column, n_inputs, width, max(n_inputs, int(layers["n_units"].max()), _turned(layers))),
         constants=frozenset(constants),
     )
 
@@ -316,6 +316,13 @@ def check_range(layer: Layer, loss: Loss, targets: Any) -> str:
             f"numbers within [{low:g}, {high:g}] alone"
         )
     return ""
+
+
+def _turned(layers: Spec) -> int:
+    """How many numbers a row the deltas of a line of pixels are, turned into whole vectors of filters."""
+    window = layers["window"]
+    filters = window["out_channels"] // np.maximum(window["groups"], 1)
+    return int((window["out_width"] * (filters + _LINE)).max())
 
 
 def _workspace(column: int, n_inputs: int, n_outputs: int, widest: int) -> Spec:
