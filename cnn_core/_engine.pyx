@@ -29,7 +29,8 @@ from cnn_core.tile cimport CNN_VECTORS, gather, lanes as _lanes, padded, scatter
 from cnn_core.types cimport GROUP, LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, ShareSpec, WorkspaceSpec, real
 from cnn_core.update cimport (add_all_partials, clip_values, count_blocks, norm_factor, penalty_of, penalty_share,
                               shrink_by, update_range)
-from cnn_core.wide cimport transposed_elements, weights_of
+from cnn_core.wide cimport (kernels_of, partial_elements, parts_of, transposed_elements, weights_of,
+                            work_of)
 
 cdef extern from *:
     """
@@ -83,6 +84,10 @@ cdef double CHUNK_FLOPS = 5e5
 cdef Py_ssize_t CHUNK_ROWS = 32, MAX_CHUNKS = 32
 # The partial gradients should stay in a core's L2 cache: 1 MB in float32.
 cdef int64_t PARTIAL_ELEMENTS = 1 << 18
+# A part of a minibatch that uses each weight so often has time to add up its gradient with the others.
+cdef Py_ssize_t PASSES = 256
+# From so many numbers a row on, slabs have as few rows as there are in a vector of a wide machine.
+cdef Py_ssize_t LARGE_IMAGES = 1 << 15
 # From so many weights on, units are shared out among the threads instead of rows.
 cdef int64_t WIDE_WEIGHTS = 1 << 16
 # The buffers of one slab should stay in a core's L2 cache.
@@ -96,21 +101,27 @@ def cut(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, Py_ssiz
     """
     cdef Py_ssize_t i
     cdef int64_t size = weights_of(&layers[0], layers.shape[0]), columns = workspace[0].columns
-    cdef Py_ssize_t limit, n = 1, groups, slabs, capacity
-    cdef bint wide = CNN_VECTORS and size >= WIDE_WEIGHTS
+    cdef double work = work_of(&layers[0], layers.shape[0])
+    cdef Py_ssize_t limit, n = 1, groups, slabs, capacity, most = WIDE_ROWS
+    cdef bint images = work > size  # weights are used for many pixels
+    cdef bint wide = CNN_VECTORS and size >= WIDE_WEIGHTS and 2 * size > work
     for i in range(layers.shape[0]):
         wide |= over_rows(&layers[i], True, max(rows, 2))  # all rows must have passed the layer below
+    if images and columns >= LARGE_IMAGES:
+        most = GROUP
     if wide:
-        capacity = min((rows + GROUP - 1) // GROUP * GROUP, WIDE_ROWS)
+        capacity = min((rows + GROUP - 1) // GROUP * GROUP, most)
         n = (rows + capacity - 1) // capacity
         return (True, n, capacity,
-                n * capacity * columns + 2 * transposed_elements(&layers[0], layers.shape[0], n * capacity), 0)
-    limit = min(rows // CHUNK_ROWS, MAX_CHUNKS, <Py_ssize_t>(6.0 * size * rows / CHUNK_FLOPS),
-                PARTIAL_ELEMENTS // max(size, 1))
+                n * capacity * columns + 2 * transposed_elements(&layers[0], layers.shape[0], n * capacity)
+                + parts_of(n) * partial_elements(&layers[0], layers.shape[0]), 0)
+    size += kernels_of(&layers[0], layers.shape[0])
+    limit = min(rows // (GROUP if images else CHUNK_ROWS), MAX_CHUNKS, <Py_ssize_t>(6.0 * work * rows / CHUNK_FLOPS),
+                max(PARTIAL_ELEMENTS // max(size, 1), <Py_ssize_t>(work * rows / (PASSES * max(size, 1)))))
     while 2 * n <= limit:  # a power of two shares out evenly among 2, 4, 8, ... threads
         n *= 2
     groups = ((rows + GROUP - 1) // GROUP + n - 1) // n  # of the largest chunk
-    limit = min(max(SLAB_ELEMENTS // max(columns, 1), SLAB_ROWS_MIN), SLAB_ROWS_MAX)
+    limit = min(max(SLAB_ELEMENTS // max(columns, 1), min(SLAB_ROWS_MIN, most)), SLAB_ROWS_MAX)
     slabs = max(1, (groups * GROUP + limit - 1) // limit)
     capacity = max(1, (groups + slabs - 1) // slabs) * GROUP
     return False, n, capacity, 0, columns * capacity

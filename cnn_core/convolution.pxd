@@ -175,6 +175,19 @@ cdef inline void sum_run(const Axis* down, const Axis* along, const real* packed
                  add)
 
 
+cdef inline Py_ssize_t terms_of(const WindowSpec* window) noexcept nogil:
+    """How many numbers an output is a sum of."""
+    return <Py_ssize_t>window.kernel_height * window.kernel_width * (window.channels // window.groups)
+
+
+cdef inline Py_ssize_t gradient_elements(const LayerSpec* layer) noexcept nogil:
+    """How many numbers of the parameters' arena are a convolution's; 0 for other kinds."""
+    cdef Py_ssize_t n = layer.window.out_channels
+    if layer.weights < 0:
+        return 0
+    return layer.biases - layer.weights + n if layer.biases >= 0 else n * terms_of(&layer.window)
+
+
 cdef inline void convolution_forward(const LayerSpec* layer, const WorkspaceSpec* workspace, const real* parameters,
                                      const real* a, real* scratch, Py_ssize_t ld, const int32_t* stop) noexcept nogil:
     """z = Σ W x + b, output = f(z)."""

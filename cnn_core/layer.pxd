@@ -26,14 +26,19 @@ from cnn_core.slabs cimport Slabs, make_slabs
 from cnn_core.sparse cimport first_dense, sparse_backward, sparse_forward
 from cnn_core.sparse_rows cimport SparseRows
 from cnn_core.tile cimport padded
-from cnn_core.types cimport (ADD, BATCH_NORM, CATEGORY_EMBEDDING, CONVOLUTION, DENSE, DROPOUT, FLATTEN, GAUSSIAN_NOISE, LAYER_NORM,
-                             NUMERIC_EMBEDDING, PARAMETRIC, PIECEWISE_EMBEDDING, PRELU, SCALE, LayerSpec, WorkspaceSpec,
-                             real)
+from cnn_core.types cimport (ADD, AVERAGE_POOL, BATCH_NORM, CATEGORY_EMBEDDING, CONVOLUTION, DENSE, DROPOUT, FLATTEN,
+                             GAUSSIAN_NOISE, LAYER_NORM, MAX_POOL, NUMERIC_EMBEDDING, PARAMETRIC, PIECEWISE_EMBEDDING,
+                             PRELU, SCALE, LayerSpec, WorkspaceSpec, real)
 
 
 cdef inline bint left_out(int kind, bint training) noexcept nogil:
     """Whether a kind of layer passes on what it reads as it stands: some do but in training."""
     return kind == FLATTEN or not training and (kind == DROPOUT or kind == GAUSSIAN_NOISE)
+
+
+cdef inline bint moves(int kind) noexcept nogil:
+    """Whether a kind of layer that is not dense writes dL/d(input) to another buffer, for it is of another width."""
+    return kind == CONVOLUTION or kind == MAX_POOL or kind == AVERAGE_POOL
 
 
 cdef inline const real* layer_input(const LayerSpec* layers, int i, const WorkspaceSpec* workspace,

@@ -12,7 +12,7 @@ from cnn_core.job cimport DONE, GRADIENT_NOT_FINITE, LOSS_NOT_FINITE, STOPPED, U
 from cnn_core.losses cimport loss_block
 from cnn_core.optimizers cimport OptimizerStep, optimizer_begin
 from cnn_core.random cimport Noise, noise_of
-from cnn_core.layer cimport first_with_parameters, layer_input, slab_backward, slab_forward
+from cnn_core.layer cimport first_with_parameters, layer_input, moves, slab_backward, slab_forward
 from cnn_core.slabs cimport Slabs, make_slabs, rows_of
 from cnn_core.sparse cimport first_dense, zero_weights
 from cnn_core.sparse_rows cimport SparseRows, rows_from
@@ -24,8 +24,8 @@ from cnn_core.types cimport DENSE, DROPOUT, LayerSpec, ShareSpec, WorkspaceSpec,
 from cnn_core.update cimport (BAD_GRADIENT, BOTH, GATHER, REDUCE, UNDO, UPDATE, block_errors, for_own_blocks,
                               norm_factor, penalty_share, total)
 from cnn_core.wide cimport (PANEL, dense_from, dropouts_from, over_rows_from, transpose_panel, wide_delta, wide_forward,
-                            wide_gradients, wide_inputs, wide_slab_forward, wide_slabs_delta, wide_slabs_forward,
-                            wide_units_forward, wide_weights)
+                            wide_gradients, wide_inputs, wide_slab_forward, wide_slabs_backward, wide_slabs_delta,
+                            wide_slabs_forward, wide_sum, wide_units_forward, wide_weights)
 
 
 cdef inline double sum_of_weights(const Job* job, const real* weights, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
@@ -163,6 +163,7 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
     # The deltas by rows stand behind the workspaces of as many slabs as the largest minibatch has.
     cdef real* transposed = scratch + job.n_chunks * slabs.stride
     cdef real* other = transposed + job.transposed_size
+    cdef real* partial = other + job.transposed_size  # gradients of a convolution, part by part
     cdef real* own
     cdef bint given_up = False
     cdef int i, below, top, phase = 1, on_sparse = -1 if job.X != NULL else first_dense(layers)
@@ -235,6 +236,19 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
         delta, next_delta = next_delta, delta
         transposed, other = other, transposed
         for i in range(top, max(below, lowest - 1), -1):
+            if moves(layers[i].kind):
+                given_up = wide_slabs_backward(layers, i, ws, &slabs, parameters, scratch, delta, next_delta, partial,
+                                               job.training, i > lowest, thread, n_threads, job.stop)
+                phase += 1
+                if phase_ends(job, phase, given_up, n_threads):
+                    return
+                delta, next_delta = next_delta, delta
+                if layers[i].weights >= 0:  # the barrier keeps the parts until all have read them
+                    wide_sum(&layers[i], &slabs, <const real*>partial, <real*>job.gradients, thread, n_threads)
+                    barrier(job.barrier, n_threads)
+                if i == lowest:
+                    break
+                continue
             # Two phases: units are shared out for the gradient, then slabs, whose deltas it needs as they are.
             if layers[i].weights >= 0:
                 given_up = wide_gradients(layers, i, ws, &slabs, parameters, scratch, delta, <real*>job.gradients,

@@ -8,20 +8,22 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 
 from cnn_core.activations cimport activation_backward, activation_forward
-from cnn_core.add cimport add_branches
+from cnn_core.add cimport add_branches, add_units
 from cnn_core.batch_norm cimport batch_norm_backward, batch_norm_forward, over_rows
+from cnn_core.convolution cimport gradient_elements, terms_of
 from cnn_core.dropout cimport dropout_units
-from cnn_core.layer cimport layer_delta, layer_forward, layer_gradient, layer_input
+from cnn_core.layer cimport layer_backward, layer_delta, layer_forward, layer_gradient, layer_input
 from cnn_core.products cimport matmul
 from cnn_core.random cimport Noise
 from cnn_core.slabs cimport Slabs, rows_of
 from cnn_core.team cimport stopped
 from cnn_core.tile cimport padded, transpose
-from cnn_core.types cimport BATCH_NORM, DENSE, DROPOUT, LayerSpec, WorkspaceSpec, real
+from cnn_core.types cimport BATCH_NORM, CONVOLUTION, DENSE, DROPOUT, LayerSpec, WorkspaceSpec, real
 
 cdef enum:
     PANEL = 64      # units or inputs that are computed together on the way back
     SPAN = 48       # units that are computed together on the way forward: whole vectors, and whole tiles of six
+    PARTS = 16      # gradients of a convolution, each of some slabs, that are added up
     DEPTH = 128     # terms of their sums that are computed at a time: 64 rows of a slab are 32 kB in float32
 
 
@@ -34,12 +36,35 @@ cdef inline int64_t weights_of(const LayerSpec* layers, Py_ssize_t n_layers) noe
     return size
 
 
+cdef inline int64_t kernels_of(const LayerSpec* layers, Py_ssize_t n_layers) noexcept nogil:
+    """Weights of the convolutions."""
+    cdef int64_t size = 0
+    cdef Py_ssize_t i
+    for i in range(n_layers):
+        if layers[i].kind == CONVOLUTION:
+            size += <int64_t>layers[i].window.out_channels * terms_of(&layers[i].window)
+    return size
+
+
+cdef inline double work_of(const LayerSpec* layers, Py_ssize_t n_layers) noexcept nogil:
+    """Multiply-adds of a row on its way forward, of dense and convolution layers."""
+    cdef double work = 0
+    cdef Py_ssize_t i
+    for i in range(n_layers):
+        if layers[i].kind == DENSE:
+            work += <double>layers[i].n_inputs * layers[i].n_units
+        elif layers[i].kind == CONVOLUTION:
+            work += <double>layers[i].n_units * terms_of(&layers[i].window)
+    return work
+
+
 cdef inline Py_ssize_t transposed_elements(const LayerSpec* layers, Py_ssize_t n_layers,
                                            Py_ssize_t rows) noexcept nogil:
-    """Elements of the deltas by rows, of so many rows: whole panels of the widest layer."""
+    """Elements of the deltas by rows, of so many rows: whole panels of the widest dense layer."""
     cdef Py_ssize_t i, widest = 0
     for i in range(n_layers):
-        widest = max(widest, <Py_ssize_t>layers[i].n_units)
+        if layers[i].kind == DENSE:
+            widest = max(widest, <Py_ssize_t>layers[i].n_units)
     return rows * ((widest + PANEL - 1) // PANEL * PANEL)
 
 
@@ -212,6 +237,57 @@ cdef inline void transpose_panel(const Slabs* slabs, Py_ssize_t s, Py_ssize_t u,
     """A panel's deltas of one slab, by rows."""
     cdef real* panel = transposed + (u // PANEL * slabs.transposed_rows + s * slabs.capacity) * PANEL
     transpose(units, ld, delta + u * ld, ld, panel, PANEL, <real*>NULL, False)
+
+
+cdef inline Py_ssize_t parts_of(Py_ssize_t n_slabs) noexcept nogil:
+    """How many gradients of a convolution a minibatch of so many slabs has, each of some slabs, before they are added."""
+    return min(n_slabs, <Py_ssize_t>PARTS)
+
+
+cdef inline Py_ssize_t partial_elements(const LayerSpec* layers, Py_ssize_t n_layers) noexcept nogil:
+    """Elements of the gradient of the largest convolution."""
+    cdef Py_ssize_t i, largest = 0
+    for i in range(n_layers):
+        if layers[i].kind == CONVOLUTION:
+            largest = max(largest, gradient_elements(&layers[i]))
+    return largest
+
+
+cdef inline bint wide_slabs_backward(const LayerSpec* layers, int i, const WorkspaceSpec* workspace,
+                                     const Slabs* slabs, const real* parameters, real* scratch, int64_t delta_column,
+                                     int64_t next_column, real* partial, bint training, bint go_on, int thread,
+                                     int n_threads, const int32_t* stop) noexcept nogil:
+    """Layer i, which writes dL/d(input) to another buffer, for this thread's parts of the slabs; whether it was given up.
+
+    Each part has a gradient of its own in `partial`.
+    """
+    cdef Py_ssize_t parts = parts_of(slabs.n), part, s, first, end, ld
+    cdef real* own
+    cdef real* below
+    for part in range(parts * thread // n_threads, parts * (thread + 1) // n_threads):
+        first, end = slabs.n * part // parts, slabs.n * (part + 1) // parts
+        for s in range(first, end):
+            if stopped(stop):
+                return True
+            own, ld = scratch + s * slabs.stride, padded(rows_of(slabs, s), parameters)
+            below = own + next_column * workspace.capacity
+            layer_backward(layers, i, workspace, parameters, own, rows_of(slabs, s), ld, training, s > first,
+                           own + delta_column * workspace.capacity,
+                           partial + part * gradient_elements(&layers[i]) - layers[i].weights, below, go_on, stop)
+            if layers[i].branches and go_on:
+                add_branches(layers, i, workspace, <const real*>own, 0, layers[i].n_inputs, ld, below)
+    return False
+
+
+cdef inline void wide_sum(const LayerSpec* layer, const Slabs* slabs, const real* partial, real* gradient, int thread,
+                          int n_threads) noexcept nogil:
+    """This thread's share of a convolution's gradient = the sum of its parts, in their order."""
+    cdef Py_ssize_t size = gradient_elements(layer), first = size * thread // n_threads
+    cdef Py_ssize_t end = size * (thread + 1) // n_threads, part
+    memcpy(gradient + layer.weights + first, partial + first, (end - first) * sizeof(real))
+    for part in range(1, parts_of(slabs.n)):
+        add_units(<const real*>(gradient + layer.weights + first), partial + part * size + first, end - first,
+                  gradient + layer.weights + first)
 
 
 cdef inline bint wide_slabs_delta(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const Slabs* slabs,

@@ -29,7 +29,7 @@ _PLACES = (
 _LINE = 16  # elements: every tensor and every buffer begins on a cache line, in float32 and in float64
 
 # A tile of rows while predicting: its two buffers should stay in L1 cache, and every weight is read once for a tile.
-_TILE_ELEMENTS, _TILE_ROWS = 6144, 64
+_TILE_ELEMENTS, _TILE_ROWS, _IMAGE_ROWS = 6144, 64, 32
 _NUMBER_FLOPS = 20.0  # what gathering an input or an activation may take, in the time of so much arithmetic
 
 
@@ -117,6 +117,15 @@ class Plan:
         """Whether a layer needs all rows of a minibatch at once while it trains."""
         return bool((self.layers["momentum"] > 0).any())
 
+    @cached_property
+    def work(self) -> float:
+        """Multiply-adds of a row on its way forward: of each weight one, of a kernel's one for each pixel."""
+        window, kernels = self.layers["window"], self.layers["kind"] == cnn_core.LayerKind.CONVOLUTION
+        weights = window["kernel_height"] * window["kernel_width"] * (window["channels"] // np.maximum(window["groups"], 1))
+        pixels = window["out_height"] * window["out_width"]
+        more = np.where(kernels, (pixels - 1.0) * weights * window["out_channels"], 0.0)
+        return float(self.size + more.sum())
+
     @property
     def slots(self) -> int:
         """Numbers of optimizer state for each parameter."""
@@ -125,7 +134,7 @@ class Plan:
     def cut(self, rows: int) -> Cut:
         """How a minibatch of that many rows is shared out, from sizes alone."""
         wide, parts, capacity, shared, own = cnn_core.engine.cut(self.layers, self.template, rows)
-        feeds = max(1, int(6.0 * self.size * rows / _WIDE_FLOPS)) if wide else parts
+        feeds = max(1, int(6.0 * self.work * rows / _WIDE_FLOPS)) if wide else parts
         return Cut(wide, parts, self.workspace(capacity), shared, own, feeds)
 
     def cut_like(self, other: Plan, rows: int) -> Cut:
@@ -145,9 +154,11 @@ class Plan:
         workspace = np.zeros(1, cnn_core.workspace_dtype)
         columns = workspace["columns"] = sum(widths)
         rows = max(_TILE_ROWS, min(_TILE_ELEMENTS // columns // _TILE_ROWS * _TILE_ROWS, 4 * _TILE_ROWS))
+        if len(self.shapes[0]) > 1:  # an image's pixels are what fills caches
+            rows = _IMAGE_ROWS
         workspace["capacity"] = rows
         numbers = first + int(layers["n_units"][seen].sum())
-        return Tiles(layers, workspace, rows, 2.0 * self.size + _NUMBER_FLOPS * numbers, tuple(places))
+        return Tiles(layers, workspace, rows, 2.0 * self.work + _NUMBER_FLOPS * numbers, tuple(places))
 
     def workspace(self, capacity: int) -> Spec:
         """The layout of a workspace for slabs of up to `capacity` rows."""
