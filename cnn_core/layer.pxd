@@ -19,6 +19,7 @@ from cnn_core.layer_norm cimport layer_norm_backward, layer_norm_forward, layer_
 from cnn_core.numeric_embedding cimport embedding_backward, embedding_forward, embedding_gradient
 from cnn_core.parametric cimport parametric_backward, parametric_forward, parametric_gradient
 from cnn_core.piecewise_embedding cimport piecewise_backward, piecewise_forward, piecewise_gradient
+from cnn_core.pool cimport pool_backward, pool_forward
 from cnn_core.prelu cimport prelu_backward, prelu_forward, prelu_gradient
 from cnn_core.random cimport Noise
 from cnn_core.scale cimport scale_backward, scale_forward, scale_gradient
@@ -100,6 +101,8 @@ cdef inline void layer_forward(const LayerSpec* layers, int i, const WorkspaceSp
         piecewise_forward(&layers[i], workspace, parameters, a, scratch, ld)
     elif kind == CONVOLUTION:
         convolution_forward(&layers[i], workspace, parameters, a, scratch, ld, stop)
+    elif kind == MAX_POOL or kind == AVERAGE_POOL:
+        pool_forward(&layers[i], workspace, a, scratch, ld)
     elif kind == BATCH_NORM:  # the slab is all rows where it needs them all
         slabs = make_slabs(workspace, rows, 0)
         batch_norm_forward(&layers[i], workspace, &slabs, parameters, a, scratch, 0, layers[i].n_units,
@@ -121,6 +124,10 @@ cdef inline bint layer_backward(const LayerSpec* layers, int i, const WorkspaceS
         convolution_backward(&layers[i], workspace, parameters,
                              layer_input(layers, i, workspace, <const real*>scratch, training), scratch, rows, ld, add,
                              delta, gradient, below, go_on, stop)
+        return True
+    if layers[i].kind == MAX_POOL or layers[i].kind == AVERAGE_POOL:
+        if go_on:
+            pool_backward(&layers[i], workspace, <const real*>scratch, <const real*>delta, ld, below)
         return True
     if layers[i].kind == BATCH_NORM:
         slabs = make_slabs(workspace, rows, 0)

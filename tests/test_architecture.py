@@ -24,7 +24,7 @@ CORE_ORDER = [
     ["stairs", "metrics"],
     ["sparse"],
     ["dense", "dropout", "gaussian_noise", "numeric_embedding", "category_embedding"],
-    ["scale", "parametric", "piecewise_embedding", "prelu", "layer_norm", "add", "job"],
+    ["scale", "parametric", "piecewise_embedding", "pool", "prelu", "layer_norm", "add", "job"],
     ["batch_norm"],
     ["layer"],
     ["wide", "update"],

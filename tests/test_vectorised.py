@@ -43,6 +43,8 @@ LOOPS = [
     *(("piecewise_embedding", name) for name in ("count_edges", "bin_slope")),
     *(("layer_norm", name) for name in ("normalise", "gain_and_bias", "normalise_back")),
     *(("batch_norm", name) for name in ("inverse_deviations", "normalise_units", "distances", "turn_delta")),
+    *(("pool", name) for name in ("max_of_four", "max_with", "first_of_four", "first_with", "take_tap", "add_tap",
+                                  "take_share", "add_share")),
     *(("update", name) for name in ("add_2", "add_4", "add_decay", "take_off")),
 ]
 

@@ -10,13 +10,37 @@ import cnn_core
 from cnn.layers.layer import Layer, Shape
 from cnn.layers.window import Padding, Window, axes, image, padding, plain, sizes
 
+_MOST_TAPS = 2**24  # pixels of a window that float32 counts one by one
+
 
 @dataclass(frozen=True)
-class _Pool(Layer):
-    """A window that moves over each channel by itself."""
+class _Windows(Layer):
+    """What all kinds of pooling have in common."""
 
     rank: ClassVar[int] = 2
     kind: ClassVar[Any] = cnn_core.LayerKind.MAX_POOL
+
+    def _window(self, shape: Shape) -> Window:
+        raise NotImplementedError
+
+    def kept(self, shape: Shape) -> int:
+        """Of max pooling: which pixel of its window each output is."""
+        if self.kind != cnn_core.LayerKind.MAX_POOL:
+            return 0
+        window = self._window(shape)
+        taps = math.prod(min(size, n) for size, n in zip(window.kernel, window.image, strict=True))
+        if taps > _MOST_TAPS:
+            raise ValueError(f"{type(self).__name__} takes windows of {_MOST_TAPS:,} pixels at most, got {taps:,}")
+        return math.prod(self.output_shape(shape))
+
+    def fill(self, spec: Any, shape: Shape) -> None:
+        spec["kind"] = self.kind
+        self._window(shape).fill(spec, shape[-1], shape[-1], shape[-1])
+
+
+@dataclass(frozen=True)
+class _Pool(_Windows):
+    """A window that moves over each channel by itself."""
 
     pool_size: int | tuple[int, ...] = 2
     strides: int | tuple[int, ...] | None = None
@@ -40,10 +64,6 @@ class _Pool(Layer):
 
     def output_shape(self, shape: Shape) -> Shape:
         return (*self._window(shape).out, shape[-1])
-
-    def fill(self, spec: Any, shape: Shape) -> None:
-        spec["kind"] = self.kind
-        self._window(shape).fill(spec, shape[-1], shape[-1], shape[-1])
 
 
 @dataclass(frozen=True)
@@ -107,20 +127,18 @@ class AvgPool1D(AvgPool2D):
 
 
 @dataclass(frozen=True)
-class _GlobalPool(Layer):
+class _GlobalPool(_Windows):
     """One window as large as the image."""
 
-    rank: ClassVar[int] = 2
     kind: ClassVar[Any] = cnn_core.LayerKind.AVERAGE_POOL
+
+    def _window(self, shape: Shape) -> Window:
+        size, _ = image(self, shape, self.rank)
+        return Window(size, size, size, "valid")
 
     def output_shape(self, shape: Shape) -> Shape:
         image(self, shape, self.rank)
         return shape[-1:]
-
-    def fill(self, spec: Any, shape: Shape) -> None:
-        spec["kind"] = self.kind
-        size, channels = image(self, shape, self.rank)
-        Window(size, size, size, "valid").fill(spec, channels, channels, channels)
 
 
 @dataclass(frozen=True)

@@ -230,7 +230,8 @@ class Fit:
         net, at = self.net, self.identity.position
         if self.saved is not None:
             self.saved.restore(net)
-        net.build(self.sample.X.shape[1])
+        if net.known_inputs is None:
+            net.build(self.sample.X.shape[1])
         self._agree()
         if self.identity.ranks.first:
             evaluation.warn_of_range(net, self.sample)
