@@ -1,8 +1,8 @@
 """Prediction from Python: part of _engine.pyx."""
 cimport numpy as cnp
 
-from cnn_core.layer cimport by_rows
-from cnn_core.predict cimport FEW, few_scratch, predict_few, tiles_at_once
+from cnn_core.few cimport FEW, by_rows, few_scratch, predict_few
+from cnn_core.predict cimport tiles_at_once
 from cnn_core.update cimport not_finite
 
 cnp.import_array()

@@ -1,8 +1,8 @@
 """The convolution on a slab, a = f(Σ x W + b): a sum over the points of a kernel and the channels at each.
 
-Images lie by (y, x, channel) with the rows innermost, so the channels of a pixel are one matrix (channels, ld), and each
-point of the kernel adds a product of its weights with such a matrix (`taps_product`). Points outside the image are left
-out. The way back to the input is the same with the kernel's points in the other direction: so both are `slide`, told by
+Images lie by (y, x, channel) with the rows innermost, so the channels of a pixel are one matrix (channels, ld), and
+each point of the kernel adds a product of its weights with such a matrix (`taps_product`). Points outside the image are
+left out. The way back to the input is the same with the kernel's points in the other direction: so both are `slide`, told by
 an `Axis` for each direction which pixels a point reads. An output is one sum in the order of points, then channels.
 """
 from libc.stdint cimport int32_t, int64_t
@@ -150,7 +150,7 @@ cdef inline void sum_run(const Axis* down, const Axis* along, const real* packed
                          Py_ssize_t t, Py_ssize_t last, Py_ssize_t terms, const real* x, real* z, const real* start,
                          bint add, Py_ssize_t ld, Py_ssize_t y, Py_ssize_t at, Py_ssize_t pixels, Py_ssize_t x_pixel,
                          Py_ssize_t x_step, Py_ssize_t z_step) noexcept nogil:
-    """Points t .. last - 1 of the kernel for `pixels` pixels of line y, from `at` on, that have the same ones inside."""
+    """Points t .. last - 1 of the kernel for `pixels` pixels of line y from `at` on, which have the same ones inside."""
     cdef Tap taps[TAPS]
     cdef Py_ssize_t n = 0, i, line, column
     cdef Py_ssize_t a, b

@@ -44,7 +44,7 @@ cdef inline bint moves(int kind) noexcept nogil:
 
 cdef inline const real* layer_input(const LayerSpec* layers, int i, const WorkspaceSpec* workspace,
                                     const real* scratch, bint training) noexcept nogil:
-    """What layer i reads: the output of the layer below, seen through those that are left out; the rows for the first."""
+    """What layer i reads: the output of the layer below, but for layers that are left out; the rows for the first."""
     i -= 1
     while i >= 0 and left_out(layers[i].kind, training):
         i -= 1
@@ -57,15 +57,6 @@ cdef inline int first_with_parameters(const LayerSpec* layers) noexcept nogil:
     while layers[i].weights < 0 and layers[i].biases < 0:
         i += 1
     return i
-
-
-cdef inline bint by_rows(const LayerSpec* layers, int n_layers) noexcept nogil:
-    """Whether a few rows can be predicted stored by rows: other kinds than these have no function for that."""
-    cdef int i
-    for i in range(n_layers):
-        if layers[i].kind != DENSE and layers[i].kind != DROPOUT:
-            return False
-    return True
 
 
 cdef inline void layer_forward(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const real* parameters,

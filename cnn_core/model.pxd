@@ -7,8 +7,9 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
 from cnn_core.job cimport Job, StepNumbers
-from cnn_core.layer cimport by_rows, slab_backward, slab_forward
-from cnn_core.predict cimport FEW, predict_few, predict_tiles, tiles_at_once
+from cnn_core.few cimport FEW, by_rows, predict_few
+from cnn_core.layer cimport slab_backward, slab_forward
+from cnn_core.predict cimport predict_tiles, tiles_at_once
 from cnn_core.random cimport Noise, noise_of
 from cnn_core.sparse_rows cimport SparseRows
 from cnn_core.step cimport run

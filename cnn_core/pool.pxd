@@ -176,17 +176,22 @@ cdef inline void mean_window(const WindowSpec* window, const Taps* taps, const r
 cdef inline void pool_forward(const LayerSpec* layer, const WorkspaceSpec* workspace, const real* a, real* scratch,
                               Py_ssize_t ld) noexcept nogil:
     """output (n_units, ld) = the largest, or the mean, of each window of a (n_inputs, ld)."""
+    pool_windows(layer, a, ld, scratch + layer.output * workspace.capacity,
+                 scratch + layer.saved * workspace.capacity if layer.saved >= 0 else NULL)
+
+
+cdef inline void pool_windows(const LayerSpec* layer, const real* a, Py_ssize_t ld, real* output,
+                              real* kept) noexcept nogil:
+    """output (n_units, ld) from a (n_inputs, ld), and which taps it is in kept, unless that is NULL."""
     cdef const WindowSpec* window = &layer.window
     cdef Py_ssize_t block = window.channels * ld, at = 0
-    cdef real* output = scratch + layer.output * workspace.capacity
-    cdef real* kept = scratch + layer.saved * workspace.capacity
     cdef Taps taps
     cdef int y, x
     for y in range(window.out_height):
         for x in range(window.out_width):
             taps = taps_of(window, y, x)
             if layer.kind == MAX_POOL:
-                max_window(window, &taps, a, block, output + at, kept + at if layer.saved >= 0 else NULL)
+                max_window(window, &taps, a, block, output + at, kept + at if kept != NULL else NULL)
             else:
                 mean_window(window, &taps, a, block, output + at)
             at += block

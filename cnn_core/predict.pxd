@@ -1,14 +1,9 @@
-"""Prediction: a few rows at a time stored by rows, many in tiles stored by features. No policy, no threads.
-
-Both ways give the same bits where the compiler has vector types: an output is one sum in the order of the inputs, from
-the bias on, and functions are taken of whole vectors.
-"""
+"""Prediction of many rows, in tiles stored by features (of a few: few.pxd). No policy, no threads."""
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
-from cnn_core.activations cimport activation_forward
 from cnn_core.layer cimport layer_input, slab_forward
-from cnn_core.links cimport link_block, link_rows
+from cnn_core.links cimport link_block
 from cnn_core.losses cimport loss_link
 from cnn_core.random cimport Noise, noise_of
 from cnn_core.slabs cimport Slabs, make_slabs, rows_of
@@ -19,95 +14,13 @@ from cnn_core.team cimport stopped
 from cnn_core.tile cimport CNN_VECTORS, gather, padded, scatter
 from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
 from cnn_core.update cimport not_finite
-from cnn_core.vecmath cimport loop, v_exp
 from cnn_core.wide cimport weights_of, wide_forward, wide_slabs_forward
 
 cdef enum:
-    FEW = 8     # rows up to which they are stored by rows: vectors then run along the units, and none is left empty
     LARGE = 1 << 21             # bytes of weights that an L2 cache no longer holds: some tiles then share each block
     MOST_TILES = 8              # that do so at once
     MOST_ELEMENTS = 1 << 20     # of all their buffers
 
-
-# A few rows -----------------------------------------------------------------------------------------------------------
-
-cdef inline void add_rows(const int count, const real* x, const real* w, Py_ssize_t n, real* y) noexcept nogil:
-    """y (n,) += x[0] w[0] + x[1] w[1] + ... for `count` rows of w (count, n), in this order."""
-    cdef Py_ssize_t j
-    cdef int k
-    cdef real s
-    for j in range(n):
-        s = y[j]
-        for k in range(count):
-            s += x[k] * w[k * n + j]
-        y[j] = s
-
-cdef inline loop add_8_rows(const real* x, const real* w, Py_ssize_t n, real* y) noexcept nogil:
-    add_rows(8, x, w, n, y)
-
-cdef inline loop add_4_rows(const real* x, const real* w, Py_ssize_t n, real* y) noexcept nogil:
-    add_rows(4, x, w, n, y)
-
-cdef inline loop add_1_row(const real* x, const real* w, Py_ssize_t n, real* y) noexcept nogil:
-    add_rows(1, x, w, n, y)
-
-
-cdef inline void few_dense(const LayerSpec* layer, const real* parameters, const real* x, Py_ssize_t ldx,
-                           Py_ssize_t rows, real* y) noexcept nogil:
-    """y (rows, n_units padded) = f(x W + b) for x (rows, ldx); W, read once, is the most of the work."""
-    cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs, ldy = padded(n, parameters), r, k = 0
-    cdef const real* w = parameters + layer.weights
-    memset(y, 0, rows * ldy * sizeof(real))
-    if layer.biases >= 0:
-        for r in range(rows):
-            memcpy(y + r * ldy, parameters + layer.biases, n * sizeof(real))
-    while k + 8 <= m:
-        for r in range(rows):
-            add_8_rows(x + r * ldx + k, w + k * n, n, y + r * ldy)
-        k += 8
-    if k + 4 <= m:
-        for r in range(rows):
-            add_4_rows(x + r * ldx + k, w + k * n, n, y + r * ldy)
-        k += 4
-    while k < m:
-        for r in range(rows):
-            add_1_row(x + r * ldx + k, w + k * n, n, y + r * ldy)
-        k += 1
-    activation_forward(layer.activation, <const real*>y, y, rows * ldy, <real>layer.alpha)
-
-
-cdef inline Py_ssize_t few_scratch(const LayerSpec* layers, int n_layers, Py_ssize_t rows,
-                                   const real* kind) noexcept nogil:
-    """Elements of scratch memory that `predict_few` needs; `kind` only tells their type."""
-    cdef Py_ssize_t widest = 0
-    cdef int i
-    for i in range(n_layers):
-        widest = max(widest, <Py_ssize_t>layers[i].n_units)
-    return 2 * rows * padded(widest, kind)
-
-
-cdef inline void predict_few(const LayerSpec* layers, int n_layers, const real* parameters, const real* x,
-                             Py_ssize_t rows, int loss, real* scratch, real* out) noexcept nogil:
-    """out (rows, n_outputs) from x (rows, n_inputs), both without padding; raw for loss -1, else with that loss's link.
-
-    `out` is written last, so it may be x.
-    """
-    cdef Py_ssize_t n = layers[n_layers - 1].n_units, ld = layers[0].n_inputs, r
-    cdef real* y = scratch
-    cdef real* other = scratch + few_scratch(layers, n_layers, rows, parameters) // 2
-    cdef int i
-    for i in range(n_layers):
-        if layers[i].kind == DENSE:
-            few_dense(&layers[i], parameters, x, ld, rows, y)
-            x, ld = y, padded(layers[i].n_units, parameters)
-            y, other = other, y
-    if loss >= 0:
-        link_rows(loss_link(loss), other, y, rows, n, ld)
-    for r in range(rows):
-        memcpy(out + r * n, x + r * ld, n * sizeof(real))
-
-
-# Many rows ------------------------------------------------------------------------------------------------------------
 
 cdef inline Py_ssize_t tiles_at_once(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
                                      const real* kind) noexcept nogil:

@@ -117,9 +117,16 @@ CNN_UNUSED void CNN_(add_pixels)(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t pixels, p
     { \
         i = 0; \
         for (; i + I <= ni; i += I) TILE(I, J); \
-        if (I > 6 && i + 6 <= ni) { TILE(6, J); i += 6; } \
-        if (i + 3 <= ni) { TILE(3, J); i += 3; } \
-        for (; i < ni; i++) TILE(1, J); \
+        if (I > 6 && ni - i > 8) { TILE(6, J); i += 6; } \
+        if (ni - i > 6) { TILE(4, J); i += 4; } \
+        switch (ni - i) { \
+            case 1: TILE(1, J); break; \
+            case 2: TILE(2, J); break; \
+            case 3: TILE(3, J); break; \
+            case 4: TILE(4, J); break; \
+            case 5: TILE(5, J); break; \
+            case 6: TILE(6, J); break; \
+        } \
     }
     for (j = 0; j < nj; j += CNN_J * CNN_L) {
         left = nj - j < CNN_J * CNN_L ? nj - j : CNN_J * CNN_L;

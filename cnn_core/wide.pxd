@@ -240,7 +240,7 @@ cdef inline void transpose_panel(const Slabs* slabs, Py_ssize_t s, Py_ssize_t u,
 
 
 cdef inline Py_ssize_t parts_of(Py_ssize_t n_slabs) noexcept nogil:
-    """How many gradients of a convolution a minibatch of so many slabs has, each of some slabs, before they are added."""
+    """How many gradients of a convolution so many slabs have, each of some of them, before they are added."""
     return min(n_slabs, <Py_ssize_t>PARTS)
 
 
@@ -257,9 +257,9 @@ cdef inline bint wide_slabs_backward(const LayerSpec* layers, int i, const Works
                                      const Slabs* slabs, const real* parameters, real* scratch, int64_t delta_column,
                                      int64_t next_column, real* partial, bint training, bint go_on, int thread,
                                      int n_threads, const int32_t* stop) noexcept nogil:
-    """Layer i, which writes dL/d(input) to another buffer, for this thread's parts of the slabs; whether it was given up.
+    """Layer i, which writes dL/d(input) to another buffer, for this thread's parts of the slabs.
 
-    Each part has a gradient of its own in `partial`.
+    Each part has a gradient of its own in `partial`. Whether it was given up.
     """
     cdef Py_ssize_t parts = parts_of(slabs.n), part, s, first, end, ld
     cdef real* own

@@ -1,0 +1,227 @@
+"""Prediction of a few rows, each stored by itself: vectors run along the units of a layer, and none is left empty.
+
+The bits are those of a slab where the compiler has vector types: an output is one sum in the order of the inputs, from
+the bias on, and functions are taken of whole vectors.
+"""
+from libc.string cimport memcpy, memset
+
+from cnn_core.activations cimport activation_forward
+from cnn_core.add cimport add_units
+from cnn_core.convolution cimport Axis, alike, axis_of, read_at
+from cnn_core.layer cimport left_out
+from cnn_core.links cimport link_rows
+from cnn_core.losses cimport loss_link
+from cnn_core.pool cimport pool_windows
+from cnn_core.tile cimport add_pixels, padded
+from cnn_core.types cimport (ADD, AVERAGE_POOL, CONVOLUTION, DENSE, MAX_POOL, LayerSpec, WindowSpec, real)
+from cnn_core.vecmath cimport loop
+
+cdef enum:
+    FEW = 8     # rows up to which they are stored by rows
+
+
+cdef inline bint by_rows(const LayerSpec* layers, int n_layers) noexcept nogil:
+    """Whether a few rows can be predicted stored by rows: other kinds than these have no function for that."""
+    cdef int i, kind
+    for i in range(n_layers):
+        kind = layers[i].kind
+        if not (left_out(kind, False) or kind == DENSE or kind == CONVOLUTION or kind == MAX_POOL
+                or kind == AVERAGE_POOL or kind == ADD):
+            return False
+    return True
+
+
+cdef inline void add_rows(const int count, const real* x, const real* w, Py_ssize_t n, real* y) noexcept nogil:
+    """y (n,) += x[0] w[0] + x[1] w[1] + ... for `count` rows of w (count, n), in this order."""
+    cdef Py_ssize_t j
+    cdef int k
+    cdef real s
+    for j in range(n):
+        s = y[j]
+        for k in range(count):
+            s += x[k] * w[k * n + j]
+        y[j] = s
+
+cdef inline loop add_8_rows(const real* x, const real* w, Py_ssize_t n, real* y) noexcept nogil:
+    add_rows(8, x, w, n, y)
+
+cdef inline loop add_4_rows(const real* x, const real* w, Py_ssize_t n, real* y) noexcept nogil:
+    add_rows(4, x, w, n, y)
+
+cdef inline loop add_1_row(const real* x, const real* w, Py_ssize_t n, real* y) noexcept nogil:
+    add_rows(1, x, w, n, y)
+
+
+cdef inline void few_dense(const LayerSpec* layer, const real* parameters, const real* x, Py_ssize_t ldx,
+                           Py_ssize_t rows, real* y) noexcept nogil:
+    """y (rows, n_units padded) = f(x W + b) for x (rows, ldx); W, read once, is the most of the work."""
+    cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs, ldy = padded(n, parameters), r, k = 0
+    cdef const real* w = parameters + layer.weights
+    memset(y, 0, rows * ldy * sizeof(real))
+    if layer.biases >= 0:
+        for r in range(rows):
+            memcpy(y + r * ldy, parameters + layer.biases, n * sizeof(real))
+    while k + 8 <= m:
+        for r in range(rows):
+            add_8_rows(x + r * ldx + k, w + k * n, n, y + r * ldy)
+        k += 8
+    if k + 4 <= m:
+        for r in range(rows):
+            add_4_rows(x + r * ldx + k, w + k * n, n, y + r * ldy)
+        k += 4
+    while k < m:
+        for r in range(rows):
+            add_1_row(x + r * ldx + k, w + k * n, n, y + r * ldy)
+        k += 1
+    activation_forward(layer.activation, <const real*>y, y, rows * ldy, <real>layer.alpha)
+
+
+cdef inline loop add_products(const real* x, const real* w, Py_ssize_t n, real* y) noexcept nogil:
+    """y += x w, n elements."""
+    cdef Py_ssize_t j
+    for j in range(n):
+        y[j] += x[j] * w[j]
+
+
+cdef inline void few_points(const WindowSpec* window, const Axis* down, const Axis* along, const real* w,
+                            const real* x, Py_ssize_t line, Py_ssize_t at, Py_ssize_t pixels, real* y) noexcept nogil:
+    """y (pixels, filters) += the points of the kernel for `pixels` pixels of a line that have the same ones inside."""
+    cdef Py_ssize_t groups = window.groups, terms = window.channels // groups, filters = window.out_channels // groups
+    cdef Py_ssize_t first = 0, many = 0, i, j, k, g, p, from_
+    cdef bint joined = groups == 1 and along.dilation == 1  # points of a line whose channels stand one after another
+    for i in range(down.kernel):
+        if read_at(down, line, i) >= 0:
+            first = i if many == 0 else first
+            many += 1
+    i = first
+    while i < first + many:
+        j = 0
+        while j < along.kernel:
+            k = j + 1
+            if read_at(along, at, j) >= 0:
+                while joined and k < along.kernel and read_at(along, at, k) >= 0:
+                    k += 1
+                from_ = (read_at(down, line, i) * along.size + read_at(along, at, j)) * window.channels
+                if groups == window.channels and filters == 1:
+                    for p in range(pixels):
+                        add_products(x + from_ + p * along.stride * window.channels,
+                                     w + (i * along.kernel + j) * groups, groups, y + p * groups)
+                else:
+                    for g in range(groups):
+                        add_pixels(pixels, filters, many if joined else 1, (k - j) * terms, x + from_ + g * terms,
+                                   along.stride * window.channels, down.dilation * along.size * window.channels,
+                                   w + (i * along.kernel + j) * terms * window.out_channels + g * filters,
+                                   window.out_channels, along.kernel * terms * window.out_channels, y + g * filters,
+                                   window.out_channels)
+            j = k
+        i += many if joined else 1
+
+
+cdef inline void few_convolution(const LayerSpec* layer, const real* parameters, const real* x, real* y) noexcept nogil:
+    """y (n_units padded) = f(Σ x W + b) for one image x."""
+    cdef const WindowSpec* window = &layer.window
+    cdef Axis down = axis_of(window.height, window.out_height, window.kernel_height, window.stride_y,
+                             window.dilation_y, window.top, False)
+    cdef Axis along = axis_of(window.width, window.out_width, window.kernel_width, window.stride_x, window.dilation_x,
+                              window.left, False)
+    cdef Py_ssize_t n = window.out_channels, line, at, pixels
+    memset(y, 0, padded(layer.n_units, parameters) * sizeof(real))
+    if layer.biases >= 0:
+        for at in range(down.n * along.n):
+            memcpy(y + at * n, parameters + layer.biases, n * sizeof(real))
+    for line in range(down.n):
+        at = 0
+        while at < along.n:
+            pixels = alike(&along, at)
+            few_points(window, &down, &along, parameters + layer.weights, x, line, at, pixels,
+                       y + (line * along.n + at) * n)
+            at += pixels
+    activation_forward(layer.activation, <const real*>y, y, padded(layer.n_units, parameters), <real>layer.alpha)
+
+
+cdef inline Py_ssize_t widest(const LayerSpec* layers, int n_layers, const real* kind) noexcept nogil:
+    """Units of the widest layer, in whole vectors; `kind` only tells their type."""
+    cdef Py_ssize_t most = 0
+    cdef int i
+    for i in range(n_layers):
+        most = max(most, <Py_ssize_t>layers[i].n_units)
+    return padded(most, kind)
+
+
+cdef inline bint is_chain(const LayerSpec* layers, int n_layers) noexcept nogil:
+    """Whether each layer reads the one below alone, so that two buffers take turns; else each has its own."""
+    cdef int i
+    for i in range(n_layers):
+        if layers[i].kind == ADD:
+            return False
+    return True
+
+
+cdef inline Py_ssize_t buffer_of(const LayerSpec* layers, int i, bint chain, Py_ssize_t wide, Py_ssize_t rows,
+                                 const real* kind) noexcept nogil:
+    """Where layer i writes its rows, in elements of scratch memory."""
+    cdef Py_ssize_t at = 0
+    cdef int j
+    for j in range(i):
+        if left_out(layers[j].kind, False):
+            continue
+        if chain:
+            at = rows * wide - at
+        else:
+            at += rows * padded(layers[j].n_units, kind)
+    return at
+
+
+cdef inline Py_ssize_t few_scratch(const LayerSpec* layers, int n_layers, Py_ssize_t rows,
+                                   const real* kind) noexcept nogil:
+    """Elements of scratch memory that `predict_few` needs; `kind` only tells their type."""
+    cdef Py_ssize_t wide = widest(layers, n_layers, kind)
+    if is_chain(layers, n_layers):
+        return 2 * rows * wide
+    return buffer_of(layers, n_layers, False, wide, rows, kind) + rows * wide
+
+
+cdef inline const real* few_input(const LayerSpec* layers, int i, bint chain, Py_ssize_t wide, Py_ssize_t rows,
+                                  const real* x, const real* scratch, Py_ssize_t* ld) noexcept nogil:
+    """The rows, ld apart, that layer i reads."""
+    i -= 1
+    while i >= 0 and left_out(layers[i].kind, False):
+        i -= 1
+    ld[0] = layers[0].n_inputs if i < 0 else padded(layers[i].n_units, x)
+    return x if i < 0 else scratch + buffer_of(layers, i, chain, wide, rows, x)
+
+
+cdef inline void predict_few(const LayerSpec* layers, int n_layers, const real* parameters, const real* x,
+                             Py_ssize_t rows, int loss, real* scratch, real* out) noexcept nogil:
+    """out (rows, n_outputs) from x (rows, n_inputs), both without padding; raw for loss -1, else with that loss's link.
+
+    `out` is written last, so it may be x.
+    """
+    cdef Py_ssize_t n = layers[n_layers - 1].n_units, wide = widest(layers, n_layers, x), ldx = 0, ldy, ldb = 0, r
+    cdef bint chain = is_chain(layers, n_layers)
+    cdef const real* a
+    cdef const real* b
+    cdef real* y
+    cdef int i, kind
+    for i in range(n_layers):
+        kind = layers[i].kind
+        if left_out(kind, False):
+            continue
+        a = few_input(layers, i, chain, wide, rows, x, <const real*>scratch, &ldx)
+        y, ldy = scratch + buffer_of(layers, i, chain, wide, rows, x), padded(layers[i].n_units, x)
+        if kind == DENSE:
+            few_dense(&layers[i], parameters, a, ldx, rows, y)
+            continue
+        for r in range(rows):
+            if kind == CONVOLUTION:
+                few_convolution(&layers[i], parameters, a + r * ldx, y + r * ldy)
+            elif kind == ADD:
+                b = few_input(layers, layers[i].source, chain, wide, rows, x, <const real*>scratch, &ldb)
+                add_units(a + r * ldx, b + r * ldb, layers[i].n_units, y + r * ldy)
+            else:
+                pool_windows(&layers[i], a + r * ldx, 1, y + r * ldy, <real*>NULL)
+    y = scratch + buffer_of(layers, n_layers - 1, chain, wide, rows, x)
+    if loss >= 0:
+        link_rows(loss_link(loss), y, scratch + buffer_of(layers, n_layers, chain, wide, rows, x), rows, n, ldy)
+    for r in range(rows):
+        memcpy(out + r * n, y + r * ldy, n * sizeof(real))
