@@ -2,8 +2,8 @@
 
 Images lie by (y, x, channel) with the rows innermost, so the channels of a pixel are one matrix (channels, ld), and
 each point of the kernel adds a product of its weights with such a matrix (`taps_product`). Points outside the image are
-left out. The way back to the input is the same with the kernel's points in the other direction: so both are `slide`, told by
-an `Axis` for each direction which pixels a point reads. An output is one sum in the order of points, then channels.
+left out. The way back to the input is the same with the kernel's points in the other direction: so both are `slide`, told
+by an `Axis` for each direction which pixels a point reads. An output is one sum in the order of points, then channels.
 """
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
@@ -150,7 +150,7 @@ cdef inline void sum_run(const Axis* down, const Axis* along, const real* packed
                          Py_ssize_t t, Py_ssize_t last, Py_ssize_t terms, const real* x, real* z, const real* start,
                          bint add, Py_ssize_t ld, Py_ssize_t y, Py_ssize_t at, Py_ssize_t pixels, Py_ssize_t x_pixel,
                          Py_ssize_t x_step, Py_ssize_t z_step) noexcept nogil:
-    """Points t .. last - 1 of the kernel for `pixels` pixels of line y from `at` on, which have the same ones inside."""
+    """Points t .. last - 1 of the kernel for `pixels` pixels of line y from `at` on, with the same ones inside."""
     cdef Tap taps[TAPS]
     cdef Py_ssize_t n = 0, i, line, column
     cdef Py_ssize_t a, b
@@ -275,7 +275,7 @@ cdef inline void line_gradient(const WindowSpec* window, const real* a, const re
                         k += 1
                     add_pixels((k - j) * channels, filters, many, rows, a + (line * window.width + column) * pixel, ld,
                                along.stride * pixel, <const real*>(turned + at * ld * ldt), ldt, ld * ldt,
-                               dw + (i * along.kernel + j) * channels * n, n)
+                               <const real*>NULL, dw + (i * along.kernel + j) * channels * n, n)
                 j = k
             at += many
 

@@ -84,15 +84,25 @@ cdef inline loop add_products(const real* x, const real* w, Py_ssize_t n, real* 
 
 
 cdef inline void few_points(const WindowSpec* window, const Axis* down, const Axis* along, const real* w,
-                            const real* x, Py_ssize_t line, Py_ssize_t at, Py_ssize_t pixels, real* y) noexcept nogil:
-    """y (pixels, filters) += the points of the kernel for `pixels` pixels of a line that have the same ones inside."""
+                            const real* start, const real* x, Py_ssize_t line, Py_ssize_t at, Py_ssize_t pixels,
+                            real* y) noexcept nogil:
+    """y (pixels, filters) = the sums, from `start` or 0, of `pixels` pixels of a line that have the same points inside.
+    """
     cdef Py_ssize_t groups = window.groups, terms = window.channels // groups, filters = window.out_channels // groups
     cdef Py_ssize_t first = 0, many = 0, i, j, k, g, p, from_
+    cdef const real* begin = NULL
     cdef bint joined = groups == 1 and along.dilation == 1  # points of a line whose channels stand one after another
     for i in range(down.kernel):
         if read_at(down, line, i) >= 0:
             first = i if many == 0 else first
             many += 1
+    # One call for all points of an image's inside takes `start` itself.
+    if start != NULL and joined and many > 0 and read_at(along, at, 0) >= 0:
+        begin = start
+    else:
+        memset(y, 0, pixels * window.out_channels * sizeof(real))
+        for p in range(pixels if start != NULL else 0):
+            memcpy(y + p * window.out_channels, start, window.out_channels * sizeof(real))
     i = first
     while i < first + many:
         j = 0
@@ -111,8 +121,8 @@ cdef inline void few_points(const WindowSpec* window, const Axis* down, const Ax
                         add_pixels(pixels, filters, many if joined else 1, (k - j) * terms, x + from_ + g * terms,
                                    along.stride * window.channels, down.dilation * along.size * window.channels,
                                    w + (i * along.kernel + j) * terms * window.out_channels + g * filters,
-                                   window.out_channels, along.kernel * terms * window.out_channels, y + g * filters,
-                                   window.out_channels)
+                                   window.out_channels, along.kernel * terms * window.out_channels, begin,
+                                   y + g * filters, window.out_channels)
             j = k
         i += many if joined else 1
 
@@ -125,15 +135,13 @@ cdef inline void few_convolution(const LayerSpec* layer, const real* parameters,
     cdef Axis along = axis_of(window.width, window.out_width, window.kernel_width, window.stride_x, window.dilation_x,
                               window.left, False)
     cdef Py_ssize_t n = window.out_channels, line, at, pixels
-    memset(y, 0, padded(layer.n_units, parameters) * sizeof(real))
-    if layer.biases >= 0:
-        for at in range(down.n * along.n):
-            memcpy(y + at * n, parameters + layer.biases, n * sizeof(real))
+    memset(y + layer.n_units, 0, (padded(layer.n_units, parameters) - layer.n_units) * sizeof(real))
     for line in range(down.n):
         at = 0
         while at < along.n:
             pixels = alike(&along, at)
-            few_points(window, &down, &along, parameters + layer.weights, x, line, at, pixels,
+            few_points(window, &down, &along, parameters + layer.weights,
+                       parameters + layer.biases if layer.biases >= 0 else NULL, x, line, at, pixels,
                        y + (line * along.n + at) * n)
             at += pixels
     activation_forward(layer.activation, <const real*>y, y, padded(layer.n_units, parameters), <real>layer.alpha)

@@ -25,9 +25,9 @@ cdef extern from "tile.h" nogil:
     void cnn_taps(int, Py_ssize_t, const Tap*, Py_ssize_t, const double*, const double*, Py_ssize_t, Py_ssize_t,
                   double*, Py_ssize_t, Py_ssize_t, const double*, bint)
     void cnn_add_pixelsf(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t,
-                         const float*, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t)
+                         const float*, Py_ssize_t, Py_ssize_t, const float*, float*, Py_ssize_t)
     void cnn_add_pixels(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t,
-                        const double*, Py_ssize_t, Py_ssize_t, double*, Py_ssize_t)
+                        const double*, Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t)
     void cnn_sums_of_pixelsf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, float*, bint)
     void cnn_sums_of_pixels(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, double*, bint)
     void cnn_row_sumsf(Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, float*, bint)
@@ -108,13 +108,16 @@ cdef inline int panel_of(Py_ssize_t left) noexcept nogil:
 
 
 cdef inline void add_pixels(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t pixels, Py_ssize_t rows, const real* a,
-                            Py_ssize_t ld, Py_ssize_t a_step, const real* b, Py_ssize_t ldb, Py_ssize_t b_step, real* c,
-                            Py_ssize_t ldc) noexcept nogil:
-    """c (ni, nj) += the sum over `pixels` neighbours of a b, a (ni, rows), rows ld apart, b (rows, nj)."""
+                            Py_ssize_t ld, Py_ssize_t a_step, const real* b, Py_ssize_t ldb, Py_ssize_t b_step,
+                            const real* start, real* c, Py_ssize_t ldc) noexcept nogil:
+    """c (ni, nj) = start (nj,) or c, plus the sum over `pixels` neighbours of a b: a (ni, rows), b (rows, nj).
+
+    The rows of a are ld apart; steps lead to the next pixel.
+    """
     if real is float:
-        cnn_add_pixelsf(ni, nj, pixels, rows, a, ld, a_step, b, ldb, b_step, c, ldc)
+        cnn_add_pixelsf(ni, nj, pixels, rows, a, ld, a_step, b, ldb, b_step, start, c, ldc)
     else:
-        cnn_add_pixels(ni, nj, pixels, rows, a, ld, a_step, b, ldb, b_step, c, ldc)
+        cnn_add_pixels(ni, nj, pixels, rows, a, ld, a_step, b, ldb, b_step, start, c, ldc)
 
 
 cdef inline void sums_of_pixels(Py_ssize_t n, Py_ssize_t pixels, Py_ssize_t ld, const real* d, Py_ssize_t step,

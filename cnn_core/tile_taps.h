@@ -74,17 +74,40 @@ CNN_UNUSED void CNN_(taps)(int I, ptrdiff_t valid, const cnn_tap_t *taps, ptrdif
 #undef RUN
 }
 
-/* I x J vectors of c += the products of a, I rows ld apart, and b, (rows, ldb), of `pixels` neighbours. */
+#if CNN_HALVES
+/* What pixels_tile does, for half a vector. */
+CNN_INLINE void CNN_(half_pixels_tile)(const int I, ptrdiff_t pixels, ptrdiff_t rows, const T *a, ptrdiff_t ld,
+                                       ptrdiff_t a_step, const T *b, ptrdiff_t ldb, ptrdiff_t b_step, const T *start,
+                                       T *c, ptrdiff_t ldc, ptrdiff_t part)
+{
+    CNN_(half) sum[12];
+    ptrdiff_t r;
+    int i;
+    CNN_UNROLL for (i = 0; i < I; i++) sum[i] = CNN_(load_half)(start ? start : c + i * ldc, part);
+    for (; pixels > 0; pixels--, a += a_step, b += b_step) {
+        const T *x = a, *y = b;
+        for (r = 0; r < rows; r++, x++, y += ldb) {
+            CNN_(half) v = *(const CNN_(half) *)y;
+            CNN_UNROLL for (i = 0; i < I; i++) sum[i] += v * x[i * ld];
+        }
+    }
+    CNN_UNROLL for (i = 0; i < I; i++) CNN_(store_half)(c + i * ldc, sum[i], part);
+}
+#endif
+
+/* I x J vectors of c = start or c, plus the products of a, I rows ld apart, and b, (rows, ldb), of `pixels` neighbours. */
 CNN_INLINE void CNN_(pixels_tile)(const int I, const int J, ptrdiff_t pixels, ptrdiff_t rows, const T *a, ptrdiff_t ld,
-                                  ptrdiff_t a_step, const T *b, ptrdiff_t ldb, ptrdiff_t b_step, T *c, ptrdiff_t ldc,
-                                  ptrdiff_t part)
+                                  ptrdiff_t a_step, const T *b, ptrdiff_t ldb, ptrdiff_t b_step, const T *start,
+                                  T *c, ptrdiff_t ldc, ptrdiff_t part)
 {
     V sum[12][CNN_J];
     ptrdiff_t r;
     int i, j;
     CNN_UNROLL for (i = 0; i < I; i++)
-        CNN_UNROLL for (j = 0; j < J; j++)
-            sum[i][j] = part && j == J - 1 ? CNN_(load_part)(c + i * ldc + j * CNN_L, part) : LOAD(c + i * ldc + j * CNN_L);
+        CNN_UNROLL for (j = 0; j < J; j++) {
+            const T *from = (start ? start : c + i * ldc) + j * CNN_L;
+            sum[i][j] = part && j == J - 1 ? CNN_(load_part)(from, part) : LOAD(from);
+        }
     for (; pixels > 0; pixels--, a += a_step, b += b_step) {
         const T *x = a, *y = b;
         for (r = 0; r < rows; r++, x++, y += ldb) {
@@ -106,14 +129,21 @@ CNN_INLINE void CNN_(pixels_tile)(const int I, const int J, ptrdiff_t pixels, pt
         }
 }
 
-/* c (ni, nj) += the sum over `pixels` neighbours of a b: a (ni, rows), rows ld apart, b (rows, nj) up to whole vectors. */
+/* c (ni, nj) = start (nj,) or c, plus the sum over `pixels` neighbours of a b: a (ni, rows), rows ld apart, b (rows, nj),
+ * readable up to whole vectors.
+ */
 CNN_UNUSED void CNN_(add_pixels)(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t pixels, ptrdiff_t rows, const T *a, ptrdiff_t ld,
-                                 ptrdiff_t a_step, const T *b, ptrdiff_t ldb, ptrdiff_t b_step, T *c, ptrdiff_t ldc)
+                                 ptrdiff_t a_step, const T *b, ptrdiff_t ldb, ptrdiff_t b_step, const T *start, T *c,
+                                 ptrdiff_t ldc)
 {
     ptrdiff_t i, j, left;
 #define TILE(I, J) \
-    CNN_(pixels_tile)(I, J, pixels, rows, a + i * ld, ld, a_step, b + j, ldb, b_step, c + i * ldc + j, ldc, left % CNN_L)
-#define COLUMN(I, J) \
+    CNN_(pixels_tile)(I, J, pixels, rows, a + i * ld, ld, a_step, b + j, ldb, b_step, start ? start + j : NULL, \
+                      c + i * ldc + j, ldc, left % CNN_L)
+#define HALF_TILE(I, J) \
+    CNN_(half_pixels_tile)(I, pixels, rows, a + i * ld, ld, a_step, b + j, ldb, b_step, start ? start + j : NULL, \
+                           c + i * ldc + j, ldc, left)
+#define COLUMN(TILE, I, J) \
     { \
         i = 0; \
         for (; i + I <= ni; i += I) TILE(I, J); \
@@ -130,17 +160,24 @@ CNN_UNUSED void CNN_(add_pixels)(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t pixels, p
     }
     for (j = 0; j < nj; j += CNN_J * CNN_L) {
         left = nj - j < CNN_J * CNN_L ? nj - j : CNN_J * CNN_L;
+#if CNN_HALVES
+        if (left <= CNN_L / 2 && CNN_HALF_PAYS) {
+            COLUMN(HALF_TILE, 12, 1)
+            continue;
+        }
+#endif
         switch ((left + CNN_L - 1) / CNN_L) {
-            case 1: COLUMN((CNN_WIDE ? 12 : 6), 1) break;
-            case 2: COLUMN((CNN_WIDE ? 12 : 6), 2) break;
+            case 1: COLUMN(TILE, (CNN_WIDE ? 12 : 6), 1) break;
+            case 2: COLUMN(TILE, (CNN_WIDE ? 12 : 6), 2) break;
 #if CNN_WIDE
-            case 3: COLUMN(8, 3) break;
-            case 4: COLUMN(6, 4) break;
+            case 3: COLUMN(TILE, 8, 3) break;
+            case 4: COLUMN(TILE, 6, 4) break;
 #endif
         }
     }
 #undef COLUMN
 #undef TILE
+#undef HALF_TILE
 }
 
 /* out (n,) = sums of the rows of d over all pixels, each (n, ld), `step` apart [+ out if add]. */
