@@ -122,20 +122,23 @@ def reference_layers(net: cnn.Network) -> list[dict[str, Any]]:
         if isinstance(layer, cnn.Add | cnn.GaussianNoise):
             layers.append(dict(vars(layer)))
             continue
-        if not isinstance(layer, cnn.Dense):
+        if not isinstance(layer, cnn.Dense | cnn.Conv2D | cnn.DepthwiseConv2D):
             names = [parameter.name for parameter in layer.parameters(net.plan.shapes[i])]
             own = {name: weights[f"layers.{i}.{name}"].astype(np.float64) for name in names}
-            factors = dict.fromkeys(own, (layer.learning_rate_factor, layer.decay_factor))
+            rates = [getattr(layer, name, 1.0) for name in ("learning_rate_factor", "decay_factor")]
+            factors = dict.fromkeys(own, tuple(rates))
             factors |= dict.fromkeys({"edges", "inverses"} & set(own), (0.0, 0.0))  # constants
             layers.append({**vars(layer), "kind": type(layer).__name__, "factors": factors, **own})
             continue
         b = weights.get(f"layers.{i}.biases")
         penalty = {"W": (layer.l1, layer.l2)}
         if b is not None:
-            penalty["b"] = (layer.bias_l1, layer.bias_l2)
+            penalty["b"] = (getattr(layer, "bias_l1", 0.0), getattr(layer, "bias_l2", 0.0))
         name = Activation(int(spec["activation"])).name.lower()
         rates, decays = np.broadcast_to(layer.learning_rate_factor, 2), np.broadcast_to(layer.decay_factor, 2)
+        groups = {} if isinstance(layer, cnn.Dense) else {"groups": int(spec["window"]["groups"])}
         layers.append({
+            **vars(layer), **groups,
             "W": weights[f"layers.{i}.weights"].astype(np.float64), "b": None if b is None else b.astype(np.float64),
             "activation": name, "p": float(spec["alpha"]), "penalty": penalty,
             "factors": {"W": (rates[0], decays[0]), "b": (rates[1], decays[1])},
@@ -165,7 +168,8 @@ def reference_gradient(
         for layer in layers:
             layer.update({name: 0.0 for name in ONLY_TRAINING if name in layer})
     loss, penalty, gradient = reference.loss_and_gradient(
-        layers, net.loss.name, np.asarray(X, np.float64), reference_targets(net, y), reference_parameter(net),
+        layers, net.loss.name, np.asarray(X, np.float64).reshape(-1, *net.plan.shapes[0]), reference_targets(net, y),
+        reference_parameter(net),
         None if weights is None else np.asarray(weights, np.float64), net.seed, net.step + 1,
     )  # fmt: skip
     return loss + penalty, {f"layers.{i}.{_LONG.get(what, what)}": g for (i, what), g in gradient.items()}

@@ -7,6 +7,7 @@ place of epsilon) are PyTorch's. f is a raw output, t its target, theta a parame
 from __future__ import annotations
 
 import numpy as np
+import reference_images as images
 from scipy.special import expit, log_softmax, ndtr, softmax
 
 # fmt: off
@@ -299,7 +300,7 @@ def piecewise_back(layer, kept, delta):
         "edges": layer["edges"] * 0, "inverses": layer["edges"] * 0}
 
 RUNNING = ("running_mean", "running_variance")
-KINDS = {
+KINDS = images.KINDS | {name: images.of_pixels(*ways) for name, ways in {
     "CategoryEmbedding": (category, category_back),
     "PiecewiseEmbedding": (piecewise, piecewise_back),
     "PReLU": (lambda layer, x: (np.maximum(x, 0) + layer["weights"] * np.minimum(x, 0), x),
@@ -311,7 +312,7 @@ KINDS = {
               lambda layer, x, delta: (delta * layer["weights"], {"weights": (delta * x).sum(axis=0)})),
     "LayerNorm": (layer_norm, layer_norm_back),
     "BatchNorm": (batch_norm, batch_norm_back),
-}
+}.items()}
 
 def normal_numbers(seed, step, stream, first, n):
     """Box & Muller's, of the words of `dropout_mask`: elements 4 k, 4 k + 1 of words 0, 1 of counter k, then 2, 3."""
@@ -324,10 +325,14 @@ def normal_numbers(seed, step, stream, first, n):
             found += [radius * np.cos(angle), radius * np.sin(angle)]
     return np.array(found[first % 4 : first % 4 + n])
 
+def by_units(draw, a, seed, step, stream, *more):
+    """Such numbers for all rows of each unit of a, in the order of memory."""
+    return np.stack([draw(seed, step, stream, u << 34, *more, len(a)) for u in range(a[0].size)], 1).reshape(a.shape)
+
 # The whole step. ------------------------------------------------------------------------------------------------------
-# A dense layer is {"W", "b" or None, "activation", "p", "penalty": {"W": (l1, l2), "b": (l1, l2)}}, a dropout {"rate"},
-# noise {"stddev"}, a sum {"span"}, another kind {"kind"}, its fields and its parameters (one with running averages
-# takes them, and leaves them as they are, where its "momentum" is 0);
+# A dense layer is {"W", "b" or None, "activation", "p", "penalty": {"W": (l1, l2), "b": (l1, l2)}}, a convolution has
+# its sizes too, a dropout {"rate"}, noise {"stddev"}, a sum {"span"}, another kind {"kind"}, its fields and parameters
+# (one with running averages takes them, and leaves them as they are, where its "momentum" is 0);
 # "factors": {"W": (on the learning rate, on the decay), "b": the same} may be left out.
 def forward(layers, x, seed=0, i=1):
     """The outputs, what each layer reads, and what it keeps."""
@@ -336,20 +341,16 @@ def forward(layers, x, seed=0, i=1):
         read.append(a)
         kept.append(None)
         if "rate" in layer:
-            kept[-1] = np.ones(a.shape)
-            for u in range(a.shape[1] if layer["rate"] else 0):
-                kept[-1][:, u] = dropout_mask(seed, i, index, u << 34, layer["rate"], len(a))
+            kept[-1] = by_units(dropout_mask, a, seed, i, index, layer["rate"]) if layer["rate"] else 1.0
             a = a * kept[-1]
         elif "stddev" in layer:
-            columns = range(a.shape[1] if layer["stddev"] else 0)
-            drawn = [normal_numbers(seed, i, index, u << 34, len(a)) for u in columns]
-            a = a + layer["stddev"] * (np.stack(drawn, 1) if drawn else 0)
+            a = a + layer["stddev"] * by_units(normal_numbers, a, seed, i, index) if layer["stddev"] else a
         elif "span" in layer:
             a = a + read[index - layer["span"]]
         elif "kind" in layer:
             a, kept[-1] = KINDS[layer["kind"]][0](layer, a)
         else:
-            kept[-1] = a @ layer["W"] + (0 if layer["b"] is None else layer["b"])
+            kept[-1] = images.product(layer, a) + (0 if layer["b"] is None else layer["b"])
             a = ACTIVATIONS[layer["activation"]][0](kept[-1], layer["p"])
     return a, read, kept
 
@@ -372,8 +373,8 @@ def loss_and_gradient(layers, loss, x, t, p=0.0, weights=None, seed=0, i=1):
             gradient |= {(index, name): g for name, g in found.items()}
         else:
             delta = delta * ACTIVATIONS[layer["activation"]][1](kept[index], layer["p"])
-            gradient[index, "W"], gradient[index, "b"] = read[index].T @ delta, delta.sum(axis=0)
-            delta = delta @ layer["W"].T
+            gradient[index, "b"] = delta.reshape(-1, delta.shape[-1]).sum(axis=0)
+            gradient[index, "W"], delta = images.product_back(layer, read[index], delta)
             for name, (l1, l2) in layer["penalty"].items():
                 penalty += l1 * np.abs(layer[name]).sum() + l2 * (layer[name] ** 2).sum()
                 gradient[index, name] = gradient[index, name] + l1 * np.sign(layer[name]) + 2 * l2 * layer[name]

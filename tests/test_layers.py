@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import image_networks
 import numpy as np
 import pytest
 import reference
@@ -92,8 +93,9 @@ def network(name: str, wide: bool, dtype: str = "float64") -> cnn.Network:
 
 
 def test_every_kind_is_here() -> None:
-    seen = {type(layer) for name, wide in CASES for layer in network(name, wide).descriptions}
-    assert seen == set(KINDS)
+    nets = [network(name, wide) for name, wide in CASES]
+    nets += [image_networks.stack(name) for name in image_networks.STACKS]
+    assert {type(layer) for net in nets for layer in net.descriptions} == set(KINDS)
 
 
 @pytest.mark.parametrize("name", STACKS)
