@@ -52,6 +52,21 @@ def test_distribution(name):
         assert 0.999 * BOUNDS[name] < np.abs(w).max() <= BOUNDS[name]
 
 
+@pytest.mark.parametrize(("name", "variance"), [
+    ("glorot_uniform", 2 / (15 * (8 + 400))), ("he_normal", 2 / (15 * 8)), ("lecun_uniform", 1 / (15 * 8)),
+])  # fmt: skip
+def test_kernels_of_convolutions_are_drawn_by_their_fans(name, variance):
+    """Fan-in: points of the kernel times channels of a group; fan-out: points times filters (Keras)."""
+    w = draw(name, (3, 5, 8, 400))
+    assert w.shape == (3, 5, 8, 400)
+    assert moments_agree(w, variance, 1.8 if name.endswith("uniform") else 3.0)
+
+
+def test_orthogonal_kernels_are_so_as_matrices():
+    w = draw("orthogonal", (3, 2, 4, 5)).reshape(24, 5)
+    np.testing.assert_allclose(w.T @ w, np.eye(5), atol=1e-14)
+
+
 @pytest.mark.parametrize("name", initializers.NAMES)
 def test_a_seed_gives_the_same_weights(name):
     np.testing.assert_array_equal(draw(name, (30, 20), 3), draw(name, (30, 20), 3))

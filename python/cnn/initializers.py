@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -64,9 +65,14 @@ class Initializer:
             object.__setattr__(self, "scale", scale)
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator, activation: str = "identity") -> Array:
-        """The weights in float64; `activation` decides for "auto"."""
+        """The weights in float64; `activation` decides for "auto".
+
+        Those of a convolution, (height, width, channels, filters), have fan-in height · width · channels, and fan-out
+        height · width · filters; orthogonal ones are so as a matrix (fan-in, filters).
+        """
         name = activations.FACTS.get(activation, activations.Facts()).initializer if self.name == "auto" else self.name
-        fan_in, fan_out = shape[0], shape[-1]
+        points = math.prod(shape[:-2])  # of a convolution's kernel
+        fan_in, fan_out = points * shape[-2:][0], points * shape[-1]
         if name in _SCALED:
             kind, scale, fan = _SCALED[name]
             variance = scale / (fan_in if fan == "in" else (fan_in + fan_out) / 2)
@@ -74,7 +80,7 @@ class Initializer:
                 return rng.normal(0.0, np.sqrt(variance), shape)
             return rng.uniform(-np.sqrt(3 * variance), np.sqrt(3 * variance), shape)
         if name == "orthogonal":
-            return (1.0 if self.scale is None else self.scale) * _orthogonal(fan_in, fan_out, rng)
+            return (1.0 if self.scale is None else self.scale) * _orthogonal(fan_in, shape[-1], rng).reshape(shape)
         scale = self.scale if self.scale is not None else {"constant": 0.0, "ones": 1.0, "zeros": 0.0}.get(name, 0.05)
         if name == "uniform":
             return rng.uniform(-scale, scale, shape)
