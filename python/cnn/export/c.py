@@ -24,7 +24,9 @@ _KEYWORDS = re.compile(
     "auto|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if|inline|int|long|main|"
     "register|restrict|return|short|signed|sizeof|static|struct|switch|typedef|union|unsigned|void|volatile|while"
 )
-_HEADER = """/* A network made by cnn {version}: {inputs} inputs, {outputs} outputs, {kind}. */
+_FRAME = 512  # bytes for what compilers keep beside the buffers, without optimization too
+_HEADER = """/* A network made by cnn {version}: {inputs} inputs, {outputs} outputs, {kind}.
+   {stack} bytes of stack at most.{order} */
 #ifndef {N}_H
 #define {N}_H
 
@@ -47,6 +49,10 @@ void {n}_predict(const {real} *x, {real} *y);
 
 #endif
 """
+_ORDER = {
+    1: "", 2: "\n   A row is a signal: {a} points one after another, the {b} channels of each.",
+    3: "\n   A row is an image: its {a} rows of {b} pixels from top to bottom, the {c} channels of each pixel.",
+}  # fmt: skip
 _SOURCE = (
     """/* A network made by cnn {version}. C99 and libm; nothing is allocated: {stack} bytes of stack at most. */
 #include <math.h>
@@ -86,7 +92,9 @@ def export_c(model: object, folder: str | os.PathLike[str], name: str = "model")
 
     A network: `void name_predict(const float *x, float *y)` does for one row what `predict` does (double for float64);
     `name_forward` gives the raw outputs. Weights are hex floats, so they keep every bit. Raw outputs agree with
-    `forward` within 4 ULP times the number of dense layers, the ULP that of the sums of magnitudes (docs/deploy.md).
+    `forward` within 4 ULP times the number of layers with weights, the ULP that of the sums of magnitudes
+    (docs/deploy.md). A row of a network for images is (height, width, channels), row by row. The header says how much
+    stack it takes.
 
     An estimator: a regressor as its network. A classifier's `name_predict` gives the probability of each class, in the
     order of `classes_`, which are the texts `name_classes`; `int name_class(const float *y)` says which class is
@@ -176,10 +184,12 @@ def layer_code(net: Network, prefix: str = "") -> NetworkCode:
     del widths["y"]
     buffers = [f"{name}[{width}]" for name, width in sorted(widths.items())]
     texts = {
+        "order": fill(_ORDER[len(net.input_shape)], dict(zip("abc", map(str, net.input_shape), strict=False))),
         "tables": "\n\n".join(table for code in written for table in code.tables), "layers": "\n".join(loops),
-        "buffers": f"    real {', '.join(buffers)};\n" if buffers else "",
+        "buffers": f"    CNN_BUFFERS real {', '.join(buffers)};\n" if buffers else "",
     }  # fmt: skip
-    return NetworkCode(net, texts, [code.function for code in written], sum(widths.values()) * net.dtype.itemsize + 64)
+    stack = sum(widths.values()) * net.dtype.itemsize + _FRAME
+    return NetworkCode(net, texts, [code.function for code in written], stack)
 
 
 def of_all(codes: Sequence[NetworkCode], name: str) -> dict[str, str]:

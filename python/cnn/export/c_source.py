@@ -18,6 +18,11 @@ MACROS = """typedef {real} real;
 #ifndef CNN_FMA
 #define CNN_FMA(a, b, c) F(fma)(a, b, c)
 #endif
+
+/* -DCNN_BUFFERS=static takes what is between layers off the stack; then one thread at a time may call. */
+#ifndef CNN_BUFFERS
+#define CNN_BUFFERS
+#endif
 """
 CLASS_OF = """
 int {n}_class(const {real} *y)

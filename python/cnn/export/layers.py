@@ -61,6 +61,22 @@ def code(layer: Layer, net: Network, i: int, prefix: str, number: int) -> Code |
     raise ValueError(f"layer {i}, {layer!r}, is not known to export_c")
 
 
+def _of_channels(graph: Graph, net: Network, i: int, name: str, part: str = "weights") -> str:
+    """A parameter (units,), of images (channels,), as a constant that fits to values of ONNX."""
+    array, shape = net.parameters[f"layers.{i}.{part}"], net.plan.shapes[i]
+    return graph.array(f"{name}layers.{i}.{part}", array.reshape(-1, *(1,) * (len(shape) - 1)))
+
+
+def _at_channels(net: Network, i: int, statement: str) -> str:
+    """Loops of a statement over all units {at}, j being the unit, of images the channel."""
+    channels, units = net.plan.shapes[i][-1], net.layers[i].n_units
+    inner = f"for (j = 0; j < {channels}; j++)"
+    if units == channels:
+        return f"    {inner}\n        {statement.replace('{at}', 'j')}\n"
+    each = f"for (i = 0; i < {units}; i += {channels})"
+    return f"    {each}\n        {inner}\n            {statement.replace('{at}', 'i + j')}\n"
+
+
 @nodes.register
 def _(layer: Dense, net: Network, i: int, graph: Graph, value: str, name: str) -> str:
     parts = [f"layers.{i}.weights"] + ([f"layers.{i}.biases"] if layer.use_bias else [])
@@ -102,17 +118,14 @@ def _(layer: Layer, net: Network, i: int, prefix: str, number: int) -> None:
 
 @nodes.register
 def _(layer: Scale, net: Network, i: int, graph: Graph, value: str, name: str) -> str:
-    weights = f"layers.{i}.weights"
-    return graph.op("Mul", value, graph.array(name + weights, net.parameters[weights]))
+    return graph.op("Mul", value, _of_channels(graph, net, i, name))
 
 
 @code.register
 def _(layer: Scale, net: Network, i: int, prefix: str, number: int) -> Code:
     factors, s = net.parameters[f"layers.{i}.weights"], f"{prefix}s{number}"
-    loops = f"""    for (j = 0; j < {len(factors)}; j++)
-        {{target}}[j] = {s}[j] * {{source}}[j];
-"""
-    return Code([c_source.table(s, factors)], "identity", loops, len(factors))
+    loops = _at_channels(net, i, f"{{target}}[{{at}}] = {s}[j] * {{source}}[{{at}}];")
+    return Code([c_source.table(s, factors)], "identity", loops, net.layers[i].n_units)
 
 
 @nodes.register
@@ -131,8 +144,7 @@ def _(layer: Add, net: Network, i: int, prefix: str, number: int) -> Code:
 
 @nodes.register
 def _(layer: LayerNorm, net: Network, i: int, graph: Graph, value: str, name: str) -> str:
-    gain = graph.array(f"{name}layers.{i}.weights", net.layers[i].weights)
-    bias = graph.array(f"{name}layers.{i}.biases", net.layers[i].biases)
+    gain, bias = (_of_channels(graph, net, i, name, part) for part in ("weights", "biases"))
     centred = graph.op("Sub", value, graph.op("ReduceMean", value, axes=[1]))
     variance = graph.op("ReduceMean", graph.op("Mul", centred, centred), axes=[1])
     normal = graph.op("Div", centred, graph.op("Sqrt", graph.op("Add", variance, layer.epsilon)))
@@ -144,19 +156,21 @@ def _(layer: LayerNorm, net: Network, i: int, prefix: str, number: int) -> Code:
     gain, bias = net.layers[i].weights, net.layers[i].biases
     g, b, n = f"{prefix}g{number}", f"{prefix}h{number}", len(gain)
     epsilon = c_source.number(net.dtype.type(layer.epsilon))
-    loops = f"""    {{
+    units = net.layers[i].n_units
+    pixels, at = (f"for (i = 0; i < {units}; i += {n}) ", "[i + j]") if units > n else ("", "[j]")
+    loops = f"""    {pixels}{{
         real mean = R(0.0), variance = R(0.0), factor;
         for (j = 0; j < {n}; j++)
-            mean += {{source}}[j];
+            mean += {{source}}{at};
         mean /= R({n}.0);
         for (j = 0; j < {n}; j++)
-            variance += ({{source}}[j] - mean) * ({{source}}[j] - mean);
+            variance += ({{source}}{at} - mean) * ({{source}}{at} - mean);
         factor = R(1.0) / F(sqrt)(variance / R({n}.0) + {epsilon});
         for (j = 0; j < {n}; j++)
-            {{target}}[j] = ({{source}}[j] - mean) * factor * {g}[j] + {b}[j];
+            {{target}}{at} = ({{source}}{at} - mean) * factor * {g}[j] + {b}[j];
     }}
 """
-    return Code([c_source.table(g, gain), c_source.table(b, bias)], "identity", loops, n)
+    return Code([c_source.table(g, gain), c_source.table(b, bias)], "identity", loops, net.layers[i].n_units)
 
 
 @nodes.register
@@ -176,13 +190,11 @@ def _(layer: BatchNorm, net: Network, i: int, prefix: str, number: int) -> Code:
     names = m, d, g, b = [f"{prefix}{word}{number}" for word in ("mean", "inverse", "gain", "bias")]
     inverse = 1 / np.sqrt(variance + net.dtype.type(layer.epsilon))
     tables = [c_source.table(*of) for of in zip(names, (mean, inverse, gain, bias), strict=True)]
-    function, z = layer.function, f"({{source}}[j] - {m}[j]) * {d}[j] * {g}[j] + {b}[j]"
+    function, z = layer.function, f"({{source}}[{{at}}] - {m}[j]) * {d}[j] * {g}[j] + {b}[j]"
     if ACTIVATIONS[function.name].c:
         z = f"f_{function.name}({z}, {c_source.number(net.dtype.type(function.value))})"
-    loops = f"""    for (j = 0; j < {len(gain)}; j++)
-        {{target}}[j] = {z};
-"""
-    return Code(tables, function.name, loops, len(gain))
+    loops = _at_channels(net, i, f"{{target}}[{{at}}] = {z};")
+    return Code(tables, function.name, loops, net.layers[i].n_units)
 
 
 @nodes.register
@@ -213,22 +225,21 @@ def _(layer: CategoryEmbedding, net: Network, i: int, prefix: str, number: int) 
 
 @nodes.register
 def _(layer: PReLU, net: Network, i: int, graph: Graph, value: str, name: str) -> str:
-    slopes = graph.array(f"{name}layers.{i}.weights", net.layers[i].weights)
-    return graph.op("Add", graph.op("Relu", value), graph.op("Mul", graph.op("Min", value, 0.0), slopes))
+    negative = graph.op("Mul", graph.op("Min", value, 0.0), _of_channels(graph, net, i, name))
+    return graph.op("Add", graph.op("Relu", value), negative)
 
 
 @code.register
 def _(layer: PReLU, net: Network, i: int, prefix: str, number: int) -> Code:
-    slopes, p = net.layers[i].weights, f"{prefix}p{number}"
-    loops = f"""    for (j = 0; j < {len(slopes)}; j++)
-        {{target}}[j] = {{source}}[j] > R(0.0) ? {{source}}[j] : {p}[j] * {{source}}[j];
-"""
-    return Code([c_source.table(p, slopes)], "identity", loops, len(slopes))
+    slopes, p = net.layers[i].weights, f"{prefix}slope{number}"
+    a = "{source}[{at}]"
+    loops = _at_channels(net, i, f"{{target}}[{{at}}] = {a} > R(0.0) ? {a} : {p}[j] * {a};")
+    return Code([c_source.table(p, slopes)], "identity", loops, net.layers[i].n_units)
 
 
 @nodes.register
 def _(layer: ParametricActivation, net: Network, i: int, graph: Graph, value: str, name: str) -> str:
-    shares = graph.array(f"{name}layers.{i}.weights", net.layers[i].weights)
+    shares = _of_channels(graph, net, i, name)
     f = ACTIVATIONS[layer.function.name].onnx(graph, value, layer.function.value)
     return graph.op("Add", value, graph.op("Mul", shares, graph.op("Sub", f, value)))
 
@@ -236,13 +247,11 @@ def _(layer: ParametricActivation, net: Network, i: int, graph: Graph, value: st
 @code.register
 def _(layer: ParametricActivation, net: Network, i: int, prefix: str, number: int) -> Code:
     shares, w, function = net.layers[i].weights, f"{prefix}a{number}", layer.function
-    value = "{source}[j]"
+    a = value = "{source}[{at}]"
     if ACTIVATIONS[function.name].c:
         value = f"f_{function.name}({value}, {c_source.number(net.dtype.type(function.value))})"
-    loops = f"""    for (j = 0; j < {len(shares)}; j++)
-        {{target}}[j] = {{source}}[j] + {w}[j] * ({value} - {{source}}[j]);
-"""
-    return Code([c_source.table(w, shares)], function.name, loops, len(shares))
+    loops = _at_channels(net, i, f"{{target}}[{{at}}] = {a} + {w}[j] * ({value} - {a});")
+    return Code([c_source.table(w, shares)], function.name, loops, net.layers[i].n_units)
 
 
 @nodes.register

@@ -8,7 +8,7 @@ from functools import singledispatch
 
 import numpy as np
 
-from cnn.export import layers
+from cnn.export import images, layers
 from cnn.export.functions import LINKS
 from cnn.export.graph import Graph
 from cnn.network import Network
@@ -21,8 +21,11 @@ def export_onnx(model: object, path: str | os.PathLike[str]) -> None:
     """Writes what `model.predict` computes as an ONNX graph (opset 17) for any number n of rows.
 
     A network: from `X` (n, inputs) to `prediction`. Weights keep their type, float32 or float64; dropout is left out;
-    the loss's link is applied. Equal to `predict` in ONNX Runtime to 1e-5, and to 1e-11 in float64 without gelu, for
-    which it has float32 alone.
+    the loss's link is applied. Equal to `predict` in ONNX Runtime to 1e-5, and to 1e-11 in float64 without gelu,
+    convolutions and pooling, for which it has float32 alone.
+
+    A network for images: from `X` (n, height, width, channels), as the network has it; inside the graph images stand as
+    ONNX's operators want them, channels first (docs/deploy.md). For signals (n, length, channels).
 
     An estimator: from `X` as well. A regressor's `prediction` has the shape that its `predict` gives. A classifier has
     two outputs, as converters of scikit-learn's models name them: `label` (n,), in the type of `classes_`, and
@@ -64,7 +67,7 @@ def graph_of(model: object) -> Graph:
 def _(net: Network) -> Graph:
     check_size([net])
     graph = Graph(net.dtype)
-    graph.inputs["X"] = (net.dtype, ["n", net.n_inputs])
+    graph.inputs["X"] = (net.dtype, ["n", *net.input_shape])
     shape: list[str | int] = ["n"] if net.one_dimensional else ["n", net.n_outputs]
     graph.give("prediction", network_nodes(graph, net, "X"), (net.dtype, shape))
     return graph
@@ -79,6 +82,7 @@ def check_size(networks: Iterable[Network]) -> None:
 
 def network_nodes(graph: Graph, net: Network, value: str, name: str = "") -> str:
     """Appends the nodes of a network; its prediction. `name` stands before the names of its weights."""
+    value = images.channels_first(graph, value, net.input_shape)
     read: list[str] = []  # by each layer
     for i, layer in enumerate(placed(net.descriptions, net.loss)):
         read.append(value)

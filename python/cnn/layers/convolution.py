@@ -96,14 +96,14 @@ class Conv2D(Layer):
             raise ValueError(f"{type(self).__name__} has groups={self.groups}, and the images have {channels} channels")
         return self.filters, self.groups
 
-    def _window(self, shape: Shape) -> Window:
+    def window(self, shape: Shape) -> Window:
         size, _ = image(self, shape, self.rank)
         given = self.kernel_size, self.strides, self.dilation_rate
         kernel, stride, dilation = (sizes("", each, self.rank) for each in given)
         return Window(size, kernel, stride, axes(self.padding, self.rank), dilation, type(self).__name__)
 
     def output_shape(self, shape: Shape) -> Shape:
-        return checked_size(self, (*self._window(shape).out, self._channels(shape[-1])[0]))
+        return checked_size(self, (*self.window(shape).out, self._channels(shape[-1])[0]))
 
     def kept(self, shape: Shape) -> int:
         return math.prod(self.output_shape(shape)) if cnn_core.engine.activation_keeps_input(self.function.kind) else 0
@@ -121,7 +121,7 @@ class Conv2D(Layer):
     def fill(self, spec: Any, shape: Shape) -> None:
         spec["kind"] = cnn_core.LayerKind.CONVOLUTION
         spec["activation"], spec["alpha"] = self.function.kind, self.function.value
-        self._window(shape).fill(spec, shape[-1], *self._channels(shape[-1]))
+        self.window(shape).fill(spec, shape[-1], *self._channels(shape[-1]))
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,14 @@ class _Windows(Layer):
     rank: ClassVar[int] = 2
     kind: ClassVar[Any] = cnn_core.LayerKind.MAX_POOL
 
-    def _window(self, shape: Shape) -> Window:
+    def window(self, shape: Shape) -> Window:
         raise NotImplementedError
 
     def kept(self, shape: Shape) -> int:
         """Of max pooling: which pixel of its window each output is."""
         if self.kind != cnn_core.LayerKind.MAX_POOL:
             return 0
-        window = self._window(shape)
+        window = self.window(shape)
         taps = math.prod(min(size, n) for size, n in zip(window.kernel, window.image, strict=True))
         if taps > _MOST_TAPS:
             raise ValueError(f"{type(self).__name__} takes windows of {_MOST_TAPS:,} pixels at most, got {taps:,}")
@@ -35,7 +35,7 @@ class _Windows(Layer):
 
     def fill(self, spec: Any, shape: Shape) -> None:
         spec["kind"] = self.kind
-        self._window(shape).fill(spec, shape[-1], shape[-1], shape[-1])
+        self.window(shape).fill(spec, shape[-1], shape[-1], shape[-1])
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class _Pool(_Windows):
         if not isinstance(pads, str) and any(2 * pad > size for pad, size in zip(pads, pool, strict=True)):
             raise ValueError(f"padding must be half of pool_size={self.pool_size} at most, got {self.padding}")
 
-    def _window(self, shape: Shape) -> Window:
+    def window(self, shape: Shape) -> Window:
         size, _ = image(self, shape, self.rank)
         pool = sizes("pool_size", self.pool_size, self.rank)
         stride = pool if self.strides is None else sizes("strides", self.strides, self.rank)
         return Window(size, pool, stride, axes(self.padding, self.rank), what=type(self).__name__)
 
     def output_shape(self, shape: Shape) -> Shape:
-        return (*self._window(shape).out, shape[-1])
+        return (*self.window(shape).out, shape[-1])
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class _GlobalPool(_Windows):
 
     kind: ClassVar[Any] = cnn_core.LayerKind.AVERAGE_POOL
 
-    def _window(self, shape: Shape) -> Window:
+    def window(self, shape: Shape) -> Window:
         size, _ = image(self, shape, self.rank)
         return Window(size, size, size, "valid")
 

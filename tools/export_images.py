@@ -1,0 +1,196 @@
+"""Random networks for images and signals exported to ONNX and to C: both must give what NumPy gives in float64.
+
+    python tools/export_images.py --count 200 [--seed 0]
+
+ONNX Runtime: 1e-5 of the largest magnitude. C: raw outputs within 4 ULP times the layers with weights, the ULP that of
+the sums of magnitudes (docs/deploy.md); compiled without a warning by each of gcc and clang that is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from export_test import COMPILERS, by_c, by_onnx, close
+from scipy.special import expit, softmax
+
+import cnn
+
+Array = np.ndarray[Any, Any]
+ACTIVATIONS = {
+    "identity": lambda z: z, "relu": lambda z: np.maximum(z, 0), "tanh": np.tanh, "silu": lambda z: z * expit(z),
+    "leaky_relu": lambda z: np.where(z > 0, z, 0.01 * z),
+}  # fmt: skip
+LINKS = {"mse": lambda f: f, "cross_entropy": lambda f: softmax(f, axis=1), "poisson": np.exp}
+EXACT = ("identity", "relu", "leaky_relu")  # activations that keep sums of magnitudes what they are
+MAX = (cnn.MaxPool1D, cnn.MaxPool2D, cnn.GlobalMaxPool1D, cnn.GlobalMaxPool2D)
+GLOBAL = (cnn.GlobalAvgPool1D, cnn.GlobalAvgPool2D, cnn.GlobalMaxPool1D, cnn.GlobalMaxPool2D)
+
+
+def windows(x: Array, kernel: Any, stride: Any, padding: Any, dilation: Any = 1) -> tuple[Array, Array]:
+    """(values, there): what each window sees of x (n, *image, channels), of shape (n, *out, *kernel, channels).
+
+    Outside the image values are 0, and not there. Element by element, by the definition.
+    """
+    image = x.shape[1:-1]
+    kernel, stride, dilation = (np.broadcast_to(size, len(image)) for size in (kernel, stride, dilation))
+    reach = (kernel - 1) * dilation + 1
+    if padding == "same":
+        out = -(-np.array(image) // stride)
+        before = np.maximum(0, (out - 1) * stride + reach - image) // 2
+    else:
+        before = np.broadcast_to(0 if padding == "valid" else padding, len(image))
+        out = (np.array(image) + 2 * before - reach) // stride + 1
+    values = np.zeros((len(x), *out, *kernel, x.shape[-1]))
+    there = np.zeros((*out, *kernel, 1), bool)
+    for place in itertools.product(*map(range, out)):
+        for point in itertools.product(*map(range, kernel)):
+            at = tuple(np.array(place) * stride + np.array(point) * dilation - before)
+            if all(0 <= a < size for a, size in zip(at, image, strict=True)):
+                values[(slice(None), *place, *point)] = x[(slice(None), *at)]
+                there[(*place, *point)] = True
+    return values, there
+
+
+def convolution(layer: Any, x: Array, w: Array, b: Any) -> Array:
+    """Σ over points and channels of the group."""
+    seen, _ = windows(x, layer.kernel_size, layer.strides, layer.padding, layer.dilation_rate)
+    groups = x.shape[-1] // w.shape[-2]
+    parts = zip(np.split(seen, groups, axis=-1), np.split(w, groups, axis=-1), strict=True)
+    axes = w.ndim - 1
+    return np.concatenate([np.tensordot(part, of, axes) for part, of in parts], axis=-1) + b
+
+
+def pool(layer: Any, x: Array) -> Array:
+    largest = isinstance(layer, MAX)
+    if isinstance(layer, GLOBAL):
+        axes = tuple(range(1, x.ndim - 1))
+        return x.max(axes) if largest else x.mean(axes)
+    stride = layer.pool_size if layer.strides is None else layer.strides
+    seen, there = windows(x, layer.pool_size, stride, layer.padding)
+    axes = tuple(range(x.ndim - 1, seen.ndim - 1))
+    if largest:
+        return np.where(there, seen, -np.inf).max(axes)
+    return seen.sum(axes) / there.sum(tuple(axis - 1 for axis in axes))
+
+
+def forward(net: cnn.Network, X: Array, magnitudes: bool = False) -> Array:
+    """Raw outputs by NumPy in float64; or the sums they are made of, without signs."""
+    x, sign = np.asarray(X, np.float64), np.abs if magnitudes else lambda a: a
+    x, read = sign(x), []
+    for i, layer in enumerate(net.descriptions):
+        read.append(x)
+        own = {name.rpartition(".")[2]: sign(value.astype(np.float64)) for name, value in net.parameters.items()
+               if name.startswith(f"layers.{i}.")}  # fmt: skip
+        w, b = own.get("weights"), own.get("biases", 0.0)
+        if isinstance(layer, cnn.Dense):
+            x = x @ w + b
+        elif isinstance(layer, cnn.Conv2D | cnn.DepthwiseConv2D):
+            x = convolution(layer, x, w, b)
+        elif isinstance(layer, cnn.Flatten):
+            x = x.reshape(len(x), -1)
+        elif isinstance(layer, cnn.Add):
+            x = x + read[i - layer.span]
+        elif not isinstance(layer, cnn.Dropout | cnn.GaussianNoise):
+            x = pool(layer, x)
+        name = layer.function.name
+        x = ACTIVATIONS[name](x) if not magnitudes else x if name in EXACT else 1.2 * x + 1
+    return x
+
+
+def layer_for(rng: random.Random, shape: tuple[int, ...]) -> cnn.layers.Layer:
+    """A layer that takes such images or signals; ValueError now and then, where its kernel is too large."""
+    rank, channels = len(shape) - 1, shape[-1]
+
+    def size(*of: int) -> Any:
+        return tuple(rng.choice(of) for _ in range(rank)) if rank > 1 and rng.random() < 0.4 else rng.choice(of)
+
+    window = {"strides": size(1, 1, 2, 3), "padding": rng.choice(("valid", "same", "same", 1))}
+    conv = {"dilation_rate": size(1, 1, 2), "activation": rng.choice(list(ACTIVATIONS)),
+            "use_bias": rng.random() < 0.8}  # fmt: skip
+    kind = rng.randrange(8)
+    if kind < 4 or (kind == 4 and rank == 1):
+        groups = rng.choice([g for g in range(1, channels + 1) if channels % g == 0])
+        made = cnn.Conv1D if rank == 1 else cnn.Conv2D
+        return made(groups * rng.randint(1, 3), size(1, 2, 3, 5), groups=groups, **window, **conv)
+    if kind == 4:
+        return cnn.DepthwiseConv2D(size(2, 3), depth_multiplier=rng.choice((1, 1, 2)), **window, **conv)
+    if kind == 5:
+        same = (cnn.Conv1D if rank == 1 else cnn.Conv2D)(channels, 3, padding="same", activation="tanh")
+        return cnn.Residual([same, cnn.Dropout(0.1)])
+    pools = (cnn.MaxPool1D, cnn.AvgPool1D) if rank == 1 else (cnn.MaxPool2D, cnn.AvgPool2D)
+    return rng.choice(pools)(size(2, 3), rng.choice((None, window["strides"])), window["padding"])
+
+
+def network(rng: random.Random) -> cnn.Network:
+    """Any kinds, sizes, strides, paddings, dilations and groups that fit to one another."""
+    shape: tuple[int, ...] = tuple(rng.choice((5, 8, 13)) for _ in range(rng.choice((1, 2, 2))))
+    shape = inputs = (*shape, rng.choice((1, 2, 3, 4)))
+    layers: list[cnn.layers.Layer] = []
+    wanted = rng.randint(1, 4)
+    while len(layers) < wanted:
+        layer = layer_for(rng, shape)
+        try:
+            for part in layer.flat():
+                part.parameters(shape)
+                shape = part.output_shape(shape)
+        except ValueError:
+            continue
+        layers.append(layer)
+    layers.append(rng.choice((cnn.Flatten, cnn.Flatten, *GLOBAL[len(shape) - 2 :: 2]))())
+    loss = rng.choice(list(LINKS))
+    net = cnn.Network([*layers, cnn.Dense(7, "tanh"), cnn.Dense(3)], loss=loss, seed=rng.randrange(2**32),
+                      dtype=rng.choice(("float32", "float32", "float64"))).build(inputs)  # fmt: skip
+    numbers = np.random.default_rng(net.seed)
+    for name, view in net.parameters.items():
+        if name.endswith("biases"):
+            view[...] = numbers.normal(size=view.shape)
+    return net
+
+
+def check(net: cnn.Network, X: Array, folder: Path, onnx: bool) -> dict[str, float]:
+    """The largest differences; AssertionError where one is too large."""
+    worst: dict[str, float] = {}
+    raw = forward(net, X)
+    expected = LINKS[net.loss.name](raw)
+    if onnx:
+        worst["onnx"] = close(by_onnx(net, X, folder), expected, 1e-5)
+    ulp = np.spacing(forward(net, X, magnitudes=True).astype(net.dtype)).astype(np.float64)
+    depth = sum(name.endswith(".weights") for name in net.parameters)
+    for compiler in COMPILERS:
+        found, predicted = by_c(net, X, folder, compiler)
+        worst["C"] = float((np.abs(raw - found) / ulp).max()) / depth
+        assert worst["C"] <= 4, f"{worst['C']} ULP by layer"
+        close(predicted, expected, 1e-5 if net.dtype == np.float32 else 1e-11)
+    return worst
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--skip-onnx", action="store_true", help="where ONNX Runtime is not installed")
+    arguments = parser.parse_args()
+    rng, worst = random.Random(arguments.seed), dict[str, float]()
+    for i in range(arguments.count):
+        net = network(rng)
+        X = np.random.default_rng(i).normal(size=(5, *net.input_shape)).astype(np.float32)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                found = check(net, X, Path(folder), not arguments.skip_onnx)
+        except BaseException:
+            print(f"network {i} of seed {arguments.seed}: {net!r}, input {net.input_shape}")
+            raise
+        worst = {name: max(value, worst.get(name, 0.0)) for name, value in found.items()}
+    print(f"{arguments.count} networks for images, {' and '.join(COMPILERS)}: "
+          + ", ".join(f"{name} {value:.2g}" for name, value in worst.items()) + " (C: ULP by layer)")  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
