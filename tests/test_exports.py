@@ -13,7 +13,7 @@ from helpers import ACTIVATIONS, run_tool
 
 import cnn
 import cnn_core
-from cnn.export import weights
+from cnn.export import pytorch
 from cnn.export.functions import ACTIVATIONS as FUNCTIONS
 from cnn.export.functions import LINKS
 
@@ -184,13 +184,13 @@ def test_what_pytorch_has_no_module_for_is_named(monkeypatch) -> None:
     """Its weights have names: one's own module may stand there."""
     if torch is None:
         monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(from_numpy=lambda array: array, nn=Recorded()))
-    monkeypatch.delitem(weights._TORCH, "mish")
+    monkeypatch.delitem(pytorch.TORCH, "mish")
     with pytest.raises(ValueError, match="PyTorch has no module for the activation mish"):
         cnn.to_torch(network("mish"))
     assert list(cnn.to_torch_state_dict(network("mish"))) == ["0.weight", "0.bias", "3.weight", "3.bias"]
 
 
-@pytest.mark.parametrize("activation", [*weights._TORCH, "identity", *map(cnn.Activation, ("leaky_relu", "elu", "celu"),
+@pytest.mark.parametrize("activation", [*pytorch.TORCH, "identity", *map(cnn.Activation, ("leaky_relu", "elu", "celu"),
                                                                      (0.3, 2.0, 0.5))])  # fmt: skip
 def test_modules_of_pytorch(activation: Any, monkeypatch) -> None:
     """The classes and arguments of PyTorch's documentation; where it is installed, its own numbers."""

@@ -20,8 +20,10 @@ from cnn._version import __version__ as __version__
 from cnn.activations import Activation
 from cnn.callbacks import AverageWeights, Callback, CSVLogger, EarlyStopping, Progress, ReduceOnPlateau, SaveModel
 from cnn.export.c import export_c
+from cnn.export.from_pytorch import from_torch
 from cnn.export.onnx import export_onnx
-from cnn.export.weights import from_sklearn, from_torch_state_dict, to_sklearn, to_torch, to_torch_state_dict
+from cnn.export.pytorch import from_torch_state_dict, to_torch, to_torch_state_dict
+from cnn.export.scikit_learn import from_sklearn, to_sklearn
 from cnn.initializers import Initializer
 from cnn.inspect.diagnosis import Diagnosis, diagnose
 from cnn.inspect.gradient_check import GradientCheck, gradient_check
@@ -100,7 +102,7 @@ __all__ = [
     "PReLU", "ParametricActivation", "PiecewiseEmbedding", "Progress", "Quantile", "RMSprop", "RankError",
     "ReduceOnPlateau", "Residual", "SaveModel", "Scale", "SearchResult", "StreamError", "TableError", "TableModel",
     "Tweedie", "activations", "callbacks", "diagnose", "explain", "export_c", "export_onnx", "from_sklearn",
-    "from_torch_state_dict", "gradient_check", "initializers", "load", "losses", "metrics", "optimizers", "plots",
-    "predict_many", "schedules", "search", "set_products", "show_config", "to_sklearn", "to_torch",
+    "from_torch", "from_torch_state_dict", "gradient_check", "initializers", "load", "losses", "metrics", "optimizers",
+    "plots", "predict_many", "schedules", "search", "set_products", "show_config", "to_sklearn", "to_torch",
     "to_torch_state_dict", "train_many", "uncertainty",
 ]  # fmt: skip

@@ -45,19 +45,13 @@ def _grouped(layer: Any, shape: Shape) -> Conv2D:
     return layer.grouped(shape[-1]) if isinstance(layer, DepthwiseConv2D) else layer
 
 
-def _behind(window: Window) -> tuple[int, ...]:
-    """How far windows reach over the end of each axis."""
-    sizes = zip(window.out, window.stride, window.kernel, window.dilation, window.image, window.before, strict=True)
-    return tuple(max(0, (o - 1) * s + (k - 1) * d + 1 - n - b) for o, s, k, d, n, b in sizes)
-
-
 # ONNX -----------------------------------------------------------------------------------------------------------------
 
 
 def _window(layer: Any, shape: Shape) -> dict[str, list[int]]:
     """The attributes that convolutions and pooling share."""
     window = layer.window(shape)
-    sizes = {"kernel_shape": window.kernel, "strides": window.stride, "pads": (*window.before, *_behind(window))}
+    sizes = {"kernel_shape": window.kernel, "strides": window.stride, "pads": (*window.before, *window.behind)}
     return {name: list(of) for name, of in sizes.items()}
 
 
@@ -127,7 +121,7 @@ def _sliding(window: Window, channels: int, outputs: int, before: str, at_each: 
     Points outside the image are left out.
     """
     pixels, points, places, outside = [], [], [], []
-    axes, behind = _AXES[-len(window.image) :], _behind(window)
+    axes = _AXES[-len(window.image) :]
     for k, (of_output, of_window, of_image) in enumerate(axes):
         pixels.append(f"for (int {of_output} = 0; {of_output} < {window.out[k]}; {of_output}++)")
         points.append(f"for (int {of_window} = 0; {of_window} < {window.kernel[k]}; {of_window}++)")
@@ -135,7 +129,7 @@ def _sliding(window: Window, channels: int, outputs: int, before: str, at_each: 
         place = " + ".join(name if factor == 1 else f"{name} * {factor}" for name, factor in terms)
         places.append(f"{of_image} = {place}" + (f" - {window.before[k]}" if window.before[k] else ""))
         outside += [f"{of_image} < 0"] if window.before[k] else []
-        outside += [f"{of_image} >= {window.image[k]}"] if behind[k] else []
+        outside += [f"{of_image} >= {window.image[k]}"] if window.behind[k] else []
     point = f"int {', '.join(places)};\n" + (f"if ({' || '.join(outside)})\n    continue;\n" if outside else "")
     point += f"const real *from = {{source}} + {_pixel([axis[2] for axis in axes], window.image, channels)};\n"
     pixel = f"real *to = {{target}} + {_pixel([axis[0] for axis in axes], window.out, outputs)};\n"

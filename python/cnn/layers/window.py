@@ -43,6 +43,8 @@ def padding(name: str, given: object, rank: int) -> Any:
 class Window:
     """Sizes along each axis: `kernel` points, `dilation` apart, that move on by `stride`; `pad` of the image is none.
 
+    `out` is how often it fits, `before` and `behind` how many points it looks beyond the ends of the image.
+
     >>> Window((28, 28), (5, 5), (1, 1), "valid").out
     (24, 24)
     """
@@ -72,6 +74,8 @@ class Window:
                 )
             out = [r // s + 1 for r, s in zip(room, stride, strict=True)]
         self.out = tuple(out)
+        ends = [(o - 1) * s + r for o, s, r in zip(out, stride, reach, strict=True)]
+        self.behind = tuple(max(0, e - b - n) for e, b, n in zip(ends, self.before, image, strict=True))
 
     def fill(self, spec: Any, channels: int, out_channels: int, groups: int) -> None:
         """Writes the core's `WindowSpec`; a signal is an image of height 1."""
