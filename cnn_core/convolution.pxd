@@ -1,9 +1,10 @@
 """The convolution on a slab, a = f(Σ x W + b): a sum over the points of a kernel and the channels at each.
 
 Images lie by (y, x, channel) with the rows innermost, so the channels of a pixel are one matrix (channels, ld), and
-each point of the kernel adds a product of its weights with such a matrix (`taps_product`). Points outside the image are
-left out. The way back to the input is the same with the kernel's points in the other direction: so both are `slide`, told
-by an `Axis` for each direction which pixels a point reads. An output is one sum in the order of points, then channels.
+each point of the kernel adds a product of its weights with such a matrix (`taps_product`). Points outside the image
+are left out. The way back to the input is the same with the kernel's points in the other direction: so both are
+`slide`, told by an `Axis` for each direction which pixels a point reads. An output is one sum in the order of points,
+then channels.
 """
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
