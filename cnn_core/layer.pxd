@@ -29,7 +29,7 @@ from cnn_core.sparse_rows cimport SparseRows
 from cnn_core.tile cimport padded
 from cnn_core.types cimport (ADD, AVERAGE_POOL, BATCH_NORM, CATEGORY_EMBEDDING, CONVOLUTION, DENSE, DROPOUT, FLATTEN,
                              GAUSSIAN_NOISE, LAYER_NORM, MAX_POOL, NUMERIC_EMBEDDING, PARAMETRIC, PIECEWISE_EMBEDDING,
-                             PRELU, SCALE, LayerSpec, WorkspaceSpec, real)
+                             PRELU, SCALE, LayerSpec, WorkspaceSpec, channels_of, real)
 
 
 cdef inline bint left_out(int kind, bint training) noexcept nogil:
@@ -96,7 +96,7 @@ cdef inline void layer_forward(const LayerSpec* layers, int i, const WorkspaceSp
         pool_forward(&layers[i], workspace, a, scratch, ld)
     elif kind == BATCH_NORM:  # the slab is all rows where it needs them all
         slabs = make_slabs(workspace, rows, 0)
-        batch_norm_forward(&layers[i], workspace, &slabs, parameters, a, scratch, 0, layers[i].n_units,
+        batch_norm_forward(&layers[i], workspace, &slabs, parameters, a, scratch, 0, channels_of(&layers[i]),
                            over_rows(&layers[i], noise.training, rows), stop)
 
 
@@ -122,11 +122,12 @@ cdef inline bint layer_backward(const LayerSpec* layers, int i, const WorkspaceS
         return True
     if layers[i].kind == BATCH_NORM:
         slabs = make_slabs(workspace, rows, 0)
-        batch_norm_backward(&layers[i], workspace, &slabs, parameters, scratch, delta, 0, layers[i].n_units,
-                            over_rows(&layers[i], training, rows), go_on, gradient, add, stop)
+        batch_norm_backward(&layers[i], workspace, &slabs, parameters,
+                            layer_input(layers, i, workspace, <const real*>scratch, training), scratch, delta, 0,
+                            channels_of(&layers[i]), over_rows(&layers[i], training, rows), go_on, gradient, add, stop)
         return False
     layer_gradient(layers, i, workspace, parameters, <const real*>scratch, <const real*>delta, ld, training, 0,
-                   layers[i].n_units, gradient, add)
+                   channels_of(&layers[i]), gradient, add)
     if go_on:
         layer_delta(layers, i, workspace, parameters, scratch, delta, ld, training)
     return False
@@ -135,7 +136,7 @@ cdef inline bint layer_backward(const LayerSpec* layers, int i, const WorkspaceS
 cdef inline void layer_gradient(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const real* parameters,
                                 const real* scratch, const real* delta, Py_ssize_t ld, bint training, Py_ssize_t first,
                                 Py_ssize_t end, real* gradient, bint add) noexcept nogil:
-    """The gradient of the parameters of units first .. end - 1 of a layer that is not dense, (+ gradient if add)."""
+    """The gradient of the parameters of channels first .. end - 1 of a layer that is not dense, (+ gradient if add)."""
     cdef int kind = layers[i].kind
     cdef const real* a = layer_input(layers, i, workspace, scratch, training)
     if kind == SCALE:

@@ -1,13 +1,13 @@
 """Layer normalisation on a slab (Ba, Kiros & Hinton 2016): a = g (x - mean) / sqrt(variance + epsilon) + b.
 
-Mean and variance are those of a row's units, the variance with the divisor n. Kept for the way back: the normalised
-units and, behind them, 1 / sqrt(variance + epsilon).
+Mean and variance are those of a row's units, or of a pixel's channels, the variance with the divisor n. Kept for the
+way back: the normalised units and, behind them, 1 / sqrt(variance + epsilon) of each pixel.
 """
 from libc.math cimport sqrt, sqrtf
 from libc.string cimport memcpy
 
 from cnn_core.tile cimport row_dots, row_sums
-from cnn_core.types cimport LayerSpec, WorkspaceSpec, real
+from cnn_core.types cimport LayerSpec, WorkspaceSpec, channels_of, real
 from cnn_core.vecmath cimport loop
 
 cdef enum:
@@ -78,34 +78,48 @@ cdef inline loop normalise_back(const real* g, const real* x, const real* invers
 cdef inline void layer_norm_forward(const LayerSpec* layer, const WorkspaceSpec* workspace, const real* parameters,
                                     const real* a, real* scratch, Py_ssize_t ld) noexcept nogil:
     """output (n_units, ld) = g (a - mean) / sqrt(variance + epsilon) + b."""
-    cdef Py_ssize_t n = layer.n_units, k = 0, rows
+    cdef Py_ssize_t n = channels_of(layer), p, at, k, rows
     cdef real* output = scratch + layer.output * workspace.capacity
     cdef real* kept = output if layer.saved < 0 else scratch + layer.saved * workspace.capacity
     cdef real inverse[NORMALISED]
-    while k < ld:
-        rows = min(ld - k, <Py_ssize_t>NORMALISED)
-        normalise(a + k, n, rows, ld, <real>layer.alpha, kept + k, inverse)
-        if layer.saved >= 0:
-            memcpy(kept + n * ld + k, inverse, rows * sizeof(real))
-        k += rows
-    gain_and_bias(parameters + layer.weights, parameters + layer.biases, <const real*>kept, n, ld, output)
+    for p in range(layer.pixels):
+        at = p * n * ld
+        k = 0
+        while k < ld:
+            rows = min(ld - k, <Py_ssize_t>NORMALISED)
+            normalise(a + at + k, n, rows, ld, <real>layer.alpha, kept + at + k, inverse)
+            if layer.saved >= 0:
+                memcpy(kept + (layer.n_units + p) * ld + k, inverse, rows * sizeof(real))
+            k += rows
+        gain_and_bias(parameters + layer.weights, parameters + layer.biases, <const real*>(kept + at), n, ld,
+                      output + at)
 
 
 cdef inline void layer_norm_gradient(const LayerSpec* layer, const WorkspaceSpec* workspace, const real* scratch,
                                      const real* delta, Py_ssize_t ld, Py_ssize_t first, Py_ssize_t end,
                                      real* gradient, bint add) noexcept nogil:
-    """dg = sums over the rows of delta times the normalised units, db = those of delta, for units first .. end - 1."""
+    """dg = sums over the rows and pixels of delta times the normalised units, db = those of delta.
+
+    For channels first .. end - 1.
+    """
     cdef const real* kept = scratch + layer.saved * workspace.capacity
-    row_dots(end - first, ld, delta + first * ld, kept + first * ld, ld, gradient + layer.weights + first, add)
-    row_sums(end - first, ld, delta + first * ld, ld, gradient + layer.biases + first, add)
+    cdef Py_ssize_t n = channels_of(layer), p, at
+    for p in range(layer.pixels):
+        at = (p * n + first) * ld
+        row_dots(end - first, ld, delta + at, kept + at, ld, gradient + layer.weights + first, add or p > 0)
+        row_sums(end - first, ld, delta + at, ld, gradient + layer.biases + first, add or p > 0)
 
 
 cdef inline void layer_norm_backward(const LayerSpec* layer, const WorkspaceSpec* workspace, const real* parameters,
                                      const real* scratch, real* delta, Py_ssize_t ld) noexcept nogil:
     """delta, dL/d(output), becomes dL/d(input)."""
     cdef const real* kept = scratch + layer.saved * workspace.capacity
-    cdef Py_ssize_t n = layer.n_units, k = 0, rows
-    while k < ld:
-        rows = min(ld - k, <Py_ssize_t>NORMALISED)
-        normalise_back(parameters + layer.weights, kept + k, kept + n * ld + k, n, rows, ld, delta + k)
-        k += rows
+    cdef Py_ssize_t n = channels_of(layer), p, at, k, rows
+    for p in range(layer.pixels):
+        at = p * n * ld
+        k = 0
+        while k < ld:
+            rows = min(ld - k, <Py_ssize_t>NORMALISED)
+            normalise_back(parameters + layer.weights, kept + at + k, kept + (layer.n_units + p) * ld + k, n, rows, ld,
+                           delta + at + k)
+            k += rows

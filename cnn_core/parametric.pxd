@@ -1,10 +1,10 @@
-"""Between its input and a function of it, unit by unit, on a slab: a = z + w (f(z) - z).
+"""Between its input and a function of it, by a share for each unit or channel, on a slab: a = z + w (f(z) - z).
 
 The parametric activation of Holzmüller, Grinsztajn & Steinwart (2024). Kept for the way back: f(z) - z.
 """
 from cnn_core.activations cimport activation_backward, activation_forward, activation_keeps_input
 from cnn_core.tile cimport row_dots
-from cnn_core.types cimport LayerSpec, WorkspaceSpec, real
+from cnn_core.types cimport LayerSpec, WorkspaceSpec, channels_of, real
 from cnn_core.vecmath cimport loop
 
 cdef enum:
@@ -35,16 +35,21 @@ cdef inline void parametric_forward(const LayerSpec* layer, const WorkspaceSpec*
     """output (n_units, ld) = a + w (f(a) - a)."""
     cdef real* output = scratch + layer.output * workspace.capacity
     cdef real* f = output if layer.saved < 0 else scratch + layer.saved * workspace.capacity
+    cdef Py_ssize_t n = channels_of(layer), p
     activation_forward(layer.activation, a, f, layer.n_units * ld, <real>layer.alpha)
-    blend(parameters + layer.weights, a, layer.n_units, ld, f, output)
+    for p in range(layer.pixels):
+        blend(parameters + layer.weights, a + p * n * ld, n, ld, f + p * n * ld, output + p * n * ld)
 
 
 cdef inline void parametric_gradient(const LayerSpec* layer, const WorkspaceSpec* workspace, const real* scratch,
                                      const real* delta, Py_ssize_t ld, Py_ssize_t first, Py_ssize_t end,
                                      real* gradient, bint add) noexcept nogil:
-    """dw = sums over the rows of delta (f(a) - a), for units first .. end - 1."""
-    row_dots(end - first, ld, delta + first * ld, scratch + layer.saved * workspace.capacity + first * ld, ld,
-             gradient + layer.weights + first, add)
+    """dw = sums over the rows and pixels of delta (f(a) - a), for channels first .. end - 1."""
+    cdef const real* kept = scratch + layer.saved * workspace.capacity
+    cdef Py_ssize_t n = channels_of(layer), p
+    for p in range(layer.pixels):
+        row_dots(end - first, ld, delta + (p * n + first) * ld, kept + (p * n + first) * ld, ld,
+                 gradient + layer.weights + first, add or p > 0)
 
 
 cdef inline void parametric_backward(const LayerSpec* layer, const real* parameters, const real* a, real* delta,
@@ -67,5 +72,5 @@ cdef inline void parametric_backward(const LayerSpec* layer, const real* paramet
             for j in range(n):
                 slopes[j] = 1
             activation_backward(layer.activation, kept, slopes, n, <real>layer.alpha)
-            blend_slopes(w[u], <const real*>slopes, n, delta + k)
+            blend_slopes(w[u % channels_of(layer)], <const real*>slopes, n, delta + k)
             k += n

@@ -1,6 +1,9 @@
-"""A slope for each unit on a slab, for what is negative: a = max(x, 0) + p min(x, 0) (He, Zhang, Ren & Sun 2015)."""
+"""A slope for each unit, of images for each channel, on a slab, for what is negative: a = max(x, 0) + p min(x, 0).
+
+(He, Zhang, Ren & Sun 2015.)
+"""
 from cnn_core.tile cimport row_sums
-from cnn_core.types cimport LayerSpec, WorkspaceSpec, real
+from cnn_core.types cimport LayerSpec, WorkspaceSpec, channels_of, real
 from cnn_core.vecmath cimport loop
 
 cdef enum:
@@ -40,26 +43,33 @@ cdef inline loop negative_products(const real* d, const real* x, Py_ssize_t n, P
 cdef inline void prelu_forward(const LayerSpec* layer, const WorkspaceSpec* workspace, const real* parameters,
                                const real* a, real* scratch, Py_ssize_t ld) noexcept nogil:
     """output (n_units, ld) = a for a > 0, else p a."""
-    prelu_units(parameters + layer.weights, a, layer.n_units, ld, scratch + layer.output * workspace.capacity)
+    cdef real* output = scratch + layer.output * workspace.capacity
+    cdef Py_ssize_t n = channels_of(layer), p
+    for p in range(layer.pixels):
+        prelu_units(parameters + layer.weights, a + p * n * ld, n, ld, output + p * n * ld)
 
 
 cdef inline void prelu_gradient(const LayerSpec* layer, const real* a, const real* delta, Py_ssize_t ld,
                                 Py_ssize_t first, Py_ssize_t end, real* gradient, bint add) noexcept nogil:
-    """dp = sums over the rows of delta min(a, 0), for units first .. end - 1."""
+    """dp = sums over the rows and pixels of delta min(a, 0), for channels first .. end - 1."""
     cdef real products[UNITS * ROWS]
-    cdef Py_ssize_t u = first, k, units, rows
+    cdef Py_ssize_t u = first, k, units, rows, p, at
     while u < end:
         units = min(end - u, <Py_ssize_t>UNITS)
-        k = 0
-        while k < ld:
-            rows = min(ld - k, <Py_ssize_t>ROWS)
-            negative_products(delta + u * ld + k, a + u * ld + k, units, rows, ld, products)
-            row_sums(units, rows, <const real*>products, ROWS, gradient + layer.weights + u, add or k > 0)
-            k += rows
+        for p in range(layer.pixels):
+            at = (p * channels_of(layer) + u) * ld
+            k = 0
+            while k < ld:
+                rows = min(ld - k, <Py_ssize_t>ROWS)
+                negative_products(delta + at + k, a + at + k, units, rows, ld, products)
+                row_sums(units, rows, <const real*>products, ROWS, gradient + layer.weights + u, add or p > 0 or k > 0)
+                k += rows
         u += units
 
 
 cdef inline void prelu_backward(const LayerSpec* layer, const real* parameters, const real* a, real* delta,
                                 Py_ssize_t ld) noexcept nogil:
     """delta *= the slope at a."""
-    prelu_back(parameters + layer.weights, a, layer.n_units, ld, delta)
+    cdef Py_ssize_t n = channels_of(layer), p
+    for p in range(layer.pixels):
+        prelu_back(parameters + layer.weights, a + p * n * ld, n, ld, delta + p * n * ld)

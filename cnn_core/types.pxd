@@ -142,3 +142,8 @@ cdef struct OptimizerSpec:
     double weight_decay
     double clip_value       # 0: off
     double clip_norm        # 0: off
+
+
+cdef inline Py_ssize_t channels_of(const LayerSpec* layer) noexcept nogil:
+    """Units of each pixel of the output, of a layer that gives what it gets; of rows of numbers all units."""
+    return layer.n_units // layer.pixels

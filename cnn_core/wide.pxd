@@ -18,7 +18,7 @@ from cnn_core.random cimport Noise
 from cnn_core.slabs cimport Slabs, rows_of
 from cnn_core.team cimport stopped
 from cnn_core.tile cimport padded, transpose
-from cnn_core.types cimport BATCH_NORM, CONVOLUTION, DENSE, DROPOUT, LayerSpec, WorkspaceSpec, real
+from cnn_core.types cimport BATCH_NORM, CONVOLUTION, DENSE, DROPOUT, LayerSpec, WorkspaceSpec, channels_of, real
 
 cdef enum:
     PANEL = 64      # units or inputs that are computed together on the way back
@@ -195,7 +195,7 @@ cdef inline bint wide_units_forward(const LayerSpec* layers, int i, const Worksp
                                     const real* parameters, real* scratch, int thread, int n_threads,
                                     const int32_t* stop) noexcept nogil:
     """This thread's units of layer i, which needs all rows at once, for all slabs; whether it was given up."""
-    cdef Py_ssize_t n = layers[i].n_units
+    cdef Py_ssize_t n = channels_of(&layers[i])
     return batch_norm_forward(&layers[i], workspace, slabs, parameters,
                               layer_input(layers, i, workspace, <const real*>scratch, True), scratch,
                               n * thread // n_threads, n * (thread + 1) // n_threads, True, stop)
@@ -205,14 +205,16 @@ cdef inline bint wide_gradients(const LayerSpec* layers, int i, const WorkspaceS
                                 const real* parameters, real* scratch, int64_t delta_column, real* gradient,
                                 bint training, bint go_on, int thread, int n_threads,
                                 const int32_t* stop) noexcept nogil:
-    """The gradient of this thread's units of a layer that is not dense, summed over all slabs in their order.
+    """The gradient of this thread's channels of a layer that is not dense, summed over all slabs in their order.
 
     Batch normalisation makes dL/d(input) of them at once, to `go_on`. Whether it was given up.
     """
-    cdef Py_ssize_t n = layers[i].n_units, first = n * thread // n_threads, end = n * (thread + 1) // n_threads, s
+    cdef Py_ssize_t n = channels_of(&layers[i]), first = n * thread // n_threads, s
+    cdef Py_ssize_t end = n * (thread + 1) // n_threads
     cdef const real* own
     if layers[i].kind == BATCH_NORM:
-        return batch_norm_backward(&layers[i], workspace, slabs, parameters, scratch,
+        return batch_norm_backward(&layers[i], workspace, slabs, parameters,
+                                   layer_input(layers, i, workspace, <const real*>scratch, training), scratch,
                                    scratch + delta_column * workspace.capacity, first, end,
                                    over_rows(&layers[i], training, slabs.rows), go_on, gradient, False, stop)
     for s in range(slabs.n):

@@ -133,3 +133,167 @@ def test_predictions_of_one_row_and_of_many_have_the_same_bits() -> None:
 def test_a_window_that_float32_can_not_count_is_refused() -> None:
     with pytest.raises(ValueError, match=r"GlobalMaxPool2D takes windows of 16,777,216 pixels at most, got 16,785,409"):
         cnn.Network([cnn.GlobalMaxPool2D(), cnn.Dense(1)]).build((4097, 4097, 1))
+
+
+# Layers that work channel by channel ----------------------------------------------------------------------------------
+
+
+def batch_norm(f: Any) -> Any:
+    def forward(x: Array, w: dict[str, Array]) -> Array:
+        axes = tuple(range(x.ndim - 1))
+        return f(w["weights"] * (x - x.mean(axes)) / np.sqrt(x.var(axes) + 1e-5) + w["biases"])
+
+    return forward
+
+
+def layer_norm(x: Array, w: dict[str, Array]) -> Array:
+    each = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+    return w["weights"] * each + w["biases"]
+
+
+CHANNELS: dict[str, Any] = {
+    "batch_norm": (cnn.BatchNorm(), batch_norm(lambda z: z)),
+    "batch_norm_tanh": (cnn.BatchNorm(activation="tanh"), batch_norm(np.tanh)),
+    "batch_norm_relu": (cnn.BatchNorm(activation="relu"), batch_norm(lambda z: np.maximum(z, 0))),
+    "batch_norm_silu": (cnn.BatchNorm(activation="silu"), batch_norm(lambda z: z / (1 + np.exp(-z)))),  # keeps z
+    "scale": (cnn.Scale("normal"), lambda x, w: w["weights"] * x),
+    "prelu": (cnn.PReLU(), lambda x, w: np.maximum(x, 0) + w["weights"] * np.minimum(x, 0)),
+    "parametric": (cnn.ParametricActivation("tanh"), lambda x, w: x + w["weights"] * (np.tanh(x) - x)),
+    "layer_norm": (cnn.LayerNorm(), layer_norm),
+}
+SHAPES = [(3, 4, 5), (1, 1, 7), (6, 2), (5, 5, 1), (2, 3, 70), (7, 9, 3)]
+
+
+def of_layer(net: cnn.Network, values: dict[str, Any]) -> dict[str, Array]:
+    """Arrays of the first layer, by their names in it."""
+    return {name.split(".")[-1]: np.array(v, float) for name, v in values.items() if name.startswith("layers.0.")}
+
+
+def drawn(layer: cnn.layers.Layer, shape: tuple[int, ...], dtype: str) -> cnn.Network:
+    """Parameters that are all different."""
+    net = above(layer, shape, dtype)
+    for name, values in net.parameters.items():
+        if name.startswith("layers.0.") and "running" not in name:
+            values[...] = rng.uniform(0.5, 1.5, values.shape)
+    return net
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", [2, 16, 21, 1100])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("kind", CHANNELS)
+def test_kinds_on_images(kind: str, shape: tuple[int, ...], rows: int, dtype: str) -> None:
+    """Values, and slopes along random directions by central differences of the formula."""
+    layer, forward = CHANNELS[kind]
+    net = drawn(layer, shape, dtype)
+    assert {v.shape for n, v in net.parameters.items() if n.startswith("layers.0.")} == {shape[-1:]}
+    X = rng.normal(1, 2, size=(rows, *shape)).astype(dtype).astype(float)
+    G = rng.normal(size=(rows, 3))
+    w = of_layer(net, net.parameters)
+    last = net.layers[-1].weights.astype(float)
+    close = {"rtol": 2e-4, "atol": 2e-4} if dtype == "float32" else {"rtol": 1e-9, "atol": 1e-9}
+    outputs = forward(X, w).reshape(rows, -1) @ last
+    np.testing.assert_allclose(net.forward(X.reshape(rows, -1), training=True), outputs, **close)
+    dX = net.backward(G).reshape(X.shape).astype(float)
+    gradient = of_layer(net, net.gradients)
+    delta = (G @ last.T).reshape(X.shape)
+
+    def loss(x: Array, parameters: dict[str, Array]) -> float:
+        return float((forward(x, parameters) * delta).sum())
+
+    h = 1e-6
+    scale = np.sqrt((delta**2).sum())
+    away = rng.normal(size=X.shape)
+    slope = (loss(X + h * away, w) - loss(X - h * away, w)) / (2 * h)
+    assert abs((dX * away).sum() - slope) < (1e-3 if dtype == "float32" else 1e-6) * scale
+    for name in w:
+        if "running" not in name:
+            away = rng.normal(size=w[name].shape)
+            up, down = ({**w, name: w[name] + s * h * away} for s in (1, -1))
+            slope = (loss(X, up) - loss(X, down)) / (2 * h)
+            assert abs((gradient[name] * away).sum() - slope) < (1e-3 if dtype == "float32" else 1e-6) * scale, name
+
+
+def test_running_averages_are_those_of_rows_and_pixels() -> None:
+    layer = cnn.BatchNorm(momentum=0.25)
+    net = cnn.Network([layer, cnn.Flatten(), cnn.Dense(2)], optimizer=cnn.SGD(1e-12), dtype="float64").build((3, 5, 2))
+    X = rng.normal(4, 3, size=(50, 3, 5, 2))
+    net.fit(X.reshape(50, -1), np.ones((50, 2)), epochs=1, batch_size=50, verbose=0)
+    mean, variance = X.mean((0, 1, 2)), X.var((0, 1, 2), ddof=1)
+    np.testing.assert_allclose(net.parameters["layers.0.running_mean"], 0.25 * mean, rtol=1e-12)
+    np.testing.assert_allclose(net.parameters["layers.0.running_variance"], 0.75 + 0.25 * variance, rtol=1e-12)
+    w = of_layer(net, net.parameters)
+    expected = (X - w["running_mean"]) / np.sqrt(w["running_variance"] + 1e-5)
+    expected = (expected * w["weights"] + w["biases"]).reshape(50, -1) @ net.layers[-1].weights + net.layers[-1].biases
+    np.testing.assert_allclose(net.predict(X.reshape(50, -1)), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_one_image_has_a_mean_and_a_variance() -> None:
+    """Of its pixels, as in PyTorch; one row of numbers has none."""
+    net = cnn.Network([cnn.BatchNorm(), cnn.Flatten(), cnn.Dense(2)], dtype="float64", seed=0).build((2, 2, 3))
+    x = rng.normal(size=(1, 12))
+    each = x.reshape(4, 3)
+    expected = ((each - each.mean(0)) / np.sqrt(each.var(0) + 1e-5)).reshape(1, 12) @ net.layers[-1].weights
+    np.testing.assert_allclose(net.forward(x, training=True), expected, rtol=1e-12)
+
+
+def test_a_channel_far_from_zero_keeps_its_digits() -> None:
+    x = 1e6 + rng.normal(size=(100, 6 * 6 * 2)).astype("float32")
+    net = cnn.Network([cnn.BatchNorm(), cnn.GlobalAvgPool2D(), cnn.Dense(2)], seed=0).build((6, 6, 2))
+    net.forward(x, training=True)
+    net.fit(x, np.ones((100, 2)), batch_size=100, epochs=1, verbose=0)
+    variance = x.astype("float32").astype(float).reshape(-1, 2).var(0, ddof=1)
+    np.testing.assert_allclose(net.parameters["layers.0.running_variance"], 0.9 + 0.1 * variance, rtol=1e-4)
+
+
+def network(batch_norm: bool = True, dtype: str = "float32") -> cnn.Network:
+    """All kinds at once, on images whose minibatches are several slabs."""
+    norm = [cnn.BatchNorm(activation="relu")] if batch_norm else [cnn.LayerNorm()]
+    layers = [
+        cnn.Scale(), cnn.Conv2D(6, 3, padding="same"), *norm,
+        cnn.Residual([cnn.Conv2D(6, 3, padding="same"), *norm]), cnn.MaxPool2D(3, 2, "same"), cnn.PReLU(),
+        cnn.AvgPool2D(2), cnn.ParametricActivation("silu"), cnn.LayerNorm(), cnn.GlobalMaxPool2D(), cnn.Dense(3),
+    ]  # fmt: skip
+    return cnn.Network(layers, loss="mse", optimizer=cnn.SGD(0.05), dtype=dtype, seed=5).build((9, 8, 2))
+
+
+@pytest.mark.parametrize("with_batch_norm", [True, False])
+def test_bits_are_those_of_any_number_of_threads(with_batch_norm: bool) -> None:
+    X, Y = rng.normal(size=(203, 144)), rng.normal(size=(203, 3))
+    weights = []
+    for threads in (1, 2, 3):
+        net = network(with_batch_norm)
+        net.fit(X, Y, epochs=2, batch_size=70, verbose=0, n_threads=threads)
+        weights.append(net.get_weights())
+    for name, value in weights[0].items():
+        for other in weights[1:]:
+            assert np.array_equal(value, other[name]), name
+    one = network(with_batch_norm)
+    assert np.array_equal(one.predict(X), np.concatenate([one.predict(X[i : i + 1]) for i in range(203)]))
+
+
+@pytest.mark.parametrize("with_batch_norm", [True, False])
+def test_a_step_of_several_slabs_is_that_of_one(with_batch_norm: bool) -> None:
+    """One step of plain gradient descent beside the gradient that `backward` has of all rows as one slab."""
+    X, Y = rng.normal(size=(150, 144)), rng.normal(size=(150, 3))
+    net = network(with_batch_norm, "float64")
+    before = net.get_weights()
+    out = net.forward(X, training=True)
+    net.backward(2 * (out - Y) / Y.size)
+    gradient = {name: np.array(value) for name, value in net.gradients.items()}
+    net.fit(X, Y, epochs=1, batch_size=150, verbose=0, shuffle=False)
+    for name, value in net.get_weights().items():
+        if "running" not in name:
+            np.testing.assert_allclose(value, before[name] - 0.05 * gradient[name], rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("place", range(9))
+def test_what_is_no_number_goes_through_max_pooling(place: int) -> None:
+    """inf - inf is not hidden by the numbers beside it."""
+    layers = [cnn.Scale(), cnn.ParametricActivation("relu"), cnn.MaxPool2D(3), cnn.Flatten(), cnn.Dense(1)]
+    net = cnn.Network(layers, dtype="float64").build((3, 3, 1))
+    net.layers[0].weights[...] = 1e300
+    X = np.arange(9.0)[None] - 4
+    X[0, place] = 1e300
+    with np.errstate(all="ignore"):
+        assert np.isnan(net.forward(X)).all()

@@ -1,4 +1,4 @@
-"""Activations with a parameter for each unit."""
+"""Activations with a parameter for each unit, of images for each channel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from cnn.layers.layer import Layer, Parameter, Shape
 
 @dataclass(frozen=True)
 class PReLU(Layer):
-    """a = max(x, 0) + p min(x, 0), with a slope p (inputs,) that is learnt (He, Zhang, Ren & Sun 2015).
+    """a = max(x, 0) + p min(x, 0), with a slope p (inputs,), of images (channels,), that is learnt.
+
+    (He, Zhang, Ren & Sun 2015, "Delving deep into rectifiers".)
 
     It stands behind a `Dense` without an activation.
 
@@ -44,7 +46,7 @@ class PReLU(Layer):
 
     def parameters(self, shape: Shape) -> tuple[Parameter, ...]:
         begin, factors = Initializer("constant", self.slope), (self.learning_rate_factor, self.decay_factor)
-        return (Parameter("weights", (self.row(shape),), begin, "identity", *factors),)
+        return (Parameter("weights", shape[-1:], begin, "identity", *factors),)
 
     def fill(self, spec: Any, shape: Shape) -> None:
         spec["kind"] = cnn_core.LayerKind.PRELU
@@ -52,7 +54,7 @@ class PReLU(Layer):
 
 @dataclass(frozen=True)
 class ParametricActivation(Layer):
-    """a = x + w (f(x) - x), with a share w (inputs,) that is learnt: 1 is f, 0 is nothing.
+    """a = x + w (f(x) - x), with a share w (inputs,), of images (channels,), that is learnt: 1 is f, 0 is none.
 
     It stands behind a `Dense` without an activation. (Holzmüller, Grinsztajn & Steinwart 2024, "Better by default",
     where both factors are 0.1.) For f = relu it is a `PReLU` of the slope 1 - w.
@@ -90,12 +92,12 @@ class ParametricActivation(Layer):
         return activations.get(self.activation)
 
     def kept(self, shape: Shape) -> int:
-        return self.row(shape)  # f(x) - x
+        return math.prod(shape)  # f(x) - x
 
     def parameters(self, shape: Shape) -> tuple[Parameter, ...]:
         how = initializers.get(self.initializer)
         factors = self.learning_rate_factor, self.decay_factor
-        return (Parameter("weights", (self.row(shape),), how, "identity", *factors),)
+        return (Parameter("weights", shape[-1:], how, "identity", *factors),)
 
     def fill(self, spec: Any, shape: Shape) -> None:
         spec["kind"] = cnn_core.LayerKind.PARAMETRIC

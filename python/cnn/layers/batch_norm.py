@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,14 +22,15 @@ _ROW = 16  # numbers of a row of buffers hold at least so many others
 class BatchNorm(Layer):
     """Gives each unit the mean 0 and the variance 1 over the rows: a = f(g (x - mean) / sqrt(variance + epsilon) + b).
 
+    Of images and signals it is each channel, over the rows and all pixels, as in Keras and PyTorch (`BatchNorm2d`).
     In a fit mean and variance are those of the minibatch, the variance with the divisor n. `predict` and all that does
     not train have running ones, which a step moves: running <- (1 - momentum) running + momentum of the minibatch, the
     variance with the divisor n - 1, as PyTorch. g begins as ones, b as zeros, the running mean as zeros and the running
-    variance as ones, (inputs,) each. (Ioffe & Szegedy 2015, "Batch normalization: accelerating deep network training".)
+    variance as ones, (inputs,) or (channels,) each. (Ioffe & Szegedy 2015, "Batch normalization".)
 
     Weights of rows count in the loss alone, so that a row of weight 0 is part of mean and variance. A minibatch of one
-    row has no variance: it is normalised by the running averages, which stay as they are; so is each minibatch where
-    `learning_rate_factor` is 0. Ranks of MPI take mean and variance of their own rows of a minibatch each.
+    row of numbers has no variance: it is normalised by the running averages, which stay as they are; so is each
+    minibatch where `learning_rate_factor` is 0. Ranks of MPI take mean and variance of their own rows each.
 
     Args:
         epsilon: >= 1e-12, PyTorch's default; Keras's is 1e-3.
@@ -67,18 +69,17 @@ class BatchNorm(Layer):
         return activations.get(self.activation)
 
     def kept(self, shape: Shape) -> int:
-        n_inputs = self.row(shape)
-        z = n_inputs if cnn_core.engine.activation_keeps_input(self.function.kind) else 0
-        return z + n_inputs + -(-2 * n_inputs // _ROW)  # normalised units; mean and variance of each in the first slab
+        z = math.prod(shape) if cnn_core.engine.activation_keeps_input(self.function.kind) else 0
+        return z + -(-2 * shape[-1] // _ROW)  # mean and variance of each channel in the first slab
 
     def parameters(self, shape: Shape) -> tuple[Parameter, ...]:
         factors, none = (self.learning_rate_factor, self.decay_factor), Initializer("zeros")
-        zeros, ones = np.zeros(self.row(shape)), np.ones(self.row(shape))
+        zeros, ones = np.zeros(shape[-1]), np.ones(shape[-1])
         return (
-            Parameter("weights", (self.row(shape),), Initializer("ones"), "identity", *factors),
-            Parameter("biases", (self.row(shape),), none, "identity", *factors, is_bias=True),
-            Parameter("running_mean", (self.row(shape),), none, values=zeros, running=True),
-            Parameter("running_variance", (self.row(shape),), none, values=ones, running=True),
+            Parameter("weights", shape[-1:], Initializer("ones"), "identity", *factors),
+            Parameter("biases", shape[-1:], none, "identity", *factors, is_bias=True),
+            Parameter("running_mean", shape[-1:], none, values=zeros, running=True),
+            Parameter("running_variance", shape[-1:], none, values=ones, running=True),
         )
 
     def fill(self, spec: Any, shape: Shape) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,9 @@ _LEAST = 1e-12  # of epsilon: its root must not become 0 in float32
 class LayerNorm(Layer):
     """Gives each row the mean 0 and the variance 1 over its units: a = g (x - mean) / sqrt(variance + epsilon) + b.
 
-    The variance has the divisor n, as PyTorch's and Keras's; g (inputs,) begins as ones, b (inputs,) as zeros. In
-    training and in prediction it does the same (Ba, Kiros & Hinton 2016, "Layer normalization").
+    Of images and signals it is each pixel, over its channels, as Keras has it by default. The variance has the divisor
+    n, as PyTorch's and Keras's; g (inputs,) or (channels,) begins as ones, b as zeros. In training and in prediction it
+    does the same (Ba, Kiros & Hinton 2016, "Layer normalization").
 
     Args:
         epsilon: >= 1e-12, PyTorch's default; Keras's is 1e-3.
@@ -42,13 +44,13 @@ class LayerNorm(Layer):
         self.check_numbers("learning_rate_factor", "decay_factor")
 
     def kept(self, shape: Shape) -> int:
-        return self.row(shape) + 1  # normalised units, and the divisor of each row
+        return math.prod(shape) + math.prod(shape[:-1])  # normalised units, and the divisor of each row or pixel
 
     def parameters(self, shape: Shape) -> tuple[Parameter, ...]:
         factors = self.learning_rate_factor, self.decay_factor
         return (
-            Parameter("weights", (self.row(shape),), Initializer("ones"), "identity", *factors),
-            Parameter("biases", (self.row(shape),), Initializer("zeros"), "identity", *factors, is_bias=True),
+            Parameter("weights", shape[-1:], Initializer("ones"), "identity", *factors),
+            Parameter("biases", shape[-1:], Initializer("zeros"), "identity", *factors, is_bias=True),
         )
 
     def fill(self, spec: Any, shape: Shape) -> None:

@@ -14,10 +14,11 @@ from cnn.layers.layer import Layer, Parameter, Shape
 
 @dataclass(frozen=True)
 class Scale(Layer):
-    """A factor for each input, a = s x with s (inputs,): below the first dense layer it weighs the columns of X.
+    """A factor for each input, of images for each channel, a = s x with s (inputs,) or (channels,).
 
-    With a learning rate of its own it chooses among columns within some steps (Holzmüller, Grinsztajn & Steinwart 2024,
-    "Better by default", where its factor is 6). X must be dense there.
+    Below the first dense layer it weighs the columns of X. With a learning rate of its own it chooses among columns
+    within some steps (Holzmüller, Grinsztajn & Steinwart 2024, "Better by default", where its factor is 6). X must be
+    dense there.
 
     Args:
         initializer: of s: ones, constant, uniform, normal or zeros.
@@ -45,7 +46,7 @@ class Scale(Layer):
     def parameters(self, shape: Shape) -> tuple[Parameter, ...]:
         how = initializers.get(self.initializer)
         factors = self.learning_rate_factor, self.decay_factor
-        return (Parameter("weights", (self.row(shape),), how, "identity", *factors),)
+        return (Parameter("weights", shape[-1:], how, "identity", *factors),)
 
     def fill(self, spec: Any, shape: Shape) -> None:
         spec["kind"] = cnn_core.LayerKind.SCALE
