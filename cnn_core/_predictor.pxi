@@ -1,11 +1,7 @@
 """Prediction from Python: part of _engine.pyx."""
-cimport numpy as cnp
-
 from cnn_core.few cimport FEW, by_rows, few_scratch, predict_few
 from cnn_core.predict cimport tiles_at_once
 from cnn_core.update cimport not_finite
-
-cnp.import_array()
 
 cdef enum:
     STACK = 1 << 14     # bytes of scratch memory that a few rows take from the stack; more comes from malloc
@@ -62,13 +58,19 @@ cdef class Predictor:
     cdef Py_ssize_t n_inputs, n_outputs
     cdef readonly Py_ssize_t at_once    # tiles that each thread should have in a call of `many`
     cdef int64_t weights
+    cdef cnp.npy_intp axes[3]           # of a row as it may be given, beside (n_inputs,): those of an image
+    cdef int n_axes
     cdef bint by_rows                   # whether a few rows are predicted stored by rows
 
     def __cinit__(self, const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace,
-                  cnp.ndarray parameters not None, int loss):
-        """The layers' buffers may coincide, for nothing is kept for a way back; `workspace` is that of a tile."""
+                  cnp.ndarray parameters not None, int loss, shape=()):
+        """The layers' buffers may coincide, for nothing is kept for a way back; `workspace` is that of a tile;
+        `shape` that of a row.
+        """
         self.layers, self.workspace, self.parameters, self.loss = layers, workspace, parameters, loss
-        self.n_layers = <int>layers.shape[0]
+        self.n_layers, self.n_axes = <int>layers.shape[0], <int>len(shape)
+        for i, size in enumerate(shape):
+            self.axes[i] = size
         self.typenum = cnp.PyArray_TYPE(parameters)
         self.n_inputs, self.n_outputs = layers[0].n_inputs, layers[self.n_layers - 1].n_units
         self.weights, self.by_rows = parameters.size, by_rows(&layers[0], self.n_layers)
@@ -90,7 +92,7 @@ cdef class Predictor:
         if not self.by_rows or not cnp.PyArray_CheckExact(X):
             return None
         if (cnp.PyArray_TYPE(<cnp.ndarray>X) != self.typenum or not cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>X)
-                or cnp.PyArray_NDIM(<cnp.ndarray>X) != 2 or cnp.PyArray_DIM(<cnp.ndarray>X, 1) != self.n_inputs):
+                or not self.reads(<cnp.ndarray>X)):
             return None
         rows = cnp.PyArray_DIM(<cnp.ndarray>X, 0)
         if rows < 1 or rows > FEW and rows * self.weights > FEW_WORK or flat and self.n_outputs != 1:
@@ -107,6 +109,18 @@ cdef class Predictor:
             done = self.run_few(<const double*>cnp.PyArray_DATA(<cnp.ndarray>X), rows,
                                 <double*>cnp.PyArray_DATA(<cnp.ndarray>out))
         return out if done else None
+
+    cdef bint reads(self, cnp.ndarray X) noexcept:
+        """Whether its rows have the shape of the network's, or as many numbers."""
+        cdef int n = cnp.PyArray_NDIM(X), i
+        if n == 2:
+            return cnp.PyArray_DIM(X, 1) == self.n_inputs
+        if n != self.n_axes + 1:
+            return False
+        for i in range(1, n):
+            if cnp.PyArray_DIM(X, i) != self.axes[i - 1]:
+                return False
+        return True
 
     cdef bint takes(self, out, int64_t rows, bint flat) noexcept:
         return (cnp.PyArray_CheckExact(out) and cnp.PyArray_TYPE(<cnp.ndarray>out) == self.typenum

@@ -1,8 +1,14 @@
 """X as Python gives it, dense or sparse: part of _engine.pyx."""
+cimport numpy as cnp
+
+cnp.import_array()
 
 cdef Py_ssize_t find_rows(X, const real* kind, const real** dense, SparseRows* sparse) except -1:
-    """Where the rows of X stand, dense (else NULL) or sparse, and how many there are; `kind` only tells their type."""
-    cdef const real[:, ::1] table
+    """Where the rows of X stand, dense (else NULL) or sparse, and how many there are; `kind` only tells their type.
+
+    Dense rows may have axes of their own, as images have.
+    """
+    cdef cnp.ndarray table
     cdef const int64_t[::1] indptr
     cdef const int32_t[::1] indices
     cdef const int32_t[:, ::1] stairs
@@ -11,8 +17,11 @@ cdef Py_ssize_t find_rows(X, const real* kind, const real** dense, SparseRows* s
     memset(sparse, 0, sizeof(sparse[0]))
     if not hasattr(X, "indptr"):
         table = X
-        dense[0] = &table[0, 0]
-        return table.shape[0]
+        if (not cnp.PyArray_ISFLOAT(table) or cnp.PyArray_ITEMSIZE(table) != <int>sizeof(real)
+                or not cnp.PyArray_ISCARRAY_RO(table)):
+            raise ValueError(f"X must be a C-contiguous array of the network's type, got {table.dtype}")
+        dense[0] = <const real*>cnp.PyArray_DATA(table)
+        return cnp.PyArray_DIM(table, 0)
     indptr, indices, values = X.indptr, X.indices, X.values
     stairs = X.stairs
     sparse.indptr = &indptr[0]

@@ -159,7 +159,7 @@ def _checked(networks: Any, *, once: bool) -> list[Network]:
 
 
 def _is_matrix(item: Any) -> bool:
-    return len(getattr(item, "shape", ())) == 2
+    return len(getattr(item, "shape", ())) >= 2
 
 
 def _is_array(item: Any) -> bool:

@@ -99,9 +99,9 @@ class Network(Told, NetworkState):
 
         Args:
             X: (n, n_inputs) numbers of any type and order, or one of SciPy's sparse arrays (best CSR), which costs what
-                its non-zeros cost. Never changed; copied only if of another type or order. Or a stream, read while the
-                network trains: an iterable of batches (X, y) or (X, y, weights), or the path of a Parquet file or
-                folder (extra `arrow`).
+                its non-zeros cost; for layers of images (n, height, width, channels), of signals (n, length, channels).
+                Never changed; copied only if of another type or order. Or a stream, read while the network trains: an
+                iterable of batches (X, y) or (X, y, weights), or the path of a Parquet file or folder (extra `arrow`).
             y: (n,) or (n, n_outputs) targets; (n,) integer classes or (n, k) probabilities for cross_entropy. Not for
                 batches; of a Parquet file the name of a column, or several; all others but that of the weights are X.
             epochs: how many more; with `initial_epoch`, the number of the last one (as in Keras).
@@ -169,7 +169,7 @@ class Network(Told, NetworkState):
         >>> sorted(gradients)
         ['layers.0.biases', 'layers.0.weights']
         """
-        rows = data.prepare(X, y, sample_weight, self.loss, self.dtype, self.n_inputs, self.n_outputs)
+        rows = data.prepare(X, y, sample_weight, self.loss, self.dtype, self.inputs, self.n_outputs)
         loss, gradient = passes.loss_and_gradient(self, rows, training, n_threads)
         return loss, arena.views(gradient, self.plan.names)
 
@@ -191,7 +191,7 @@ class Network(Told, NetworkState):
         return out
 
     def backward(self, dout: Any) -> Array | None:
-        """dL/dX (n, n_inputs) from dL/d(outputs) of the last `forward`; the parameters' gradients go to `gradients`.
+        """dL/dX, shaped as X, from dL/d(outputs) of the last `forward`; the parameters' gradients go to `gradients`.
 
         None for sparse X, of which dL/dX would be a dense matrix.
 
@@ -225,7 +225,8 @@ class Network(Told, NetworkState):
         """Values or, by the loss's link, probabilities: (n, n_outputs), or (n,) after a fit to 1-d targets.
 
         Args:
-            X: (n, n_inputs) finite numbers of any type and order, also sparse.
+            X: (n, n_inputs) finite numbers of any type and order, also sparse; images or signals shaped as in `fit`, or
+                flat.
             out: an array of the result's shape and the network's dtype, C-contiguous: it is filled and returned.
             n_threads: the result has the same bits for every number; None chooses.
 
@@ -243,7 +244,7 @@ class Network(Told, NetworkState):
         return passes.predict(self, X, out, n_threads)
 
     def layer_outputs(self, X: Any) -> list[Array]:
-        """Each layer's outputs (n, units) for X, without dropout and without the loss's link: features of the data.
+        """Each layer's outputs, (n, units) or images, for X, without dropout and the loss's link: features of the data.
 
         Args:
             X: (n, n_inputs) finite numbers of any type and order, also sparse.
@@ -271,7 +272,7 @@ class Network(Told, NetworkState):
     ) -> dict[str, float]:
         """{"loss": mean loss plus penalties, metric: value, ...} on these rows, without dropout."""
         chosen = evaluation.resolve(metrics, self.loss)
-        rows = data.prepare(X, y, sample_weight, self.loss, self.dtype, self.n_inputs, self.n_outputs)
+        rows = data.prepare(X, y, sample_weight, self.loss, self.dtype, self.inputs, self.n_outputs)
         return evaluation.evaluate(self, rows, evaluation.check(self.loss, rows, self.n_outputs, chosen), n_threads)
 
     def summary(self) -> None:

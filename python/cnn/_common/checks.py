@@ -21,6 +21,9 @@ FloatArray = np.ndarray[Any, np.dtype[Any]]
 _PIECE = 1 << 16
 _NUMBERS = 1 << 24  # some 10 ms
 _BLAS_MAX = 2**31 - 1
+_PLACES = {  # of a number in an array of so many dimensions
+    1: ("row",), 2: ("row", "column"), 3: ("row", "position", "channel"), 4: ("image", "y", "x", "channel"),
+}  # fmt: skip
 _REAL = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -198,10 +201,11 @@ def finite(name: str, a: FloatArray, columns: list[str] | None = None) -> None:
                 continue
         bad = np.argwhere(~np.isfinite(piece))
         if len(bad):
-            row, *column = bad[0]
-            where = f"row {start + row}"
-            if column:
-                where += f", column {column[0] if columns is None else repr(columns[column[0]])}"
+            row, *place = bad[0].tolist()
+            if len(place) == 1 and columns is not None:
+                place = [repr(columns[place[0]])]
+            what, *axes = _PLACES[a.ndim]
+            where = ", ".join(f"{axis} {at}" for axis, at in zip((what, *axes), (start + row, *place), strict=True))
             raise ValueError(f"{name} holds {piece[tuple(bad[0])]} at {where}; fill or drop such values first")
 
 

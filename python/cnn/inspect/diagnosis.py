@@ -84,13 +84,13 @@ def diagnose(
     True
     """
     net.plan  # noqa: B018 (raises when not built)
-    rows = data.prepare(X, y, sample_weight, net.loss, net.dtype, net.n_inputs, net.n_outputs)
+    rows = data.prepare(X, y, sample_weight, net.loss, net.dtype, net.inputs, net.n_outputs)
     checks.integer("max_rows", max_rows, 1)
     seen = rows.take(np.linspace(0, len(rows) - 1, max_rows).astype(int)) if len(rows) > max_rows else rows
     layers = _signals(net, seen)
     advice = [*_units(layers), *_gradients(layers)]
     if validation_data is not None:
-        held_out = data.prepare(*data.validation_sets(validation_data), net.loss, net.dtype, net.n_inputs,
+        held_out = data.prepare(*data.validation_sets(validation_data), net.loss, net.dtype, net.inputs,
                                 net.n_outputs, "validation ")  # fmt: skip
         now, then = (evaluation.evaluate(net, part, {})["loss"] for part in (rows, held_out))
         if then > _MUCH_WORSE * now:
@@ -105,7 +105,7 @@ def diagnose(
 def _signals(net: NetworkState, rows: Data) -> list[LayerSignals]:
     """One forward pass in the engine, then the chain rule layer by layer, so that each one's share can be seen."""
     plan, n = net.plan, len(rows)
-    X = rows.X.to_scipy() if isinstance(rows.X, SparseRows) else rows.X
+    X = rows.X.to_scipy() if isinstance(rows.X, SparseRows) else rows.X.reshape(n, -1)
     passed = [(i, of) for i, of in enumerate(passes.layer_passes(net, rows.X)) if of is not None]
     out = np.ascontiguousarray(passed[-1][1].outputs)
     delta = np.empty_like(out)

@@ -44,7 +44,7 @@ def gradient_check(
     checks.integer("n", n, 1)
     twin = NetworkState(net.descriptions, net.loss, net.optimizer, "float64", net.seed).build(net.input_shape)
     twin.set_weights(net.get_weights())
-    rows = data.prepare(X, y, sample_weight, twin.loss, twin.dtype, twin.n_inputs, twin.n_outputs)
+    rows = data.prepare(X, y, sample_weight, twin.loss, twin.dtype, twin.inputs, twin.n_outputs)
 
     def loss() -> float:
         return passes.loss_and_gradient(twin, rows, False, None)[0]

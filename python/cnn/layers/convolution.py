@@ -90,6 +90,10 @@ class Conv2D(Layer):
     def function(self) -> Activation:
         return activations.get(self.activation)
 
+    @property
+    def axes(self) -> tuple[int, ...]:
+        return (self.rank + 1,)
+
     def _channels(self, channels: int) -> tuple[int, int]:
         """Output channels and groups for so many input channels."""
         if channels % self.groups:
@@ -190,6 +194,10 @@ class DepthwiseConv2D(Layer):
     @property
     def function(self) -> Activation:
         return activations.get(self.activation)
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        return (3,)
 
     def output_shape(self, shape: Shape) -> Shape:
         image(self, shape, 2)

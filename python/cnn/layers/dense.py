@@ -88,6 +88,10 @@ class Dense(Layer):
     def kept(self, shape: Shape) -> int:
         return self.units if cnn_core.engine.activation_keeps_input(self.function.kind) else 0
 
+    @property
+    def axes(self) -> tuple[int, ...]:
+        return (1,)
+
     def output_shape(self, shape: Shape) -> Shape:
         self.row(shape)
         return (self.units,)

@@ -70,6 +70,11 @@ class Layer:
         return Activation("identity")
 
     @property
+    def axes(self) -> tuple[int, ...]:
+        """How many axes a row of its inputs may have: 1 of numbers, 2 of a signal, 3 of an image; (): as it comes."""
+        return ()
+
+    @property
     def reach(self) -> int:
         """It also reads what the layer so many places before it reads; 0: nothing else."""
         return 0

@@ -20,6 +20,10 @@ class _Windows(Layer):
     rank: ClassVar[int] = 2
     kind: ClassVar[Any] = cnn_core.LayerKind.MAX_POOL
 
+    @property
+    def axes(self) -> tuple[int, ...]:
+        return (self.rank + 1,)
+
     def window(self, shape: Shape) -> Window:
         raise NotImplementedError
 
@@ -194,6 +198,10 @@ class Flatten(Layer):
     >>> Flatten().output_shape((7, 7, 64))
     (3136,)
     """
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        return (1, 2, 3)
 
     def output_shape(self, shape: Shape) -> Shape:
         return (math.prod(shape),)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn._common.images import plain
 from cnn.callbacks import Callback, Logs
 from cnn.mpi.alone import Alone
 from cnn.mpi.shares import Division, divide
@@ -98,7 +99,7 @@ class Shared:
         Raises:
             ValueError: the ranks' rows are not of one kind, or not the same ones where they should be.
         """
-        what: dict[str, Any] = {"the number of columns of X": train.X.shape[1]}
+        what: dict[str, Any] = {"the number of columns of X": plain(train.X.shape[1:])}
         for name, rows in {"training": train, "validation": validation}.items():
             if rows is not None:
                 what[f"the number of dimensions of the {name} y"] = rows.y.ndim

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from cnn._common import checks, console
+from cnn._common.images import Images, Takes
 from cnn.losses import Loss
 from cnn.runtime import sparse
 from cnn.runtime.sparse import SparseRows
@@ -19,7 +20,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Data:
-    """Rows ready for the engine: X (n, n_inputs); targets (n, k) or classes (n,), the other None; weights (n,) or None.
+    """Rows ready for the engine: X (n, n_inputs) or images; targets (n, k) or classes (n,), the other None; weights.
+
+    Weights are (n,) or None.
 
     `y` is what metrics compare with: the classes, or the targets in the shape they were given. `kept` is what `once`
     has made of them. With an `index` X is shared: it is that of the rows `of`, and X[index] are the inputs of these.
@@ -108,13 +111,13 @@ def prepare(
     sample_weight: Any,
     loss: Loss,
     dtype: np.dtype[Any],
-    n_inputs: int | None,
+    takes: Takes,
     n_outputs: int,
     prefix: str = "",
     place: str = "",
 ) -> Data:
     """Checks and converts all of it; `prefix` names the set in errors, `place` where in it a part of it is."""
-    X = sparse.features(f"{prefix}X{place}", X, dtype, n_inputs)
+    X = sparse.features(f"{prefix}X{place}", X, dtype, takes)
     if len(X) == 0 and not place:
         raise ValueError(f"{prefix}X has no rows: shape {X.shape}")
     real, classes, original = targets(f"{prefix}y{place}", y, loss, dtype, len(X), n_outputs)
@@ -219,7 +222,7 @@ class Once:
         self._found: dict[Hashable, tuple[Any, Any]] = {}
 
     def __call__(self, function: Callable[..., T], *arguments: Any) -> T:
-        values = (str, int, float, np.dtype, Loss)
+        values = (str, int, float, np.dtype, Loss, Images)
         key = (function, *(a if isinstance(a, values) else id(a) for a in arguments))
         if key not in self._found:  # the arguments are kept, for their ids are theirs alone as long as they live
             self._found[key] = arguments, function(*arguments)

@@ -28,7 +28,7 @@ _MAX_GRADIENTS = 4
 @checks.quiet
 def predict(net: NetworkState, X: Any, out: Array | None, n_threads: int | None) -> Array:
     """What `Network.predict` gives, for any X and `out` that it takes."""
-    X = sparse.features("X", X, net.dtype, net.plan.n_inputs, look_for_nan=False)
+    X = sparse.features("X", X, net.dtype, net.inputs, look_for_nan=False)
     flat = net.one_dimensional
     if n_threads is not None:
         checks.integer("n_threads", n_threads, 1)
@@ -60,7 +60,7 @@ def predictor_of(net: NetworkState, plan: Plan) -> Any:
     """The core's `Predictor` for rows of that plan, the network's or that of sparse rows."""
     if plan is net.plan:
         return net.predictor
-    return cnn_core.engine.Predictor(plan.tiles.layers, plan.tiles.workspace, net.flat, net.loss.kind)
+    return cnn_core.engine.Predictor(plan.tiles.layers, plan.tiles.workspace, net.flat, net.loss.kind, plan.shapes[0])
 
 
 def outputs(
@@ -173,7 +173,7 @@ class Tape:
 @checks.quiet
 def forward(net: NetworkState, X: Any, training: bool, n_threads: int | None) -> tuple[Array, Tape]:
     """Raw outputs (n, n_outputs), and the tape, for any X that `Network.forward` takes."""
-    X = sparse.features("X", X, net.dtype, net.plan.n_inputs)
+    X = sparse.features("X", X, net.dtype, net.inputs)
     plan = net.plan.taking(X)
     cut = plan.cut(max(len(X), 1))
     parts = min(1 << cut.parts.bit_length() - 1, _MAX_GRADIENTS) if cut.wide else cut.parts  # a power of two
@@ -193,13 +193,14 @@ def forward(net: NetworkState, X: Any, training: bool, n_threads: int | None) ->
 
 @checks.quiet
 def backward(net: NetworkState, tape: Tape, dout: Array) -> tuple[Array | None, Array]:
-    """dL/dX (n, n_inputs), None for sparse X, and the parameters' gradient in the layout of `net.flat`."""
+    """dL/dX, shaped as X (None for sparse X), and the parameters' gradient in the layout of `net.flat`."""
     plan = net.plan.taking(tape.X)
-    dX = None if isinstance(tape.X, SparseRows) else np.zeros((len(tape.X), net.n_inputs), net.dtype)
+    dX = None if isinstance(tape.X, SparseRows) else np.zeros(tape.X.shape, net.dtype)
     gradients = arena.aligned_zeros(tape.parts * plan.size, net.dtype)
     if len(tape.X):
+        to = None if dX is None else dX.reshape(len(dX), -1)
         pass_ = partial(
-            cnn_core.engine.backward, plan.layers, tape.workspace, net.flat, gradients, tape.scratch, tape.X, dout, dX,
+            cnn_core.engine.backward, plan.layers, tape.workspace, net.flat, gradients, tape.scratch, tape.X, dout, to,
             tape.training, tape.step, net.seed, tape.n_threads,
         )  # fmt: skip
         threads.without_blas_threads(plan.uses_blas, partial(interrupt.promptly, 4.0 * plan.size * len(tape.X), pass_))
@@ -293,11 +294,12 @@ def layer_passes(net: NetworkState, X: Array | SparseRows) -> list[LayerPass | N
 
 def layer_outputs(net: NetworkState, X: Any) -> list[Array]:
     """What `Network.layer_outputs` gives: a layer that only training has passes on what it gets."""
-    X = sparse.features("X", X, net.dtype, net.plan.n_inputs)
+    X = sparse.features("X", X, net.dtype, net.inputs)
     outputs: list[Array] = []
-    for passed in layer_passes(net, X):
+    for passed, shape in zip(layer_passes(net, X), net.plan.shapes[1:], strict=True):
         below = outputs[-1] if outputs else X
-        outputs.append(np.ascontiguousarray(passed.outputs) if passed else _dense_copy(below))
+        found = np.ascontiguousarray(passed.outputs) if passed else _dense_copy(below)
+        outputs.append(found.reshape(len(X), *shape))
     return outputs
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import cnn_core
 from cnn._common import checks, interrupt, threads
 from cnn._common.errors import of_network
+from cnn._common.images import Takes
 from cnn.runtime import passes, sparse
 from cnn.runtime.data import Array, Once
 from cnn.runtime.sparse import SparseRows
@@ -28,7 +29,7 @@ def predict(networks: Sequence[NetworkState], Xs: Sequence[Any], n_threads: int 
     once = Once()
 
     def features(i: int) -> Array | SparseRows:
-        return once(_features, Xs[i], networks[i].dtype, networks[i].plan.n_inputs)
+        return once(_features, Xs[i], networks[i].dtype, networks[i].inputs)
 
     rows = [of_network(i, partial(features, i)) for i in range(len(networks))]
     if sum(net.plan.tiles.flops * len(X) for net, X in zip(networks, rows, strict=True)) < _FEW_FLOPS:
@@ -71,8 +72,8 @@ def _side_by_side(
     return [found[i] for i in range(len(networks))]
 
 
-def _features(X: Any, dtype: np.dtype[Any], n_inputs: int) -> Array | SparseRows:
-    return sparse.features("X", X, dtype, n_inputs, look_for_nan=False)
+def _features(X: Any, dtype: np.dtype[Any], takes: Takes) -> Array | SparseRows:
+    return sparse.features("X", X, dtype, takes, look_for_nan=False)
 
 
 def _predictor(net: NetworkState, X: Array | SparseRows) -> Any:

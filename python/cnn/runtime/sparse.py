@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 import cnn_core
-from cnn._common import checks
+from cnn._common import checks, images
+from cnn._common.images import Images, Takes
 
 Array = np.ndarray[Any, Any]
 _COLUMNS_MAX = 2**31 - 1
@@ -116,10 +117,8 @@ def is_sparse(X: Any) -> bool:
     return type(X) is not np.ndarray and (isinstance(X, SparseRows) or hasattr(X, "tocsr"))
 
 
-def features(
-    name: str, X: Any, dtype: np.dtype[Any], n_inputs: int | None, *, look_for_nan: bool = True
-) -> Array | SparseRows:
-    """X (n, n_inputs), dense or sparse, in the network's type; not copied where it is as the engine reads it.
+def features(name: str, X: Any, dtype: np.dtype[Any], takes: Takes, *, look_for_nan: bool = True) -> Array | SparseRows:
+    """X (n, n_inputs), dense or sparse, or images, in the network's type; not copied where the engine can read it.
 
     `look_for_nan`: dense X is searched for numbers that are not finite, as sparse X always is.
 
@@ -127,7 +126,10 @@ def features(
         TypeError, ValueError: wrong types or shapes, numbers that are not finite, positions that are not there.
     """
     if not is_sparse(X):
-        return checks.features(name, X, dtype, n_inputs, look_for_nan=look_for_nan)
+        if isinstance(takes, Images):
+            return images.features(name, X, dtype, takes, look_for_nan=look_for_nan)
+        return checks.features(name, X, dtype, takes, look_for_nan=look_for_nan)
+    n_inputs = takes.n_inputs if isinstance(takes, Images) else takes
     if len(shape := tuple(X.shape)) != 2:
         raise ValueError(f"{name} must have two dimensions (rows, inputs), got shape {shape}")
     if not 0 < shape[1] <= _COLUMNS_MAX:

@@ -12,8 +12,9 @@ import numpy as np
 
 import cnn_core
 from cnn import losses, optimizers, schedules
-from cnn._common import checks, interrupt, naming
+from cnn._common import checks, console, interrupt, naming
 from cnn._common.errors import NotBuiltError
+from cnn._common.images import Images, Takes, channels_first, plain
 from cnn.layers import Layer, Parameter, Shape, checked
 from cnn.losses import Loss
 from cnn.optimizers import Optimizer
@@ -116,7 +117,7 @@ class NetworkState:
         shape = checks.shape("n_inputs", n_inputs)
         if self._plan is not None:
             if shape != self.input_shape:
-                known = self.n_inputs if len(self.input_shape) == 1 else f"{self.input_shape} as"
+                known = self.n_inputs if len(self.input_shape) == 1 else f"{plain(self.input_shape)} as"
                 raise ValueError(f"the network takes {known} inputs already, got n_inputs={n_inputs}")
             return self
         if self.chooses_activation:
@@ -152,7 +153,9 @@ class NetworkState:
         """
         loss = loss or self.loss
         found: dict[str, Any] = {
-            "predictor": cnn_core.engine.Predictor(made.tiles.layers, made.tiles.workspace, self.flat, loss.kind),
+            "predictor": cnn_core.engine.Predictor(
+                made.tiles.layers, made.tiles.workspace, self.flat, loss.kind, made.shapes[0]
+            ),
             "_plan": made, "descriptions": layers or self.descriptions, "optimizer": optimizer or self.optimizer,
             "loss": loss,
         }  # fmt: skip
@@ -206,6 +209,34 @@ class NetworkState:
     def known_inputs(self) -> int | None:
         """The number of inputs, or None before it is known."""
         return None if self._plan is None else self._plan.n_inputs
+
+    @property
+    def takes(self) -> Takes:
+        """What X must be: rows of so many numbers (None: not known yet), or images."""
+        axes = next((layer.axes for layer in self.descriptions if layer.axes), (1,))
+        if axes == (1,):
+            return self.known_inputs
+        return Images(None if self._plan is None else self.input_shape, axes)
+
+    @property
+    def inputs(self) -> Takes:
+        """The same of a network that is built."""
+        self.plan  # noqa: B018 (raises when not built)
+        return self.takes
+
+    def check_images(self, shape: Shape) -> None:
+        """ValueError where the layers of a network that is not built can't read images of that shape."""
+        if self._plan is not None or len(shape) == 1:
+            return
+        if channels_first(shape):
+            console.warn(
+                f"X has images of {shape[0]} x {shape[1]} pixels and {shape[2]} channels; if its channels stand first, "
+                "give np.moveaxis(X, 1, -1)"
+            )
+        for layer in self.descriptions:
+            if not layer.is_open:
+                layer.parameters(shape)
+            shape = layer.output_shape(shape)
 
     @property
     def chooses_activation(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cnn._common import checks
+from cnn._common.images import Images, Takes, alike
 from cnn.runtime.data import Data
 from cnn.runtime.sparse import SparseRows, is_sparse
 from cnn.streams.source import Form, Source, drawn
@@ -41,31 +42,35 @@ class Arrays(Source):
     """Rows begin .. end - 1 of X, y and perhaps weights, which are read a piece at a time, each in one go."""
 
     def __init__(
-        self, X: Any, y: Any, weights: Any, form: Form, n_inputs: int | None, begin: int = 0, end: int | None = None
+        self, X: Any, y: Any, weights: Any, form: Form, takes: Takes, begin: int = 0, end: int | None = None
     ) -> None:
         self.form = form
         given = ("X", X), ("y", y), ("sample_weight", weights)
         X, y, weights = (None if array is None else _sliceable(form.prefix + name, array) for name, array in given)
         self._arrays = X, y, weights
-        if X is None or X.ndim != 2 or not X.shape[0] or y is None or not y.ndim:
-            form.data(X, y, weights, n_inputs, "")  # raises
-        self.n_inputs, rows = int(X.shape[1]), int(X.shape[0])
+        if X is None or X.ndim < 2 or 0 in X.shape or y is None or not y.ndim or (
+            X.ndim > 2 and not isinstance(takes, Images)
+        ):
+            form.data(X, y, weights, takes, "")  # raises
+        rows = int(X.shape[0])
         for name, array in (("y", y), ("sample_weight", weights)):
             if array is not None:
                 checks.same_rows(f"{form.prefix}{name}", len(array), rows)
         self._begin, self._end = begin, rows if end is None else end
         self.rows = self._end - self._begin
-        self._first = self._part(self._begin, n_inputs)
+        self.takes = alike(X)  # for its size
+        self._first = self._part(self._begin, takes)
+        self.takes = alike(self._first.X)
 
     def share(self, begin: int, end: int) -> Arrays:
         """Some of the rows, which count from the first of these."""
-        return Arrays(*self._arrays, self.form, self.n_inputs, self._begin + begin, self._begin + end)
+        return Arrays(*self._arrays, self.form, self.takes, self._begin + begin, self._begin + end)
 
-    def _part(self, begin: int, n_inputs: int | None) -> Data:
+    def _part(self, begin: int, takes: Takes) -> Data:
         X, y, weights = (
             None if array is None else array[begin : min(begin + self.piece, self._end)] for array in self._arrays
         )
-        return self.form.data(X, y, weights, n_inputs, f" from row {begin:,} on")
+        return self.form.data(X, y, weights, takes, f" from row {begin:,} on")
 
     def first(self) -> Data:
         return self._first
@@ -81,4 +86,4 @@ class Arrays(Source):
 
     def read(self, epoch: int, order: np.random.Generator | None) -> Iterator[Data]:
         for begin in drawn(range(self._begin, self._end, self.piece), order):
-            yield self._part(begin, self.n_inputs)
+            yield self._part(begin, self.takes)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnn._common.errors import StreamError
+from cnn._common.images import Takes, alike
 from cnn.runtime.data import Data
 from cnn.streams.source import Form, Source
 
@@ -41,7 +42,7 @@ class Batches(Source):
 
     mixes = False
 
-    def __init__(self, given: Iterable[Any], form: Form, n_inputs: int | None) -> None:
+    def __init__(self, given: Iterable[Any], form: Form, takes: Takes) -> None:
         self.form, self._given = form, given
         iterator = iter(given)
         self.once = iterator is given
@@ -49,8 +50,8 @@ class Batches(Source):
         begin = next(iterator, None)
         if begin is None:
             raise StreamError(f"the stream of {form.prefix}batches is empty")
-        self._first = self._taken(begin, 1, n_inputs)
-        self.n_inputs = self._first.X.shape[1]
+        self._first = self._taken(begin, 1, takes)
+        self.takes = alike(self._first.X)
         self._begun: tuple[Any, Iterator[Any]] | None = (begin, iterator)
         self._weighted = self._first.weights is not None
         self.rows = None
@@ -70,7 +71,7 @@ class Batches(Source):
             for number, batch in enumerate(itertools.chain(begin, iterator), 1):
                 if number == (self.batches or 0) + 1 and self.batches is not None:
                     raise StreamError(f"the stream goes on after the {self.batches} batches that it is to have")
-                rows = self._taken(batch, number, self.n_inputs)
+                rows = self._taken(batch, number, self.takes)
                 self._alike(rows, len(batch) > 2 and batch[2] is not None, number)
                 if len(rows):
                     yield rows
@@ -81,10 +82,10 @@ class Batches(Source):
             expected = "it had some before" if self.batches is None else f"it is to have {self.batches}"
             raise StreamError(f"the stream ended early, with {number} batches in epoch {epoch + 1}: {expected}")
 
-    def _taken(self, batch: Any, number: int, n_inputs: int | None) -> Data:
+    def _taken(self, batch: Any, number: int, takes: Takes) -> Data:
         parts = map(_plain, _parts(batch, number))
         X, y, *weights = parts if isinstance(self._given, list | tuple) else map(_kept, parts)
-        return self.form.data(X, y, weights[0] if weights else None, n_inputs, f" of batch {number}")
+        return self.form.data(X, y, weights[0] if weights else None, takes, f" of batch {number}")
 
     def _alike(self, rows: Data, weighted: bool, number: int) -> None:
         """Refuses what can't stand in one block with the first batch."""

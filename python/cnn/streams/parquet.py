@@ -14,6 +14,7 @@ import numpy as np
 
 from cnn._common import checks, elsewhere
 from cnn._common.errors import StreamError
+from cnn._common.images import Images, Takes
 from cnn.runtime.data import Data
 from cnn.streams import partitions
 from cnn.streams.source import Form, Source, drawn
@@ -87,19 +88,21 @@ class Parquet(Source):
     X are all columns but those of the target and the weights; each must hold numbers or truth values, and no gaps.
     """
 
-    def __init__(self, units: Sequence[Unit], columns: Columns, form: Form, n_inputs: int | None = None) -> None:
+    def __init__(self, units: Sequence[Unit], columns: Columns, form: Form, takes: Takes = None) -> None:
         self.form, self._units, self._columns = form, units, columns
-        self.n_inputs = len(columns.X)
-        if n_inputs is not None and n_inputs != self.n_inputs:
+        self.takes = len(columns.X)
+        if isinstance(takes, Images):
+            raise ValueError(f"{units[0].file.path} is a table, and the network takes images: give arrays or batches")
+        if takes is not None and takes != self.takes:
             known = ", ".join(columns.X[:12]) + (", ..." if len(columns.X) > 12 else "")
             raise ValueError(
                 f"{units[0].file.path} has {self.n_inputs} columns beside those of y and sample_weight ({known}), but "
-                f"the network takes {n_inputs} inputs"
+                f"the network takes {takes} inputs"
             )
         self.rows = sum(unit.end - unit.begin for unit in units)
 
     @staticmethod
-    def of(path: str | os.PathLike[str], y: Any, weights: Any, form: Form, n_inputs: int | None) -> Parquet:
+    def of(path: str | os.PathLike[str], y: Any, weights: Any, form: Form, takes: Takes) -> Parquet:
         """What fit is given: a path, and the names of the target's column (or columns) and that of the weights."""
         target = y if isinstance(y, str) else tuple(y) if isinstance(y, list | tuple) else None
         if not target or not all(isinstance(name, str) for name in target):
@@ -116,7 +119,7 @@ class Parquet(Source):
             units += [Unit(file, i, 0, n, before[i]) for i, n in enumerate(file.groups) if n]
         if not units:
             raise ValueError(f"{os.fspath(path)} has columns but no rows")
-        return Parquet(units, columns, form, n_inputs)
+        return Parquet(units, columns, form, takes)
 
     def share(self, begin: int, end: int) -> Parquet:
         """Some of the rows; a row group at an end is read in part."""
@@ -170,7 +173,7 @@ class Parquet(Source):
         X = _matrix(batch, columns.X, self.form.dtype)
         if isinstance(X, np.ndarray):
             checks.finite(f"{self.form.prefix}X{place}", X, list(columns.X))
-        return self.form.data(X, y, weights, self.n_inputs, place)
+        return self.form.data(X, y, weights, self.takes, place)
 
 
 def _matrix(batch: Any, names: Sequence[str], dtype: np.dtype[Any]) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn._common.images import Images, Takes
 from cnn.losses import Loss
 from cnn.runtime import data
 from cnn.runtime.data import Array, Data
@@ -30,9 +31,9 @@ class Form:
     prefix: str = ""
     factors: Array | None = None
 
-    def data(self, X: Any, y: Any, weights: Any, n_inputs: int | None, place: str) -> Data:
+    def data(self, X: Any, y: Any, weights: Any, takes: Takes, place: str) -> Data:
         """Checked rows of the network's type; `place` tells in errors where they are, as in "X of batch 3 has ..."."""
-        rows = data.prepare(X, y, weights, self.loss, self.dtype, n_inputs, self.n_outputs, self.prefix, place)
+        rows = data.prepare(X, y, weights, self.loss, self.dtype, takes, self.n_outputs, self.prefix, place)
         if self.factors is None:
             return rows
         return data.weighted(rows, data.labels_of(rows, self.loss, self.n_outputs), self.factors)
@@ -42,11 +43,18 @@ class Source(ABC):
     """Rows that can be read part by part, once an epoch."""
 
     form: Form
-    n_inputs: int
+    takes: Takes  # what its rows are
     rows: int | None  # None: nobody knows yet
     batches: int | None = None  # how many are given in each epoch, where that is known
     once: bool = False  # whether there is one epoch only
     mixes: bool = True  # whether rows can come in another order than they stand in
+
+    @property
+    def n_inputs(self) -> int:
+        """Numbers of a row."""
+        found = self.takes.n_inputs if isinstance(self.takes, Images) else self.takes
+        assert found is not None
+        return found
 
     @property
     def piece(self) -> int:

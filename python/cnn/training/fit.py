@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 
 import cnn_core
 from cnn import callbacks
-from cnn._common import checks, threads
+from cnn._common import checks, images, threads
 from cnn.mpi.shared import Shared
 from cnn.runtime import data, evaluation
 from cnn.runtime.data import Array, Data, Once
 from cnn.runtime.history import History
 from cnn.runtime.state import NetworkState
+from cnn.streams.source import Source
 from cnn.training import checkpoint, resume
 from cnn.training.calls import Calls, Evaluation, Pace, drive
 from cnn.training.events import check_all, those_that_need
@@ -117,6 +118,7 @@ def ready(
         ValueError: a checkpoint of another fit, a callback that this one can't serve.
     """
     options, first = asked.options, asked.first
+    net.check_images((train.first() if isinstance(train, Source) else train).X.shape[1:])
     names = ["loss", *asked.metrics]
     names += [f"val_{name}" for name in names] if validation is not None else []
     at = Position(first, net.step, len(net.history), first, training=net.training_id)
@@ -177,7 +179,7 @@ def split(
 ) -> tuple[Data, Data | None]:  # fmt: skip
     """Training and validation rows, all checked; `everywhere` as of `with_class_weights`."""
     share, options, k = asked.share, asked.options, net.n_outputs
-    everything = once(data.prepare, X, y, options.sample_weight, net.loss, net.dtype, net.known_inputs, k)
+    everything = once(data.prepare, X, y, options.sample_weight, net.loss, net.dtype, net.takes, k)
     if options.rows is not None:
         everything = once(data.subset, everything, options.rows)
     train, validation = everything, None
@@ -186,7 +188,7 @@ def split(
         train, validation = once(Data.rows, everything, 0, kept), once(Data.rows, everything, kept, len(everything))
     if options.validation_data is not None:
         given = data.validation_sets(options.validation_data)
-        validation = once(data.prepare, *given, net.loss, net.dtype, train.X.shape[1], k, "validation ")
+        validation = once(data.prepare, *given, net.loss, net.dtype, images.alike(train.X), k, "validation ")
     for part, what in ((train, "training"), (validation, "validation")):
         if part is not None and part.weights is not None and not part.weights.any():
             raise ValueError(f"sample_weight is zero for every {what} row")
@@ -231,7 +233,7 @@ class Fit:
         if self.saved is not None:
             self.saved.restore(net)
         if net.known_inputs is None:
-            net.build(self.sample.X.shape[1])
+            net.build(images.plain(self.sample.X.shape[1:]))
         self._agree()
         if self.identity.ranks.first:
             evaluation.warn_of_range(net, self.sample)

@@ -87,10 +87,10 @@ def is_large(fit: Fit, n_threads: int) -> bool:
 
 def arithmetic(fit: Fit) -> float:
     """About how much there is to do: the largest ones begin."""
-    n_inputs, weights = fit.train.X.shape[1], 0
+    shape, weights = fit.train.X.shape[1:], 0
     for layer in fit.net.descriptions:
-        units = math.prod(layer.output_shape((n_inputs,)))
-        weights, n_inputs = weights + n_inputs * units, units
+        inputs, shape = shape[-1], layer.output_shape(shape)  # of images those of a pixel
+        weights += inputs * math.prod(shape)
     return float(weights) * len(fit.train) * (fit.about.epochs - fit.about.first_epoch)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn._common.images import plain
 from cnn.callbacks import Callback
 from cnn.mpi.alone import ALONE, Alone
 from cnn.mpi.shared import Shared
@@ -72,8 +73,9 @@ class FitIdentity:
     fingerprints: dict[str, Any] | None = None
 
     @property
-    def n_inputs(self) -> int:
-        return self.train.n_inputs if isinstance(self.train, Source) else self.train.X.shape[1]
+    def n_inputs(self) -> Any:
+        """Numbers of a row, or the shape of an image."""
+        return plain((self.train.first() if isinstance(self.train, Source) else self.train).X.shape[1:])
 
     def data(self) -> dict[str, Any]:
         """The data's fingerprints, taken once; among ranks that have rows of their own, by all of them together."""

@@ -16,6 +16,7 @@ import numpy as np
 import cnn_core
 from cnn._common import console
 from cnn._common.errors import ModelFormatError
+from cnn._common.images import plain
 from cnn._version import __version__
 from cnn.callbacks import Callback
 from cnn.files import container
@@ -118,7 +119,7 @@ def _by_others(here: Any, there: Any) -> bool:
     return ranks[0] != ranks[1]
 
 
-def _same_network(here: NetworkState, there: NetworkState, n_inputs: int, path: Path) -> None:
+def _same_network(here: NetworkState, there: NetworkState, n_inputs: Any, path: Path) -> None:
     layers = there.descriptions
     if len(here.descriptions) == len(layers):  # "auto" was settled at the beginning of the fit
         layers = tuple(h if h.is_open and h.settled(t.function) == t else t
@@ -126,7 +127,7 @@ def _same_network(here: NetworkState, there: NetworkState, n_inputs: int, path: 
     pairs: dict[str, tuple[Any, Any]] = {
         "layers": (list(here.descriptions), list(layers)), "loss": (here.loss, there.loss),
         "optimizer": (here.optimizer, there.optimizer), "dtype": (here.dtype.name, there.dtype.name),
-        "n_inputs": (n_inputs, there.n_inputs), "dropout_factor": (here.dropout_factor, there.dropout_factor),
+        "n_inputs": (n_inputs, plain(there.input_shape)), "dropout_factor": (here.dropout_factor, there.dropout_factor),
     }  # fmt: skip
     if here.seed_given:
         pairs["seed"] = (here.seed, there.seed)

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from cnn._common.errors import StreamError
+from cnn._common.images import plain
 from cnn.mpi import shared
 from cnn.mpi.alone import Alone
 from cnn.mpi.shared import Shared
@@ -60,7 +61,7 @@ def _agreed(ranks: Alone, train: Source, validation: Data | Source | None, asked
     """Whether all ranks have given the same table; ValueError where theirs do not go together."""
     first, options = train.first(), asked.options
     what: dict[str, Any] = {
-        "the kind of rows": type(train).__name__, "the number of columns of X": train.n_inputs,
+        "the kind of rows": type(train).__name__, "the number of columns of X": plain(first.X.shape[1:]),
         "the number of dimensions of the training y": first.y.ndim,
         "whether training rows have weights": first.weights is not None,
         "whether the number of rows is known": train.rows is not None,

@@ -10,6 +10,7 @@ import numpy as np
 
 from cnn import schedules
 from cnn._common import checks, threads
+from cnn._common.images import Takes
 from cnn.runtime import data, evaluation
 from cnn.runtime.data import Data
 from cnn.runtime.state import NetworkState
@@ -81,7 +82,7 @@ def sources(net: NetworkState, X: Any, y: Any, asked: Asked) -> tuple[Source, Da
         if isinstance(hook, Checkpoint) and hook.unit != "epochs":
             raise ValueError(f"Checkpoint of a stream is written at ends of epochs, got unit={hook.unit!r}")
     form = Form(net.loss, net.dtype, net.n_outputs)
-    train = _source(X, y, options.sample_weight, form, net.known_inputs)
+    train = _source(X, y, options.sample_weight, form, net.takes)
     if batch is None and not isinstance(train, Batches):
         raise ValueError("batch_size=None takes all rows in one step; give a number for rows that are read by pieces")
     if train.once and asked.more > 1:
@@ -106,15 +107,15 @@ def _step_alone(net: NetworkState) -> None:
             )
 
 
-def _source(X: Any, y: Any, weights: Any, form: Form, n_inputs: int | None) -> Source:
+def _source(X: Any, y: Any, weights: Any, form: Form, takes: Takes) -> Source:
     """The rows of a path, of batches, or of arrays."""
     if _is_path(X, y):
-        return Parquet.of(X, y, weights, form, n_inputs)
+        return Parquet.of(X, y, weights, form, takes)
     if y is None and is_batches(X):
         if weights is not None:
             raise ValueError("weights of batches stand in them, as (X, y, weights), not in sample_weight")
-        return Batches(X, form, n_inputs)
-    return Arrays(X, y, weights, form, n_inputs)
+        return Batches(X, form, takes)
+    return Arrays(X, y, weights, form, takes)
 
 
 def _held_out(
@@ -138,12 +139,12 @@ def _held_out(
         X, target, weights = data.validation_sets(given)
         if not isinstance(X, str | os.PathLike):
             return train, data.prepare(
-                X, target, weights, net.loss, net.dtype, train.n_inputs, net.n_outputs, "validation "
+                X, target, weights, net.loss, net.dtype, train.takes, net.n_outputs, "validation "
             )  # fmt: skip
-        return train, _source(X, target, weights, form, train.n_inputs)
+        return train, _source(X, target, weights, form, train.takes)
     elif not is_batches(given):
         data.validation_sets(given)  # raises
-    found = Batches(given, form, train.n_inputs)
+    found = Batches(given, form, train.takes)
     if found.once and asked.more > 1:
         raise ValueError("validation_data must begin anew for each epoch, as a list or a loader does")
     return train, found

@@ -10,6 +10,7 @@ import numpy as np
 from cnn import losses, metrics
 from cnn._common import checks, console
 from cnn._common.elsewhere import told
+from cnn._common.images import Takes, alike
 from cnn._common.types import MetricName, Mode, RealType
 from cnn.callbacks.monitors import LARGER
 from cnn.losses import Loss, LossName
@@ -88,7 +89,7 @@ def search(
     if batch_size is not None:
         checks.integer("batch_size", batch_size, 1)
     build, of_what = _builder(space, y, losses.get(loss), dtype, batch_size)
-    rows = data.prepare(X, y, sample_weight, of_what[0], of_what[1], None, of_what[2])
+    rows = data.prepare(X, y, sample_weight, of_what[0], of_what[1], _takes(build), of_what[2])
     measure = measured(metric, mode, of_what[0])
     held_out = _held_out(rows, valid, validation_data, cv, groups, options.seed, *of_what)
     for _, fold in held_out:
@@ -122,6 +123,11 @@ def _builder(
     return Space(space, n_outputs, loss, kind, batch_size), (loss, kind, n_outputs)
 
 
+def _takes(build: Space | Function) -> Takes:
+    """What X must be for the networks that it builds, which may be images for those of a function."""
+    return build.expected.takes if isinstance(build, Function) and build.expected is not None else None
+
+
 def measured(metric: Any, mode: Any, loss: Loss) -> Measure:
     """What settings are compared by."""
     if mode not in ("auto", "min", "max"):
@@ -143,7 +149,7 @@ def _held_out(
         if cv is not None:
             raise ValueError("give validation_data or cv, not both")
         given = data.validation_sets(validation_data)
-        return [(everything, data.prepare(*given, loss, dtype, rows.X.shape[1], n, "validation "))]
+        return [(everything, data.prepare(*given, loss, dtype, alike(rows.X), n, "validation "))]
     if cv is not None:
         try:
             from cnn.sklearn.cross_validation import splits
