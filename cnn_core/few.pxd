@@ -7,13 +7,15 @@ from libc.string cimport memcpy, memset
 
 from cnn_core.activations cimport activation_forward
 from cnn_core.add cimport add_units
+from cnn_core.batch_norm cimport CHANNELS, inverse_deviations
 from cnn_core.convolution cimport Axis, alike, axis_of, read_at
 from cnn_core.layer cimport left_out
 from cnn_core.links cimport link_rows
 from cnn_core.losses cimport loss_link
 from cnn_core.pool cimport pool_windows
 from cnn_core.tile cimport add_pixels, padded
-from cnn_core.types cimport (ADD, AVERAGE_POOL, CONVOLUTION, DENSE, MAX_POOL, LayerSpec, WindowSpec, real)
+from cnn_core.types cimport (ADD, AVERAGE_POOL, BATCH_NORM, CONVOLUTION, DENSE, MAX_POOL, LayerSpec, WindowSpec,
+                             channels_of, real)
 from cnn_core.vecmath cimport loop
 
 cdef enum:
@@ -26,7 +28,7 @@ cdef inline bint by_rows(const LayerSpec* layers, int n_layers) noexcept nogil:
     for i in range(n_layers):
         kind = layers[i].kind
         if not (left_out(kind, False) or kind == DENSE or kind == CONVOLUTION or kind == MAX_POOL
-                or kind == AVERAGE_POOL or kind == ADD):
+                or kind == AVERAGE_POOL or kind == ADD or kind == BATCH_NORM):
             return False
     return True
 
@@ -147,6 +149,31 @@ cdef inline void few_convolution(const LayerSpec* layer, const real* parameters,
     activation_forward(layer.activation, <const real*>y, y, padded(layer.n_units, parameters), <real>layer.alpha)
 
 
+cdef inline loop normalise_channels(const real* x, const real* mean, const real* factor, const real* bias,
+                                    Py_ssize_t n, real* out) noexcept nogil:
+    """out (n,) = factor (x - mean) + bias."""
+    cdef Py_ssize_t j
+    for j in range(n):
+        out[j] = (x[j] - mean[j]) * factor[j] + bias[j]
+
+
+cdef inline void few_norm(const LayerSpec* layer, const real* parameters, const real* x, real* y) noexcept nogil:
+    """y (n_units padded) = f(g (x - mean) / sqrt(variance + epsilon) + b) for one row x, by running averages."""
+    cdef Py_ssize_t channels = channels_of(layer), u = 0, n, p, j
+    cdef real factor[CHANNELS]
+    memset(y + layer.n_units, 0, (padded(layer.n_units, parameters) - layer.n_units) * sizeof(real))
+    while u < channels:
+        n = min(channels - u, <Py_ssize_t>CHANNELS)
+        inverse_deviations(parameters + layer.running_variance + u, n, <real>layer.epsilon, factor)
+        for j in range(n):
+            factor[j] *= parameters[layer.weights + u + j]
+        for p in range(layer.pixels):
+            normalise_channels(x + p * channels + u, parameters + layer.running_mean + u, <const real*>factor,
+                               parameters + layer.biases + u, n, y + p * channels + u)
+        u += n
+    activation_forward(layer.activation, <const real*>y, y, padded(layer.n_units, parameters), <real>layer.alpha)
+
+
 cdef inline Py_ssize_t widest(const LayerSpec* layers, int n_layers, const real* kind) noexcept nogil:
     """Units of the widest layer, in whole vectors; `kind` only tells their type."""
     cdef Py_ssize_t most = 0
@@ -223,6 +250,8 @@ cdef inline void predict_few(const LayerSpec* layers, int n_layers, const real* 
         for r in range(rows):
             if kind == CONVOLUTION:
                 few_convolution(&layers[i], parameters, a + r * ldx, y + r * ldy)
+            elif kind == BATCH_NORM:
+                few_norm(&layers[i], parameters, a + r * ldx, y + r * ldy)
             elif kind == ADD:
                 b = few_input(layers, layers[i].source, chain, wide, rows, x, <const real*>scratch, &ldb)
                 add_units(a + r * ldx, b + r * ldb, layers[i].n_units, y + r * ldy)
