@@ -114,7 +114,7 @@ cdef inline void few_points(const WindowSpec* window, const Axis* down, const Ax
                 while joined and k < along.kernel and read_at(along, at, k) >= 0:
                     k += 1
                 from_ = (read_at(down, line, i) * along.size + read_at(along, at, j)) * window.channels
-                if groups == window.channels and filters == 1:
+                if groups > 1 and groups == window.channels and filters == 1:
                     for p in range(pixels):
                         add_products(x + from_ + p * along.stride * window.channels,
                                      w + (i * along.kernel + j) * groups, groups, y + p * groups)
