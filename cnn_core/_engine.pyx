@@ -17,6 +17,7 @@ from cnn_core.batch_norm cimport over_rows
 from cnn_core.blas cimport gemm as _blas_gemm
 from cnn_core.dense cimport chunk_begin
 from cnn_core.job cimport DONE, Job, StepNumbers
+from cnn_core.lines cimport partial_elements
 from cnn_core.layer cimport slab_backward, slab_forward
 from cnn_core.model cimport Model, describe, fill_job
 from cnn_core.predict cimport predict_tiles
@@ -29,8 +30,7 @@ from cnn_core.tile cimport CNN_VECTORS, gather, lanes as _lanes, padded, scatter
 from cnn_core.types cimport GROUP, LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, ShareSpec, WorkspaceSpec, real
 from cnn_core.update cimport (add_all_partials, clip_values, count_blocks, norm_factor, penalty_of, penalty_share,
                               shrink_by, update_range)
-from cnn_core.wide cimport (kernels_of, partial_elements, parts_of, transposed_elements, weights_of,
-                            work_of)
+from cnn_core.wide cimport kernels_of, transposed_elements, weights_of, work_of
 
 cdef extern from *:
     """
@@ -86,6 +86,8 @@ cdef Py_ssize_t CHUNK_ROWS = 32, MAX_CHUNKS = 32
 cdef int64_t PARTIAL_ELEMENTS = 1 << 18
 # A part of a minibatch that uses each weight so often has time to add up its gradient with the others.
 cdef Py_ssize_t PASSES = 256
+# From so much arithmetic on, a few images are worth the barriers between layers.
+cdef double LINES_FLOPS = 2e7
 # From so many numbers a row on, slabs have as few rows as there are in a vector of a wide machine.
 cdef Py_ssize_t LARGE_IMAGES = 1 << 15
 # From so many weights on, units are shared out among the threads instead of rows.
@@ -109,12 +111,13 @@ def cut(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, Py_ssiz
         wide |= over_rows(&layers[i], True, max(rows, 2))  # all rows must have passed the layer below
     if images and columns >= LARGE_IMAGES:
         most = GROUP
+    wide |= images and rows < 2 * GROUP and 6.0 * work * rows >= LINES_FLOPS  # there are lines to share out
     if wide:
         capacity = min((rows + GROUP - 1) // GROUP * GROUP, most)
         n = (rows + capacity - 1) // capacity
         return (True, n, capacity,
                 n * capacity * columns + 2 * transposed_elements(&layers[0], layers.shape[0], n * capacity)
-                + parts_of(n) * partial_elements(&layers[0], layers.shape[0]), 0)
+                + partial_elements(&layers[0], layers.shape[0], n, capacity), 0)
     size += kernels_of(&layers[0], layers.shape[0])
     limit = min(rows // (GROUP if images else CHUNK_ROWS), MAX_CHUNKS, <Py_ssize_t>(6.0 * work * rows / CHUNK_FLOPS),
                 max(PARTIAL_ELEMENTS // max(size, 1), <Py_ssize_t>(work * rows / (PASSES * max(size, 1)))))

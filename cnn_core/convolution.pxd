@@ -13,7 +13,7 @@ from cnn_core.activations cimport activation_backward, activation_forward
 from cnn_core.team cimport stopped
 from cnn_core.tile cimport (Tap, Walk, add_pixels, lanes, narrow_of_pixels, padded, panel_of, sums_of_pixels,
                             taps_product, transpose)
-from cnn_core.types cimport LayerSpec, WindowSpec, WorkspaceSpec, real
+from cnn_core.types cimport CONVOLUTION, GROUP, LayerSpec, WindowSpec, WorkspaceSpec, real
 
 cdef enum:
     PANEL = 8       # outputs whose weights stand side by side, at most
@@ -190,13 +190,30 @@ cdef inline Py_ssize_t gradient_elements(const LayerSpec* layer) noexcept nogil:
 
 
 cdef inline void convolution_forward(const LayerSpec* layer, const WorkspaceSpec* workspace, const real* parameters,
-                                     const real* a, real* scratch, Py_ssize_t ld, const int32_t* stop) noexcept nogil:
-    """z = Σ W x + b, output = f(z)."""
+                                     const real* a, real* scratch, Py_ssize_t ld, Py_ssize_t first, Py_ssize_t end,
+                                     const int32_t* stop) noexcept nogil:
+    """Lines first .. end - 1 of z = Σ W x + b and of the output f(z)."""
     cdef real* output = scratch + layer.output * workspace.capacity
     cdef real* z = output if layer.saved < 0 else scratch + layer.saved * workspace.capacity
+    cdef Py_ssize_t line = line_of(layer) * ld
     slide(&layer.window, False, parameters + layer.weights, parameters + layer.biases if layer.biases >= 0 else NULL, a,
-          z, ld, 0, layer.window.out_height, stop)
-    activation_forward(layer.activation, <const real*>z, output, layer.n_units * ld, <real>layer.alpha)
+          z, ld, first, end, stop)
+    activation_forward(layer.activation, <const real*>(z + first * line), output + first * line, (end - first) * line,
+                       <real>layer.alpha)
+
+
+cdef inline Py_ssize_t line_of(const LayerSpec* layer) noexcept nogil:
+    """Units of a line of the output."""
+    return <Py_ssize_t>layer.window.out_width * layer.window.out_channels
+
+
+cdef inline void convolution_slope(const LayerSpec* layer, const WorkspaceSpec* workspace, const real* scratch,
+                                   Py_ssize_t ld, Py_ssize_t first, Py_ssize_t end, real* delta) noexcept nogil:
+    """Lines first .. end - 1 of delta *= f'(z)."""
+    cdef int64_t kept = layer.output if layer.saved < 0 else layer.saved
+    cdef Py_ssize_t line = line_of(layer) * ld
+    activation_backward(layer.activation, scratch + kept * workspace.capacity + first * line, delta + first * line,
+                        (end - first) * line, <real>layer.alpha)
 
 
 cdef inline void convolution_backward(const LayerSpec* layer, const WorkspaceSpec* workspace, const real* parameters,
@@ -204,47 +221,47 @@ cdef inline void convolution_backward(const LayerSpec* layer, const WorkspaceSpe
                                       real* delta, real* gradient, real* below, bint go_on,
                                       const int32_t* stop) noexcept nogil:
     """delta *= f'(z); dW and db from it (+ gradient if add); below = dL/d(input), if wanted."""
-    cdef int64_t kept = layer.output if layer.saved < 0 else layer.saved
-    activation_backward(layer.activation, <const real*>(scratch + kept * workspace.capacity), delta, layer.n_units * ld,
-                        <real>layer.alpha)
-    convolution_gradient(layer, a, <const real*>delta, rows, ld, 0, layer.window.out_channels, below, gradient, add,
-                         stop)
+    convolution_slope(layer, workspace, <const real*>scratch, ld, 0, layer.window.out_height, delta)
+    convolution_gradient(layer, a, <const real*>delta, rows, ld, 0, layer.window.out_height, below, gradient, add, stop)
     if go_on:
         slide(&layer.window, True, parameters + layer.weights, <const real*>NULL, <const real*>delta, below, ld, 0,
               layer.window.height, stop)
 
 
+cdef inline Py_ssize_t turned_columns(const LayerSpec* layer) noexcept nogil:
+    """How many numbers a row the deltas of a line are, turned into whole vectors of filters (`_turned` in plan.py)."""
+    if layer.kind != CONVOLUTION:
+        return 0
+    return <Py_ssize_t>layer.window.out_width * (layer.window.out_channels // layer.window.groups + GROUP)
+
+
 cdef inline void convolution_gradient(const LayerSpec* layer, const real* a, const real* delta, Py_ssize_t rows,
                                       Py_ssize_t ld, Py_ssize_t first, Py_ssize_t end, real* turned, real* gradient,
                                       bint add, const int32_t* stop) noexcept nogil:
-    """dW and db of filters first .. end - 1 from deltas of z, (+ gradient if add).
+    """dW and db from lines first .. end - 1 of the deltas of z, (+ gradient if add).
 
     Few filters: sums run along the rows. Else the deltas of a line are turned, so that vectors run along the filters;
     `turned` has room for that.
     """
     cdef const WindowSpec* window = &layer.window
     cdef Py_ssize_t filters = window.out_channels // window.groups, channels = window.channels // window.groups
-    cdef Py_ssize_t points = window.kernel_height * window.kernel_width, n = window.out_channels
-    cdef Py_ssize_t pixels = window.out_height * window.out_width, g, u, last, i, y
+    cdef Py_ssize_t n = window.out_channels, line = line_of(layer) * ld, g, y
     cdef real* dw = gradient + layer.weights
     if not add:
-        for i in range(points * channels):
-            memset(dw + i * n + first, 0, (end - first) * sizeof(real))
+        memset(dw, 0, terms_of(window) * n * sizeof(real))
     if layer.biases >= 0:
-        sums_of_pixels(end - first, pixels, ld, delta + first * ld, n * ld, gradient + layer.biases + first, add)
-    u = first
-    while u < end:
-        g = u // filters
-        last = min(end, (g + 1) * filters)
-        if last - u <= 8 and last - u < lanes(delta):
-            narrow_gradient(window, a + g * channels * ld, delta + u * ld, ld, last - u, channels, dw + u, stop)
-        else:
-            for y in range(window.out_height):
-                if stopped(stop):
-                    return
-                line_gradient(window, a + g * channels * ld, delta + (y * window.out_width * n + u) * ld, rows, ld, y,
-                              last - u, channels, turned, dw + u)
-        u = last
+        sums_of_pixels(n, (end - first) * window.out_width, ld, delta + first * line, n * ld, gradient + layer.biases,
+                       add)
+    for g in range(window.groups):
+        if filters <= 8 and filters < lanes(delta):
+            narrow_gradient(window, a + g * channels * ld, delta + g * filters * ld, ld, first, end, filters, channels,
+                            dw + g * filters, stop)
+            continue
+        for y in range(first, end):
+            if stopped(stop):
+                return
+            line_gradient(window, a + g * channels * ld, delta + y * line + g * filters * ld, rows, ld, y, filters,
+                          channels, turned, dw + g * filters)
 
 
 cdef inline void line_gradient(const WindowSpec* window, const real* a, const real* delta, Py_ssize_t rows,
@@ -282,8 +299,9 @@ cdef inline void line_gradient(const WindowSpec* window, const real* a, const re
 
 
 cdef inline void narrow_gradient(const WindowSpec* window, const real* a, const real* delta, Py_ssize_t ld,
-                                 Py_ssize_t filters, Py_ssize_t channels, real* dw, const int32_t* stop) noexcept nogil:
-    """dW of up to 8 filters += sums over all pixels, along the rows."""
+                                 Py_ssize_t first, Py_ssize_t end, Py_ssize_t filters, Py_ssize_t channels, real* dw,
+                                 const int32_t* stop) noexcept nogil:
+    """dW of up to 8 filters += sums over all pixels of lines first .. end - 1, along the rows."""
     cdef Axis down = axis_of(window.height, window.out_height, window.kernel_height, window.stride_y,
                              window.dilation_y, window.top, False)
     cdef Axis along = axis_of(window.width, window.out_width, window.kernel_width, window.stride_x, window.dilation_x,
@@ -293,11 +311,11 @@ cdef inline void narrow_gradient(const WindowSpec* window, const real* a, const 
     walk.a_line, walk.a_pixel = window.stride_y * window.width * pixel, along.stride * pixel
     walk.b_line, walk.b_pixel = along.n * n * ld, n * ld
     for i in range(window.kernel_height):
-        y = 0
-        while y < down.n and read_at(&down, y, i) < 0:
+        y = first
+        while y < end and read_at(&down, y, i) < 0:
             y += 1
         walk.lines = 0
-        while y + walk.lines < down.n and read_at(&down, y + walk.lines, i) >= 0:
+        while y + walk.lines < end and read_at(&down, y + walk.lines, i) >= 0:
             walk.lines += 1
         at = 0
         while at < along.n and walk.lines > 0:

@@ -91,7 +91,7 @@ cdef inline void layer_forward(const LayerSpec* layers, int i, const WorkspaceSp
     elif kind == PIECEWISE_EMBEDDING:
         piecewise_forward(&layers[i], workspace, parameters, a, scratch, ld)
     elif kind == CONVOLUTION:
-        convolution_forward(&layers[i], workspace, parameters, a, scratch, ld, stop)
+        convolution_forward(&layers[i], workspace, parameters, a, scratch, ld, 0, layers[i].window.out_height, stop)
     elif kind == MAX_POOL or kind == AVERAGE_POOL:
         pool_forward(&layers[i], workspace, a, scratch, ld)
     elif kind == BATCH_NORM:  # the slab is all rows where it needs them all

@@ -9,6 +9,7 @@ from libc.string cimport memcpy, memset
 
 from cnn_core.dense cimport chunk_begin
 from cnn_core.job cimport DONE, GRADIENT_NOT_FINITE, LOSS_NOT_FINITE, STOPPED, UPDATE_NOT_FINITE, Job
+from cnn_core.lines cimport bands_gradient, bands_of, lines_delta, lines_forward, lines_slope
 from cnn_core.losses cimport loss_block
 from cnn_core.optimizers cimport OptimizerStep, optimizer_begin
 from cnn_core.random cimport Noise, noise_of
@@ -20,12 +21,12 @@ from cnn_core.sparse_wide cimport wide_sparse_forward, wide_sparse_weights
 from cnn_core.stairs cimport stair_sums
 from cnn_core.team cimport barrier, flush, note, peek, stopped, unflush
 from cnn_core.tile cimport gather, padded, scatter
-from cnn_core.types cimport DENSE, DROPOUT, LayerSpec, ShareSpec, WorkspaceSpec, real
+from cnn_core.types cimport CONVOLUTION, DENSE, DROPOUT, LayerSpec, ShareSpec, WorkspaceSpec, real
 from cnn_core.update cimport (BAD_GRADIENT, BOTH, GATHER, REDUCE, UNDO, UPDATE, block_errors, for_own_blocks,
                               norm_factor, penalty_share, total)
-from cnn_core.wide cimport (PANEL, dense_from, dropouts_from, over_rows_from, transpose_panel, wide_delta, wide_forward,
-                            wide_gradients, wide_inputs, wide_slab_forward, wide_slabs_backward, wide_slabs_delta,
-                            wide_slabs_forward, wide_sum, wide_units_forward, wide_weights)
+from cnn_core.wide cimport (PANEL, by_lines, dense_from, dropouts_from, phase_from, transpose_panel, wide_delta,
+                            wide_forward, wide_gradients, wide_inputs, wide_slab_forward, wide_slabs_backward,
+                            wide_slabs_delta, wide_slabs_forward, wide_sum, wide_units_forward, wide_weights)
 
 
 cdef inline double sum_of_weights(const Job* job, const real* weights, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
@@ -131,13 +132,18 @@ cdef inline bint wide_kinds_forward(Job* job, const Slabs* slabs, int first, int
                                     real* scratch, Noise noise, int thread, int n_threads, int* phase) noexcept nogil:
     """Layers first .. end - 1, none of them dense, a barrier behind each phase; whether the minibatch is given up.
 
-    A layer that needs all rows at once is a phase of units, those between two such are one of slabs.
+    A layer that needs all rows at once is a phase of units, a convolution of few slabs one of lines, those between two
+    such are one of slabs.
     """
     cdef int next_layer
     cdef bint given_up
     while first < end:
-        next_layer = over_rows_from(job.layers, first, end, job.training, slabs)
-        if next_layer == first:
+        next_layer = phase_from(job.layers, first, end, job.training, slabs, n_threads)
+        if next_layer == first and by_lines(&job.layers[first], slabs, n_threads):
+            next_layer += 1
+            given_up = lines_forward(job.layers, first, job.workspace, slabs, parameters, scratch, job.training, thread,
+                                     n_threads, job.stop)
+        elif next_layer == first:
             next_layer += 1
             given_up = wide_units_forward(job.layers, first, job.workspace, slabs, parameters, scratch, thread,
                                           n_threads, job.stop)
@@ -149,6 +155,32 @@ cdef inline bint wide_kinds_forward(Job* job, const Slabs* slabs, int first, int
             return True
         first = next_layer
     return False
+
+
+cdef inline bint wide_moves(Job* job, int i, const Slabs* slabs, const real* parameters, real* scratch, int64_t delta,
+                            int64_t next_delta, real* partial, bint go_on, int thread, int n_threads,
+                            int* phase) noexcept nogil:
+    """The way back of a layer of another width, a barrier behind each phase; whether the minibatch is given up.
+
+    It is one phase of slabs, but of a convolution of few slabs one for each of its parts, by lines.
+    """
+    cdef const LayerSpec* layers = job.layers
+    cdef const WorkspaceSpec* ws = job.workspace
+    cdef bint given_up
+    phase[0] += 1
+    if layers[i].kind != CONVOLUTION or bands_of(&layers[i], slabs.n) == 1:
+        given_up = wide_slabs_backward(layers, i, ws, slabs, parameters, scratch, delta, next_delta, partial,
+                                       job.training, go_on, thread, n_threads, job.stop)
+        return phase_ends(job, phase[0], given_up, n_threads)
+    given_up = lines_slope(&layers[i], ws, slabs, scratch, delta, thread, n_threads, job.stop)
+    if phase_ends(job, phase[0], given_up, n_threads):
+        return True
+    phase[0] += 1
+    given_up = bands_gradient(layers, i, ws, slabs, scratch, delta, partial, job.training, thread, n_threads, job.stop)
+    if go_on and not given_up:
+        given_up = lines_delta(layers, i, ws, slabs, parameters, scratch, delta, next_delta, thread, n_threads,
+                               job.stop)
+    return phase_ends(job, phase[0], given_up, n_threads)
 
 
 cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, const ShareSpec* share,
@@ -168,7 +200,7 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
     cdef bint given_up = False
     cdef int i, below, top, phase = 1, on_sparse = -1 if job.X != NULL else first_dense(layers)
     cdef int lowest = first_with_parameters(layers), bottom = dense_from(layers, job.n_layers, 0)
-    cdef int alone = over_rows_from(layers, 0, bottom, job.training, &slabs)  # so many layers need no other slab
+    cdef int alone = phase_from(layers, 0, bottom, job.training, &slabs, n_threads)  # so many layers need no other slab
     if job.exchange != NULL:
         slabs.share = <double>share.rows / share.all_rows
     if on_sparse >= 0:
@@ -237,10 +269,8 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
         transposed, other = other, transposed
         for i in range(top, max(below, lowest - 1), -1):
             if moves(layers[i].kind):
-                given_up = wide_slabs_backward(layers, i, ws, &slabs, parameters, scratch, delta, next_delta, partial,
-                                               job.training, i > lowest, thread, n_threads, job.stop)
-                phase += 1
-                if phase_ends(job, phase, given_up, n_threads):
+                if wide_moves(job, i, &slabs, parameters, scratch, delta, next_delta, partial, i > lowest, thread,
+                              n_threads, &phase):
                     return
                 delta, next_delta = next_delta, delta
                 if layers[i].weights >= 0:  # the barrier keeps the parts until all have read them

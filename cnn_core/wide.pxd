@@ -13,6 +13,7 @@ from cnn_core.batch_norm cimport batch_norm_backward, batch_norm_forward, over_r
 from cnn_core.convolution cimport gradient_elements, terms_of
 from cnn_core.dropout cimport dropout_units
 from cnn_core.layer cimport layer_backward, layer_delta, layer_forward, layer_gradient, layer_input
+from cnn_core.lines cimport bands_of, parts_of
 from cnn_core.products cimport matmul
 from cnn_core.random cimport Noise
 from cnn_core.slabs cimport Slabs, rows_of
@@ -23,7 +24,6 @@ from cnn_core.types cimport BATCH_NORM, CONVOLUTION, DENSE, DROPOUT, LayerSpec, 
 cdef enum:
     PANEL = 64      # units or inputs that are computed together on the way back
     SPAN = 48       # units that are computed together on the way forward: whole vectors, and whole tiles of six
-    PARTS = 16      # gradients of a convolution, each of some slabs, that are added up
     DEPTH = 128     # terms of their sums that are computed at a time: 64 rows of a slab are 32 kB in float32
 
 
@@ -152,10 +152,16 @@ cdef inline int dense_from(const LayerSpec* layers, int n_layers, int first) noe
     return first
 
 
-cdef inline int over_rows_from(const LayerSpec* layers, int first, int end, bint training,
-                               const Slabs* slabs) noexcept nogil:
-    """The first of layers first .. end - 1 that needs all rows at once; `end` if none does."""
-    while first < end and not over_rows(&layers[first], training, slabs.rows):
+cdef inline bint by_lines(const LayerSpec* layer, const Slabs* slabs, int n_threads) noexcept nogil:
+    """Whether threads share out lines of a layer's images forward, for want of slabs."""
+    return layer.kind == CONVOLUTION and slabs.n < n_threads and bands_of(layer, slabs.n) > 1
+
+
+cdef inline int phase_from(const LayerSpec* layers, int first, int end, bint training, const Slabs* slabs,
+                           int n_threads) noexcept nogil:
+    """The first of layers first .. end - 1 that is a phase of its own, not one of slabs; `end` if none is."""
+    while (first < end and not over_rows(&layers[first], training, slabs.rows)
+           and not by_lines(&layers[first], slabs, n_threads)):
         first += 1
     return first
 
@@ -241,20 +247,6 @@ cdef inline void transpose_panel(const Slabs* slabs, Py_ssize_t s, Py_ssize_t u,
     transpose(units, ld, delta + u * ld, ld, panel, PANEL, <real*>NULL, False)
 
 
-cdef inline Py_ssize_t parts_of(Py_ssize_t n_slabs) noexcept nogil:
-    """How many gradients of a convolution so many slabs have, each of some of them, before they are added."""
-    return min(n_slabs, <Py_ssize_t>PARTS)
-
-
-cdef inline Py_ssize_t partial_elements(const LayerSpec* layers, Py_ssize_t n_layers) noexcept nogil:
-    """Elements of the gradient of the largest convolution."""
-    cdef Py_ssize_t i, largest = 0
-    for i in range(n_layers):
-        if layers[i].kind == CONVOLUTION:
-            largest = max(largest, gradient_elements(&layers[i]))
-    return largest
-
-
 cdef inline bint wide_slabs_backward(const LayerSpec* layers, int i, const WorkspaceSpec* workspace,
                                      const Slabs* slabs, const real* parameters, real* scratch, int64_t delta_column,
                                      int64_t next_column, real* partial, bint training, bint go_on, int thread,
@@ -263,7 +255,7 @@ cdef inline bint wide_slabs_backward(const LayerSpec* layers, int i, const Works
 
     Each part has a gradient of its own in `partial`. Whether it was given up.
     """
-    cdef Py_ssize_t parts = parts_of(slabs.n), part, s, first, end, ld
+    cdef Py_ssize_t parts = parts_of(&layers[i], slabs.n), part, s, first, end, ld
     cdef real* own
     cdef real* below
     for part in range(parts * thread // n_threads, parts * (thread + 1) // n_threads):
@@ -287,7 +279,7 @@ cdef inline void wide_sum(const LayerSpec* layer, const Slabs* slabs, const real
     cdef Py_ssize_t size = gradient_elements(layer), first = size * thread // n_threads
     cdef Py_ssize_t end = size * (thread + 1) // n_threads, part
     memcpy(gradient + layer.weights + first, partial + first, (end - first) * sizeof(real))
-    for part in range(1, parts_of(slabs.n)):
+    for part in range(1, parts_of(layer, slabs.n)):
         add_units(<const real*>(gradient + layer.weights + first), partial + part * size + first, end - first,
                   gradient + layer.weights + first)
 
