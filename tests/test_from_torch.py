@@ -22,6 +22,19 @@ CASES: dict[str, tuple[list[Any], tuple[int, ...], list[list[float]]]] = {
         [nn.Conv2d(2, 5, 3, padding=1), nn.GELU(), nn.MaxPool2d(3, 2, ceil_mode=True), nn.Conv2d(5, 6, 2), nn.ELU(0.5),
          nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(6, 2)], (8, 10, 2),
         [[1.08256951, 0.809761895], [1.4282456, 1.21294535]]),
+    "groups, strides and dilation": (
+        [nn.Conv2d(4, 6, (3, 2), (2, 1), (1, 0), (1, 2), 2, False), nn.BatchNorm2d(6, 1e-3), nn.SiLU(),
+         nn.Conv2d(6, 12, 3, groups=6, padding="same"), nn.PReLU(12), nn.Dropout(0.2), nn.Flatten(), nn.Linear(300, 2)],
+        (9, 7, 4),
+        [[-0.0109571766, 0.549574705], [0.00507191665, 0.411332835]]),
+    "averages": (
+        [nn.Conv2d(2, 3, 3), nn.AvgPool2d(2, padding=1, count_include_pad=False), nn.Tanh(),
+         nn.AdaptiveAvgPool2d((2, 1)), nn.Conv2d(3, 2, 1), nn.Flatten(), nn.Linear(4, 2)], (9, 8, 2),
+        [[-0.902375654, -0.236234947], [-0.899251866, -0.232603435]]),
+    "signals": (
+        [nn.Conv1d(2, 4, 5, 2, 2), nn.BatchNorm1d(4), nn.ReLU(), nn.AvgPool1d(2), nn.Conv1d(4, 3, 2), nn.LeakyReLU(0.2),
+         nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(3, 2)], (15, 2),
+        [[-0.193853889, 0.40327896], [-0.197180092, 0.407190933]]),
     "behind a flatten": (
         [nn.Conv2d(1, 2, 2), nn.Flatten(), nn.BatchNorm1d(24), nn.PReLU(24), nn.Dropout(0.1), nn.LayerNorm(24),
          nn.Linear(24, 3), nn.Softplus(), nn.Linear(3, 2)], (4, 5, 1),
@@ -52,10 +65,10 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_same_outputs_there_and_back(name: str, dtype: str) -> None:
     modules, shape, expected = CASES[name]
     model, X = filled(nn.Sequential(*modules), dtype), images(shape, dtype=dtype)
-    net, rows = cnn.from_torch(model, shape, seed=0), X.reshape(2, -1)
+    net = cnn.from_torch(model, shape, seed=0)
     tolerance = {"rtol": 1e-7} if dtype == "float64" else {"rtol": 1e-4, "atol": 1e-5}
     assert (net.dtype, net.input_shape) == (dtype, shape)
-    np.testing.assert_allclose(net.forward(rows), expected, **tolerance)
+    np.testing.assert_allclose(net.forward(X), expected, **tolerance)
     back = cnn.to_torch(net)
     if torch is not None:
         np.testing.assert_allclose(by_torch(model, X), expected, **tolerance)
@@ -64,7 +77,7 @@ def test_same_outputs_there_and_back(name: str, dtype: str) -> None:
     twin = cnn.Network(net.descriptions, dtype=dtype).build(shape)
     assert cnn.from_torch_state_dict(twin, model) is twin
     for other in (again, twin):
-        np.testing.assert_allclose(other.forward(rows), net.forward(rows), rtol=1e-6)
+        np.testing.assert_allclose(other.forward(X), net.forward(X), rtol=1e-6)
         assert other.flat.tobytes() == net.flat.tobytes()
 
 
@@ -77,7 +90,7 @@ def test_activations_belong_to_the_layer_before_them() -> None:
         cnn.Dense(3, "softmax"),
     )  # fmt: skip
     assert (net.loss.name, net.optimizer, net.seed) == ("cross_entropy", cnn.SGD(0.1), 3)
-    np.testing.assert_allclose(net.predict(np.ones((2, 64))).sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(net.predict(np.ones((2, 8, 8, 1))).sum(axis=1), 1, rtol=1e-6)
 
 
 def test_an_activation_that_falls_stays_behind_max_pooling() -> None:

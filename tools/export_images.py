@@ -81,28 +81,50 @@ def pool(layer: Any, x: Array) -> Array:
     return seen.sum(axes) / there.sum(tuple(axis - 1 for axis in axes))
 
 
-def forward(net: cnn.Network, X: Array, magnitudes: bool = False) -> Array:
-    """Raw outputs by NumPy in float64; or the sums they are made of, without signs."""
-    x, sign = np.asarray(X, np.float64), np.abs if magnitudes else lambda a: a
-    x, read = sign(x), []
+def norm(layer: Any, x: Array, s: Array, own: dict[str, Array]) -> tuple[Array, Array]:
+    """Layers with a parameter for each channel: outputs, and the sums they are made of."""
+    w = own["weights"]
+    if isinstance(layer, cnn.Scale):
+        return x * w, s * np.abs(w)
+    if isinstance(layer, cnn.PReLU):
+        return np.where(x > 0, x, w * x), s * np.maximum(1, np.abs(w))
+    if isinstance(layer, cnn.ParametricActivation):
+        return x + w * (ACTIVATIONS[layer.function.name](x) - x), s + np.abs(w) * (2.2 * s + 1)
+    if isinstance(layer, cnn.BatchNorm):
+        mean, factor = own["running_mean"], w / np.sqrt(own["running_variance"] + layer.epsilon)
+        return (x - mean) * factor + own["biases"], (s + np.abs(mean)) * np.abs(factor) + np.abs(own["biases"])
+    factor = w / np.sqrt(x.var(-1, keepdims=True) + layer.epsilon)  # LayerNorm, of each pixel
+    both = s + s.mean(-1, keepdims=True)
+    share = np.abs(x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + layer.epsilon)
+    sums = both * np.abs(factor) * (1 + share * share.mean(-1, keepdims=True)) + np.abs(own["biases"])
+    return (x - x.mean(-1, keepdims=True)) * factor + own["biases"], sums
+
+
+def forward(net: cnn.Network, X: Array) -> tuple[Array, Array]:
+    """Raw outputs by NumPy in float64, and the sums they are made of, without signs."""
+    x = np.asarray(X, np.float64)
+    s, read = np.abs(x), []
     for i, layer in enumerate(net.descriptions):
-        read.append(x)
-        own = {name.rpartition(".")[2]: sign(value.astype(np.float64)) for name, value in net.parameters.items()
+        read.append((x, s))
+        own = {name.rpartition(".")[2]: value.astype(np.float64) for name, value in net.parameters.items()
                if name.startswith(f"layers.{i}.")}  # fmt: skip
-        w, b = own.get("weights"), own.get("biases", 0.0)
+        w, b = own.get("weights"), own.get("biases", np.zeros(1))
         if isinstance(layer, cnn.Dense):
-            x = x @ w + b
+            x, s = x @ w + b, s @ np.abs(w) + np.abs(b)
         elif isinstance(layer, cnn.Conv2D | cnn.DepthwiseConv2D):
-            x = convolution(layer, x, w, b)
+            x, s = convolution(layer, x, w, b), convolution(layer, s, np.abs(w), np.abs(b))
         elif isinstance(layer, cnn.Flatten):
-            x = x.reshape(len(x), -1)
+            x, s = x.reshape(len(x), -1), s.reshape(len(x), -1)
         elif isinstance(layer, cnn.Add):
-            x = x + read[i - layer.span]
+            x, s = x + read[i - layer.span][0], s + read[i - layer.span][1]
+        elif own:
+            x, s = norm(layer, x, s, own)
         elif not isinstance(layer, cnn.Dropout | cnn.GaussianNoise):
-            x = pool(layer, x)
+            x, s = pool(layer, x), pool(layer, s)
         name = layer.function.name
-        x = ACTIVATIONS[name](x) if not magnitudes else x if name in EXACT else 1.2 * x + 1
-    return x
+        if not isinstance(layer, cnn.ParametricActivation):
+            x, s = ACTIVATIONS[name](x), s if name in EXACT else 1.2 * s + 1
+    return x, s
 
 
 def layer_for(rng: random.Random, shape: tuple[int, ...]) -> cnn.layers.Layer:
@@ -122,6 +144,10 @@ def layer_for(rng: random.Random, shape: tuple[int, ...]) -> cnn.layers.Layer:
         return made(groups * rng.randint(1, 3), size(1, 2, 3, 5), groups=groups, **window, **conv)
     if kind == 4:
         return cnn.DepthwiseConv2D(size(2, 3), depth_multiplier=rng.choice((1, 1, 2)), **window, **conv)
+    if rng.random() < 0.25:
+        name = rng.choice(list(ACTIVATIONS))
+        return rng.choice((cnn.BatchNorm(activation=name), cnn.LayerNorm(), cnn.PReLU(), cnn.Scale(),
+                           cnn.ParametricActivation(name)))  # fmt: skip
     if kind == 5:
         same = (cnn.Conv1D if rank == 1 else cnn.Conv2D)(channels, 3, padding="same", activation="tanh")
         return cnn.Residual([same, cnn.Dropout(0.1)])
@@ -150,20 +176,22 @@ def network(rng: random.Random) -> cnn.Network:
                       dtype=rng.choice(("float32", "float32", "float64"))).build(inputs)  # fmt: skip
     numbers = np.random.default_rng(net.seed)
     for name, view in net.parameters.items():
-        if name.endswith("biases"):
+        if name.endswith(("biases", "running_mean")):
             view[...] = numbers.normal(size=view.shape)
+        elif view.ndim == 1:
+            view[...] = numbers.uniform(0.2, 1.5, view.shape)
     return net
 
 
 def check(net: cnn.Network, X: Array, folder: Path, onnx: bool) -> dict[str, float]:
     """The largest differences; AssertionError where one is too large."""
     worst: dict[str, float] = {}
-    rows = X.reshape(len(X), -1)
-    raw, expected = net.forward(rows), net.predict(rows)
-    unit = np.spacing(forward(net, X, magnitudes=True).astype(net.dtype)).astype(np.float64)
+    raw, expected = net.forward(X), net.predict(X)
+    exact, sums = forward(net, X)
+    unit = np.spacing(sums.astype(net.dtype)).astype(np.float64)
     unit *= sum(name.endswith(".weights") for name in net.parameters)
-    worst["NumPy"] = float((np.abs(raw - forward(net, X)) / unit).max())
-    close(expected, LINKS[net.loss.name](forward(net, X)), 1e-5)
+    worst["NumPy"] = float((np.abs(raw - exact) / unit).max())
+    close(expected, LINKS[net.loss.name](exact), 1e-5)
     if onnx:
         worst["onnx"] = close(by_onnx(net, X, folder), expected, 1e-5)
     for compiler in COMPILERS:
