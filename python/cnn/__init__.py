@@ -21,6 +21,7 @@ from cnn.activations import Activation
 from cnn.callbacks import AverageWeights, Callback, CSVLogger, EarlyStopping, Progress, ReduceOnPlateau, SaveModel
 from cnn.export.c import export_c
 from cnn.export.from_pytorch import from_torch
+from cnn.export.keras import from_keras
 from cnn.export.onnx import export_onnx
 from cnn.export.pytorch import from_torch_state_dict, to_torch, to_torch_state_dict
 from cnn.export.scikit_learn import from_sklearn, to_sklearn
@@ -101,8 +102,8 @@ __all__ = [
     "MaxPool2D", "ModelFormatError", "Nadam", "Network", "NonFiniteError", "NotBuiltError", "NumericEmbedding",
     "PReLU", "ParametricActivation", "PiecewiseEmbedding", "Progress", "Quantile", "RMSprop", "RankError",
     "ReduceOnPlateau", "Residual", "SaveModel", "Scale", "SearchResult", "StreamError", "TableError", "TableModel",
-    "Tweedie", "activations", "callbacks", "diagnose", "explain", "export_c", "export_onnx", "from_sklearn",
-    "from_torch", "from_torch_state_dict", "gradient_check", "initializers", "load", "losses", "metrics", "optimizers",
-    "plots", "predict_many", "schedules", "search", "set_products", "show_config", "to_sklearn", "to_torch",
-    "to_torch_state_dict", "train_many", "uncertainty",
+    "Tweedie", "activations", "callbacks", "diagnose", "explain", "export_c", "export_onnx", "from_keras",
+    "from_sklearn", "from_torch", "from_torch_state_dict", "gradient_check", "initializers", "load", "losses",
+    "metrics", "optimizers", "plots", "predict_many", "schedules", "search", "set_products", "show_config",
+    "to_sklearn", "to_torch", "to_torch_state_dict", "train_many", "uncertainty",
 ]  # fmt: skip
