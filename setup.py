@@ -35,8 +35,8 @@ DIRECTIVES = {
 UNIX = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-wrapv", "-fno-stack-protector", "-g0",
         "-fno-asynchronous-unwind-tables", "-Wno-unused-function"]  # fmt: skip
 UNIX_SMALL = ["-Os"]  # of modules without loops
-# Of engines beside the best one: their loops are the same vector code, of which fewer copies are made. That is a quarter
-# of their size.
+# Of engines beside the best one: their loops are the same vector code, of which fewer copies are made. That takes off a
+# quarter of their size.
 UNIX_COMPACT = ["-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic"]
 UNIX_LEVELS = {"v3": ["-march=x86-64-v3"], "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"]}
 MSVC = ["/O2", "/fp:contract", "/openmp"]

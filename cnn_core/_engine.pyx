@@ -120,7 +120,8 @@ def cut(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, Py_ssiz
                 + partial_elements(&layers[0], layers.shape[0], n, capacity), 0)
     size += kernels_of(&layers[0], layers.shape[0])
     limit = min(rows // (GROUP if images else CHUNK_ROWS), MAX_CHUNKS, <Py_ssize_t>(6.0 * work * rows / CHUNK_FLOPS),
-                max(PARTIAL_ELEMENTS // max(size, 1), <Py_ssize_t>(work * rows / (PASSES * max(size, 1)))))
+                max(PARTIAL_ELEMENTS // max(size, 1),
+                    <Py_ssize_t>(work * rows / (PASSES * max(size, 1))) if images else 0))
     while 2 * n <= limit:  # a power of two shares out evenly among 2, 4, 8, ... threads
         n *= 2
     groups = ((rows + GROUP - 1) // GROUP + n - 1) // n  # of the largest chunk

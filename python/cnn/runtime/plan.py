@@ -120,10 +120,9 @@ class Plan:
     @cached_property
     def work(self) -> float:
         """Multiply-adds of a row on its way forward: of each weight one, of a kernel's one for each pixel."""
-        window, kernels = self.layers["window"], self.layers["kind"] == cnn_core.LayerKind.CONVOLUTION
-        weights = window["kernel_height"] * window["kernel_width"] * (window["channels"] // np.maximum(window["groups"], 1))
-        pixels = window["out_height"] * window["out_width"]
-        more = np.where(kernels, (pixels - 1.0) * weights * window["out_channels"], 0.0)
+        kernels = self.layers["window"][self.layers["kind"] == cnn_core.LayerKind.CONVOLUTION]
+        terms = kernels["kernel_height"] * kernels["kernel_width"] * (kernels["channels"] // kernels["groups"])
+        more = (kernels["out_height"] * kernels["out_width"] - 1.0) * terms * kernels["out_channels"]
         return float(self.size + more.sum())
 
     @property
