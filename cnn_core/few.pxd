@@ -94,7 +94,9 @@ cdef inline void few_points(const WindowSpec* window, const Axis* down, const Ax
     cdef Py_ssize_t first = 0, many = 0, i, j, k, g, p, from_
     cdef const real* begin = NULL
     cdef bint joined = groups == 1 and along.dilation == 1  # points of a line whose channels stand one after another
-    for i in range(down.kernel):
+    if read_at(down, line, 0) >= 0 and read_at(down, line, down.kernel - 1) >= 0:
+        many = down.kernel
+    for i in range(down.kernel if many == 0 else 0):
         if read_at(down, line, i) >= 0:
             first = i if many == 0 else first
             many += 1
@@ -111,6 +113,8 @@ cdef inline void few_points(const WindowSpec* window, const Axis* down, const Ax
         while j < along.kernel:
             k = j + 1
             if read_at(along, at, j) >= 0:
+                if joined and read_at(along, at, along.kernel - 1) >= 0:
+                    k = along.kernel
                 while joined and k < along.kernel and read_at(along, at, k) >= 0:
                     k += 1
                 from_ = (read_at(down, line, i) * along.size + read_at(along, at, j)) * window.channels
@@ -138,14 +142,14 @@ cdef inline void few_convolution(const LayerSpec* layer, const real* parameters,
                               window.left, False)
     cdef Py_ssize_t n = window.out_channels, line, at, pixels
     memset(y + layer.n_units, 0, (padded(layer.n_units, parameters) - layer.n_units) * sizeof(real))
-    for line in range(down.n):
-        at = 0
-        while at < along.n:
-            pixels = alike(&along, at)
+    at = 0
+    while at < along.n:
+        pixels = alike(&along, at)
+        for line in range(down.n):
             few_points(window, &down, &along, parameters + layer.weights,
                        parameters + layer.biases if layer.biases >= 0 else NULL, x, line, at, pixels,
                        y + (line * along.n + at) * n)
-            at += pixels
+        at += pixels
     activation_forward(layer.activation, <const real*>y, y, padded(layer.n_units, parameters), <real>layer.alpha)
 
 

@@ -6,6 +6,7 @@ integers of another width cost vectors more than they save. Of equals it is the 
 """
 from libc.string cimport memset
 
+from cnn_core.tile cimport lanes
 from cnn_core.types cimport MAX_POOL, LayerSpec, WindowSpec, WorkspaceSpec, real
 from cnn_core.vecmath cimport loop
 
@@ -133,9 +134,11 @@ cdef inline void mean_tap(const real* a, real share, Py_ssize_t n, bint alone, r
         add_share(a, share, n, out)
 
 
-cdef inline void max_window(const WindowSpec* window, const Taps* taps, const real* a, Py_ssize_t block, real* out,
-                            real* kept) noexcept nogil:
-    """out (block,) = the largest of a window of the image a; kept, unless NULL, the taps. Four at once: 2 x 2 is usual.
+cdef inline void max_window(const WindowSpec* window, const Taps* taps, const real* a, Py_ssize_t block,
+                            Py_ssize_t length, real* out, real* kept) noexcept nogil:
+    """out (length,) = the largest of a window of a, whose pixels are `block` apart; kept, unless NULL, the taps.
+
+    Four at once: 2 x 2 is usual.
     """
     cdef const real* four[4]
     cdef real numbers[4]
@@ -150,15 +153,15 @@ cdef inline void max_window(const WindowSpec* window, const Taps* taps, const re
             elif n < 4:
                 four[n], numbers[n] = tap, <real>n
             elif kept == NULL:
-                max_with(tap, block, out)
+                max_with(tap, length, out)
             else:
-                first_with(tap, <real>n, block, out, kept)
+                first_with(tap, <real>n, length, out, kept)
             n += 1
             if n == 4 or n < 4 and y == taps.end_y - 1 and x == taps.end_x - 1:
                 if kept == NULL:
-                    max_of_four(four[0], four[1], four[2], four[3], block, out)
+                    max_of_four(four[0], four[1], four[2], four[3], length, out)
                 else:
-                    first_of_four(four[0], four[1], four[2], four[3], <const real*>numbers, block, out, kept)
+                    first_of_four(four[0], four[1], four[2], four[3], <const real*>numbers, length, out, kept)
 
 
 cdef inline void mean_window(const WindowSpec* window, const Taps* taps, const real* a, Py_ssize_t block,
@@ -182,16 +185,24 @@ cdef inline void pool_forward(const LayerSpec* layer, const WorkspaceSpec* works
 
 cdef inline void pool_windows(const LayerSpec* layer, const real* a, Py_ssize_t ld, real* output,
                               real* kept) noexcept nogil:
-    """output (n_units, ld) from a (n_inputs, ld), and which taps it is in kept, unless that is NULL."""
+    """output (n_units, ld) from a (n_inputs, ld), and which taps it is in kept, unless that is NULL.
+
+    Where ld is 1, blocks may be shorter than a vector: then whole vectors are worked on, and the next windows write
+    over what is too much.
+    """
     cdef const WindowSpec* window = &layer.window
-    cdef Py_ssize_t block = window.channels * ld, at = 0
+    cdef Py_ssize_t block = window.channels * ld, at = 0, whole = lanes(a), last
     cdef Taps taps
     cdef int y, x
     for y in range(window.out_height):
         for x in range(window.out_width):
             taps = taps_of(window, y, x)
             if layer.kind == MAX_POOL:
-                max_window(window, &taps, a, block, output + at, kept + at if kept != NULL else NULL)
+                last = ((taps.end_y - 1) * <Py_ssize_t>window.width + taps.end_x - 1) * block
+                max_window(window, &taps, a, block,
+                           whole if ld == 1 and block < whole and at + whole <= layer.n_units
+                           and last + whole <= layer.n_inputs else block,
+                           output + at, kept + at if kept != NULL else NULL)
             else:
                 mean_window(window, &taps, a, block, output + at)
             at += block
