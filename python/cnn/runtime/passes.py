@@ -14,7 +14,7 @@ from cnn import schedules
 from cnn._common import checks, interrupt, threads
 from cnn.runtime import arena, sparse
 from cnn.runtime.data import Array, Data
-from cnn.runtime.plan import ONLY_TRAINING, Cut, Plan
+from cnn.runtime.plan import LEFT_OUT, Cut, Plan
 from cnn.runtime.sparse import SparseRows
 from cnn.runtime.state import NetworkState
 
@@ -253,7 +253,7 @@ class LayerPass:
 
 @checks.quiet
 def layer_passes(net: NetworkState, X: Array | SparseRows) -> list[LayerPass | None]:
-    """What each layer makes of checked rows, without dropout; None for a layer that only training has."""
+    """What each layer makes of checked rows, without dropout; None for one that prediction leaves out."""
     plan = net.plan.taking(X)
     workspace = plan.workspace(len(X))
     capacity = int(workspace["capacity"][0])
@@ -281,7 +281,7 @@ def layer_passes(net: NetworkState, X: Array | SparseRows) -> list[LayerPass | N
     found: list[LayerPass | None] = []
     below = int(workspace["input"][0])
     for i, spec in enumerate(plan.layers):
-        if spec["kind"] in ONLY_TRAINING:
+        if spec["kind"] in LEFT_OUT:
             found.append(None)
             continue
         units = int(spec["n_units"])
@@ -293,7 +293,7 @@ def layer_passes(net: NetworkState, X: Array | SparseRows) -> list[LayerPass | N
 
 
 def layer_outputs(net: NetworkState, X: Any) -> list[Array]:
-    """What `Network.layer_outputs` gives: a layer that only training has passes on what it gets."""
+    """What `Network.layer_outputs` gives: a layer that prediction leaves out passes on what it gets."""
     X = sparse.features("X", X, net.dtype, net.inputs)
     outputs: list[Array] = []
     for passed, shape in zip(layer_passes(net, X), net.plan.shapes[1:], strict=True):

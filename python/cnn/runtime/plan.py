@@ -20,8 +20,7 @@ from cnn.schedules import first_number
 Spec = np.ndarray[Any, Any]
 _WIDE_FLOPS = 2e6  # of a step in wide layers, for each thread: some 20 us, between barriers of 1 us
 # Kinds that prediction leaves out, and fields of a layer that say where something is, if it is anywhere.
-ONLY_TRAINING = (cnn_core.LayerKind.DROPOUT, cnn_core.LayerKind.GAUSSIAN_NOISE)
-_LEFT_OUT = (*ONLY_TRAINING, cnn_core.LayerKind.FLATTEN)  # of prediction, the last one of training too
+LEFT_OUT = (cnn_core.LayerKind.DROPOUT, cnn_core.LayerKind.GAUSSIAN_NOISE, cnn_core.LayerKind.FLATTEN)
 _PLACES = (
     "weights", "biases", "frequencies", "phases", "edges", "inverses", "running_mean", "running_variance", "saved",
     "source",
@@ -146,7 +145,7 @@ class Plan:
         """How many rows are predicted together: buffers take turns, for nothing is kept for a way back."""
         layers = self.layers.copy()
         layers["saved"] = -1
-        seen = np.flatnonzero(~np.isin(layers["kind"], _LEFT_OUT))  # all that prediction has
+        seen = np.flatnonzero(~np.isin(layers["kind"], LEFT_OUT))  # all that prediction has
         first = self.n_inputs if self.template["input"] >= 0 else int(layers["n_units"][seen[0]])
         places, widths = _buffers(layers, seen, first)
         layers["output"][seen] = (np.cumsum(widths) - widths)[places]
