@@ -48,6 +48,16 @@ STACKS: dict[str, tuple[Shape, list[Layer]]] = {
         cnn.Residual([Conv(3, 3, padding="same", activation="tanh"), Conv(3, 3, padding="same")]),
         Conv(4, 3), cnn.Residual([Deep(3, padding="same"), cnn.Residual([Conv(4, 1, activation="relu")])]),
         cnn.GlobalAvgPool2D()]),
+    "norms of channels": ((6, 5, 3), [
+        cnn.BatchNorm(), Conv(7, 3, padding="same", use_bias=False), cnn.BatchNorm(activation="tanh"),
+        cnn.Residual([Conv(7, 3, padding="same", use_bias=False), cnn.BatchNorm(0.1, 0.5, activation="gelu")]), Max(2),
+        cnn.LayerNorm(), cnn.GlobalAvgPool2D()]),
+    "bends of channels": ((5, 6, 2), [
+        cnn.Scale("normal"), Conv(5, 2), cnn.PReLU(), Conv(9, 2), cnn.ParametricActivation("tanh", "uniform"),
+        cnn.LayerNorm(0.1), cnn.Dropout(0.2), cnn.Scale(), cnn.Flatten()]),
+    "norms of signals": ((9, 2), [
+        cnn.Conv1D(5, 3, use_bias=False), cnn.BatchNorm(activation="silu"), cnn.Dropout(0.1), cnn.Conv1D(4, 2),
+        cnn.LayerNorm(), cnn.PReLU(0.1), cnn.GlobalAvgPool1D()]),
     "signals": ((17, 3), [
         cnn.Conv1D(5, 3, activation="tanh"), cnn.MaxPool1D(2), cnn.Conv1D(4, 3, padding="same", dilation_rate=2),
         cnn.AvgPool1D(2), cnn.Flatten()]),
@@ -55,6 +65,12 @@ STACKS: dict[str, tuple[Shape, list[Layer]]] = {
         cnn.Residual([cnn.Conv1D(2, 3, padding="same", groups=2)]), cnn.Conv1D(3, 2, strides=2, activation="silu"),
         cnn.GlobalAvgPool1D()]),
     "largest of signals": ((9, 2), [cnn.Conv1D(6, 3, activation="tanh"), cnn.GlobalMaxPool1D(), cnn.Dense(5, "tanh")]),
+    "wide dense layers": ((8, 8, 2), [
+        Conv(20, 3, padding="same", activation="tanh"), Max(2), cnn.Flatten(), cnn.Dropout(0.2),
+        cnn.Dense(300, "silu"), cnn.Dense(17, "tanh")]),
+    "wide convolutions": ((5, 4, 3), [
+        cnn.Dropout(0.1), Conv(90, 1, activation="tanh"), cnn.Residual([Conv(90, 3, padding="same")]),
+        Conv(19, 2, activation="gelu"), cnn.GlobalMaxPool2D()]),
 }  # fmt: skip
 
 

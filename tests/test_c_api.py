@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import image_networks
 import numpy as np
 import pytest
 from helpers import error
@@ -200,3 +201,23 @@ def test_rows_of_buffers_are_checked() -> None:
         net.buffers(3)
     with pytest.raises(ValueError, match="rows must be an integer >= 1, got 0"):
         net.build(2).buffers(0)
+
+
+@pytest.mark.parametrize("name", ["lenet", "strides", "depthwise", "residuals", "norms of channels", "signals"])
+def test_images(online: ModuleType, name: str) -> None:
+    """Rows of their numbers, as they stand in memory."""
+    net = image_networks.stack(name)
+    X, y = image_networks.data(net, 20)
+    out, gradient, dx, linked = online.passes(net, X.reshape(20, -1), y, False)
+    np.testing.assert_allclose(out, net.forward(X), rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(linked, out, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(dx, net.backward(y).reshape(20, -1), rtol=1e-10, atol=1e-12)
+    for what, (offset, shape) in net.plan.names.items():
+        found = gradient[offset : offset + int(np.prod(shape))].reshape(shape)
+        np.testing.assert_allclose(found, net.gradients[what], rtol=1e-9, atol=1e-11, err_msg=what)
+    ours, fitted = (image_networks.stack(name, "float32", optimizer=cnn.Adam(1e-3)) for _ in range(2))
+    X, y = X.astype(np.float32), y.astype(np.float32)
+    online.learn(ours, X.reshape(20, -1), y, 10, 2, 1e-3)
+    fitted.fit(X, y, epochs=2, batch_size=10, shuffle=False, verbose=0)
+    assert ours.step == fitted.step == 4
+    assert error(ours.flat, fitted.flat) < 1e-5
