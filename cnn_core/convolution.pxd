@@ -248,7 +248,7 @@ cdef inline void convolution_gradient(const LayerSpec* layer, const real* a, con
     cdef Py_ssize_t n = window.out_channels, line = line_of(layer) * ld, g, y
     cdef real* dw = gradient + layer.weights
     if not add:
-        memset(dw, 0, terms_of(window) * n * sizeof(real))
+        memset(dw, 0, gradient_elements(layer) * sizeof(real))  # what stands between W and b stays 0
     if layer.biases >= 0:
         sums_of_pixels(n, (end - first) * window.out_width, ld, delta + first * line, n * ld, gradient + layer.biases,
                        add)
