@@ -25,7 +25,10 @@ from cnn_core.links import Link
 from cnn_core.losses import Loss
 from cnn_core.optimizers import Optimizer
 from cnn_core.types import (
+    Augmentation,
     LayerKind,
+    Outside,
+    augment_dtype,
     cpu_level,
     layer_dtype,
     loss_dtype,
@@ -38,10 +41,13 @@ from cnn_core.types import (
 
 __all__ = [
     "Activation",
+    "Augmentation",
     "LayerKind",
     "Link",
     "Loss",
     "Optimizer",
+    "Outside",
+    "augment_dtype",
     "engine",
     "engines",
     "finishing",

@@ -47,6 +47,7 @@ class Training:
         self, buffers: Any, X: Any, rows: _Rows, batch_size: int, report: Array, order: Array | None = None,
         generator: Any = None, outputs: Array | None = None, scorer: Scorer | None = None,
     ) -> None: ...  # fmt: skip
+    def augment(self, specs: Array, height: int, width: int, channels: int) -> None: ...
     def watch(self, best: float, tolerance: float, stuck: int, patience: int) -> None: ...
     def share(
         self, shares: Array, exchange: Callable[[int, Array | None], None], order_seed: int, every: int = 1

@@ -7,7 +7,7 @@ and `stairs` (s, 2) int32 (see sparse_rows.pxd) or None.
 """
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython.parallel cimport parallel, prange, threadid
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
@@ -15,7 +15,9 @@ from cnn_core cimport activations as _activations, links as _links, losses as _l
 from cnn_core cimport optimizers as _optimizers, random as _random
 from cnn_core.batch_norm cimport over_rows
 from cnn_core.blas cimport gemm as _blas_gemm
+from cnn_core.augment cimport Augment
 from cnn_core.dense cimport chunk_begin
+from cnn_core.dense_rows cimport DenseRows, from_bytes, gather_rows
 from cnn_core.job cimport DONE, Job, StepNumbers
 from cnn_core.lines cimport partial_elements
 from cnn_core.layer cimport slab_backward, slab_forward
@@ -27,7 +29,8 @@ from cnn_core.stairs cimport prefix_elements, stair_sums
 from cnn_core.step cimport run
 from cnn_core.team cimport Barrier, granted, note, stopped, team_size
 from cnn_core.tile cimport CNN_VECTORS, gather, lanes as _lanes, padded, scatter
-from cnn_core.types cimport GROUP, LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, ShareSpec, WorkspaceSpec, real
+from cnn_core.types cimport (GROUP, AugmentSpec, LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, ShareSpec,
+                             WorkspaceSpec, real)
 from cnn_core.update cimport (add_all_partials, clip_values, count_blocks, norm_factor, penalty_of, penalty_share,
                               shrink_by, update_range)
 from cnn_core.wide cimport kernels_of, transposed_elements, weights_of, work_of
@@ -169,7 +172,7 @@ def sums_of_a_step(const SegmentSpec[::1] segments, Py_ssize_t n_chunks):
 
 
 cdef bint predict_team(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace, const real* parameters,
-                       const real* x, const SparseRows* sparse, Py_ssize_t n, int loss, Py_ssize_t at_once,
+                       DenseRows x, const SparseRows* sparse, Py_ssize_t n, int loss, Py_ssize_t at_once,
                        real* scratch, real* out, int n_threads, const int32_t* stop) noexcept nogil:
     cdef int64_t stride = at_once * workspace.columns * workspace.capacity
     cdef int32_t bad = 0
@@ -189,7 +192,7 @@ cdef inline void note_unless(bint good, int32_t* bad) noexcept nogil:
 
 
 cdef void forward_chunks(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
-                         const real* parameters, const real* x, const SparseRows* sparse, real* scratch, real* out,
+                         const real* parameters, DenseRows x, const SparseRows* sparse, real* scratch, real* out,
                          Py_ssize_t n, Py_ssize_t n_chunks, Noise noise, int thread, int n_threads,
                          const int32_t* stop) noexcept nogil:
     cdef Py_ssize_t chunk, begin, rows, ld, n_in = layers[0].n_inputs
@@ -202,17 +205,17 @@ cdef void forward_chunks(const LayerSpec* layers, int n_layers, const WorkspaceS
         ld = padded(rows, parameters)
         own = scratch + chunk * workspace.columns * workspace.capacity
         noise.row = begin
-        if x == NULL:
+        if x.at == NULL:
             here = rows_from(sparse, begin, noise)
         else:
-            gather(rows, ld, n_in, x, <const int64_t*>NULL, begin, own + workspace.input * workspace.capacity)
-        output = slab_forward(layers, n_layers, workspace, parameters, own, rows, noise, &here if x == NULL else NULL,
-                              stop)
+            gather_rows(x, rows, ld, n_in, <const int64_t*>NULL, begin, own + workspace.input * workspace.capacity)
+        output = slab_forward(layers, n_layers, workspace, parameters, own, rows, noise,
+                              &here if x.at == NULL else NULL, stop)
         scatter(rows, ld, layers[n_layers - 1].n_units, output, <const int64_t*>NULL, begin, out)
 
 
 cdef void forward_team(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace, const real* parameters,
-                       const real* x, const SparseRows* sparse, real* scratch, real* out, Py_ssize_t n,
+                       DenseRows x, const SparseRows* sparse, real* scratch, real* out, Py_ssize_t n,
                        Py_ssize_t n_chunks, Noise noise, int n_threads, const int32_t* stop) noexcept nogil:
     n_threads = granted(n_threads)
     if n_threads == 1:
@@ -231,7 +234,7 @@ def forward(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, con
     cdef Noise noise = noise_of(training, seed, step)
     cdef int n_layers = <int>layers.shape[0]
     cdef SparseRows sparse
-    cdef const real* x
+    cdef DenseRows x
     cdef Py_ssize_t n = find_rows(X, &parameters[0], &x, &sparse)
     reserve_sums(&sparse, &layers[0], &parameters[0])
     with nogil:
@@ -292,12 +295,12 @@ def backward(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, co
     cdef int n_layers = <int>layers.shape[0]
     cdef int64_t size = parameters.shape[0]
     cdef SparseRows sparse
-    cdef const real* x
+    cdef DenseRows x
     cdef Py_ssize_t n = find_rows(X, &parameters[0], &x, &sparse)
     cdef real* to = NULL if dx is None else &dx[0, 0]
     with nogil:
         backward_team(&layers[0], n_layers, &workspace[0], &parameters[0], &gradients[0], size,
-                      &sparse if x == NULL else NULL, &scratch[0], &dout[0, 0], to, n, gradients.shape[0] // size,
+                      &sparse if x.at == NULL else NULL, &scratch[0], &dout[0, 0], to, n, gradients.shape[0] // size,
                       noise, n_threads, flag)
 
 

@@ -14,7 +14,7 @@ cdef struct Tiles:
     const WorkspaceSpec* workspace      # of a tile
     const void* parameters
     int itemsize                        # 4: float, 8: double
-    const void* x                       # NULL: the rows are in `sparse`
+    DenseRows x                         # none: the rows are in `sparse`
     SparseRows sparse
     Py_ssize_t n_rows
     int loss                            # whose link is applied; -1: none
@@ -46,6 +46,21 @@ def all_finite(cnp.ndarray a not None):
     return not bad
 
 
+cdef enum Pixels:   # of images that a network was trained on
+    IN_RANGE        # numbers in [0, 1], as far as is known
+    BYTES
+    BEYOND          # other numbers
+
+
+cdef inline bint beyond(const real* x, Py_ssize_t n) noexcept nogil:
+    """Whether numbers are outside [0, 1]."""
+    cdef bint found = False
+    cdef Py_ssize_t i
+    for i in range(n):
+        found |= (x[i] < 0) | (x[i] > 1)
+    return found
+
+
 cdef class Predictor:
     """The outputs of one network, NumPy in and out: the C API of NumPy checks and makes the arrays.
 
@@ -56,6 +71,7 @@ cdef class Predictor:
     cdef cnp.ndarray parameters
     cdef int loss, n_layers, typenum
     cdef Py_ssize_t n_inputs, n_outputs
+    cdef public int pixels              # what images it was trained on; X that they do not suit is not for `few`
     cdef readonly Py_ssize_t at_once    # tiles that each thread should have in a call of `many`
     cdef int64_t weights
     cdef cnp.npy_intp axes[3]           # of a row as it may be given, beside (n_inputs,): those of an image
@@ -88,10 +104,12 @@ cdef class Predictor:
         """
         cdef cnp.npy_intp shape[2]
         cdef int64_t rows
-        cdef bint done
+        cdef bint done, bytes
         if not self.by_rows or not cnp.PyArray_CheckExact(X):
             return None
-        if (cnp.PyArray_TYPE(<cnp.ndarray>X) != self.typenum or not cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>X)
+        bytes = self.n_axes > 1 and cnp.PyArray_TYPE(<cnp.ndarray>X) == cnp.NPY_UINT8 and self.pixels != BEYOND
+        if (not (bytes or cnp.PyArray_TYPE(<cnp.ndarray>X) == self.typenum)
+                or not cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>X)
                 or not self.reads(<cnp.ndarray>X)):
             return None
         rows = cnp.PyArray_DIM(<cnp.ndarray>X, 0)
@@ -103,10 +121,10 @@ cdef class Predictor:
         elif not self.takes(out, rows, flat):
             return None
         if self.typenum == cnp.NPY_FLOAT:
-            done = self.run_few(<const float*>cnp.PyArray_DATA(<cnp.ndarray>X), rows,
+            done = self.run_few(cnp.PyArray_DATA(<cnp.ndarray>X), bytes, rows,
                                 <float*>cnp.PyArray_DATA(<cnp.ndarray>out))
         else:
-            done = self.run_few(<const double*>cnp.PyArray_DATA(<cnp.ndarray>X), rows,
+            done = self.run_few(cnp.PyArray_DATA(<cnp.ndarray>X), bytes, rows,
                                 <double*>cnp.PyArray_DATA(<cnp.ndarray>out))
         return out if done else None
 
@@ -128,24 +146,33 @@ cdef class Predictor:
                 and cnp.PyArray_DIM(<cnp.ndarray>out, 0) == rows
                 and (flat or cnp.PyArray_DIM(<cnp.ndarray>out, 1) == self.n_outputs))
 
-    cdef bint run_few(self, const real* x, int64_t rows, real* out) except -1:
-        """Whether x is finite; nothing is written unless it is."""
+    cdef bint run_few(self, const void* given, bint bytes, int64_t rows, real* out) except -1:
+        """Whether x is finite, and of images what they should be; nothing is written unless it is."""
+        cdef const real* x = <const real*>given
         cdef const LayerSpec* layers = &self.layers[0]
         cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
         cdef size_t size = few_scratch(layers, self.n_layers, rows, parameters) * sizeof(real)
         cdef char stack[STACK]
+        cdef real* work
         cdef void* scratch = stack
-        if not_finite(x, rows * self.n_inputs):
+        if bytes:
+            size += rows * self.n_inputs * sizeof(real)
+        elif not_finite(x, rows * self.n_inputs) or (self.pixels == BYTES and beyond(x, rows * self.n_inputs)):
             return False
         if size > STACK:
             scratch = malloc(size)
             if scratch == NULL:
                 raise MemoryError(f"no memory for {size} bytes")
+        work = <real*>scratch
+        if bytes:
+            from_bytes(<const uint8_t*>given, rows * self.n_inputs, work)
+            x = work
+            work += rows * self.n_inputs
         if rows * self.weights < LET_OTHERS_RUN:
-            predict_few(layers, self.n_layers, parameters, x, rows, self.loss, <real*>scratch, out)
+            predict_few(layers, self.n_layers, parameters, x, rows, self.loss, work, out)
         else:
             with nogil:
-                predict_few(layers, self.n_layers, parameters, x, rows, self.loss, <real*>scratch, out)
+                predict_few(layers, self.n_layers, parameters, x, rows, self.loss, work, out)
         if size > STACK:
             free(scratch)
         return True
@@ -157,10 +184,10 @@ cdef class Predictor:
         t.parameters, t.out = cnp.PyArray_DATA(self.parameters), cnp.PyArray_DATA(out)
         t.itemsize, t.loss, t.finite = cnp.PyArray_ITEMSIZE(self.parameters), self.loss if link else -1, True
         if self.typenum == cnp.NPY_FLOAT:
-            t.n_rows = find_rows(X, <const float*>t.parameters, <const float**>&t.x, &t.sparse)
+            t.n_rows = find_rows(X, <const float*>t.parameters, &t.x, &t.sparse)
             reserve_sums(&t.sparse, t.layers, <const float*>NULL)
         else:
-            t.n_rows = find_rows(X, <const double*>t.parameters, <const double**>&t.x, &t.sparse)
+            t.n_rows = find_rows(X, <const double*>t.parameters, &t.x, &t.sparse)
             reserve_sums(&t.sparse, t.layers, <const double*>NULL)
         t.at_once = min(self.at_once, (t.n_rows + t.workspace.capacity - 1) // t.workspace.capacity)
         t.scratch = t.at_once * t.workspace.columns * t.workspace.capacity * t.itemsize
@@ -180,7 +207,7 @@ cdef class Predictor:
 
     cdef bint run_many(self, X, int loss, real* out, int n_threads, const int32_t* stop) except -1:
         cdef SparseRows sparse
-        cdef const real* x
+        cdef DenseRows x
         cdef Py_ssize_t n = find_rows(X, <const real*>out, &x, &sparse)
         cdef const LayerSpec* layers = &self.layers[0]
         cdef const WorkspaceSpec* workspace = &self.workspace[0]
@@ -217,10 +244,10 @@ cdef void sum_stairs(const Tiles* t) noexcept nogil:
 cdef void predict_of(Tiles* t, void* scratch, const int32_t* stop) noexcept nogil:
     """Its outputs, and whether x is finite; `scratch` begins on a cache line."""
     if t.itemsize == sizeof(float):
-        t.finite = predict_tiles(t.layers, t.n_layers, t.workspace, <const float*>t.parameters, <const float*>t.x,
+        t.finite = predict_tiles(t.layers, t.n_layers, t.workspace, <const float*>t.parameters, t.x,
                                  &t.sparse, t.n_rows, t.loss, t.at_once, <float*>scratch, <float*>t.out, 0, 1, stop)
     else:
-        t.finite = predict_tiles(t.layers, t.n_layers, t.workspace, <const double*>t.parameters, <const double*>t.x,
+        t.finite = predict_tiles(t.layers, t.n_layers, t.workspace, <const double*>t.parameters, t.x,
                                  &t.sparse, t.n_rows, t.loss, t.at_once, <double*>scratch, <double*>t.out, 0, 1, stop)
 
 
@@ -229,8 +256,8 @@ cdef Tiles block_of(const Tiles* whole, Py_ssize_t first, Py_ssize_t rows) noexc
     cdef Tiles t = whole[0]
     cdef Py_ssize_t n_out = t.layers[t.n_layers - 1].n_units
     t.n_rows, t.out = rows, <char*>t.out + first * n_out * t.itemsize
-    if t.x != NULL:
-        t.x = <const char*>t.x + first * t.layers[0].n_inputs * t.itemsize
+    if t.x.at != NULL:
+        t.x.at = <const char*>t.x.at + first * t.layers[0].n_inputs * (1 if t.x.bytes else t.itemsize)
     else:
         t.sparse.indptr += first
     return t

@@ -3,24 +3,26 @@ cimport numpy as cnp
 
 cnp.import_array()
 
-cdef Py_ssize_t find_rows(X, const real* kind, const real** dense, SparseRows* sparse) except -1:
-    """Where the rows of X stand, dense (else NULL) or sparse, and how many there are; `kind` only tells their type.
+cdef Py_ssize_t find_rows(X, const real* kind, DenseRows* dense, SparseRows* sparse) except -1:
+    """Where the rows of X stand, dense or sparse, and how many there are; `kind` only tells their type.
 
-    Dense rows may have axes of their own, as images have.
+    Dense rows may have axes of their own, as images have, and be bytes, so many 255ths.
     """
     cdef cnp.ndarray table
     cdef const int64_t[::1] indptr
     cdef const int32_t[::1] indices
     cdef const int32_t[:, ::1] stairs
     cdef const real[::1] values
-    dense[0] = NULL
+    dense.at, dense.bytes = NULL, False
     memset(sparse, 0, sizeof(sparse[0]))
     if not hasattr(X, "indptr"):
         table = X
-        if (not cnp.PyArray_ISFLOAT(table) or cnp.PyArray_ITEMSIZE(table) != <int>sizeof(real)
-                or not cnp.PyArray_ISCARRAY_RO(table)):
-            raise ValueError(f"X must be a C-contiguous array of the network's type, got {table.dtype}")
-        dense[0] = <const real*>cnp.PyArray_DATA(table)
+        dense.bytes = cnp.PyArray_TYPE(table) == cnp.NPY_UINT8
+        if not (dense.bytes or cnp.PyArray_ISFLOAT(table) and cnp.PyArray_ITEMSIZE(table) == <int>sizeof(real)):
+            raise ValueError(f"X must be an array of the network's type or of bytes, got {table.dtype}")
+        if not cnp.PyArray_ISCARRAY_RO(table):
+            raise ValueError("X must be C-contiguous")
+        dense.at = cnp.PyArray_DATA(table)
         return cnp.PyArray_DIM(table, 0)
     indptr, indices, values = X.indptr, X.indices, X.values
     stairs = X.stairs

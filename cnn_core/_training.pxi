@@ -146,6 +146,7 @@ cdef class Training:
     cdef object stop            # of the call of `run`
     cdef object error           # that has ended its exchange
     cdef const ShareSpec[::1] shares
+    cdef const AugmentSpec[::1] specs
 
     def __cinit__(self, buffers, X, rows, Py_ssize_t batch_size, double[:, ::1] report, int64_t[::1] order=None,
                   generator=None, outputs=None, Scorer scorer=None):
@@ -252,6 +253,13 @@ cdef class Training:
         else:
             e.job.average, e.job.average_every = exchange_of, every
 
+    def augment(self, const AugmentSpec[::1] specs not None, Py_ssize_t height, Py_ssize_t width, Py_ssize_t channels):
+        """From now on rows of X, which are such images, are changed in each step by all `specs`, 16 at most."""
+        cdef Augment* augment = &self.epochs.job.augment
+        self.specs = specs
+        augment.specs, augment.n = &specs[0], <int>specs.shape[0]
+        augment.height, augment.width, augment.channels = height, width, channels
+
     def watch(self, double best, double tolerance, int64_t stuck, int64_t patience):
         """From now on `run` ends behind the epoch with which more than `patience` on end brought no improvement.
 
@@ -341,10 +349,8 @@ cdef int take(Job* job, X, rows, outputs, const real* kind) except -1:
     cdef const int32_t[::1] classes = rows.classes
     cdef const real[::1] weights = rows.weights
     cdef real[:, ::1] kept = outputs
-    cdef const real* x
-    job.n_rows = find_rows(X, kind, &x, &job.sparse)
+    job.n_rows = find_rows(X, kind, &job.X, &job.sparse)
     reserve_sums(&job.sparse, job.layers, kind)
-    job.X = x
     job.targets = NULL if targets is None else <const void*>&targets[0, 0]
     job.classes = NULL if classes is None else &classes[0]
     job.weights = NULL if weights is None else <const void*>&weights[0]

@@ -1,6 +1,8 @@
 """What one call of the training loop is about: data, buffers and what is found, shared by the team."""
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
+from cnn_core.augment cimport Augment
+from cnn_core.dense_rows cimport DenseRows
 from cnn_core.sparse_rows cimport SparseRows
 from cnn_core.team cimport Barrier
 from cnn_core.types cimport LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, ShareSpec, WorkspaceSpec
@@ -43,7 +45,8 @@ cdef struct Job:
     int64_t step                        # steps done before
     uint64_t seed
     bint training
-    const void* X                       # NULL: the rows are in `sparse`
+    DenseRows X                         # none: the rows are in `sparse`
+    Augment augment                     # how X is changed
     SparseRows sparse                   # in the order of `places`
     const void* targets
     const int32_t* classes

@@ -6,6 +6,7 @@ order. A `Model` has one set of buffers: each thread needs its own.
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
+from cnn_core.dense_rows cimport numbers
 from cnn_core.job cimport Job, StepNumbers
 from cnn_core.few cimport FEW, by_rows, predict_few
 from cnn_core.layer cimport slab_backward, slab_forward
@@ -105,7 +106,7 @@ cdef inline void predict(const Model* model, const real* x, Py_ssize_t rows, bin
         predict_few(model.layers, model.n_layers, <const real*>model.parameters, x, rows, loss, <real*>model.scratch,
                     out)
     else:
-        predict_tiles(model.layers, model.n_layers, model.workspace, <const real*>model.parameters, x,
+        predict_tiles(model.layers, model.n_layers, model.workspace, <const real*>model.parameters, numbers(x),
                       <const SparseRows*>NULL, rows, loss, at_once, <real*>model.scratch, out, 0, 1, NULL)
 
 
@@ -156,7 +157,7 @@ cdef inline int train_step(const Model* model, const real* x, const real* target
     fill_job(model, &job)
     job.n_rows, job.batch_size, job.first, job.last = rows, rows, 0, 1
     job.step, job.numbers, job.report, job.barrier = model.counter[0], &now, report, &gate
-    job.X, job.targets, job.classes, job.weights = x, targets, classes, weights
+    job.X, job.targets, job.classes, job.weights = numbers(x), targets, classes, weights
     run(&job, <real*>model.parameters, <real*>model.scratch, 0, 1)
     loss[0] = (report[0] / report[1] if report[1] > 0 else 0.0) + report[2]
     model.counter[0] += job.steps_done

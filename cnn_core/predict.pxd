@@ -2,6 +2,7 @@
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 
+from cnn_core.dense_rows cimport DenseRows, gather_rows
 from cnn_core.layer cimport layer_input, slab_forward
 from cnn_core.links cimport link_block
 from cnn_core.losses cimport loss_link
@@ -11,7 +12,7 @@ from cnn_core.sparse cimport first_dense
 from cnn_core.sparse_rows cimport SparseRows, rows_from
 from cnn_core.sparse_wide cimport wide_sparse_forward
 from cnn_core.team cimport stopped
-from cnn_core.tile cimport CNN_VECTORS, gather, padded, scatter
+from cnn_core.tile cimport CNN_VECTORS, padded, scatter
 from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
 from cnn_core.update cimport not_finite
 from cnn_core.wide cimport weights_of, wide_forward, wide_slabs_forward
@@ -31,12 +32,12 @@ cdef inline Py_ssize_t tiles_at_once(const LayerSpec* layers, int n_layers, cons
 
 
 cdef inline bint predict_tiles(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
-                               const real* parameters, const real* x, const SparseRows* sparse, Py_ssize_t n, int loss,
+                               const real* parameters, DenseRows x, const SparseRows* sparse, Py_ssize_t n, int loss,
                                Py_ssize_t at_once, real* scratch, real* out, int thread, int n_threads,
                                const int32_t* stop) noexcept nogil:
     """This thread's share of the tiles; whether all of their x is finite. Tiles are cut by sizes alone.
 
-    The rows are in `sparse` if x is NULL; those are known to be finite. `scratch` has room for `at_once` tiles. Where
+    The rows are in `sparse` if x has none; those are known to be finite. `scratch` has room for `at_once` tiles. Where
     `stop` ends it, the rest of `out` is of no use.
     """
     cdef Py_ssize_t capacity = workspace.capacity, tiles = (n + capacity - 1) // capacity, s, first, rows, ld
@@ -51,19 +52,19 @@ cdef inline bint predict_tiles(const LayerSpec* layers, int n_layers, const Work
     while tile < last and not stopped(stop):
         first = tile * capacity
         slabs = make_slabs(workspace, min(n - first, min(at_once, last - tile) * capacity), 0)
-        for s in range(slabs.n if x != NULL else 0):
+        for s in range(slabs.n if x.at != NULL else 0):
             ld = padded(rows_of(&slabs, s), parameters)
             own = scratch + s * slabs.stride + workspace.input * capacity
-            gather(rows_of(&slabs, s), ld, n_in, x, <const int64_t*>NULL, first + s * capacity, own)
+            gather_rows(x, rows_of(&slabs, s), ld, n_in, <const int64_t*>NULL, first + s * capacity, own)
             finite &= not not_finite(<const real*>own, n_in * ld)
         if at_once > 1:
-            forward_tiles(layers, n_layers, workspace, &slabs, parameters, sparse if x == NULL else NULL, first,
+            forward_tiles(layers, n_layers, workspace, &slabs, parameters, sparse if x.at == NULL else NULL, first,
                           scratch, noise, stop)
         else:
-            if x == NULL:
+            if x.at == NULL:
                 few = rows_from(sparse, first, noise)
             slab_forward(layers, n_layers, workspace, parameters, scratch, slabs.rows, noise,
-                         &few if x == NULL else NULL, stop)
+                         &few if x.at == NULL else NULL, stop)
         for s in range(slabs.n):
             rows = rows_of(&slabs, s)
             ld = padded(rows, parameters)

@@ -7,10 +7,10 @@ from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from cnn_core.batch_rows cimport sum_of_weights, take_loss, take_rows
 from cnn_core.dense cimport chunk_begin
 from cnn_core.job cimport DONE, GRADIENT_NOT_FINITE, LOSS_NOT_FINITE, STOPPED, UPDATE_NOT_FINITE, Job
 from cnn_core.lines cimport bands_gradient, bands_of, lines_delta, lines_forward, lines_slope
-from cnn_core.losses cimport loss_block
 from cnn_core.optimizers cimport OptimizerStep, optimizer_begin
 from cnn_core.random cimport Noise, noise_of
 from cnn_core.layer cimport first_with_parameters, layer_input, moves, slab_backward, slab_forward
@@ -20,52 +20,13 @@ from cnn_core.sparse_rows cimport SparseRows, rows_from
 from cnn_core.sparse_wide cimport wide_sparse_forward, wide_sparse_weights
 from cnn_core.stairs cimport stair_sums
 from cnn_core.team cimport barrier, flush, note, peek, stopped, unflush
-from cnn_core.tile cimport gather, padded, scatter
+from cnn_core.tile cimport padded
 from cnn_core.types cimport CONVOLUTION, DENSE, DROPOUT, LayerSpec, ShareSpec, WorkspaceSpec, real
 from cnn_core.update cimport (BAD_GRADIENT, BOTH, GATHER, REDUCE, UNDO, UPDATE, block_errors, for_own_blocks,
                               norm_factor, penalty_share, total)
 from cnn_core.wide cimport (PANEL, by_lines, dense_from, dropouts_from, phase_from, transpose_panel, wide_delta,
                             wide_forward, wide_gradients, wide_inputs, wide_slab_forward, wide_slabs_backward,
                             wide_slabs_delta, wide_slabs_forward, wide_sum, wide_units_forward, wide_weights)
-
-
-cdef inline double sum_of_weights(const Job* job, const real* weights, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    cdef double weight = 0
-    cdef Py_ssize_t i
-    if weights == NULL:
-        return end - begin
-    for i in range(begin, end):
-        weight += weights[job.order[i] if job.order != NULL else i]
-    return weight
-
-
-cdef inline void take_rows(const Job* job, Py_ssize_t first, Py_ssize_t rows, real* scratch) noexcept nogil:
-    """Gathers rows `first` .. of the epoch's order into a slab: inputs unless sparse, targets or classes, weights."""
-    cdef const WorkspaceSpec* ws = job.workspace
-    cdef Py_ssize_t n_in = job.layers[0].n_inputs, ld = padded(rows, <const real*>scratch)
-    cdef real* target = scratch + ws.target * ws.capacity
-    if job.X != NULL:
-        gather(rows, ld, n_in, <const real*>job.X, job.places, first, scratch + ws.input * ws.capacity)
-    if job.weights != NULL:
-        gather(rows, ld, 1, <const real*>job.weights, job.order, first, scratch + ws.weight * ws.capacity)
-    if job.classes != NULL:
-        gather_classes(job, first, rows, ld, <int32_t*>target)
-    else:
-        gather(rows, ld, job.loss.n_targets, <const real*>job.targets, job.order, first, target)
-
-
-cdef inline double take_loss(const Job* job, const real* output, Py_ssize_t first, Py_ssize_t rows, double scale,
-                             real* scratch) noexcept nogil:
-    """The loss of a slab's outputs, which are kept where that is asked for; dL/d(output) to the delta buffer."""
-    cdef const WorkspaceSpec* ws = job.workspace
-    cdef Py_ssize_t n_out = job.loss.n_outputs, ld = padded(rows, output)
-    cdef const real* target = scratch + ws.target * ws.capacity
-    if job.outputs != NULL:
-        scatter(rows, ld, n_out, output, job.order, first, <real*>job.outputs)
-    return loss_block(job.loss, output, target if job.classes == NULL else NULL,
-                      <const int32_t*>target if job.classes != NULL else NULL,
-                      <const real*>(scratch + ws.weight * ws.capacity) if job.weights != NULL else NULL, scale,
-                      scratch + ws.value * ws.capacity, scratch + ws.delta * ws.capacity, rows, ld)
 
 
 cdef inline ShareSpec whole_minibatch(const Job* job, Py_ssize_t batch, const real* kind) noexcept nogil:
@@ -93,7 +54,7 @@ cdef inline void chunk_gradient(Job* job, const real* parameters, real* scratch,
     cdef double loss = 0
     cdef bint add = False
     cdef SparseRows here
-    cdef const SparseRows* sparse = NULL if job.X != NULL else &here
+    cdef const SparseRows* sparse = NULL if job.X.at != NULL else &here
     if begin == end:  # the minibatch may have fewer groups of rows than there are chunks
         memset(gradient, 0, job.size * sizeof(real))
     while begin < end:
@@ -102,7 +63,7 @@ cdef inline void chunk_gradient(Job* job, const real* parameters, real* scratch,
             break
         rows = min(end - begin, <Py_ssize_t>job.workspace.capacity)
         noise.row = share.above + begin
-        take_rows(job, share.begin + begin, rows, scratch)
+        take_rows(job, share.begin + begin, rows, noise, scratch)
         here = rows_from(&job.sparse, share.begin + begin, noise)
         output = slab_forward(job.layers, job.n_layers, job.workspace, parameters, scratch, rows, noise, sparse, NULL)
         loss += take_loss(job, output, share.begin + begin, rows, scale, scratch)
@@ -198,7 +159,7 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
     cdef real* partial = other + job.transposed_size  # gradients of a convolution, part by part
     cdef real* own
     cdef bint given_up = False
-    cdef int i, below, top, phase = 1, on_sparse = -1 if job.X != NULL else first_dense(layers)
+    cdef int i, below, top, phase = 1, on_sparse = -1 if job.X.at != NULL else first_dense(layers)
     cdef int lowest = first_with_parameters(layers), bottom = dense_from(layers, job.n_layers, 0)
     cdef int alone = phase_from(layers, 0, bottom, job.training, &slabs, n_threads)  # so many layers need no other slab
     if job.exchange != NULL:
@@ -210,8 +171,8 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
             given_up = True
             break
         own = scratch + s * slabs.stride
-        take_rows(job, batch_begin + s * slabs.capacity, rows_of(&slabs, s), own)
         noise.row = slabs.above + s * slabs.capacity
+        take_rows(job, batch_begin + s * slabs.capacity, rows_of(&slabs, s), noise, own)
         if on_sparse < 0:
             wide_slab_forward(layers, 0, alone, ws, parameters, own, rows_of(&slabs, s), noise)
     if phase_ends(job, phase, given_up, n_threads):
@@ -308,15 +269,6 @@ cdef inline void wide_loss(const Job* job, const Slabs* slabs, Py_ssize_t s, Py_
     while u < n:
         transpose_panel(slabs, s, u, min(n - u, <Py_ssize_t>PANEL), ld, <const real*>delta, transposed)
         u += PANEL
-
-
-cdef inline void gather_classes(const Job* job, Py_ssize_t first, Py_ssize_t rows, Py_ssize_t ld,
-                                int32_t* classes) noexcept nogil:
-    cdef Py_ssize_t r
-    for r in range(rows):
-        classes[r] = job.classes[job.order[first + r] if job.order != NULL else first + r]
-    for r in range(rows, ld):
-        classes[r] = 0
 
 
 cdef inline int step_status(double loss, int found) noexcept nogil:

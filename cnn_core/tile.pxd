@@ -1,5 +1,5 @@
 """The C kernels of tile.h under one name for float and double; shapes and strides are told there."""
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint8_t
 
 from cnn_core.types cimport real
 
@@ -36,6 +36,8 @@ cdef extern from "tile.h" nogil:
     void cnn_row_dots(Py_ssize_t, Py_ssize_t, const double*, const double*, Py_ssize_t, double*, bint)
     void cnn_gatherf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, const int64_t*, Py_ssize_t, float*)
     void cnn_gather(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, const int64_t*, Py_ssize_t, double*)
+    void cnn_gather_bytesf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const uint8_t*, const int64_t*, Py_ssize_t, float*)
+    void cnn_gather_bytes(Py_ssize_t, Py_ssize_t, Py_ssize_t, const uint8_t*, const int64_t*, Py_ssize_t, double*)
     void cnn_scatterf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, const int64_t*, Py_ssize_t, float*)
     void cnn_scatter(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, const int64_t*, Py_ssize_t, double*)
     void cnn_transposef(Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, float*, Py_ssize_t, float*, bint)
@@ -154,6 +156,15 @@ cdef inline void gather(Py_ssize_t rows, Py_ssize_t ld, Py_ssize_t n, const real
         cnn_gatherf(rows, ld, n, x, order, begin, out)
     else:
         cnn_gather(rows, ld, n, x, order, begin, out)
+
+
+cdef inline void gather_bytes(Py_ssize_t rows, Py_ssize_t ld, Py_ssize_t n, const uint8_t* x, const int64_t* order,
+                              Py_ssize_t begin, real* out) noexcept nogil:
+    """The same of bytes, which stand for so many 255ths."""
+    if real is float:
+        cnn_gather_bytesf(rows, ld, n, x, order, begin, out)
+    else:
+        cnn_gather_bytes(rows, ld, n, x, order, begin, out)
 
 
 cdef inline void scatter(Py_ssize_t rows, Py_ssize_t ld, Py_ssize_t n, const real* slab, const int64_t* order,

@@ -83,6 +83,40 @@ CNN_UNUSED void CNN_(gather)(ptrdiff_t rows, ptrdiff_t ld, ptrdiff_t n, const T 
     }
 }
 
+/* The same of bytes, which stand for so many 255ths: by blocks of WIDTH columns, which are turned into numbers first. */
+CNN_UNUSED void CNN_(gather_bytes)(ptrdiff_t rows, ptrdiff_t ld, ptrdiff_t n, const uint8_t *x, const int64_t *order,
+                                   ptrdiff_t begin, T *out)
+{
+    enum { WIDTH = 64 };
+    const T unit = (T)(1.0 / 255);
+    T t[CNN_BYTES_MAX / sizeof(T)][WIDTH];
+    ptrdiff_t r, j, l, i;
+    for (r = 0; r < ld; r += CNN_L) for (j = 0; j < n; j += WIDTH) {
+        ptrdiff_t width = n - j < WIDTH ? n - j : WIDTH;
+        for (l = 0; l < CNN_L; l++) {
+            const uint8_t *row = r + l < rows ? x + (order ? order[begin + r + l] : begin + r + l) * n + j : NULL;
+            if (row && width == WIDTH) {
+                for (i = 0; i < WIDTH; i++) t[l][i] = row[i] * unit;
+                continue;
+            }
+            for (i = 0; i < WIDTH; i++) t[l][i] = 0;
+            if (row) for (i = 0; i < width; i++) t[l][i] = row[i] * unit;
+        }
+        for (i = 0; i < width; i += CNN_L) {
+            T *to = out + (j + i) * ld + r;
+#if CNN_SHUFFLES
+            V v[CNN_BYTES / sizeof(T)];
+            CNN_UNROLL for (l = 0; l < CNN_L; l++) v[l] = LOAD(t[l] + i);
+            CNN_(transpose_block)(v);
+            CNN_UNROLL for (l = 0; l < CNN_L; l++) if (l < width - i) STORE(to + l * ld, v[l]);
+#else
+            ptrdiff_t k;
+            for (k = 0; k < CNN_L && k < width - i; k++) for (l = 0; l < CNN_L; l++) to[k * ld + l] = t[l][i + k];
+#endif
+        }
+    }
+}
+
 /* The way back: row r of y (any, n), in the order given or from `begin` on, = in[j * ld + r]. */
 CNN_UNUSED void CNN_(scatter)(ptrdiff_t rows, ptrdiff_t ld, ptrdiff_t n, const T *in, const int64_t *order,
                               ptrdiff_t begin, T *y)

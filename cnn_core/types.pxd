@@ -118,6 +118,28 @@ cdef struct ShareSpec:
     double weight           # the sum of the weights of all rows of the minibatch
 
 
+cpdef enum Augmentation:
+    SHIFT
+    FLIP
+    CUTOUT
+    NOISE
+
+
+# What is outside of an image that is shifted.
+cpdef enum Outside:
+    ZEROS
+    EDGE
+    REFLECT
+
+
+# How images are changed in training (augment.pxd).
+cdef struct AugmentSpec:
+    int kind                # Augmentation
+    int outside             # Outside
+    int64_t size[2]         # along y and x: shift: pixels at most; flip: whether it may be; cutout: of the rectangle
+    double stddev           # noise
+
+
 cdef struct LossSpec:
     int kind                # losses.Loss
     int n_outputs

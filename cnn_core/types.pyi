@@ -9,6 +9,7 @@ segment_dtype: np.dtype[Any]
 loss_dtype: np.dtype[Any]
 optimizer_dtype: np.dtype[Any]
 share_dtype: np.dtype[Any]
+augment_dtype: np.dtype[Any]
 
 class LayerKind(IntEnum):
     DENSE = 0
@@ -27,6 +28,17 @@ class LayerKind(IntEnum):
     MAX_POOL = 13
     AVERAGE_POOL = 14
     FLATTEN = 15
+
+class Augmentation(IntEnum):
+    SHIFT = 0
+    FLIP = 1
+    CUTOUT = 2
+    NOISE = 3
+
+class Outside(IntEnum):
+    ZEROS = 0
+    EDGE = 1
+    REFLECT = 2
 
 def cpu_level() -> int: ...
 def more_than_128_bits() -> bool: ...

@@ -1,7 +1,7 @@
 """NumPy dtypes of the core's structs, taken from the compiler so that both sides always agree."""
 import numpy as np
 
-from cnn_core.types cimport LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, ShareSpec, WorkspaceSpec
+from cnn_core.types cimport AugmentSpec, LayerSpec, LossSpec, OptimizerSpec, SegmentSpec, ShareSpec, WorkspaceSpec
 
 
 def _dtypes():
@@ -11,16 +11,18 @@ def _dtypes():
     cdef LossSpec loss
     cdef OptimizerSpec optimizer
     cdef ShareSpec share
+    cdef AugmentSpec augment
     return tuple(
         np.asarray(view).dtype
         for view in (
             <LayerSpec[:1]>&layer, <WorkspaceSpec[:1]>&workspace, <SegmentSpec[:1]>&segment,
             <LossSpec[:1]>&loss, <OptimizerSpec[:1]>&optimizer, <ShareSpec[:1]>&share,
+            <AugmentSpec[:1]>&augment,
         )
     )
 
 
-layer_dtype, workspace_dtype, segment_dtype, loss_dtype, optimizer_dtype, share_dtype = _dtypes()
+layer_dtype, workspace_dtype, segment_dtype, loss_dtype, optimizer_dtype, share_dtype, augment_dtype = _dtypes()
 
 
 cdef extern from *:

@@ -19,15 +19,15 @@ if not (CORE / "_engine.pyx").exists():
 CORE_ORDER = [
     ["finish", "types"],
     ["vecmath", "blas", "tile", "team", "slabs"],
-    ["gates", "links", "random", "products"],
-    ["activations", "losses", "optimizers", "sparse_rows"],
+    ["dense_rows", "gates", "links", "random", "products"],
+    ["activations", "augment", "losses", "optimizers", "sparse_rows"],
     ["stairs", "metrics"],
     ["sparse"],
     ["dense", "dropout", "gaussian_noise", "numeric_embedding", "category_embedding"],
     ["scale", "parametric", "piecewise_embedding", "pool", "prelu", "layer_norm", "add", "job"],
     ["batch_norm"],
     ["layer"],
-    ["wide", "update"],
+    ["batch_rows", "wide", "update"],
     ["sparse_wide"],
     ["step"],
     ["predict"],
@@ -41,7 +41,7 @@ CORE_ORDER = [
 # within a folder there are no circles.
 FLOORS = [
     ["_version", "_common"],
-    ["activations", "losses", "schedules"],
+    ["activations", "augment", "losses", "schedules"],
     ["initializers"],
     ["layers", "metrics", "optimizers", "uncertainty"],
     ["plots"],  # draws data, and knows no network

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 import cnn
 from cnn.inspect.diagnosis import diagnose
 from cnn.inspect.gradient_check import gradient_check
+from cnn.runtime import data
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((40, 6, 5, 2))
@@ -204,3 +208,122 @@ def test_numbers_that_are_not_finite_are_found_in_signals() -> None:
     X[7, 5, 9] = np.inf
     with pytest.raises(ValueError, match="X holds inf at row 7, position 5, channel 9"):
         net.predict(X)
+
+
+# uint8 ----------------------------------------------------------------------------------------------------------------
+
+BYTES = RNG.integers(0, 256, (40, 6, 5, 2), dtype=np.uint8)
+BYTES[0, 0, 0, 0], BYTES[0, 0, 0, 1] = 0, 255
+
+
+def as_numbers(X: Any, dtype: Any) -> Any:
+    """What the core makes of bytes."""
+    return X.astype(dtype) * np.dtype(dtype).type(1 / 255)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 2, 1), (6, 5, 2), (9, 7, 1), (8, 8, 1), (1, 65, 1), (13, 11, 3)])
+@pytest.mark.parametrize("rows", [1, 3, 16, 33, 150])
+def test_bytes_are_scaled_to_the_bits_of_numbers(dtype: str, shape: Any, rows: int) -> None:
+    X = RNG.integers(0, 256, (rows, *shape), dtype=np.uint8)
+    net, other = (cnn.Network([cnn.Flatten(), cnn.Dense(5, "tanh"), cnn.Dense(2)], dtype=dtype, seed=1).build(shape)
+                  for _ in range(2))  # fmt: skip
+    numbers, y, before = as_numbers(X, dtype), RNG.normal(size=(rows, 2)), X.copy()
+    X.flags.writeable = False
+    for given in (X, X.reshape(rows, -1), np.asfortranarray(X)):
+        np.testing.assert_array_equal(net.predict(given), net.predict(numbers))
+        np.testing.assert_array_equal(net.predict(given, n_threads=2), net.predict(numbers))
+    np.testing.assert_array_equal(net.forward(X), net.forward(numbers))
+    assert net.backward(np.ones((rows, 2))) is not None
+    assert net.loss_and_gradient(X, y)[0] == net.loss_and_gradient(numbers, y)[0]
+    assert net.evaluate(X, y) == net.evaluate(numbers, y)
+    for options in ({"batch_size": 7}, {"batch_size": 64, "shuffle": False}):
+        net.fit(X, y, epochs=2, verbose=0, validation_data=(X, y), **options)
+        other.fit(numbers, y, epochs=2, verbose=0, **options)
+        np.testing.assert_array_equal(net.flat, other.flat)
+    np.testing.assert_array_equal(X, before)
+
+
+def test_wide_networks_and_convolutions_read_bytes() -> None:
+    X = RNG.integers(0, 256, (70, 12, 10, 1), dtype=np.uint8)
+    numbers, y = as_numbers(X, np.float32), np.arange(70) % 3
+    for layers in (
+        [cnn.Flatten(), cnn.Dense(600, "relu"), cnn.Dense(3)],
+        [cnn.Conv2D(4, 3, activation="relu"), cnn.MaxPool2D(2), cnn.Flatten(), cnn.Dense(3)],
+    ):
+        net, other = (cnn.Network(layers, "cross_entropy", seed=0) for _ in range(2))
+        net.fit(X, y, epochs=2, verbose=0, validation_split=0.2)
+        other.fit(numbers, y, epochs=2, verbose=0, validation_split=0.2)
+        np.testing.assert_array_equal(net.flat, other.flat)
+        assert net.history["val_loss"] == other.history["val_loss"]
+        for n in (1, 5, 70):
+            np.testing.assert_array_equal(net.predict(X[:n]), other.predict(numbers[:n]))
+        np.testing.assert_array_equal(net.layer_outputs(X)[0], other.layer_outputs(numbers)[0])
+        np.testing.assert_array_equal(cnn.predict_many([net, net], X)[1], other.predict(numbers))
+        np.testing.assert_array_equal(cnn.predict_many([net, net], np.tile(X, (40, 1, 1, 1)))[1][:70], net.predict(X))
+
+
+def test_mapped_bytes_are_never_copied_whole(tmp_path: Path) -> None:
+    np.save(tmp_path / "X.npy", BYTES)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    net, other = network(), network()
+    net.fit(mapped, LABELS, epochs=2, batch_size=8, verbose=0)
+    other.fit(BYTES, LABELS, epochs=2, batch_size=8, verbose=0, class_weight={0: 1.0, 1: 1.0, 2: 1.0})
+    np.testing.assert_array_equal(net.flat, other.flat)
+    rows = data.prepare(mapped, LABELS, None, net.loss, net.dtype, net.takes, 3)
+    assert np.shares_memory(rows.X, mapped)
+    assert rows.X.dtype == np.uint8
+    streamed = network()
+    streamed.fit(mapped, LABELS, epochs=2, batch_size=8, verbose=0, stream=True, shuffle=False)
+    whole = network()
+    whole.fit(BYTES, LABELS, epochs=2, batch_size=8, verbose=0, shuffle=False, class_weight="balanced")
+    again = network()
+    again.fit([(BYTES, LABELS)], epochs=2, batch_size=8, verbose=0, class_weight="balanced")
+    np.testing.assert_array_equal(again.flat, whole.flat)
+    with pytest.raises(cnn.StreamError, match="batch 2 has no uint8 images, but the first one has some"):
+        streamed.fit([(BYTES, LABELS), (IMAGES, LABELS)], epochs=1, verbose=0)
+
+
+def test_tables_of_bytes_are_not_scaled() -> None:
+    X = BYTES.reshape(40, -1)
+    net = network(flatten=False).build(60)
+    np.testing.assert_array_equal(net.predict(X), net.predict(X.astype(float)))
+    flat = network()
+    flat.fit(X, LABELS, epochs=1, verbose=0)
+    np.testing.assert_array_equal(flat.predict(X), flat.predict(X.astype(float)))
+    assert flat.pixels is None
+
+
+def test_networks_remember_what_images_they_know(tmp_path: Path) -> None:
+    net = network()
+    assert net.pixels is None
+    net.fit(BYTES, LABELS, epochs=1, verbose=0)
+    net.save(tmp_path / "net.cnn")
+    loaded = cnn.load(tmp_path / "net.cnn")
+    for known in (net, loaded, copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert known.pixels == "bytes"
+        known.predict(IMAGES)  # in [0, 1]
+        for n in (1, 40):
+            X, y = 255 * IMAGES[:n], LABELS[:n]
+            for call in (
+                partial(known.predict, X), partial(known.forward, X), partial(known.predict_classes, X),
+                partial(known.evaluate, X, y), partial(cnn.predict_many, [known, known], X),
+                partial(known.fit, X, y, epochs=0, verbose=0),
+            ):  # fmt: skip
+                known.pixels = "bytes"
+                with pytest.warns(UserWarning, match=r"X holds numbers from .* trained on bytes \(uint8\)") as said:
+                    call()
+                assert len(said) == 1
+    net.fit(IMAGES, LABELS, epochs=1, verbose=0)
+    assert net.pixels == "bytes"
+    other = network()
+    other.fit(300 * IMAGES, LABELS, epochs=1, verbose=0)
+    assert other.pixels == "beyond"
+    for n in (1, 40):
+        with pytest.warns(UserWarning, match=r"X holds bytes \(uint8\), which are scaled to \[0, 1\]") as said:
+            other.predict(BYTES[:n])
+        assert len(said) == 1
+    with pytest.warns(UserWarning, match="validation X holds numbers from"):
+        network().fit(BYTES, LABELS, validation_data=(300 * IMAGES, LABELS), epochs=1, verbose=0)
+    with pytest.warns(UserWarning, match="validation X holds bytes"):
+        network().fit(300 * IMAGES, LABELS, validation_data=(BYTES, LABELS), epochs=1, verbose=0)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnn import activations, callbacks, explain, initializers, losses, metrics, optimizers, plots, schedules
+from cnn import activations, augment, callbacks, explain, initializers, losses, metrics, optimizers, plots, schedules
 from cnn import uncertainty as uncertainty
 from cnn._common.elsewhere import missing
 from cnn._common.errors import DivergenceError, ModelFormatError, NonFiniteError, NotBuiltError, RankError, StreamError
@@ -102,7 +102,7 @@ __all__ = [
     "MaxPool2D", "ModelFormatError", "Nadam", "Network", "NonFiniteError", "NotBuiltError", "NumericEmbedding",
     "PReLU", "ParametricActivation", "PiecewiseEmbedding", "Progress", "Quantile", "RMSprop", "RankError",
     "ReduceOnPlateau", "Residual", "SaveModel", "Scale", "SearchResult", "StreamError", "TableError", "TableModel",
-    "Tweedie", "activations", "callbacks", "diagnose", "explain", "export_c", "export_onnx", "from_keras",
+    "Tweedie", "activations", "augment", "callbacks", "diagnose", "explain", "export_c", "export_onnx", "from_keras",
     "from_sklearn", "from_torch", "from_torch_state_dict", "gradient_check", "initializers", "load", "losses",
     "metrics", "optimizers", "plots", "predict_many", "schedules", "search", "set_products", "show_config",
     "to_sklearn", "to_torch", "to_torch_state_dict", "train_many", "uncertainty",

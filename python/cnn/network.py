@@ -11,6 +11,7 @@ from cnn import metrics
 from cnn._common import checks, console, threads
 from cnn._common.elsewhere import Told, told
 from cnn._common.types import MetricName, OptimizerName, RealType
+from cnn.augment import Augmentation
 from cnn.callbacks import Hook
 from cnn.files.network import save_network
 from cnn.inspect import reports
@@ -94,6 +95,7 @@ class Network(Told, NetworkState):
         comm: Any = None,
         same_rows: bool = False,
         exchange_every: int = 1,
+        augment: Augmentation | Iterable[Augmentation] | None = None,
     ) -> History:
         """Trains on minibatches and returns the history of this call; a further fit continues where this one stopped.
 
@@ -127,6 +129,8 @@ class Network(Told, NetworkState):
             same_rows: all ranks give the same rows (a memory-mapped file, say), of which each takes its share.
             exchange_every: so many steps each rank makes alone, on its share of the minibatches; then weights and the
                 optimizer's state become the mean of all. 1 adds gradients in every step.
+            augment: how images are changed at random in each step: `cnn.augment.Shift`, `Flip`, `Cutout`, `Noise` or a
+                list of them; metrics of training rows are those of changed images.
 
         Raises:
             TypeError, ValueError: before anything is touched.
@@ -140,12 +144,12 @@ class Network(Told, NetworkState):
             epochs=epochs, batch_size=batch_size, validation_split=validation_split, validation_data=validation_data,
             sample_weight=sample_weight, class_weight=class_weight, shuffle=shuffle, initial_epoch=initial_epoch,
             metrics=metrics, callbacks=callbacks, verbose=verbose, n_threads=n_threads, resume=resume,
-            same_rows=same_rows, exchange_every=exchange_every,
+            same_rows=same_rows, exchange_every=exchange_every, augment=augment,
         )  # fmt: skip
 
         def fitted(ranks: Alone) -> History:
             how: Callable[[NetworkState, Any, Any, FitOptions], Fit] = prepare
-            pieces = any(ranks.gather(streams.is_wanted(stream, X, y, self.dtype)))
+            pieces = any(ranks.gather(streams.is_wanted(stream, X, y, self)))
             if ranks.size > 1:
                 how = partial(shared_stream.prepare if pieces else shared_fit.prepare, ranks=ranks)
             elif pieces:

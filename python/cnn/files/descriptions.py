@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, TypeVar
 
-from cnn import activations, initializers, layers, losses, optimizers, schedules
+from cnn import activations, augment, initializers, layers, losses, optimizers, schedules
 from cnn.files.container import Contents
 from cnn.files.strict_json import shown
 
@@ -19,6 +19,7 @@ _CLASSES: dict[str, type[Any]] = {
         *losses.KINDS,
         *optimizers.BY_NAME.values(),
         *schedules.BY_NAME.values(),
+        *augment.KINDS,
     )
 }
 

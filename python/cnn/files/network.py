@@ -11,6 +11,7 @@ import numpy as np
 from cnn import layers, losses, optimizers, schedules
 from cnn._common import checks
 from cnn._common.errors import ModelFormatError
+from cnn._common.images import PIXELS
 from cnn.files import container
 from cnn.files.container import Contents
 from cnn.files.descriptions import describe, revive
@@ -32,6 +33,7 @@ def describe_network(net: NetworkState) -> dict[str, Any]:
         "seed": net.seed,
         "n_inputs": net.n_inputs,
         "input_shape": list(net.input_shape) if len(net.input_shape) > 1 else None,
+        "pixels": net.pixels,
         "one_dimensional": bool(net.one_dimensional),
         "dropout_factor": describe(net.dropout_factor),
         "by_blas": np.flatnonzero(net.plan.layers["by_blas"]).tolist(),
@@ -45,14 +47,17 @@ def network_tensors(net: NetworkState, prefix: str = "") -> dict[str, Any]:
 
 def revive_network(contents: Contents, description: Any, cls: type[N], prefix: str = "") -> N:
     """The network of such a description, one of that class, with the weights that the file has for it."""
-    stack, loss, optimizer, dtype, seed, n_inputs, one_dimensional, factor, by_blas, shape = contents.fields(
+    stack, loss, optimizer, dtype, seed, n_inputs, one_dimensional, factor, by_blas, shape, pixels = contents.fields(
         description, "layers", "loss", "optimizer", "dtype", "seed", "n_inputs", "one_dimensional", "dropout_factor",
-        "by_blas", "input_shape", older={"dropout_factor": None, "by_blas": None, "input_shape": None},
+        "by_blas", "input_shape", "pixels",
+        older={"dropout_factor": None, "by_blas": None, "input_shape": None, "pixels": None},
     )  # fmt: skip
     if not isinstance(stack, list) or not isinstance(one_dimensional, bool) or type(seed) is not int:
         raise contents.error("it does not describe a network: layers, seed or one_dimensional is of the wrong type")
     if type(n_inputs) is not int or not 1 <= n_inputs < 2**31 or dtype not in ("float32", "float64"):
         raise contents.error(f"it describes a network of {shown(n_inputs)} inputs in {shown(dtype)}")
+    if pixels not in PIXELS:
+        raise contents.error(f"its pixels must be bytes, beyond or null, got {shown(pixels)}")
     if shape is None:
         shape = [n_inputs]
     if not isinstance(shape, list) or any(type(n) is not int for n in shape) or math.prod(shape) != n_inputs:
@@ -77,7 +82,7 @@ def revive_network(contents: Contents, description: Any, cls: type[N], prefix: s
     for name, (_, shape) in made.names.items():  # before memory is taken for them
         contents.spec(prefix + name, net.dtype, shape)
     net.adopt(made)
-    net.one_dimensional = one_dimensional
+    net.one_dimensional, net.pixels = one_dimensional, pixels
     for name, view in net.parameters.items():
         contents.read_into(prefix + name, view)
     return net

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import cnn_core
-from cnn._common import checks, html_tables
+from cnn._common import checks, html_tables, images
 from cnn.inspect import reports
 from cnn.runtime import data, evaluation, passes
 from cnn.runtime.data import Array, Data
@@ -105,7 +105,7 @@ def diagnose(
 def _signals(net: NetworkState, rows: Data) -> list[LayerSignals]:
     """One forward pass in the engine, then the chain rule layer by layer, so that each one's share can be seen."""
     plan, n = net.plan, len(rows)
-    X = rows.X.to_scipy() if isinstance(rows.X, SparseRows) else rows.X.reshape(n, -1)
+    X = rows.X.to_scipy() if isinstance(rows.X, SparseRows) else images.scaled(rows.X, net.dtype).reshape(n, -1)
     passed = [(i, of) for i, of in enumerate(passes.layer_passes(net, rows.X)) if of is not None]
     out = np.ascontiguousarray(passed[-1][1].outputs)
     delta = np.empty_like(out)

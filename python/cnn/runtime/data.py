@@ -153,18 +153,18 @@ def class_factors(class_weight: Mapping[int, float] | str, counts: Array) -> Arr
     return factors
 
 
-def weighted(data: Data, labels: Array, factors: Array) -> Data:
+def weighted(data: Data, labels: Array, factors: Array, dtype: np.dtype[Any]) -> Data:
     """The data with its weights multiplied by the factor of each row's class."""
     weights = factors[labels] if data.weights is None else factors[labels] * data.weights
-    checks.normal_weights("class_weight times sample_weight", weights, data.X.dtype)
+    checks.normal_weights("class_weight times sample_weight", weights, dtype)
     with np.errstate(all="ignore"):
-        weights = weights.astype(data.X.dtype)
+        weights = weights.astype(dtype)
     checks.finite("class_weight times sample_weight", weights)
     return replace(data, weights=weights, kept={})
 
 
 def with_class_weights(
-    data: Data, class_weight: Mapping[int, float] | str | None, loss: Loss, n_outputs: int,
+    data: Data, class_weight: Mapping[int, float] | str | None, loss: Loss, n_outputs: int, dtype: np.dtype[Any],
     everywhere: Callable[[Array], Array] = lambda counts: counts,
 ) -> Data:  # fmt: skip
     """The data with its weights multiplied by those of each row's class (see `class_factors`).
@@ -178,7 +178,7 @@ def with_class_weights(
     factors = class_factors(class_weight, counts)
     if not (factors[labels] if data.weights is None else factors[labels] * data.weights).any():
         raise ValueError("class_weight and sample_weight together are zero for every row")
-    found = weighted(data, labels, factors)
+    found = weighted(data, labels, factors, dtype)
     warn_of_classes(class_weight, counts)
     return found
 

@@ -11,7 +11,7 @@ import numpy as np
 
 import cnn_core
 from cnn import schedules
-from cnn._common import checks, interrupt, threads
+from cnn._common import checks, images, interrupt, threads
 from cnn.runtime import arena, sparse
 from cnn.runtime.data import Array, Data
 from cnn.runtime.plan import LEFT_OUT, Cut, Plan
@@ -29,9 +29,15 @@ _MAX_GRADIENTS = 4
 def predict(net: NetworkState, X: Any, out: Array | None, n_threads: int | None) -> Array:
     """What `Network.predict` gives, for any X and `out` that it takes."""
     X = sparse.features("X", X, net.dtype, net.inputs, look_for_nan=False)
-    flat = net.one_dimensional
     if n_threads is not None:
         checks.integer("n_threads", n_threads, 1)
+    return predict_rows(net, X, out, n_threads)
+
+
+@checks.quiet
+def predict_rows(net: NetworkState, X: Array | SparseRows, out: Array | None, n_threads: int | None) -> Array:
+    """The same of rows whose type and shape have been checked."""
+    flat = net.one_dimensional
     if (few := net.predictor.few(X, out, flat)) is not None:  # it had another type or order before the check
         return few
     if out is None:
@@ -298,10 +304,10 @@ def layer_outputs(net: NetworkState, X: Any) -> list[Array]:
     outputs: list[Array] = []
     for passed, shape in zip(layer_passes(net, X), net.plan.shapes[1:], strict=True):
         below = outputs[-1] if outputs else X
-        found = np.ascontiguousarray(passed.outputs) if passed else _dense_copy(below)
+        found = np.ascontiguousarray(passed.outputs) if passed else _dense_copy(below, net.dtype)
         outputs.append(found.reshape(len(X), *shape))
     return outputs
 
 
-def _dense_copy(X: Array | SparseRows) -> Array:
-    return np.array(X.to_scipy().todense()) if isinstance(X, SparseRows) else X.copy()
+def _dense_copy(X: Array | SparseRows, dtype: np.dtype[Any]) -> Array:
+    return np.array(X.to_scipy().todense()) if isinstance(X, SparseRows) else images.scaled(X, dtype).copy()

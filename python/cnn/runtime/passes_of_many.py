@@ -33,8 +33,9 @@ def predict(networks: Sequence[NetworkState], Xs: Sequence[Any], n_threads: int 
 
     rows = [of_network(i, partial(features, i)) for i in range(len(networks))]
     if sum(net.plan.tiles.flops * len(X) for net, X in zip(networks, rows, strict=True)) < _FEW_FLOPS:
-        return [of_network(i, partial(passes.predict, networks[i], X, None, n_threads)) for i, X in enumerate(rows)]
-    found = _side_by_side(networks, rows, lambda net, X: passes.predict(net, X, None, n_threads), True, n_threads)
+        alone = [partial(passes.predict_rows, net, X, None, n_threads) for net, X in zip(networks, rows, strict=True)]
+        return [of_network(i, predict) for i, predict in enumerate(alone)]
+    found = _side_by_side(networks, rows, lambda net, X: passes.predict_rows(net, X, None, n_threads), True, n_threads)
     pairs = zip(networks, found, strict=True)
     return [out[:, 0] if out.ndim > 1 and net.one_dimensional else out for net, out in pairs]
 

@@ -14,7 +14,7 @@ import cnn_core
 from cnn import losses, optimizers, schedules
 from cnn._common import checks, console, interrupt, naming
 from cnn._common.errors import NotBuiltError
-from cnn._common.images import Images, Takes, channels_first, plain
+from cnn._common.images import PIXELS, Images, Pixels, Takes, channels_first, plain
 from cnn.layers import Layer, Parameter, Shape, checked
 from cnn.losses import Loss
 from cnn.optimizers import Optimizer
@@ -36,6 +36,8 @@ class NetworkState:
     >>> sorted(state.parameters), state.step
     (['layers.0.biases', 'layers.0.weights'], 0)
     """
+
+    _pixels: Pixels = None
 
     def __init__(
         self,
@@ -159,6 +161,7 @@ class NetworkState:
             "_plan": made, "descriptions": layers or self.descriptions, "optimizer": optimizer or self.optimizer,
             "loss": loss,
         }  # fmt: skip
+        found["predictor"].pixels = PIXELS.index(self._pixels)
         if fresh:
             state = arena.aligned_zeros(made.slots * made.size, self.dtype)
             found |= {"state": state, "counter": np.zeros(1, np.int64)}
@@ -216,7 +219,18 @@ class NetworkState:
         axes = next((layer.axes for layer in self.descriptions if layer.axes), (1,))
         if axes == (1,):
             return self.known_inputs
-        return Images(None if self._plan is None else self.input_shape, axes)
+        return Images(None if self._plan is None else self.input_shape, axes, self._pixels)
+
+    @property
+    def pixels(self) -> Pixels:
+        """What images it was trained on: "bytes" (uint8), or numbers "beyond" [0, 1]."""
+        return self._pixels
+
+    @pixels.setter
+    def pixels(self, found: Pixels) -> None:
+        self._pixels = found
+        if self.predictor is not None:
+            self.predictor.pixels = PIXELS.index(found)
 
     @property
     def inputs(self) -> Takes:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnn._common.errors import StreamError
-from cnn._common.images import Takes, alike
+from cnn._common.images import Takes, alike, is_bytes
 from cnn.runtime.data import Data
 from cnn.streams.source import Form, Source
 
@@ -92,6 +92,7 @@ class Batches(Source):
         for what, here, there in (
             ("weights", weighted, self._weighted),
             ("classes", rows.classes is not None, self._first.classes is not None),
+            ("uint8 images", is_bytes(rows.X), is_bytes(self._first.X)),
             ("sparse rows", not isinstance(rows.X, np.ndarray), not isinstance(self._first.X, np.ndarray)),
         ):
             if here != there:

@@ -36,7 +36,7 @@ class Form:
         rows = data.prepare(X, y, weights, self.loss, self.dtype, takes, self.n_outputs, self.prefix, place)
         if self.factors is None:
             return rows
-        return data.weighted(rows, data.labels_of(rows, self.loss, self.n_outputs), self.factors)
+        return data.weighted(rows, data.labels_of(rows, self.loss, self.n_outputs), self.factors, self.dtype)
 
 
 class Source(ABC):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
 import cnn_core
-from cnn import callbacks
+from cnn import augment, callbacks
 from cnn._common import checks, images, threads
 from cnn.mpi.shared import Shared
 from cnn.runtime import data, evaluation
 from cnn.runtime.data import Array, Data, Once
 from cnn.runtime.history import History
+from cnn.runtime.sparse import SparseRows
 from cnn.runtime.state import NetworkState
 from cnn.streams.source import Source
 from cnn.training import checkpoint, resume
@@ -48,6 +49,7 @@ class FitOptions:
     rows: Any = None  # of X and y, where not all are trained on
     same_rows: bool = False  # among several ranks: whether all have given the same ones
     exchange_every: int = 1  # steps that each rank makes alone
+    augment: Any = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Asked:
         checks.flag("shuffle", options.shuffle)
         checks.flag("same_rows", options.same_rows)
         checks.integer("exchange_every", options.exchange_every, 1)
+        augment.all_of(options.augment)
         measured = evaluation.resolve(options.metrics, net.loss)
         hooks = _with_output(callbacks.all_of(options.callbacks), verbose)
         if options.n_threads is not None:
@@ -118,12 +121,16 @@ def ready(
         ValueError: a checkpoint of another fit, a callback that this one can't serve.
     """
     options, first = asked.options, asked.first
-    net.check_images((train.first() if isinstance(train, Source) else train).X.shape[1:])
+    shape = (train.first() if isinstance(train, Source) else train).X.shape[1:]
+    net.check_images(shape)
+    changed = augment.all_of(options.augment)
+    changes = augment.changes(changed, shape, net.takes.axes if isinstance(net.takes, images.Images) else ())
     names = ["loss", *asked.metrics]
     names += [f"val_{name}" for name in names] if validation is not None else []
     at = Position(first, net.step, len(net.history), first, training=net.training_id)
     identity = FitIdentity(
-        batch, options.shuffle, tuple(names), train, validation, asked.hooks, at, among, options.exchange_every
+        batch, options.shuffle, tuple(names), train, validation, asked.hooks, at, among, options.exchange_every,
+        tuple(map(repr, changed)),
     )
     folders = [hook.folder for hook in asked.hooks if isinstance(hook, checkpoint.Checkpoint)]
     saved = None
@@ -141,7 +148,7 @@ def ready(
     check_all(hooks, run)
     return kind(
         net, train, validation, asked.metrics, hooks, identity, run, saved, asked.verbose, options.n_threads,
-        asked.initial_epoch,
+        asked.initial_epoch, changes=changes,
     )  # fmt: skip
 
 
@@ -188,11 +195,22 @@ def split(
         train, validation = once(Data.rows, everything, 0, kept), once(Data.rows, everything, kept, len(everything))
     if options.validation_data is not None:
         given = data.validation_sets(options.validation_data)
-        validation = once(data.prepare, *given, net.loss, net.dtype, images.alike(train.X), k, "validation ")
+        validation = once(data.prepare, *given, net.loss, net.dtype, _like(train), k, "validation ")
     for part, what in ((train, "training"), (validation, "validation")):
         if part is not None and part.weights is not None and not part.weights.any():
             raise ValueError(f"sample_weight is zero for every {what} row")
-    return once(data.with_class_weights, train, options.class_weight, net.loss, k, everywhere), validation
+    return once(data.with_class_weights, train, options.class_weight, net.loss, k, net.dtype, everywhere), validation
+
+
+def _like(train: Data) -> images.Takes:
+    """What rows must be that follow those to train on."""
+    takes = images.alike(train.X)
+    return replace(takes, pixels=pixels_of(train)) if isinstance(takes, images.Images) else takes
+
+
+def pixels_of(rows: Data) -> images.Pixels:
+    """What images hold, looked at once."""
+    return rows.once("pixels", partial(images.pixels, rows.X))
 
 
 @dataclass
@@ -212,6 +230,7 @@ class Fit:
     initial_epoch: int | None
     alone: bool = True  # else it shares the threads with others: each of its steps is made by one
     pace: Pace | None = None
+    changes: augment.Changes | None = None  # of images, in each step
 
     @property
     def sample(self) -> Data:
@@ -234,6 +253,9 @@ class Fit:
             self.saved.restore(net)
         if net.known_inputs is None:
             net.build(images.plain(self.sample.X.shape[1:]))
+        trains = self.about.epochs > at.epoch
+        if trains and len(net.input_shape) > 1 and not isinstance(self.sample.X, SparseRows):
+            net.pixels = pixels_of(self.sample) or net.pixels
         self._agree()
         if self.identity.ranks.first:
             evaluation.warn_of_range(net, self.sample)
@@ -258,6 +280,8 @@ class Fit:
         if self.saved is not None:
             self.saved.restore_callbacks(self.identity.hooks)
         loop, held_out = self._loop(), self._held_out()
+        if self.changes is not None:
+            loop.augment(self.changes)
         self.about.held_out = None if held_out is None else held_out.scores
         if held_out is not None and loop.hold_out(held_out.scores):
             held_out = None

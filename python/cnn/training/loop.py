@@ -15,6 +15,7 @@ import cnn_core
 from cnn import schedules
 from cnn._common import interrupt, threads
 from cnn._common.errors import NonFiniteError
+from cnn.augment import Changes
 from cnn.callbacks import Callback
 from cnn.runtime import passes
 from cnn.runtime.data import Array, Data
@@ -103,6 +104,10 @@ class Loop:
         self.step_seconds += flops / _CAUTIOUS_FLOPS / self.steps
         self.per_call = max(1, int(self._wanted / self.step_seconds))
         return True
+
+    def augment(self, changes: Changes) -> None:
+        """From now on images are changed in each step."""
+        self.training.augment(*changes)
 
     def _cut(self, cut_of: Callable[[int], Cut]) -> Cut:
         """How minibatches are cut; `cut_of` says it of one process's, by their rows."""

@@ -23,7 +23,7 @@ from cnn.streams.source import Source
 
 _FILE = re.compile(r"step-(\d{12})\.cnn", re.ASCII)
 _CHUNK = 1 << 24  # bytes
-OLDER_SETTINGS: dict[str, Any] = {"exchange_every": 1}  # of checkpoints that do not name them
+OLDER_SETTINGS: dict[str, Any] = {"exchange_every": 1, "augment": []}  # of checkpoints that do not name them
 POSITION = ("first_epoch", "first_step", "first_record", "epoch", "done", "stopped", "training")
 
 
@@ -70,6 +70,7 @@ class FitIdentity:
     position: Position
     among: Shared | None = None  # several ranks
     exchange_every: int = 1
+    augment: tuple[str, ...] = ()  # how images are changed
     fingerprints: dict[str, Any] | None = None
 
     @property
@@ -105,7 +106,8 @@ class FitIdentity:
     def settings(self) -> dict[str, Any]:
         names = list(self.names)
         return {
-            "batch_size": self.batch, "shuffle": self.shuffle, "names": names, "exchange_every": self.exchange_every
+            "batch_size": self.batch, "shuffle": self.shuffle, "names": names, "exchange_every": self.exchange_every,
+            "augment": list(self.augment),
         }  # fmt: skip
 
 

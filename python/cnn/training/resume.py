@@ -163,7 +163,7 @@ def from_contents(contents: Contents, cls: type[NetworkState] = NetworkState) ->
     if not 0 <= factor < math.inf:
         raise contents.error(f"its factor on the rate is {factor}")
     net.counter[0] = step
-    contents.fields(settings, "batch_size", "shuffle", "names", "exchange_every", older=OLDER_SETTINGS)
+    contents.fields(settings, "batch_size", "shuffle", "names", "exchange_every", "augment", older=OLDER_SETTINGS)
     contents.fields(data, "training", "validation")
     if where.done:
         where.report = contents.read_tensor("epoch.report", np.float64)

@@ -61,7 +61,7 @@ def _settings(net: NetworkState, options: FitOptions, measured: evaluation.Metri
     }  # fmt: skip
     names = (
         "epochs", "batch_size", "validation_split", "class_weight", "shuffle", "initial_epoch", "same_rows",
-        "exchange_every",
+        "exchange_every", "augment",
     )  # fmt: skip
     of_fit = {name: getattr(options, name) for name in names} | {"metrics": tuple(measured)}
     given = {name: getattr(options, name) is not None for name in ("validation_data", "sample_weight", "resume")}

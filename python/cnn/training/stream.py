@@ -10,7 +10,7 @@ import numpy as np
 
 from cnn import schedules
 from cnn._common import checks, threads
-from cnn._common.images import Takes
+from cnn._common.images import Images, Takes, is_bytes
 from cnn.runtime import data, evaluation
 from cnn.runtime.data import Data
 from cnn.runtime.state import NetworkState
@@ -41,7 +41,7 @@ def _is_path(X: Any, y: Any) -> bool:
     return isinstance(X, os.PathLike) or (isinstance(X, str) and (y is None or isinstance(y, str)))
 
 
-def is_wanted(asked: bool | None, X: Any, y: Any, dtype: np.dtype[Any]) -> bool:
+def is_wanted(asked: bool | None, X: Any, y: Any, net: NetworkState) -> bool:
     """Whether to read by pieces: streams always, arrays if asked to, or where they lie in a file and are too large."""
     if asked is not None:
         checks.flag("stream", asked)
@@ -51,7 +51,8 @@ def is_wanted(asked: bool | None, X: Any, y: Any, dtype: np.dtype[Any]) -> bool:
         raise ValueError("X is a list of batches (X, y), which have their targets in them: leave y out")
     if asked is not None or not is_mapped(X):
         return False
-    return max(X.nbytes, X.size * dtype.itemsize) > threads.free_memory()
+    kept = is_bytes(X) and isinstance(net.takes, Images)
+    return max(X.nbytes, 0 if kept else X.size * net.dtype.itemsize) > threads.free_memory()
 
 
 def prepare(net: NetworkState, X: Any, y: Any, options: FitOptions) -> StreamFit:

@@ -12,6 +12,7 @@ import cnn_core
 from cnn import schedules
 from cnn._common import threads
 from cnn._common.errors import StreamError
+from cnn.augment import Changes
 from cnn.callbacks import Callback
 from cnn.mpi.alone import ALONE, Alone
 from cnn.runtime import passes
@@ -43,6 +44,7 @@ class StreamLoop(Loop):
     """
 
     one_by_one = True
+    changes: Changes | None = None
 
     def __init__(
         self, net: NetworkState, source: Source, batch: int | None, seed: int | None, chosen: Metrics, at: Position,
@@ -79,6 +81,9 @@ class StreamLoop(Loop):
         """The blocks; among ranks the same number of them on each."""
         return blocks
 
+    def augment(self, changes: Changes) -> None:
+        self.changes = changes
+
     def hold_out(self, scores: Any) -> bool:
         return False
 
@@ -110,6 +115,8 @@ class StreamLoop(Loop):
         self.training = cnn_core.engine.Training(
             buffers, X, rows, batch, self.report, outputs=self.outputs if self.chosen else None
         )
+        if self.changes is not None:
+            self.training.augment(*self.changes)
         if not self.per_call:
             self._expect(plan.size)
         self._share(buffers)

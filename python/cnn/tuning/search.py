@@ -94,7 +94,7 @@ def search(
     held_out = _held_out(rows, valid, validation_data, cv, groups, options.seed, *of_what)
     for _, fold in held_out:
         evaluation.check(of_what[0], fold, of_what[2], {} if measure.metric is None else {measure.name: measure.metric})
-    data.with_class_weights(rows, class_weight, of_what[0], of_what[2])  # errors before anything is trained
+    data.with_class_weights(rows, class_weight, of_what[0], of_what[2], of_what[1])  # errors before anything is trained
     task = Task(rows, held_out, measure, epochs, patience, class_weight, n_threads)
     return study.run(build, task, options)
 
