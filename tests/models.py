@@ -14,7 +14,7 @@ import pytest
 import cnn
 
 X = np.random.default_rng(0).normal(size=(40, 3)).round(3)
-KINDS = ("network", "estimator", "ensemble", "table")
+KINDS = ("network", "estimator", "ensemble", "table", "images")
 
 
 def table(n: int = 40) -> dict[str, list[Any]]:
@@ -42,6 +42,9 @@ def one(kind: str) -> Any:
     if kind == "ensemble":
         member = cnn.MLPRegressor(hidden_layer_sizes=1, max_iter=1)
         return cnn.EnsembleRegressor(member, n_estimators=1, random_state=0).fit(X[:5], X[:5, 0])
+    if kind == "images":
+        small = cnn.ImageClassifier(layers=[cnn.GlobalAvgPool2D(), cnn.Dense(2)], epochs=1, random_state=0)
+        return small.fit(np.arange(32, dtype=np.uint8).reshape(8, 2, 2), np.arange(8) % 2)
     rows = {name: table()[name] for name in ("floor", "town", "dear")}
     return cnn.TableModel("dear", hidden=[], members=1, epochs=1, seed=0).fit(rows, verbose=0)
 

@@ -54,7 +54,7 @@ FLOORS = [
     ["many"],
     ["export"],
     ["sklearn", "table"],
-    ["explain"],
+    ["explain", "images"],
     ["tuning"],
     ["loading"],
     ["__init__"],

@@ -68,7 +68,8 @@ def test_loading_opens_the_file_alone_and_imports_nothing(kind: str, tmp_path) -
     """By an audit hook, in a fresh process, at the very first load; an estimator's class must be there."""
     path = tmp_path / "m.cnn"
     models.one(kind).save(path)
-    before = "from cnn.sklearn import load, load_ensemble" if kind in ("estimator", "ensemble") else ""
+    classes = {kind: "from cnn.sklearn import load, load_ensemble" for kind in ("estimator", "ensemble")}
+    before = (classes | {"images": "from cnn.images import load"}).get(kind, "")
     assert run(LOADS.format(before=before, path=str(path)) + f"""
     assert not new, new
     opened = [arguments[0] for name, arguments in seen if name == "open"]

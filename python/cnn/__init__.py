@@ -70,24 +70,27 @@ from cnn.tuning import SearchResult, search
 
 if TYPE_CHECKING:
     # Not in __all__: `from cnn import *` works without scikit-learn, too.
+    from cnn.images import ImageClassifier as ImageClassifier
     from cnn.sklearn import EnsembleClassifier as EnsembleClassifier
     from cnn.sklearn import EnsembleRegressor as EnsembleRegressor
     from cnn.sklearn import MLPClassifier as MLPClassifier
     from cnn.sklearn import MLPRegressor as MLPRegressor
     from cnn.sklearn import cross_validate as cross_validate
 else:
-    _WITH_SKLEARN = ("EnsembleClassifier", "EnsembleRegressor", "MLPClassifier", "MLPRegressor", "cross_validate")
+    _WITH_SKLEARN = (
+        "EnsembleClassifier", "EnsembleRegressor", "ImageClassifier", "MLPClassifier", "MLPRegressor", "cross_validate",
+    )  # fmt: skip
 
     def __getattr__(name: str) -> object:
         """What needs scikit-learn is imported when it is asked for."""
         if name not in _WITH_SKLEARN:
             raise AttributeError(missing(name, [*__all__, *_WITH_SKLEARN]))
         try:
-            from cnn import sklearn
+            from cnn import images, sklearn
         except ImportError as error:  # not there, or one that lacks what later ones have
             text = "needs scikit-learn 1.4 or newer (extra 'sklearn'): pip install -U scikit-learn"
             raise ImportError(f"cnn.{name} {text}") from error
-        return getattr(sklearn, name)
+        return getattr(images if name in images.__all__ else sklearn, name)
 
     def __dir__() -> list[str]:
         return sorted([*globals(), *_WITH_SKLEARN])

@@ -15,9 +15,11 @@ from cnn.table import load as table_load
 from cnn.training import resume
 
 if TYPE_CHECKING:  # they need scikit-learn
+    from cnn.images import ImageClassifier
     from cnn.sklearn import EnsembleClassifier, EnsembleRegressor, MLPClassifier, MLPRegressor
 
-    Model: TypeAlias = Network | TableModel | MLPClassifier | MLPRegressor | EnsembleClassifier | EnsembleRegressor
+    Estimator: TypeAlias = MLPClassifier | MLPRegressor | EnsembleClassifier | EnsembleRegressor | ImageClassifier
+    Model: TypeAlias = Network | TableModel | Estimator
 
 T = TypeVar("T")
 
@@ -37,10 +39,21 @@ def _load_estimator(contents: Contents) -> Any:
     try:
         from cnn.sklearn import load, load_ensemble
     except ImportError as error:
-        what = "scikit-learn 1.4 or newer (extra 'sklearn'): pip install -U scikit-learn"
-        text = f"holds an estimator, which needs {what}"
-        raise ImportError(f"{contents.path}: {text}") from error
+        raise _without_sklearn(contents) from error
     return (load_ensemble if contents.kind == "ensemble" else load).from_file(contents)
+
+
+def _load_images(contents: Contents) -> Any:
+    try:
+        from cnn.images import load
+    except ImportError as error:
+        raise _without_sklearn(contents) from error
+    return load.from_file(contents)
+
+
+def _without_sklearn(contents: Contents) -> ImportError:
+    what = "scikit-learn 1.4 or newer (extra 'sklearn'): pip install -U scikit-learn"
+    return ImportError(f"{contents.path}: holds an estimator, which needs {what}")
 
 
 # Every kind of file there is: a file can't name code.
@@ -49,6 +62,7 @@ _LOADERS: Mapping[str, Callable[[Contents], Any]] = {
     "checkpoint": _load_checkpoint,
     "estimator": _load_estimator,
     "ensemble": _load_estimator,
+    "images": _load_images,
     "table": table_load.from_file,
 }
 

@@ -68,7 +68,7 @@ def _top(
 @app.command(cls=Command)
 def train(
     data: Data,
-    target: Target,
+    target: Target = [],  # noqa: B006 (Typer's way to say that there may be none)
     out: Annotated[str, _option(OUTPUT, "--out", "-o", help="The model file to write.")] = "model.cnn",
     report: Annotated[str | None, _option(OUTPUT, "--report", help="Folder or .html for a page about it.")] = None,
     task: Task = "auto",
@@ -90,6 +90,7 @@ def train(
     seed: Seed = 0,
     threads: Threads = None,
     stream: Stream = None,
+    skip_broken: Annotated[bool, _option(WORK, "--skip-broken", help="Leave broken pictures out.")] = False,
     mpi: Annotated[bool, _option(WORK, "--mpi", help="As one of the processes that mpiexec runs.")] = False,
     format: Format = None,
     encoding: Encoding = None,
@@ -99,10 +100,11 @@ def train(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a model on a table.
+    """Train a model on a table, or on a folder of pictures.
 
     The kind of each column and of the target is found out; some rows are held out to stop in time. A file that needs
-    more memory than is free, or with --stream, is read in pieces; a folder of Parquet files is one table.
+    more memory than is free, or with --stream, is read in pieces; a folder of Parquet files is one table. A folder
+    without a target holds a folder of pictures for each class.
 
     \b
     Examples:
@@ -115,6 +117,7 @@ def train(
       cnn train rows/ -t y --stream
       mpiexec -n 4 cnn train data.parquet -t y --threads 1 --mpi
       zcat big.csv.gz | cnn train - -t y
+      cnn train pictures/ --effort fast
     """
     options = {
         "task": task, "valid": valid, "hidden": hidden, "activation": activation, "dropout": dropout,
@@ -123,7 +126,8 @@ def train(
         "target_scale": scale, "seed": seed,
     }  # fmt: skip
     reading = Reading(data, format, encoding, separator, header, decimal)
-    _run(commands.train, Screen(quiet, json), reading, target, options, weight, out, report, threads, stream, mpi)
+    others = {"--weight": weight, "--report": report, "--stream": stream, "--mpi": mpi}
+    _run(commands.train, Screen(quiet, json), reading, target, options, others, out, skip_broken, threads)
 
 
 @app.command(cls=Command)
@@ -191,6 +195,7 @@ def predict(
       cnn predict model.cnn new.csv -o predicted.csv
       cnn predict adult.cnn people.csv --probabilities --only-predictions
       cnn predict model.cnn new.csv --interval 0.9
+      cnn predict model.cnn pictures/ -o labels.csv
       cat new.csv | cnn predict model.cnn - > predicted.csv
     """
     reading = Reading(data, format, encoding, separator, header, decimal)
@@ -262,6 +267,7 @@ def evaluate(
     Examples:
       cnn evaluate model.cnn test.csv
       cnn evaluate model.cnn test.csv --importance --json
+      cnn evaluate model.cnn pictures/
     """
     reading = Reading(data, format, encoding, separator, header)
     _run(commands.evaluate, Screen(quiet, json), model, reading, importance, threads, stream)

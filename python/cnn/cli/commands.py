@@ -12,7 +12,7 @@ import numpy as np
 
 import cnn
 from cnn import loading
-from cnn.cli import large, read, several, training, write
+from cnn.cli import large, pictures, read, several, training, write
 from cnn.cli.predict import rounded
 from cnn.cli.screen import Screen, counted, figure
 from cnn.cli.source import Reading, Source, source
@@ -27,10 +27,14 @@ _DEMO = "california_housing.csv.bz2"
 
 
 def train(
-    screen: Screen, reading: Reading, target: Sequence[str], options: dict[str, Any], weight: str | None, out: str,
-    report: str | None, threads: int | None, stream: bool | None, mpi: bool,
+    screen: Screen, reading: Reading, target: Sequence[str], options: dict[str, Any], others: dict[str, Any], out: str,
+    skip_broken: bool, threads: int | None,
 ) -> None:  # fmt: skip
-    """`cnn train`."""
+    """`cnn train`; `others` are options that only tables have, by name."""
+    if pictures.are_meant(reading.path, target):
+        pictures.train(screen, reading.path, options, others, out, skip_broken, threads)
+        return
+    weight, report, stream, mpi = (others[name] for name in ("--weight", "--report", "--stream", "--mpi"))
 
     def work(comm: Any) -> None:
         shown = screen if comm is None or comm.rank == 0 else Screen(quiet=True)
@@ -143,7 +147,12 @@ def evaluate(
     screen: Screen, path: str, reading: Reading, importance: bool, threads: int | None, stream: bool | None
 ) -> None:
     """`cnn evaluate`."""
-    model = _table_model(path)
+    if pictures.is_model(model := loading.load(path)):
+        if importance:
+            raise TableError("--importance is for tables")
+        pictures.evaluate(screen, model, reading.path, threads)
+        return
+    model = _table_model(path, model)
     texts = {column.name for column in model.encoder.columns if not isinstance(column, Number) or column.writing}
     target = each_name(model.target)
     texts |= {one.name for one in model.goal.each if one.writing or one.classes}
@@ -168,8 +177,7 @@ def evaluate(
     screen.result(result)
 
 
-def _table_model(path: str) -> TableModel:
-    model = loading.load(path)
+def _table_model(path: str, model: Any) -> TableModel:
     if not isinstance(model, TableModel):
         what = "a network" if isinstance(model, Network) else "an estimator"
         raise TableError(
@@ -188,6 +196,9 @@ def inspect(screen: Screen, path: str) -> None:
         screen.say(*reports.summary(model).splitlines())
         screen.result({"kind": "network", "inputs": model.n_inputs, "outputs": model.n_outputs,
                        "layers": [reports.short(layer) for layer in model.descriptions]})  # fmt: skip
+        return
+    if pictures.is_model(model):
+        pictures.inspect(screen, model)
         return
     if not isinstance(model, TableModel):
         _inspect_estimator(screen, model)

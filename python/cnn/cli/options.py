@@ -47,7 +47,9 @@ Task = Annotated[str, option(MODEL, "--task", help="auto, regression or classifi
 Loss = Annotated[
     str | None, option(TRAINING, "--loss", help="absolute_error, huber:DELTA, quantile:Q, poisson, ...", words=LOSSES)
 ]
-Target = Annotated[list[str], option(MODEL, "--target", "-t", help="The column to predict; again for several.")]
+Target = Annotated[
+    list[str], option(MODEL, "--target", "-t", show_default=False, help="The column to predict; again for several.")
+]
 Weight = Annotated[str | None, option(TRAINING, "--weight", help="The column of the weights of rows.")]
 ClassWeight = Annotated[
     str | None, option(TRAINING, "--class-weight", help="balanced, or CLASS=WEIGHT,...", words=("balanced",))

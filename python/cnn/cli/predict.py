@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnn import loading
-from cnn.cli import read, write
+from cnn.cli import pictures, read, write
 from cnn.cli.read import Piece
 from cnn.cli.screen import Screen, counted
 from cnn.cli.source import Reading, source
@@ -33,6 +33,9 @@ def predict(
         raise TableError("--probabilities is for models of classes that have some")
     if interval is not None:
         _check_interval(model, interval)
+    if pictures.is_model(model):
+        pictures.predict(screen, model, reading.path, out, probabilities, threads)
+        return
     start, done = time.perf_counter(), 0
     with source(reading) as table, write.table(out) as writer:
         for piece in read.pieces(table):

@@ -53,10 +53,15 @@ def save(est: Any, path: str | os.PathLike[str]) -> None:
         tensors |= optimizer_tensors(net)
     add_names(est, payload, tensors)
     container.write(path, "estimator", payload, tensors)
+    warn_of(left_out)
+
+
+def warn_of(left_out: list[str]) -> None:
+    """Says which parameters a file does not hold."""
     if left_out:
         warnings.warn(
             f"saved without {' and '.join(left_out)}: a file holds names and numbers, not functions and generators. "
-            "Give them again, by set_params, before a further fit of the loaded estimator", stacklevel=3,
+            "Give them again, by set_params, before a further fit of the loaded estimator", stacklevel=4,
         )  # fmt: skip
 
 
@@ -125,12 +130,12 @@ def add_names(model: Any, payload: dict[str, Any], tensors: dict[str, Any]) -> N
     if (names := getattr(model, "feature_names_in_", None)) is not None:
         tensors["feature_names"] = container.pack_text([str(name) for name in names])
     if is_classifier(model):
-        labels, tensors["classes"] = _describe_classes(model.classes_)
+        labels, tensors["classes"] = describe_classes(model.classes_)
         payload |= {"task": model._task, "labels": labels, "sparse_labels": bool(model._sparse_labels)}
 
 
-def _describe_classes(classes: Array) -> tuple[str, Array]:
-    """(what the labels are, the tensor that holds them)."""
+def describe_classes(classes: Array) -> tuple[str, Array]:
+    """(what the labels are, the tensor that holds them); TypeError for what a file can't hold."""
     if classes.dtype.kind in "biuf" and classes.dtype.itemsize <= 8 and classes.dtype != np.float16:
         return "numbers", classes
     if not all(isinstance(label, str) for label in classes.tolist()):

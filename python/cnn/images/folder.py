@@ -1,0 +1,150 @@
+"""Pictures in folders, one folder for each class, as arrays (extra `images`: Pillow)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from cnn._common import console
+from cnn.runtime.data import Array
+
+OnBroken = Literal["raise", "skip"]
+_LONGEST = 96  # pixels of a side, where no size is asked for
+_GREY = ("1", "L", "LA", "I", "I;16", "F")
+
+
+class Pictures(NamedTuple):
+    """Files, and the class of each where they lie in folders of classes."""
+
+    paths: list[Path]
+    labels: list[str] | None
+
+
+def pillow() -> Any:
+    """Pillow's `Image`, with `ImageOps` at hand."""
+    try:
+        from PIL import Image, ImageOps  # noqa: F401
+    except ImportError as error:
+        raise ImportError("reading pictures needs Pillow (extra 'images'): pip install pillow") from error
+    return Image
+
+
+def is_place(X: Any) -> bool:
+    """Whether X is a folder or a list of files instead of an array."""
+    if isinstance(X, str | os.PathLike):
+        return True
+    return isinstance(X, Sequence) and bool(X) and all(isinstance(item, str | os.PathLike) for item in X)
+
+
+def found(place: Any, classes: bool) -> Pictures:
+    """The pictures of a folder, in the order of their names; with `classes`, of its folders, which are the classes.
+
+    Raises:
+        FileNotFoundError: there is no such folder or file.
+        ValueError: no pictures; with `classes`, fewer than two folders, or one without a picture.
+    """
+    if not isinstance(place, str | os.PathLike):
+        return Pictures([_there(Path(item)) for item in place], None)
+    folder = _there(Path(place))
+    if folder.is_file():
+        return Pictures([folder], None)
+    inner = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not classes and not inner:
+        paths = _pictures(folder)
+        if not paths:
+            raise ValueError(f"{folder} holds no pictures")
+        return Pictures(paths, None)
+    if len(inner) < (2 if classes else 1):
+        raise ValueError(
+            f"{folder} must hold a folder of pictures for each class, two at least, got {len(inner)} of them"
+        )
+    paths, labels = [], []
+    for each in inner:
+        of_class = _pictures(each)
+        if not of_class:
+            raise ValueError(f"{each} holds no pictures: each folder is a class")
+        paths += of_class
+        labels += [each.name] * len(of_class)
+    return Pictures(paths, labels)
+
+
+def _there(path: Path) -> Path:
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {path}")
+    return path
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """Files whose names end as pictures do."""
+    known = pillow().registered_extensions()
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in known and not p.name.startswith("."))
+
+
+def shape_of(paths: Sequence[Path], size: tuple[int, int] | None) -> tuple[int, ...]:
+    """(height, width, channels) for all: their median size, 96 pixels at most; grey where all are grey.
+
+    Broken files have no say.
+    """
+    Image = pillow()
+    sizes, grey = [], True
+    for path in paths:
+        try:
+            with Image.open(path) as picture:
+                turned = picture.getexif().get(0x0112, 1) >= 5  # orientations that lie on their side
+                sizes.append(picture.size if turned else picture.size[::-1])
+                grey = grey and picture.mode in _GREY
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            continue
+    if size is None:
+        if not sizes:
+            raise ValueError(f"none of {len(paths)} files is a picture that can be read; the first is {paths[0]}")
+        middle = np.median(sizes, axis=0)
+        middle *= min(1.0, _LONGEST / middle.max())
+        size = max(1, round(float(middle[0]))), max(1, round(float(middle[1])))
+    return (*size, 1 if grey else 3)
+
+
+def read(paths: Sequence[Path], shape: tuple[int, ...], on_broken: OnBroken) -> tuple[Array, Array]:
+    """(pictures (n, height, width, channels) of bytes, which of the files they are); each is stretched to that size.
+
+    Raises:
+        ValueError: a broken file, which is named, unless they are left out, with a warning.
+    """
+    out = np.empty((len(paths), *shape), np.uint8)
+    kept: list[int] = []
+    broken: list[Path] = []
+    for path in paths:
+        try:
+            out[len(kept)] = _picture(path, shape)
+        except (OSError, SyntaxError, ValueError, pillow().DecompressionBombError) as error:
+            if on_broken == "raise":
+                raise ValueError(f"{path} is no picture that can be read: {error}") from None
+            broken.append(path)
+            continue
+        kept.append(len(kept) + len(broken))
+    if broken:
+        if not kept:
+            raise ValueError(f"none of {len(paths)} files is a picture that can be read; the first is {broken[0]}")
+        names = ", ".join(map(str, broken[:3])) + (", ..." if broken[3:] else "")
+        console.warn(f"{len(broken)} of {len(paths)} pictures can't be read and are left out: {names}")
+    return out[: len(kept)], np.array(kept, np.intp)
+
+
+def _picture(path: Path, shape: tuple[int, ...]) -> Array:
+    from PIL import Image, ImageOps
+
+    height, width, channels = shape
+    with Image.open(path) as file:
+        picture: Any = file
+        if picture.mode in ("I", "I;16", "F"):  # more than 8 bits a pixel
+            values = np.asarray(picture, np.float64)
+            top = 65535.0 if values.max(initial=0) > 255 else 255.0
+            picture = Image.fromarray((values * (255.0 / top)).clip(0, 255).astype(np.uint8))
+        turned = ImageOps.exif_transpose(picture).convert("L" if channels == 1 else "RGB")
+        if turned.size != (width, height):
+            turned = turned.resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(turned).reshape(shape)
