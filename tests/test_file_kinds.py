@@ -68,7 +68,7 @@ def test_loading_opens_the_file_alone_and_imports_nothing(kind: str, tmp_path) -
     """By an audit hook, in a fresh process, at the very first load; an estimator's class must be there."""
     path = tmp_path / "m.cnn"
     models.one(kind).save(path)
-    classes = {kind: "from cnn.sklearn import load, load_ensemble" for kind in ("estimator", "ensemble")}
+    classes = dict.fromkeys(("estimator", "ensemble"), "from cnn.sklearn import load, load_ensemble")
     before = (classes | {"images": "from cnn.images import load"}).get(kind, "")
     assert run(LOADS.format(before=before, path=str(path)) + f"""
     assert not new, new

@@ -58,6 +58,9 @@ def test_arrays_of_bytes_and_of_floats(dtype: str, channels: tuple[int, ...]) ->
     p = fitted.predict_proba(given)
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
     assert fitted.classes_[p.argmax(axis=1)].tolist() == fitted.predict(given).tolist()
+    if dtype != "float64":  # bytes are read as a 255th of them
+        as_floats = fitted.predict_proba((X / 255).astype("float32"))
+        np.testing.assert_allclose(fitted.predict_proba(X), as_floats, atol=1e-4)
     assert fitted.predict(given[:0]).shape == (0,)
 
 
@@ -264,3 +267,42 @@ def test_images_and_labels_that_can_not_be() -> None:
     fitted = model(epochs=1).fit(X, y)
     with pytest.raises(ValueError, match=r"X must be images of shape \(9, 8, 1\), as those of the fit, got \(8, 9,"):
         fitted.predict(X.reshape(60, 8, 9))
+
+
+# How images are changed -----------------------------------------------------------------------------------------------
+
+
+def test_shifts_and_flips_by_default() -> None:
+    """Arrows point to the left or to the right: who flips them learns nothing."""
+    y = np.arange(200) % 2
+    X = rng.integers(0, 60, (200, 16, 16), dtype=np.uint8)
+    X[:, 7:9, 3:13] += 150
+    for i in range(4):
+        X[y == 0, 4 + i : 12 - i, 6 - i] = 250
+        X[y == 1, 4 + i : 12 - i, 9 + i] = 250
+    fitted = model(epochs=12).fit(X, y)
+    assert fitted.augment_ == [cnn.augment.Shift(1)]
+    assert fitted.score(X, y) > 0.8
+    stack, index = list(SMALL), y.astype(np.int32)
+    assert recipe.augmentation(stack, X, index, recipe.Length(7, 16), 0, None) == []
+    assert recipe.augmentation(stack, X[:, :7], index, recipe.Length(20, 16), 0, None) == []
+    assert recipe.augmentation(stack, X, index, recipe.Length(20, 16), 0, 1) == [cnn.augment.Shift(1)]
+    assert not recipe.flips_help(stack, X[..., None], index, cnn.augment.Shift(1), 0, 1)
+
+
+def test_changes_that_are_asked_for(tmp_path: Path) -> None:
+    X, y = striped()
+    changes = [cnn.augment.Flip(vertical=True), cnn.augment.Noise(0.1)]
+    fitted = model(augment=changes, epochs=2).fit(X, y)
+    assert fitted.augment_ == changes
+    plain = model(augment=None, epochs=2).fit(X, y)
+    assert plain.augment_ == []
+    assert not np.array_equal(plain.predict_proba(X), fitted.predict_proba(X))
+    fitted.save(tmp_path / "m.cnn")
+    again = cnn.load(tmp_path / "m.cnn", cnn.ImageClassifier)
+    assert list(again.augment) == changes
+    assert again.fit(X, y).augment_ == changes
+    with pytest.raises(ValueError, match="augment must be 'auto', None, or how images are changed, got 'most'"):
+        model(augment="most").fit(X, y)
+    with pytest.raises(TypeError, match="augment must be"):
+        model(augment=[3]).fit(X, y)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -13,7 +13,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
+from cnn import augment
 from cnn._common import checks
+from cnn.augment import Augmentation
 from cnn.callbacks import Hook
 from cnn.images import folder, pixels, recipe, save
 from cnn.images.folder import OnBroken
@@ -23,6 +25,8 @@ from cnn.layers import Layer
 from cnn.network import Network
 from cnn.runtime.data import Array
 from cnn.runtime.history import History
+
+Changes = Augmentation | Iterable[Augmentation] | Literal["auto"] | None
 
 
 class ImageClassifier(ClassifierMixin, BaseEstimator):
@@ -39,6 +43,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         layers: own layers, the last one a `cnn.Dense` with an output for each class; None: by the images' size.
         epochs, batch_size: by effort and number of images if None.
         learning_rate: the highest one of the cycle.
+        augment: how images are changed at random in each step: a `cnn.augment.Shift`, `Flip`, `Cutout`, `Noise`, or a
+            list of them; None: not at all; "auto": in fits of 8 epochs and more they are shifted by a fourteenth, and
+            flipped if two short fits on some training rows say that this helps for others of them.
         image_size: (height, width) that pictures of folders are stretched to; None: their median, 96 pixels at most.
         on_broken: what to do with files that can't be read: "raise" ValueError, or "skip" them, with a warning.
         validation_split: share of the images, the same of each class, that is held out to see its accuracy.
@@ -49,7 +56,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
 
     Attributes:
         classes_: the labels, ascending. network_: the `cnn.Network`. history_: numbers of all epochs.
-        image_shape_: (height, width, channels). n_iter_: epochs.
+        image_shape_: (height, width, channels). n_iter_: epochs. augment_: how images were changed.
 
     >>> import numpy as np, cnn
     >>> rng = np.random.default_rng(0)
@@ -64,9 +71,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
     def __init__(
         self, effort: Effort = "default", *, max_seconds: float | None = None, layers: Sequence[Layer] | None = None,
         epochs: int | None = None, batch_size: int | None = None, learning_rate: float = recipe.RATE,
-        image_size: tuple[int, int] | None = None, on_broken: OnBroken = "raise", validation_split: float = 0.0,
-        random_state: Any = None, callbacks: Iterable[Hook] | None = None, verbose: int = 0,
-        n_threads: int | None = None,
+        augment: Changes = "auto", image_size: tuple[int, int] | None = None, on_broken: OnBroken = "raise",
+        validation_split: float = 0.0, random_state: Any = None, callbacks: Iterable[Hook] | None = None,
+        verbose: int = 0, n_threads: int | None = None,
     ) -> None:  # fmt: skip
         self.effort = effort
         self.max_seconds = max_seconds
@@ -74,6 +81,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.augment = augment
         self.image_size = image_size
         self.on_broken = on_broken
         self.validation_split = validation_split
@@ -113,12 +121,24 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         if self.max_seconds is not None:
             left = self.max_seconds - (time.perf_counter() - start)
             size = size._replace(epochs=recipe.affordable(stack, images, index, size, left, self.n_threads))
+        changes = self._changes(stack, images, index, size, seed)
+        if self.max_seconds is not None and changes and self.augment == "auto":  # what that took
+            taken = -(-recipe.pilot_images(len(images)) // len(images))
+            size = size._replace(epochs=max(1, size.epochs - taken))
         history = net.fit(
             images, index, epochs=size.epochs, batch_size=size.batch_size, callbacks=self.callbacks or (),
-            verbose=int(self.verbose), n_threads=self.n_threads, **held,
+            verbose=int(self.verbose), n_threads=self.n_threads, augment=changes, **held,
         )  # fmt: skip
         self._adopt(net, classes, history)
         return self
+
+    def _changes(self, stack: list[Layer], X: Array, y: Array, size: recipe.Length, seed: int) -> list[Augmentation]:
+        """How images are changed in a fit, which is kept in `augment_`."""
+        if isinstance(self.augment, str):
+            self.augment_ = recipe.augmentation(stack, X, y, size, seed, self.n_threads)
+        else:
+            self.augment_ = list(augment.all_of(self.augment))
+        return self.augment_
 
     def check_parameters(self) -> None:
         """ValueError or TypeError for parameters that can't be."""
@@ -129,6 +149,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         for name in ("epochs", "batch_size", "n_threads"):
             if getattr(self, name) is not None:
                 checks.integer(name, getattr(self, name), 1)
+        if isinstance(self.augment, str) and self.augment != "auto":
+            raise ValueError(f"augment must be 'auto', None, or how images are changed, got {self.augment!r}")
+        augment.all_of(None if isinstance(self.augment, str) else self.augment)
         if self.max_seconds is not None:
             checks.number("max_seconds", self.max_seconds, 0, open_low=True)
         checks.number("learning_rate", self.learning_rate, 0, open_low=True)

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from cnn.augment import Augmentation, Flip, Shift
 from cnn.layers import BatchNorm, Conv2D, Dense, GlobalAvgPool2D, MaxPool2D, Residual
 from cnn.layers.layer import Layer
 from cnn.network import Network
@@ -16,6 +17,9 @@ from cnn.runtime.data import Array
 from cnn.schedules import OneCycle
 
 Effort = Literal["fast", "default", "best"]
+_LONG = 8  # epochs from which on images are changed
+_SMALL = 8  # pixels of a side that is not shifted
+_PILOT = 6000  # rows of the two fits that tell whether flips help, a fourth of them held out
 _STEPS = 4  # that are timed, after one more
 _SPARE = 0.95  # of the time is planned for
 
@@ -84,6 +88,45 @@ def length(effort: Effort, n: int, epochs: int | None, batch_size: int | None) -
 def network(stack: list[Layer], seed: int, rate: float = RATE) -> Network:
     """Not built yet."""
     return Network(stack, loss="cross_entropy", optimizer=AdamW(OneCycle(rate), weight_decay=DECAY), seed=seed)
+
+
+def augmentation(
+    stack: list[Layer], X: Array, y: Array, size: Length, seed: int, n_threads: int | None
+) -> list[Augmentation]:
+    """What is done to images by default: shifts, and flips where held-out training rows are predicted better with them.
+
+    Nothing in a fit so short that no image is learnt by heart, or of images too small for it; no flips where the fit is
+    not six times as long as those that would tell.
+    """
+    side = min(X.shape[1:3])
+    if size.epochs < _LONG or side < _SMALL:
+        return []
+    shift = Shift(max(1, round(side / 14)))
+    asked = size.epochs * len(X) >= 6 * pilot_images(len(X))
+    if asked and flips_help(stack, X, y, shift, seed, n_threads):
+        return [shift, Flip()]
+    return [shift]
+
+
+def pilot_images(n: int) -> int:
+    """How many images the fits see that tell whether flips help."""
+    return 2 * _LONG * (min(n, _PILOT) * 3 // 4)
+
+
+def flips_help(
+    stack: list[Layer], X: Array, y: Array, shift: Shift, seed: int, n_threads: int | None
+) -> bool:
+    """Two short fits on some rows: whether the other rows have the smaller loss by the one that flips images."""
+    rows = np.random.default_rng(seed).permutation(len(X))[:_PILOT]
+    known, held = rows[len(rows) // 4 :], rows[: len(rows) // 4]
+    batch_size = length("fast", len(known), None, None).batch_size
+    losses = []
+    for changes in ([shift], [shift, Flip()]):
+        net = network(stack, seed)
+        net.fit(X[known], y[known], epochs=_LONG, batch_size=batch_size, augment=changes, metrics=(), verbose=0,
+                n_threads=n_threads)  # fmt: skip
+        losses.append(net.evaluate(X[held], y[held], n_threads=n_threads)["loss"])
+    return bool(losses[1] < losses[0])
 
 
 def affordable(stack: list[Layer], X: Array, y: Array, size: Length, seconds: float, n_threads: int | None) -> int:
