@@ -88,6 +88,52 @@ def test_lenet_in_onnx(dtype: str, tmp_path: Path) -> None:
                      "Relu", "Gemm", "Relu", "Gemm", "Softmax"]  # fmt: skip
 
 
+def on_bytes() -> tuple[cnn.Network, Array]:
+    """Trained on images of bytes."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 256, (20, 7, 8, 2), dtype=np.uint8)
+    layers = [cnn.Conv2D(3, 3, activation="relu"), cnn.Residual([cnn.Conv2D(3, 3, padding="same")]), cnn.Flatten()]
+    net = cnn.Network([*layers, cnn.Dense(3)], loss="cross_entropy", seed=0)
+    net.fit(X, np.arange(20) % 3, epochs=1, verbose=0)
+    return net, X
+
+
+def test_images_of_bytes_in_onnx(tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    net, X = on_bytes()
+    as_numbers = X * np.float32(1 / 255)
+    for uint8, given, kind in ((None, X, "uint8"), (True, X, "uint8"), (False, as_numbers, "float")):
+        cnn.export_onnx(net, tmp_path / "m.onnx", uint8=uint8)
+        session = runtime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
+        assert session.get_inputs()[0].type == f"tensor({kind})"
+        np.testing.assert_allclose(session.run(None, {"X": given})[0], net.predict(X), rtol=1e-5, atol=1e-6)
+
+
+def test_images_of_bytes_in_c(by_numpy: Any, tmp_path: Path) -> None:
+    if not shutil.which("gcc"):
+        pytest.skip("no gcc")
+    net, X = on_bytes()
+    _, header = cnn.export_c(net, tmp_path)
+    assert "void model_predict(const unsigned char *x, float *y);" in header.read_text()
+    raw, predicted = by_numpy.by_c(net, X, tmp_path, "gcc")
+    np.testing.assert_allclose(raw, net.forward(X), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(predicted, net.predict(X), rtol=1e-5, atol=1e-6)
+    _, header = cnn.export_c(net, tmp_path, uint8=False)
+    assert "void model_predict(const float *x, float *y);" in header.read_text()
+
+
+@pytest.mark.parametrize("export", [cnn.export_onnx, cnn.export_c])
+def test_bytes_are_images(export: Any, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    rows = cnn.Network([cnn.Dense(2)]).build(3)
+    with pytest.raises(ValueError, match="uint8 is for networks that take images or signals, got Network"):
+        export(rows, tmp_path / "m", uint8=True)
+    with pytest.raises(TypeError, match="uint8 must be"):
+        export(lenet(), tmp_path / "m", uint8="yes")
+    assert not list(tmp_path.iterdir())
+    export(rows, tmp_path / "m", uint8=False)
+
+
 def test_weights_in_onnx_are_by_filters_and_channels(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     net = cnn.Network([cnn.Conv2D(6, (3, 2), groups=2), cnn.Conv2D(4, 1), cnn.Flatten(), cnn.Dense(1)], seed=0)

@@ -77,7 +77,7 @@ def by_c(net: cnn.Network, X: np.ndarray, folder: Path, compiler: str) -> tuple[
     library = folder / f"{compiler}-{net.seed}.so"
     subprocess.run([compiler, *FLAGS, str(source), "-o", str(library), "-lm"], check=True)
     loaded = ctypes.CDLL(str(library))
-    X = np.ascontiguousarray(X, net.dtype)
+    X = np.ascontiguousarray(X, X.dtype if X.dtype == np.uint8 else net.dtype)
     outs = []
     for function in (loaded.model_forward, loaded.model_predict):
         out = np.full((len(X), net.n_outputs), np.nan, net.dtype)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from pathlib import Path
 
 import numpy as np
 
 from cnn._version import __version__
-from cnn.export import layers
+from cnn.export import c_source, layers
 from cnn.export.c_source import MACROS, fill, function
 from cnn.export.functions import ACTIVATIONS, LINKS
+from cnn.export.weights import takes_bytes
 from cnn.files import atomic
 from cnn.network import Network
 from cnn.runtime.plan import placed
@@ -26,7 +27,7 @@ _KEYWORDS = re.compile(
 )
 _FRAME = 512  # bytes for what compilers keep beside the buffers, without optimization too
 _HEADER = """/* A network made by cnn {version}: {inputs} inputs, {outputs} outputs, {kind}.
-   {stack} bytes of stack at most.{order} */
+   {stack} bytes of stack at most.{order}{bytes} */
 #ifndef {N}_H
 #define {N}_H
 
@@ -38,10 +39,10 @@ extern "C" {
 #define {N}_OUTPUTS {outputs}
 
 /* The raw outputs y[{N}_OUTPUTS] of one row x[{N}_INPUTS]. x and y must not overlap. Any thread may call it. */
-void {n}_forward(const {real} *x, {real} *y);
+void {n}_forward(const {input} *x, {real} *y);
 
 /* What the network predicts: the raw outputs through the link of its loss ({link}). */
-void {n}_predict(const {real} *x, {real} *y);
+void {n}_predict(const {input} *x, {real} *y);
 
 #ifdef __cplusplus
 }
@@ -65,13 +66,13 @@ _SOURCE = (
 {tables}
 
 {functions}
-void {n}_forward(const real *x, real *y)
+void {n}_forward(const {input} *{x}, real *y)
 {
 {buffers}    int i, j;
 
 {layers}}
 
-void {n}_predict(const real *x, real *y)
+void {n}_predict(const {input} *x, real *y)
 {
 {unused}    {n}_forward(x, y);{link}
 }
@@ -87,7 +88,9 @@ _NETWORK = """static void net{i}(const real *x, real *y)
 """
 
 
-def export_c(model: object, folder: str | os.PathLike[str], name: str = "model") -> tuple[Path, Path]:
+def export_c(
+    model: object, folder: str | os.PathLike[str], name: str = "model", *, uint8: bool | None = None
+) -> tuple[Path, Path]:
     """Writes `name`.c and `name`.h: the model as C99 without a dependency but libm, and without any allocation.
 
     A network: `void name_predict(const float *x, float *y)` does for one row what `predict` does (double for float64);
@@ -109,6 +112,8 @@ def export_c(model: object, folder: str | os.PathLike[str], name: str = "model")
     Args:
         folder: made when it is not there.
         name: of the files and in front of the functions: lower-case letters, digits, `_`.
+        uint8: whether the functions of a network for images take bytes (`const unsigned char *x`), which they multiply
+            by 1 / 255; None: if it was trained on such images.
 
     Returns:
         (source, header): their paths.
@@ -117,7 +122,8 @@ def export_c(model: object, folder: str | os.PathLike[str], name: str = "model")
         NotBuiltError: the network has no weights yet, the table model no table.
         NotFittedError: the estimator was not fitted.
         TypeError: what else there is, or classes that are neither text nor numbers.
-        ValueError: a name that is no identifier, a weight that is not finite, or what C has no constant for.
+        ValueError: a name that is no identifier, a weight that is not finite, or what C has no constant for; `uint8` of
+            what takes no images.
 
     >>> import cnn, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -127,7 +133,11 @@ def export_c(model: object, folder: str | os.PathLike[str], name: str = "model")
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name) or _KEYWORDS.fullmatch(name):
         raise ValueError(f"name must be a C identifier of lower-case letters, digits and '_', got {name!r}")
-    source, header = source_and_header(model, name)
+    if isinstance(model, Network):
+        source, header = _of_network(model, name, takes_bytes(model, uint8))
+    else:
+        takes_bytes(model, uint8)
+        source, header = source_and_header(model, name)
     made = Path(folder)
     made.mkdir(exist_ok=True)
     paths = made / f"{name}.c", made / f"{name}.h"
@@ -144,11 +154,24 @@ def source_and_header(model: object, name: str) -> tuple[str, str]:
 
 @source_and_header.register
 def _(net: Network, name: str) -> tuple[str, str]:
+    return _of_network(net, name, False)
+
+
+def _of_network(net: Network, name: str, of_bytes: bool) -> tuple[str, str]:
+    """`of_bytes`: from images of bytes, which become numbers in a buffer of their own."""
     code = layer_code(net)
+    if of_bytes:
+        n, factor = net.plan.n_inputs, c_source.number(net.dtype.type(1 / 255))
+        buffer = f"    CNN_BUFFERS real x[{n}];\n"
+        loop = f"    for (i = 0; i < {n}; i++)\n        x[i] = (real)pixels[i] * {factor};\n\n"
+        texts = {"buffers": buffer + code.texts["buffers"], "layers": loop + code.texts["layers"]}
+        code = replace(code, texts={**code.texts, **texts}, stack=code.stack + n * net.dtype.itemsize)
     link = LINKS[net.loss.link].c
     names = {
         **of_all([code], name), **code.texts, "inputs": str(net.plan.n_inputs), "outputs": str(net.n_outputs),
         "kind": net.dtype.name, "stack": f"{code.stack:,}",
+        "input": "unsigned char" if of_bytes else "float" if net.dtype == np.float32 else "double",
+        "x": "pixels" if of_bytes else "x", "bytes": " Each is a byte, 0 to 255." if of_bytes else "",
         "link": fill(link, {"outputs": f"{name.upper()}_OUTPUTS"}), "unused": "    int i;\n\n" if link else "",
     }  # fmt: skip
     return fill(_SOURCE, names), fill(_HEADER, {**names, "link": net.loss.link})

@@ -11,13 +11,14 @@ import numpy as np
 from cnn.export import images, layers
 from cnn.export.functions import LINKS
 from cnn.export.graph import Graph
+from cnn.export.weights import takes_bytes
 from cnn.network import Network
 from cnn.runtime.plan import placed
 
 _MAX_BYTES = 2**31 - 2**20  # of a protocol buffer
 
 
-def export_onnx(model: object, path: str | os.PathLike[str]) -> None:
+def export_onnx(model: object, path: str | os.PathLike[str], *, uint8: bool | None = None) -> None:
     """Writes what `model.predict` computes as an ONNX graph (opset 17) for any number n of rows.
 
     A network: from `X` (n, inputs) to `prediction`. Weights keep their type, float32 or float64; dropout is left out;
@@ -25,7 +26,8 @@ def export_onnx(model: object, path: str | os.PathLike[str]) -> None:
     convolutions and pooling, for which it has float32 alone.
 
     A network for images: from `X` (n, height, width, channels), as the network has it; inside the graph images stand as
-    ONNX's operators want them, channels first (docs/deploy.md). For signals (n, length, channels).
+    ONNX's operators want them, channels first (docs/deploy.md). For signals (n, length, channels). If it was trained on
+    images of bytes, `X` is uint8, and multiplied by 1 / 255 inside; `uint8` chooses, whatever it was trained on.
 
     An estimator: from `X` as well. A regressor's `prediction` has the shape that its `predict` gives. A classifier has
     two outputs, as converters of scikit-learn's models name them: `label` (n,), in the type of `classes_`, and
@@ -45,7 +47,7 @@ def export_onnx(model: object, path: str | os.PathLike[str]) -> None:
         NotFittedError: the estimator was not fitted.
         TypeError: what else there is, or classes that are neither text nor numbers.
         ValueError: it has 2 GiB of weights or more, which a protocol buffer can't hold; a column's numbers lie so far
-            apart that their differences are infinite.
+            apart that their differences are infinite; `uint8` of what takes no images.
 
     >>> import cnn
     >>> cnn.export_onnx(cnn.Network([cnn.Dense(2)]).build(3), "model.onnx")  # doctest: +SKIP
@@ -54,7 +56,9 @@ def export_onnx(model: object, path: str | os.PathLike[str]) -> None:
         import onnx  # noqa: F401
     except ImportError as error:
         raise ImportError("export_onnx needs onnx (extra 'onnx'): pip install onnx") from error
-    graph_of(model).write(path)
+    of_bytes = takes_bytes(model, uint8)
+    graph = _of_network(model, of_bytes) if isinstance(model, Network) else graph_of(model)
+    graph.write(path)
 
 
 @singledispatch
@@ -65,11 +69,18 @@ def graph_of(model: object) -> Graph:
 
 @graph_of.register
 def _(net: Network) -> Graph:
+    return _of_network(net, False)
+
+
+def _of_network(net: Network, of_bytes: bool) -> Graph:
+    """`of_bytes`: from images of bytes."""
     check_size([net])
-    graph = Graph(net.dtype)
-    graph.inputs["X"] = (net.dtype, ["n", *net.input_shape])
+    graph, value = Graph(net.dtype), "X"
+    graph.inputs["X"] = (np.uint8 if of_bytes else net.dtype, ["n", *net.input_shape])
+    if of_bytes:
+        value = graph.op("Mul", graph.cast("X", net.dtype), 1 / 255)
     shape: list[str | int] = ["n"] if net.one_dimensional else ["n", net.n_outputs]
-    graph.give("prediction", network_nodes(graph, net, "X"), (net.dtype, shape))
+    graph.give("prediction", network_nodes(graph, net, value), (net.dtype, shape))
     return graph
 
 

@@ -51,7 +51,6 @@ TORCH = {
     "hard_sigmoid": ("Hardsigmoid", None), "hard_swish": ("Hardswish", None), "hard_tanh": ("Hardtanh", None),
 }  # fmt: skip
 _Global = GlobalAvgPool2D | GlobalAvgPool1D | GlobalMaxPool2D
-_IMAGES = Conv2D | DepthwiseConv2D | MaxPool2D | MaxPool1D | AvgPool2D | _Global
 BATCH_NORM = {"weight": "weights", "bias": "biases", "running_mean": "running_mean", "running_var": "running_variance"}
 _COUNTER = "num_batches_tracked"  # of steps, beside them, which only PyTorch's momentum=None takes
 
@@ -256,7 +255,7 @@ def _shapes(net: Network) -> list[Shape]:
     """What each layer reads; before a network is built that is rows of numbers, for none is asked how many."""
     if net.known_inputs is not None:
         return list(net.plan.shapes[:-1])
-    if any(isinstance(layer, _IMAGES) for layer in net.descriptions):
+    if any(max(layer.axes, default=1) > 1 for layer in net.descriptions):
         raise ValueError("a network for images must know their shape: net.build((height, width, channels)) first")
     return [(1,)] * len(net.descriptions)
 

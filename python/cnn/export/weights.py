@@ -7,9 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from cnn._common import checks
 from cnn.network import Network
 
 Array = np.ndarray[Any, Any]
+
+
+def takes_bytes(model: object, uint8: bool | None) -> bool:
+    """Whether an export is to take images of bytes: as asked, else those that the network was trained on."""
+    uint8 = checks.flag("uint8", uint8) if uint8 is not None else None
+    for_images = isinstance(model, Network) and len(model.input_shape) > 1
+    if uint8 and not for_images:
+        raise ValueError(f"uint8 is for networks that take images or signals, got {model!r}")
+    return for_images and (model.pixels == "bytes" if uint8 is None else uint8)  # type: ignore[attr-defined]
 
 
 def array_of(name: str, value: Any) -> Array:
