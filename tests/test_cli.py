@@ -332,12 +332,13 @@ def test_the_page_runs(run: Any) -> None:
     pytest.importorskip("matplotlib")
     pytest.importorskip("optuna")
     text = PAGE.read_text(encoding="utf-8")
-    exec(text.split("```python\n")[1].split("```")[0], {})
+    pytest.importorskip("PIL")
+    exec("".join(block.split("```")[0] for block in text.split("```python\n")[1:]), {})
     commands = [line for block in text.split("```sh\n")[1:] for line in block.split("```")[0].splitlines()]
     assert {line.split()[1] for line in commands} == {
         "train", "tune", "predict", "explain", "evaluate", "inspect", "export", "bench", "demo",
     }  # fmt: skip
     for command in commands:
-        quick = [*QUICK] if command.startswith("cnn train") else []
+        quick = [*QUICK] if command.startswith("cnn train") and "pictures" not in command else []
         done = run(*command.split()[1:], *quick)
         assert (done.code, done.err) == (0, ""), command
