@@ -40,8 +40,8 @@ def main() -> None:
     arguments = parser.parse_args()
     X, y = (read(arguments.folder / f"train-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
     if arguments.held_out:
-        order = np.random.default_rng(0).permutation(len(X))
-        X, X_test, y, y_test = X[order[:50_000]], X[order[50_000:]], y[order[:50_000]], y[order[50_000:]]
+        order, kept = np.random.default_rng(0).permutation(len(X)), len(X) * 5 // 6
+        X, X_test, y, y_test = X[order[:kept]], X[order[kept:]], y[order[:kept]], y[order[kept:]]
     else:
         X_test, y_test = (read(arguments.folder / f"t10k-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
     print("| effort | epochs | changes | seconds | accuracy | bar |\n| --- | ---: | --- | ---: | ---: | --- |")

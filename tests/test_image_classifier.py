@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
 
 import cnn
 from cnn.images import folder, pixels, recipe
@@ -117,6 +118,13 @@ def test_a_fit_ends_in_time() -> None:
     assert model(epochs=2, max_seconds=600).fit(X, y).n_iter_ == 2
     with pytest.raises(ValueError, match=r"max_seconds leaves .* s, and one epoch takes about"):
         model(max_seconds=1e-9).fit(X, y)
+
+
+def test_scikit_learns_cross_validation_takes_it() -> None:
+    X, y = striped(60)
+    assert cross_val_score(model(), X, y, cv=2).shape == (2,)
+    searched = GridSearchCV(model(epochs=1), {"learning_rate": [0.01, 0.05]}, cv=2).fit(X, y)
+    assert searched.predict(X).shape == (60,)
 
 
 # Folders --------------------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ class Budget:
 
 
 BUDGETS: dict[str, Budget] = {
-    "fast": Budget(16, 250_000, 40), "default": Budget(16, 900_000, 80), "best": Budget(32, 2_400_000, 120),
+    "fast": Budget(16, 250_000, 40), "default": Budget(16, 720_000, 80), "best": Budget(32, 2_400_000, 120),
 }  # fmt: skip
 RATE, DECAY = 0.01, 0.02
 
