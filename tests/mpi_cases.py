@@ -30,8 +30,12 @@ WEIGHTS = rng.random(1000)
 SPARSE = sparse.csr_array(np.where(rng.random((1000, 200)) < 0.05, rng.normal(size=(1000, 200)), 0))
 
 
-def network(units: int = 1, width: int = 32, **options: Any) -> cnn.Network:
-    first = [cnn.Dense(width, "tanh", l2=1e-3), cnn.Dropout(0.2), cnn.Scale()]
+PIXELS = rng.integers(0, 256, (1000, 4, 4, 1), dtype=np.uint8)
+CHANGES = [cnn.augment.Shift(1), cnn.augment.Flip(), cnn.augment.Noise(0.1)]
+
+
+def network(units: int = 1, width: int = 32, *, flatten: bool = False, **options: Any) -> cnn.Network:
+    first = [*([cnn.Flatten()] if flatten else []), cnn.Dense(width, "tanh", l2=1e-3), cnn.Dropout(0.2), cnn.Scale()]
     layers = [*first, cnn.Dense(width, "relu"), cnn.Dense(units)]
     return cnn.Network(layers, **{"optimizer": cnn.Adam(0.01, clip_norm=1.0), "seed": 3} | options)
 
@@ -58,6 +62,8 @@ SAME: dict[str, tuple[dict[str, Any], tuple[Any, ...], dict[str, Any]]] = {
     "as they stand": ({}, (X, Y), {"shuffle": False, "sample_weight": WEIGHTS, "metrics": ()}),
     "all at once": ({}, (X, Y), {"batch_size": None}),
     "sparse": ({}, (SPARSE, Y), {}),
+    "images": ({"units": 3, "loss": "cross_entropy", "flatten": True}, (PIXELS, LABELS),
+               {"augment": CHANGES, "validation_split": 0.1}),
     # From here on only nearly the bits of one process: wide layers have one sum each, and there may be too few chunks.
     "wide, sparse": (WIDE, (SPARSE, Y), {"batch_size": 200}),
     "wide": (WIDE, (X, Y), {"batch_size": 200}),

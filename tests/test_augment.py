@@ -163,6 +163,16 @@ def test_streams_and_resumed_fits_make_the_same_images(tmp_path: Path) -> None:
     np.testing.assert_array_equal(second.flat, whole.flat)
 
 
+def test_many_networks_have_changes_for_all_or_of_their_own() -> None:
+    options: dict[str, Any] = {"epochs": 2, "batch_size": 32, "verbose": 0}
+    for given, own in ((CHANGES, (CHANGES, CHANGES)), ([CHANGES, None], (CHANGES, None)), (Flip(), (Flip(), Flip()))):
+        nets, alone = [network(), network()], [network(), network()]
+        cnn.train_many(nets, IMAGES, LABELS, augment=given, **options)
+        for net, other, changes in zip(nets, alone, own, strict=True):
+            other.fit(IMAGES, LABELS, augment=changes, **options)
+            np.testing.assert_array_equal(net.flat, other.flat)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "text"),
     [

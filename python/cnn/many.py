@@ -12,6 +12,7 @@ import cnn_core
 from cnn._common import checks, threads
 from cnn._common.elsewhere import told
 from cnn._common.errors import named, of_network
+from cnn.augment import Augmentation
 from cnn.callbacks import Callback, EarlyStopping, EpochLines, Function, Hook, ReduceOnPlateau, SaveModel, all_of
 from cnn.callbacks.output import ProgressOfMany
 from cnn.network import Network
@@ -43,13 +44,14 @@ def train_many(
     n_threads: int | None = None,
     errors: Literal["raise", "return"] = "raise",
     resume: str | os.PathLike[str] | Sequence[Any] | None = None,
+    augment: Augmentation | Iterable[Any] | None = None,
 ) -> list[Any]:
     """Trains networks side by side, one thread each, and returns the history of each: the bits of `fit` one by one.
 
     They may differ in size, loss, optimizer, type and seed. Each argument is that of `Network.fit`, for all of them, or
     a list (not a tuple or an array) with one for each. It is one for each where its items are whole values of the
     argument: for X matrices, for y and sample_weight arrays (or None), for validation_data tuples (or None), for rows,
-    metrics and callbacks again lists or arrays (or None), for the others anything.
+    metrics, callbacks and augment again lists or arrays (or None), for the others anything.
 
     Data that are given for all are checked and converted once, and shared. Networks whose minibatches are large enough
     for all threads are trained one after another.
@@ -92,6 +94,7 @@ def train_many(
         "X": X, "y": y, "epochs": epochs, "batch_size": batch_size, "validation_split": validation_split,
         "validation_data": validation_data, "sample_weight": sample_weight, "class_weight": class_weight,
         "shuffle": shuffle, "initial_epoch": initial_epoch, "metrics": metrics, "rows": rows,
+        "augment": augment,
     }  # fmt: skip
     if isinstance(X, list | tuple) and not any(map(_is_matrix, X)) and is_stream(X, y):
         raise TypeError(f"X must be an array, got a {type(X).__name__} of batches, which are for Network.fit")
@@ -177,7 +180,7 @@ def _is_sequence(item: Any) -> bool:
 # When a list is one with a value for each network: where these are true of all of its items. The others are scalars.
 _WHOLE: dict[str, Callable[[Any], bool]] = {
     "X": _is_matrix, "y": _is_array, "sample_weight": _is_array, "validation_data": _is_pair, "rows": _is_sequence,
-    "metrics": _is_sequence, "callbacks": _is_sequence,
+    "metrics": _is_sequence, "callbacks": _is_sequence, "augment": _is_sequence,
 }  # fmt: skip
 
 
