@@ -134,6 +134,36 @@ def test_bytes_are_images(export: Any, tmp_path: Path) -> None:
     export(rows, tmp_path / "m", uint8=False)
 
 
+def test_a_classifier_of_images_has_labels(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    runtime = pytest.importorskip("onnxruntime")
+    rng = np.random.default_rng(0)
+    y = rng.choice(["dark", "grey", "light"], 60)
+    X = rng.integers(0, 80, (60, 8, 9, 1), dtype=np.uint8)
+    X += np.array([{"dark": 0, "grey": 80, "light": 160}[label] for label in y], np.uint8)[:, None, None, None]
+    model = cnn.ImageClassifier(layers=[cnn.Conv2D(4, 3, activation="relu"), cnn.GlobalAvgPool2D(), cnn.Dense(3)],
+                                epochs=5, random_state=0).fit(X, y)  # fmt: skip
+    cnn.export_onnx(model, tmp_path / "m.onnx")
+    session = runtime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
+    label, p = session.run(["label", "probabilities"], {"X": X})
+    assert label.tolist() == model.predict(X).tolist()
+    np.testing.assert_allclose(p, model.predict_proba(X), rtol=1e-4, atol=1e-6)
+    if not shutil.which("cc") or sys.platform == "win32":
+        return
+    source, header = cnn.export_c(model, tmp_path)
+    assert "const unsigned char *x" in header.read_text()
+    subprocess.run(["cc", *FLAGS, str(source), "-o", str(tmp_path / "m.so"), "-lm"], check=True)
+    library = ctypes.CDLL(str(tmp_path / "m.so"))
+    names = (ctypes.c_char_p * 3).in_dll(library, "model_classes")
+    assert list(names) == [b"dark", b"grey", b"light"]
+    out = np.empty(3, np.float32)
+    for x, wanted in zip(X, model.predict(X), strict=True):
+        library.model_predict(ctypes.c_void_p(x.ctypes.data), ctypes.c_void_p(out.ctypes.data))
+        assert names[library.model_class(ctypes.c_void_p(out.ctypes.data))].decode() == wanted
+    with pytest.raises(ValueError, match="uint8 is for networks that take images or signals, got ImageClassifier"):
+        cnn.export_c(model, tmp_path, uint8=True)
+
+
 def test_weights_in_onnx_are_by_filters_and_channels(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     net = cnn.Network([cnn.Conv2D(6, (3, 2), groups=2), cnn.Conv2D(4, 1), cnn.Flatten(), cnn.Dense(1)], seed=0)

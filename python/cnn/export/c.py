@@ -43,12 +43,21 @@ void {n}_forward(const {input} *x, {real} *y);
 
 /* What the network predicts: the raw outputs through the link of its loss ({link}). */
 void {n}_predict(const {input} *x, {real} *y);
-
+{classes}
 #ifdef __cplusplus
 }
 #endif
 
 #endif
+"""
+_CLASSES = """
+/* In the order of the outputs. */
+{names}
+"""
+_CLASSES_SAID = """
+/* The class that is predicted: an index of {n}_classes. */
+int {n}_class(const {real} *y);
+extern const char *const {n}_classes[{count}];
 """
 _ORDER = {
     1: "", 2: "\n   A row is a signal: {a} points one after another, the {b} channels of each.",
@@ -102,7 +111,8 @@ def export_c(
     An estimator: a regressor as its network. A classifier's `name_predict` gives the probability of each class, in the
     order of `classes_`, which are the texts `name_classes`; `int name_class(const float *y)` says which class is
     predicted, `void name_labels(const float *y, int *labels)` which of several labels are (1, else 0). With the loss
-    hinge it gives margins, one for two classes.
+    hinge it gives margins, one for two classes. An `ImageClassifier` as its network, with `name_class` and
+    `name_classes`.
 
     A table model: `void name_predict(const double *numbers, const char *const *texts, double *y)` takes the cells of a
     row: texts (NULL or "" where missing) of its categories; numbers (NaN where missing) of its other columns, for
@@ -134,7 +144,7 @@ def export_c(
     if not isinstance(name, str) or not _NAME.fullmatch(name) or _KEYWORDS.fullmatch(name):
         raise ValueError(f"name must be a C identifier of lower-case letters, digits and '_', got {name!r}")
     if isinstance(model, Network):
-        source, header = _of_network(model, name, takes_bytes(model, uint8))
+        source, header = network_files(model, name, takes_bytes(model, uint8))
     else:
         takes_bytes(model, uint8)
         source, header = source_and_header(model, name)
@@ -154,11 +164,11 @@ def source_and_header(model: object, name: str) -> tuple[str, str]:
 
 @source_and_header.register
 def _(net: Network, name: str) -> tuple[str, str]:
-    return _of_network(net, name, False)
+    return network_files(net, name, False)
 
 
-def _of_network(net: Network, name: str, of_bytes: bool) -> tuple[str, str]:
-    """`of_bytes`: from images of bytes, which become numbers in a buffer of their own."""
+def network_files(net: Network, name: str, of_bytes: bool, classes: Sequence[str] = ()) -> tuple[str, str]:
+    """Source and header; `of_bytes`: from images of bytes, which become numbers in a buffer of their own."""
     code = layer_code(net)
     if of_bytes:
         n, factor = net.plan.n_inputs, c_source.number(net.dtype.type(1 / 255))
@@ -174,7 +184,11 @@ def _of_network(net: Network, name: str, of_bytes: bool) -> tuple[str, str]:
         "x": "pixels" if of_bytes else "x", "bytes": " Each is a byte, 0 to 255." if of_bytes else "",
         "link": fill(link, {"outputs": f"{name.upper()}_OUTPUTS"}), "unused": "    int i;\n\n" if link else "",
     }  # fmt: skip
-    return fill(_SOURCE, names), fill(_HEADER, {**names, "link": net.loss.link})
+    source, said = _SOURCE, ""
+    if classes:
+        names |= {"count": str(len(classes)), "names": c_source.texts(f"{name}_classes", classes, "class ").rstrip()}
+        source, said = source + _CLASSES + c_source.CLASS_OF, fill(_CLASSES_SAID, names)
+    return fill(source, names), fill(_HEADER, {**names, "link": net.loss.link, "classes": said})
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ def export_onnx(model: object, path: str | os.PathLike[str], *, uint8: bool | No
     An estimator: from `X` as well. A regressor's `prediction` has the shape that its `predict` gives. A classifier has
     two outputs, as converters of scikit-learn's models name them: `label` (n,), in the type of `classes_`, and
     `probabilities` (n, classes); for several labels a row both are (n, labels). With the loss hinge, which has no
-    probabilities, the second one is `scores`, the margins, (n,) for two classes.
+    probabilities, the second one is `scores`, the margins, (n,) for two classes. An `ImageClassifier` goes from
+    images, as its network has them, to `label` and `probabilities`.
 
     A table model, all that becomes of its columns included: an input (n, 1) of each column in use, by its name. Text
     ("" where missing) for categories; float64 (NaN where missing) for numbers, for booleans (1 and 0) and for dates
@@ -73,15 +74,20 @@ def _(net: Network) -> Graph:
 
 
 def _of_network(net: Network, of_bytes: bool) -> Graph:
-    """`of_bytes`: from images of bytes."""
+    graph, value = started(net, of_bytes)
+    shape: list[str | int] = ["n"] if net.one_dimensional else ["n", net.n_outputs]
+    graph.give("prediction", value, (net.dtype, shape))
+    return graph
+
+
+def started(net: Network, of_bytes: bool = False) -> tuple[Graph, str]:
+    """A graph from `X`, rows or images (of bytes), to what the network predicts."""
     check_size([net])
     graph, value = Graph(net.dtype), "X"
     graph.inputs["X"] = (np.uint8 if of_bytes else net.dtype, ["n", *net.input_shape])
     if of_bytes:
         value = graph.op("Mul", graph.cast("X", net.dtype), 1 / 255)
-    shape: list[str | int] = ["n"] if net.one_dimensional else ["n", net.n_outputs]
-    graph.give("prediction", network_nodes(graph, net, value), (net.dtype, shape))
-    return graph
+    return graph, network_nodes(graph, net, value)
 
 
 def check_size(networks: Iterable[Network]) -> None:

@@ -10,7 +10,7 @@ from cnn.export import c_source
 from cnn.export.c import function_of, layer_code, of_all, source_and_header
 from cnn.export.c_source import fill
 from cnn.export.graph import Graph, Value
-from cnn.export.onnx import check_size, graph_of, network_nodes
+from cnn.export.onnx import graph_of, started
 from cnn.runtime.data import Array
 from cnn.sklearn.base import BaseMLP
 from cnn.sklearn.classifier import MLPClassifier
@@ -94,7 +94,7 @@ int {n}_class(const {real} *y);
 """
 
 
-def _classes(est: Any) -> Array:
+def classes_of(est: Any) -> Array:
     """The labels, text as objects."""
     classes: Array = est.classes_
     if classes.dtype.kind in "biuf":
@@ -117,18 +117,9 @@ def _one_against_rest(est: Any) -> bool:
 # ONNX -----------------------------------------------------------------------------------------------------------------
 
 
-def _started(est: BaseMLP) -> tuple[Graph, str]:
-    """A graph with the network of the estimator; its output."""
-    net = est.network_
-    check_size([net])
-    graph = Graph(net.dtype)
-    graph.inputs["X"] = (net.dtype, ["n", net.n_inputs])
-    return graph, network_nodes(graph, net, "X")
-
-
 @graph_of.register
 def _(est: BaseMLP) -> Graph:
-    graph, out = _started(est)
+    graph, out = started(est.network_)
     k = est.network_.n_outputs
     if k == 1:
         graph.give("prediction", _vector(graph, out), (graph.dtype, ["n"]))
@@ -139,7 +130,7 @@ def _(est: BaseMLP) -> Graph:
 
 @graph_of.register
 def _(est: MLPClassifier) -> Graph:
-    graph, out = _started(est)
+    graph, out = started(est.network_)
     for name, (value, kind) in _labels(graph, est, out).items():
         graph.give(name, value, kind)
     return graph
@@ -152,7 +143,7 @@ def _labels(g: Graph, est: Any, out: str) -> dict[str, tuple[str, Value]]:
     scores: tuple[str, Value] = (out, (g.dtype, ["n", k]))
     if est._task == "multilabel":
         return {"label": (above, (np.int64, ["n", k])), "scores" if margins else "probabilities": scores}
-    classes = _classes(est)
+    classes = classes_of(est)
     if k == 1 and len(classes) == 2:
         index = _vector(g, above)
         scores = (_vector(g, out), (g.dtype, ["n"]))
@@ -188,7 +179,7 @@ def _(est: BaseMLP, name: str) -> tuple[str, str]:
 def _(est: MLPClassifier, name: str) -> tuple[str, str]:
     net = est.network_
     several, margins = est._task == "multilabel", _margins(est)
-    classes = [] if several else [str(label) for label in _classes(est).tolist()]
+    classes = [] if several else [str(label) for label in classes_of(est).tolist()]
     one_output = net.n_outputs == 1 and len(classes) == 2  # of two classes
     code = layer_code(net)
     names = {
