@@ -33,25 +33,49 @@ cdef inline bint by_rows(const LayerSpec* layers, int n_layers) noexcept nogil:
     return True
 
 
-cdef inline void add_rows(const int count, const real* x, const real* w, Py_ssize_t n, real* y) noexcept nogil:
-    """y (n,) += x[0] w[0] + x[1] w[1] + ... for `count` rows of w (count, n), in this order."""
-    cdef Py_ssize_t j
-    cdef int k
-    cdef real s
-    for j in range(n):
-        s = y[j]
-        for k in range(count):
-            s += x[k] * w[k * n + j]
-        y[j] = s
+# Written out: of an inner loop a compiler may make products first and then sums, which has other bits than a tile's.
 
 cdef inline loop add_8_rows(const real* x, const real* w, Py_ssize_t n, real* y) noexcept nogil:
-    add_rows(8, x, w, n, y)
+    """y (n,) += x[0] w[0] + x[1] w[1] + ... for 8 rows of w (8, n), in this order."""
+    cdef Py_ssize_t j
+    cdef real s
+    cdef real x0 = x[0], x1 = x[1], x2 = x[2], x3 = x[3], x4 = x[4], x5 = x[5], x6 = x[6], x7 = x[7]
+    for j in range(n):
+        s = y[j]
+        s += x0 * w[j]
+        s += x1 * w[n + j]
+        s += x2 * w[2 * n + j]
+        s += x3 * w[3 * n + j]
+        s += x4 * w[4 * n + j]
+        s += x5 * w[5 * n + j]
+        s += x6 * w[6 * n + j]
+        s += x7 * w[7 * n + j]
+        y[j] = s
+
 
 cdef inline loop add_4_rows(const real* x, const real* w, Py_ssize_t n, real* y) noexcept nogil:
-    add_rows(4, x, w, n, y)
+    """The same of 4 rows."""
+    cdef Py_ssize_t j
+    cdef real s
+    cdef real x0 = x[0], x1 = x[1], x2 = x[2], x3 = x[3]
+    for j in range(n):
+        s = y[j]
+        s += x0 * w[j]
+        s += x1 * w[n + j]
+        s += x2 * w[2 * n + j]
+        s += x3 * w[3 * n + j]
+        y[j] = s
+
 
 cdef inline loop add_1_row(const real* x, const real* w, Py_ssize_t n, real* y) noexcept nogil:
-    add_rows(1, x, w, n, y)
+    """The same of one row."""
+    cdef Py_ssize_t j
+    cdef real s
+    cdef real x0 = x[0]
+    for j in range(n):
+        s = y[j]
+        s += x0 * w[j]
+        y[j] = s
 
 
 cdef inline void few_dense(const LayerSpec* layer, const real* parameters, const real* x, Py_ssize_t ldx,
