@@ -103,6 +103,8 @@ def several() -> dict[str, Any]:
 
 def rows_of(model: Any) -> Any:
     """Rows to predict: an array, or a table."""
+    if isinstance(model, cnn.ImageClassifier):
+        return np.zeros((4, *model.image_shape_), np.uint8)
     return table(4) if isinstance(model, cnn.TableModel) else X[:4]
 
 

@@ -20,7 +20,7 @@ from cnn.files import container
 pytest.importorskip("sklearn", minversion="1.9")
 pytest.importorskip("pandas")
 Payload, Tensors = Any, dict[str, Any]
-NAMES = [name for name in models.several() if name not in ("plain", "classes", "double")]
+NAMES = [*(name for name in models.several() if name not in ("plain", "classes", "double")), "images"]
 
 
 def taken_apart(content: bytes) -> tuple[Payload, Tensors]:
@@ -54,7 +54,7 @@ def forged(content: bytes, change: Callable[[Payload, Tensors], None]) -> bytes:
 def files(tmp_path_factory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("forged")
     found = {}
-    for name, model in models.several().items():
+    for name, model in [*models.several().items(), ("images", models.one("images"))]:
         model.save(folder / "m.cnn")
         found[name] = (folder / "m.cnn").read_bytes()
     return found

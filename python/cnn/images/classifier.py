@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
-from cnn import augment
+from cnn import augment, layers
 from cnn._common import checks
 from cnn.augment import Augmentation
 from cnn.callbacks import Hook
@@ -149,6 +149,10 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         for name in ("epochs", "batch_size", "n_threads"):
             if getattr(self, name) is not None:
                 checks.integer(name, getattr(self, name), 1)
+        if self.layers is not None:
+            layers.checked(self.layers)
+        check_random_state(self.random_state)
+        checks.integer("verbose", int(self.verbose) if isinstance(self.verbose, bool) else self.verbose, 0, 2)
         if isinstance(self.augment, str) and self.augment != "auto":
             raise ValueError(f"augment must be 'auto', None, or how images are changed, got {self.augment!r}")
         augment.all_of(None if isinstance(self.augment, str) else self.augment)
