@@ -3,32 +3,20 @@
 A unit is a channel of an image of one pixel. In a step mean and variance are those of all rows of the minibatch, whose
 slabs must all be here, and of all pixels, the variance with the divisor n; else they are the running ones. Each channel
 is one thread's, and its sums run over the slabs in their order. Some channels of a pixel, CELL numbers of a slab at
-most, are worked on at a time. Slabs of images have GROUP rows as a rule: their loops have that for a constant.
+most, are worked on at a time (norm_cells.pxd).
 Kept for the way back: z where f needs it, and in the first slab mean and variance.
 """
 from libc.math cimport sqrt, sqrtf
 from libc.stdint cimport int32_t
-from libc.string cimport memset
 
 from cnn_core.activations cimport activation_backward, activation_forward, activation_keeps_input
+from cnn_core.norm_cells cimport (CELL, CHANNELS, PIXELS, Cell, cell_of, clear_padding, distance_cell, normalise_cell,
+                                  slope_cell, square_cell, sums_of_cell, turn_cell)
 from cnn_core.slabs cimport Slabs, rows_of
 from cnn_core.team cimport stopped
-from cnn_core.tile cimport padded, row_sums
-from cnn_core.types cimport BATCH_NORM, GROUP, LayerSpec, WorkspaceSpec, channels_of, real
+from cnn_core.tile cimport padded
+from cnn_core.types cimport BATCH_NORM, LayerSpec, WorkspaceSpec, channels_of, real
 from cnn_core.vecmath cimport loop
-
-cdef enum:
-    CELL = 1024     # numbers that are worked on at a time: their sums stand on the stack
-    CHANNELS = 64   # of a cell, at most
-    PIXELS = 32     # whose squared distances are taken while they are in cache
-
-
-# Some rows of some channels of a slab: all that have room in a cell. Its numbers lie `at` behind those of the pixel.
-cdef struct Cell:
-    Py_ssize_t at
-    Py_ssize_t size
-    Py_ssize_t span         # of a channel
-    Py_ssize_t rows         # of which so many are no padding
 
 
 cdef inline bint over_rows(const LayerSpec* layer, bint training, Py_ssize_t rows) noexcept nogil:
@@ -42,138 +30,11 @@ cdef inline Py_ssize_t channels_at_once(const Slabs* slabs, Py_ssize_t left, con
     return min(left, max(CELL // padded(rows_of(slabs, 0), kind), <Py_ssize_t>1), <Py_ssize_t>CHANNELS)
 
 
-cdef inline Cell cell_of(Py_ssize_t at, Py_ssize_t n, Py_ssize_t rows, Py_ssize_t ld) noexcept nogil:
-    """The cell of n channels that begins there: all of their rows, or of one channel some."""
-    cdef Cell cell
-    cell.at, cell.size = at, min(n * ld - at, <Py_ssize_t>CELL)
-    cell.span = cell.size // n
-    cell.rows = min(rows - at, cell.span)
-    return cell
-
-
 cdef inline loop inverse_deviations(const real* variance, Py_ssize_t n, real epsilon, real* inverse) noexcept nogil:
     """inverse (n,) = 1 / sqrt(variance + epsilon)."""
     cdef Py_ssize_t u
     for u in range(n):
         inverse[u] = <real>1 / (sqrtf(variance[u] + epsilon) if real is float else sqrt(variance[u] + epsilon))
-
-
-cdef inline void distance_rows(const real* x, const real* mean, Py_ssize_t n, Py_ssize_t span, bint first,
-                               real* sums) noexcept nogil:
-    cdef Py_ssize_t j, r
-    cdef real shift, d
-    for j in range(n):
-        shift = mean[j]
-        for r in range(span):
-            d = x[j * span + r] - shift
-            sums[j * span + r] = d if first else sums[j * span + r] + d
-
-
-cdef inline loop distance_cell(const real* x, const real* mean, Py_ssize_t n, Py_ssize_t span, bint first,
-                               real* sums) noexcept nogil:
-    """sums (n, span) += x - mean, or but that if first."""
-    if first:
-        distance_rows(x, mean, n, span, True, sums)
-    elif span == GROUP:
-        distance_rows(x, mean, n, GROUP, False, sums)
-    else:
-        distance_rows(x, mean, n, span, False, sums)
-
-
-cdef inline void square_rows(const real* x, const real* mean, Py_ssize_t n, Py_ssize_t span, bint first,
-                             real* sums) noexcept nogil:
-    cdef Py_ssize_t j, r
-    cdef real shift, d
-    for j in range(n):
-        shift = mean[j]
-        for r in range(span):
-            d = x[j * span + r] - shift
-            sums[j * span + r] = d * d if first else sums[j * span + r] + d * d
-
-
-cdef inline loop square_cell(const real* x, const real* mean, Py_ssize_t n, Py_ssize_t span, bint first,
-                             real* sums) noexcept nogil:
-    """sums (n, span) += (x - mean)^2, or but that if first."""
-    if first:
-        square_rows(x, mean, n, span, True, sums)
-    elif span == GROUP:
-        square_rows(x, mean, n, GROUP, False, sums)
-    else:
-        square_rows(x, mean, n, span, False, sums)
-
-
-cdef inline void normalise_rows(const real* x, const real* mean, const real* factor, const real* bias, Py_ssize_t n,
-                                Py_ssize_t span, real* out) noexcept nogil:
-    cdef Py_ssize_t j, r
-    cdef real shift, slope, term
-    for j in range(n):
-        shift, slope, term = mean[j], factor[j], bias[j]
-        for r in range(span):
-            out[j * span + r] = (x[j * span + r] - shift) * slope + term
-
-
-cdef inline loop normalise_cell(const real* x, const real* mean, const real* factor, const real* bias, Py_ssize_t n,
-                                Py_ssize_t span, real* out) noexcept nogil:
-    """out (n, span) = factor (x - mean) + bias."""
-    if span == GROUP:
-        normalise_rows(x, mean, factor, bias, n, GROUP, out)
-    else:
-        normalise_rows(x, mean, factor, bias, n, span, out)
-
-
-cdef inline void slope_rows(const real* delta, const real* x, const real* mean, Py_ssize_t n, Py_ssize_t span,
-                            bint first, real* sums, real* products) noexcept nogil:
-    cdef Py_ssize_t j, r
-    cdef real shift, d
-    for j in range(n):
-        shift = mean[j]
-        for r in range(span):
-            d = delta[j * span + r]
-            products[j * span + r] = d * (x[j * span + r] - shift) + (0 if first else products[j * span + r])
-            sums[j * span + r] = d + (0 if first else sums[j * span + r])
-
-
-cdef inline loop slope_cell(const real* delta, const real* x, const real* mean, Py_ssize_t n, Py_ssize_t span,
-                            bint first, real* sums, real* products) noexcept nogil:
-    """sums (n, span) += delta, products += delta (x - mean), or but that if first."""
-    if first:
-        slope_rows(delta, x, mean, n, span, True, sums, products)
-    elif span == GROUP:
-        slope_rows(delta, x, mean, n, GROUP, False, sums, products)
-    else:
-        slope_rows(delta, x, mean, n, span, False, sums, products)
-
-
-cdef inline void turn_rows(const real* x, const real* mean, const real* factor, const real* mean_delta,
-                           const real* slope, Py_ssize_t n, Py_ssize_t span, real* delta) noexcept nogil:
-    cdef Py_ssize_t j, r
-    cdef real shift, scale, part, along
-    for j in range(n):
-        shift, scale, part, along = mean[j], factor[j], mean_delta[j], slope[j]
-        for r in range(span):
-            delta[j * span + r] = scale * (delta[j * span + r] - part) - along * (x[j * span + r] - shift)
-
-
-cdef inline loop turn_cell(const real* x, const real* mean, const real* factor, const real* mean_delta,
-                           const real* slope, Py_ssize_t n, Py_ssize_t span, real* delta) noexcept nogil:
-    """delta (n, span) = factor (delta - mean_delta) - slope (x - mean)."""
-    if span == GROUP:
-        turn_rows(x, mean, factor, mean_delta, slope, n, GROUP, delta)
-    else:
-        turn_rows(x, mean, factor, mean_delta, slope, n, span, delta)
-
-
-cdef inline void clear_padding(const Cell* cell, Py_ssize_t n, real* x) noexcept nogil:
-    """x (n, span) = 0 beyond the last row."""
-    cdef Py_ssize_t j
-    for j in range(n if cell.rows < cell.span else 0):
-        memset(x + j * cell.span + cell.rows, 0, (cell.span - cell.rows) * sizeof(real))
-
-
-cdef inline void sums_of_cell(const Cell* cell, Py_ssize_t n, real* sums, real* out) noexcept nogil:
-    """out (n,) = sums of the rows that are no padding."""
-    clear_padding(cell, n, sums)
-    row_sums(n, cell.span, <const real*>sums, cell.span, out, False)
 
 
 cdef inline void cell_moments(const Cell* cell, const real* x, Py_ssize_t step, Py_ssize_t pixels, Py_ssize_t n,

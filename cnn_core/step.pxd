@@ -10,7 +10,8 @@ from libc.string cimport memcpy, memset
 from cnn_core.batch_rows cimport sum_of_weights, take_loss, take_rows
 from cnn_core.dense cimport chunk_begin
 from cnn_core.job cimport DONE, GRADIENT_NOT_FINITE, LOSS_NOT_FINITE, STOPPED, UPDATE_NOT_FINITE, Job
-from cnn_core.lines cimport bands_gradient, bands_of, lines_delta, lines_forward, lines_slope
+from cnn_core.lines cimport (bands_gradient, bands_of, by_lines, lines_delta, lines_forward, lines_slope, phase_from,
+                             slabs_backward, sum_of_parts)
 from cnn_core.optimizers cimport OptimizerStep, optimizer_begin
 from cnn_core.random cimport Noise, noise_of
 from cnn_core.layer cimport first_with_parameters, layer_input, moves, slab_backward, slab_forward
@@ -24,9 +25,9 @@ from cnn_core.tile cimport padded
 from cnn_core.types cimport CONVOLUTION, DENSE, DROPOUT, LayerSpec, ShareSpec, WorkspaceSpec, real
 from cnn_core.update cimport (BAD_GRADIENT, BOTH, GATHER, REDUCE, UNDO, UPDATE, block_errors, for_own_blocks,
                               norm_factor, penalty_share, total)
-from cnn_core.wide cimport (PANEL, by_lines, dense_from, dropouts_from, phase_from, transpose_panel, wide_delta,
-                            wide_forward, wide_gradients, wide_inputs, wide_slab_forward, wide_slabs_backward,
-                            wide_slabs_delta, wide_slabs_forward, wide_sum, wide_units_forward, wide_weights)
+from cnn_core.wide cimport (PANEL, dense_from, dropouts_from, transpose_panel, wide_delta, wide_forward,
+                            wide_gradients, wide_inputs, wide_slab_forward, wide_slabs_delta, wide_slabs_forward,
+                            wide_units_forward, wide_weights)
 
 
 cdef inline ShareSpec whole_minibatch(const Job* job, Py_ssize_t batch, const real* kind) noexcept nogil:
@@ -130,8 +131,8 @@ cdef inline bint wide_moves(Job* job, int i, const Slabs* slabs, const real* par
     cdef bint given_up
     phase[0] += 1
     if layers[i].kind != CONVOLUTION or bands_of(&layers[i], slabs.n) == 1:
-        given_up = wide_slabs_backward(layers, i, ws, slabs, parameters, scratch, delta, next_delta, partial,
-                                       job.training, go_on, thread, n_threads, job.stop)
+        given_up = slabs_backward(layers, i, ws, slabs, parameters, scratch, delta, next_delta, partial, job.training,
+                                  go_on, thread, n_threads, job.stop)
         return phase_ends(job, phase[0], given_up, n_threads)
     given_up = lines_slope(&layers[i], ws, slabs, scratch, delta, thread, n_threads, job.stop)
     if phase_ends(job, phase[0], given_up, n_threads):
@@ -235,7 +236,7 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
                     return
                 delta, next_delta = next_delta, delta
                 if layers[i].weights >= 0:  # the barrier keeps the parts until all have read them
-                    wide_sum(&layers[i], &slabs, <const real*>partial, <real*>job.gradients, thread, n_threads)
+                    sum_of_parts(&layers[i], &slabs, <const real*>partial, <real*>job.gradients, thread, n_threads)
                     barrier(job.barrier, n_threads)
                 if i == lowest:
                     break

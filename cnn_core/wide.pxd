@@ -8,12 +8,11 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 
 from cnn_core.activations cimport activation_backward, activation_forward
-from cnn_core.add cimport add_branches, add_units
+from cnn_core.add cimport add_branches
 from cnn_core.batch_norm cimport batch_norm_backward, batch_norm_forward, over_rows
-from cnn_core.convolution cimport gradient_elements, terms_of
+from cnn_core.convolution cimport terms_of
 from cnn_core.dropout cimport dropout_units
-from cnn_core.layer cimport layer_backward, layer_delta, layer_forward, layer_gradient, layer_input
-from cnn_core.lines cimport bands_of, parts_of
+from cnn_core.layer cimport layer_delta, layer_forward, layer_gradient, layer_input
 from cnn_core.products cimport matmul
 from cnn_core.random cimport Noise
 from cnn_core.slabs cimport Slabs, rows_of
@@ -152,20 +151,6 @@ cdef inline int dense_from(const LayerSpec* layers, int n_layers, int first) noe
     return first
 
 
-cdef inline bint by_lines(const LayerSpec* layer, const Slabs* slabs, int n_threads) noexcept nogil:
-    """Whether threads share out lines of a layer's images forward, for want of slabs."""
-    return layer.kind == CONVOLUTION and slabs.n < n_threads and bands_of(layer, slabs.n) > 1
-
-
-cdef inline int phase_from(const LayerSpec* layers, int first, int end, bint training, const Slabs* slabs,
-                           int n_threads) noexcept nogil:
-    """The first of layers first .. end - 1 that is a phase of its own, not one of slabs; `end` if none is."""
-    while (first < end and not over_rows(&layers[first], training, slabs.rows)
-           and not by_lines(&layers[first], slabs, n_threads)):
-        first += 1
-    return first
-
-
 cdef inline int dropouts_from(const LayerSpec* layers, int n_layers, int first) noexcept nogil:
     """The first layer from `first` on that is no dropout; n_layers if there is none."""
     while first < n_layers and layers[first].kind == DROPOUT:
@@ -245,43 +230,6 @@ cdef inline void transpose_panel(const Slabs* slabs, Py_ssize_t s, Py_ssize_t u,
     """A panel's deltas of one slab, by rows."""
     cdef real* panel = transposed + (u // PANEL * slabs.transposed_rows + s * slabs.capacity) * PANEL
     transpose(units, ld, delta + u * ld, ld, panel, PANEL, <real*>NULL, False)
-
-
-cdef inline bint wide_slabs_backward(const LayerSpec* layers, int i, const WorkspaceSpec* workspace,
-                                     const Slabs* slabs, const real* parameters, real* scratch, int64_t delta_column,
-                                     int64_t next_column, real* partial, bint training, bint go_on, int thread,
-                                     int n_threads, const int32_t* stop) noexcept nogil:
-    """Layer i, which writes dL/d(input) to another buffer, for this thread's parts of the slabs.
-
-    Each part has a gradient of its own in `partial`. Whether it was given up.
-    """
-    cdef Py_ssize_t parts = parts_of(&layers[i], slabs.n), part, s, first, end, ld
-    cdef real* own
-    cdef real* below
-    for part in range(parts * thread // n_threads, parts * (thread + 1) // n_threads):
-        first, end = slabs.n * part // parts, slabs.n * (part + 1) // parts
-        for s in range(first, end):
-            if stopped(stop):
-                return True
-            own, ld = scratch + s * slabs.stride, padded(rows_of(slabs, s), parameters)
-            below = own + next_column * workspace.capacity
-            layer_backward(layers, i, workspace, parameters, own, rows_of(slabs, s), ld, training, s > first,
-                           own + delta_column * workspace.capacity,
-                           partial + part * gradient_elements(&layers[i]) - layers[i].weights, below, go_on, stop)
-            if layers[i].branches and go_on:
-                add_branches(layers, i, workspace, <const real*>own, 0, layers[i].n_inputs, ld, below)
-    return False
-
-
-cdef inline void wide_sum(const LayerSpec* layer, const Slabs* slabs, const real* partial, real* gradient, int thread,
-                          int n_threads) noexcept nogil:
-    """This thread's share of a convolution's gradient = the sum of its parts, in their order."""
-    cdef Py_ssize_t size = gradient_elements(layer), first = size * thread // n_threads
-    cdef Py_ssize_t end = size * (thread + 1) // n_threads, part
-    memcpy(gradient + layer.weights + first, partial + first, (end - first) * sizeof(real))
-    for part in range(1, parts_of(layer, slabs.n)):
-        add_units(<const real*>(gradient + layer.weights + first), partial + part * size + first, end - first,
-                  gradient + layer.weights + first)
 
 
 cdef inline bint wide_slabs_delta(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const Slabs* slabs,
