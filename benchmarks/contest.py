@@ -21,12 +21,12 @@ Line = dict[str, Any]
 
 
 @contextmanager
-def contestants(peers: Iterable[str], all_threads: int) -> Iterator[list[Worker]]:
-    """A process for each peer that is there, with one thread and with all."""
+def contestants(peers: Iterable[str], all_threads: int, counts: Iterable[int] = ()) -> Iterator[list[Worker]]:
+    """A process for each peer that is there, with one thread and with all, or with each of these counts."""
     workers: list[Worker] = []
     try:
         for peer in peers:
-            for threads in sorted({1, all_threads}):
+            for threads in counts or sorted({1, all_threads}):
                 worker = Worker(peer, threads)
                 if worker.absent is not None:
                     print(f"{peer} is absent: {worker.absent}", file=sys.stderr)

@@ -105,6 +105,11 @@ def problem(network: Network) -> Problem:
     return Problem(network, X, y, parameters)
 
 
+def inputs(network: Network, rows: int) -> np.ndarray:
+    """Rows to predict."""
+    return np.random.default_rng(1).standard_normal((rows, network.sizes[0]), np.float32)
+
+
 def outputs(network: Network, parameters: Parameters, X: np.ndarray) -> np.ndarray:
     """(rows, outputs) in float64, before the softmax of a classifier."""
     functions = {

@@ -9,11 +9,13 @@ import time
 import timeit
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
+import image_networks
+import networks
 import numpy as np
-from networks import NETWORKS, Network, loss, predictions, problem
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -46,7 +48,8 @@ class Worker:
 
     def prepare(self, work: str, case: Any, trial: float) -> dict[str, Any] | None:
         """Makes ready for "training" on a network or "prediction" of (network, rows), with trials of so many seconds;
-        None: that is not this contestant's work."""
+        None: that is not this contestant's work. In place of its name, a network of images is (name, folder of data).
+        """
         return self._ask("prepare", (work, case, trial))
 
     def measure(self, seconds: float) -> float:
@@ -76,10 +79,10 @@ def _limits(threads: int) -> Iterator[None]:
 
 
 def _serve(pipe: Connection, peer: str, threads: int) -> None:
-    from peers import MODULES
+    from peers import IMAGES, MODULES
 
     try:
-        module = importlib.import_module(f"peers.{MODULES[peer]}")
+        module = importlib.import_module(f"peers.{(MODULES | IMAGES)[peer]}")
     except ImportError as error:
         pipe.send(str(error))
         return
@@ -109,18 +112,17 @@ class _Contestant:
         self.run = _nothing  # the memory of the work before
         return {"training": self._training, "prediction": self._prediction}[work](case, trial)
 
-    def _training(self, name: str, trial: float) -> dict[str, Any] | None:
-        """Trains one epoch with each variant; the fastest one's name, its loss after that epoch, whether that should be
-        everybody's, and the loss before."""
-        network = NETWORKS[name]
+    def _training(self, given: Any, trial: float) -> dict[str, Any] | None:
+        """Trains one epoch (or what a trainer's `first` is) with each variant; the fastest one's name, its loss after
+        that, whether that should be everybody's, and the loss before."""
+        source, network, data = _found(given)
         if not hasattr(self.module, "Trainer") or not getattr(self.module, "supports", _always)(network):
             return None
-        data = problem(network)
         trials: dict[str, float] = {}
         for variant in self.module.VARIANTS:
             trainer = self.module.Trainer(data, variant, self.threads)
-            trainer.run(1)
-            after = loss(data, trainer.parameters())
+            getattr(trainer, "first", partial(trainer.run, 1))()
+            after = source.loss(data, trainer.parameters())
             trials[variant] = _seconds(trainer.run, trial)
             if trials[variant] == min(trials.values()):
                 self.run, variant_loss, best = trainer.run, after, variant
@@ -129,18 +131,17 @@ class _Contestant:
             "variant": best,
             "loss": variant_loss,
             "comparable": getattr(self.module, "comparable", _always)(network),
-            "initial_loss": loss(data, data.parameters),
+            "initial_loss": source.loss(data, data.parameters),
         }
 
-    def _prediction(self, case: tuple[str, int], trial: float) -> dict[str, Any] | None:
+    def _prediction(self, case: tuple[Any, int], trial: float) -> dict[str, Any] | None:
         """The largest error of its predictions, by NumPy's in float64."""
         if not hasattr(self.module, "Predictor"):
             return None
-        network, rows = NETWORKS[case[0]], case[1]
-        data = problem(network)
-        X = np.random.default_rng(1).standard_normal((rows, network.sizes[0]), np.float32)
+        (source, network, data), rows = _found(case[0]), case[1]
+        X = source.inputs(network, rows)
         predict = self.module.Predictor(data, self.threads).predict
-        error = np.abs(predict(X).reshape(rows, -1) - predictions(network, data.parameters, X)).max()
+        error = np.abs(predict(X).reshape(rows, -1) - source.predictions(network, data.parameters, X)).max()
         self.run = timeit.Timer("predict(X)", globals={"predict": predict, "X": X}).timeit
         self.units, self.seconds = 1, _seconds(self.run, trial)
         return {"error": float(error)}
@@ -154,11 +155,20 @@ class _Contestant:
         return (time.perf_counter() - began) / (n * self.units)
 
 
+def _found(given: Any) -> tuple[Any, Any, Any]:
+    """The module that knows a network, the network and its problem."""
+    if isinstance(given, str):
+        return networks, networks.NETWORKS[given], networks.problem(networks.NETWORKS[given])
+    name, folder = given
+    network = image_networks.NETWORKS[name]
+    return image_networks, network, image_networks.problem(network, folder)
+
+
 def _nothing(n: int) -> None:
     pass
 
 
-def _always(network: Network) -> bool:
+def _always(network: Any) -> bool:
     return True
 
 

@@ -112,6 +112,14 @@ def test_many(tmp_path: Path) -> None:
     assert [line.split()[0] in ("met", "MISSED") for line in output[1:]] == [True, True, True, False]
 
 
+def test_images(tmp_path: Path) -> None:
+    said = run(tmp_path, "images.py", "--quick", "--rounds", "1", "--peers", "cnn", "--only", "lenet", "depthwise",
+               "one", "many", "--json", str(tmp_path / "bars.json"))  # fmt: skip
+    for bar in ("lenet 128: 100,000 images/s", "depthwise: losses agree", "from Python: at most 10 us"):
+        assert bar in said
+    assert len(json.loads((tmp_path / "bars.json").read_text())["bars"]) == 7
+
+
 def test_suite_runs_without_asv(tmp_path: Path) -> None:
     output = run(tmp_path, "run_suite.py", "--only", "(10-5-1", "--seconds", "0.001")
     assert {line.split(".")[0] for line in output.splitlines()} == {"Construction", "Training"}

@@ -7,6 +7,9 @@ them, and `parameters()`, (W, b) of each layer. For prediction it has a class `P
 `comparable(network)`, where there is one, says whether the loss can equal that of the others; `supports(network)`,
 whether there is anything to measure. A module's imports are those of its library alone: where they fail, the contestant
 is reported as absent.
+
+`IMAGES` are those of networks of images: the same, but that `run` shuffles the rows of each epoch, and that a trainer
+has `first()`, the first minibatches in the order of the rows, after which losses are compared.
 """
 
 MODULES = {
@@ -18,3 +21,5 @@ MODULES = {
     "onnxruntime": "onnx_session",
     "scipy sgemm": "scipy_sgemm",
 }
+IMAGES = {"cnn": "cnn_images", "torch": "torch_images", "jax": "jax_images", "onnxruntime": "onnx_images"}
+IMAGES = {f"{name} of images": module for name, module in IMAGES.items()}
