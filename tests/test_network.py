@@ -356,6 +356,20 @@ def test_summary_and_repr(capsys) -> None:
     assert "41 parameters, float32, 164 bytes" in text
 
 
+def test_summary_of_images_has_the_shapes_of_outputs(capsys) -> None:
+    layers = [cnn.Conv2D(6, 5, activation="relu"), cnn.Conv2D(4, 3, strides=2, activation="relu"), cnn.MaxPool2D(2),
+              cnn.Flatten(), cnn.Dense(10)]  # fmt: skip
+    net = cnn.Network(layers, seed=0).build((28, 20, 3))
+    net.summary()
+    found = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
+    cells = [[cell.strip() for cell in line if cell.strip()] for line in found]
+    assert cells[0] == ["layer", "description", "output", "parameters"]
+    assert cells[1:3] == [["inputs", "28 x 20 x 3"], ["layers.0", "Conv2D(6, 5, 'relu')", "24 x 16 x 6", "456"]]
+    assert cells[3] == ["layers.1", "Conv2D(4, 3, strides=2, activation='relu')", "11 x 7 x 4", "220"]
+    assert [line[-2] for line in cells[4:7]] == ["5 x 3 x 4", "60", "10"]
+    assert "28 x 20 x 3" in net._repr_html_()
+
+
 @pytest.mark.parametrize("n", [0, 1, 17, 300])
 @pytest.mark.parametrize("sparse_X", [False, True])
 def test_layer_outputs_are_those_of_numpy(n: int, sparse_X: bool) -> None:

@@ -183,7 +183,7 @@ def test_every_plot_shows_itself(net: cnn.Network) -> None:
                                 "b": ["x", "y$", None]}, "rmse", {"a": True, "b": None}),
     }  # fmt: skip
     public = {name for name, f in vars(plots).items() if getattr(f, "__module__", "") == plots.__name__}
-    assert {name for name in public if not name.startswith("_")} | {"search"} == set(figures)
+    assert {name for name in public if not name.startswith("_")} | {"search", "network"} == set(figures)
     for figure in figures.values():
         assert figure._repr_png_().startswith(b"\x89PNG")
         again = pickle.loads(pickle.dumps(figure))

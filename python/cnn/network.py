@@ -280,7 +280,7 @@ class Network(Told, NetworkState):
         return evaluation.evaluate(self, rows, evaluation.check(self.loss, rows, self.n_outputs, chosen), n_threads)
 
     def summary(self) -> None:
-        """Prints layers, output widths and numbers of parameters.
+        """Prints layers, their output widths (of images their shapes) and numbers of parameters.
 
         >>> import cnn
         >>> cnn.Network([cnn.Dense(8, "relu"), cnn.Dense(1)]).build(3).summary()

@@ -14,6 +14,8 @@ from cnn._version import __version__
 from cnn.runtime import products
 from cnn.runtime.state import NetworkState
 
+_KNOWN = ("units", "rate", "activation", "filters", "kernel_size", "pool_size")
+
 
 def table(rows: list[tuple[str, ...]], right: int) -> str:
     """Columns of equal width, the last `right` of them aligned to the right."""
@@ -27,12 +29,16 @@ def table(rows: list[tuple[str, ...]], right: int) -> str:
 
 
 def short(description: Any) -> str:
-    """A description without the fields that have their defaults."""
-    shown = [
-        repr(value) if f.name in ("units", "rate", "activation") else f"{f.name}={_short(value)}"
-        for f in dataclasses.fields(description)
-        if (value := getattr(description, f.name)) != f.default or f.name == "activation"
-    ]
+    """A description without the fields that have their defaults; those that everybody knows stand without a name."""
+    shown: list[str] = []
+    named = False
+    for f in dataclasses.fields(description):
+        value = getattr(description, f.name)
+        if f.name in _KNOWN and not named:
+            shown.append(repr(value))
+        elif value != f.default or f.name == "activation":
+            shown.append(f"{f.name}={_short(value)}")
+            named = True
     return f"{type(description).__name__}({', '.join(shown)})"
 
 
@@ -59,15 +65,22 @@ def html(net: NetworkState) -> str:
 
 def _layers(net: NetworkState) -> tuple[list[tuple[str, ...]], str]:
     """The rows of the table, and what stands below it."""
-    rows: list[tuple[str, ...]] = [("layer", "description", "units", "parameters")]
-    for layer in net.layers:
+    images = len(net.plan.shapes[0]) > 1
+    rows: list[tuple[str, ...]] = [("layer", "description", "output" if images else "units", "parameters")]
+    if images:
+        rows.append(("", "inputs", _by(net.plan.shapes[0]), ""))
+    for layer, shape in zip(net.layers, net.plan.shapes[1:], strict=True):
         size = sum(p.size for name, p in net.parameters.items() if name.startswith(f"{layer.name}."))
-        rows.append((layer.name, short(layer.description), f"{layer.n_units:,}", f"{size:,}"))
+        rows.append((layer.name, short(layer.description), _by(shape), f"{size:,}"))
     size = sum(p.size for p in net.parameters.values())
     return rows, (
         f"{size:,} parameters, {net.dtype.name}, {size * net.dtype.itemsize:,} bytes; "
         f"loss {net.loss.name}, optimizer {type(net.optimizer).__name__}"
     )
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(f"{n:,}" for n in shape)
 
 
 def _threads() -> str:

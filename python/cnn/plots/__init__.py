@@ -16,9 +16,13 @@ from cnn.layers import Dense, Layer
 from cnn.plots.canvas import ACCENT, HELD_OUT, TRAINING, bare, by_logarithms, new_figure, plain
 from cnn.plots.classes import reliability as reliability
 from cnn.plots.classes import roc as roc
+from cnn.plots.diagrams import activation_name
+from cnn.plots.diagrams import network as network
 from cnn.plots.explanations import attribution as attribution
 from cnn.plots.explanations import attributions as attributions
 from cnn.plots.explanations import partial_dependence as partial_dependence
+from cnn.plots.pictures import filters as filters
+from cnn.plots.pictures import saliency as saliency
 from cnn.plots.searches import search as search
 
 if TYPE_CHECKING:
@@ -28,7 +32,6 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 _MANY = 3000  # points; more are counted in cells
 _FEW = 10  # values, of which none is left out
-_MOST_UNITS = 12  # of a layer are drawn one by one
 
 
 @runtime_checkable
@@ -251,7 +254,7 @@ def activations(net: _Drawn, X: Any) -> Figure:
     2
     """
     spread = [
-        (f"layers.{i}\n{_activation(layer)}", outputs)
+        (f"layers.{i}\n{activation_name(layer)}", outputs)
         for i, (layer, outputs) in enumerate(zip(net.descriptions, net.layer_outputs(X), strict=True))
         if isinstance(layer, Dense)
     ]
@@ -281,67 +284,3 @@ def _spreads(values: list[tuple[str, Array]], what: str) -> Figure:
         if not i:
             axes.set_ylabel("how many")
     return figure
-
-
-def network(net: _Drawn) -> Figure:
-    """The layers from left to right, a circle for each unit (of wide layers the first and the last), lines the weights.
-
-    Blue lines are weights above 0, red ones below; the stronger, the darker.
-
-    >>> import cnn
-    >>> len(network(cnn.Network([cnn.Dense(4, "tanh"), cnn.Dense(1)], seed=0).build(2)).axes)
-    1
-    """
-    from matplotlib.collections import LineCollection
-
-    sizes, names, dense = [net.n_inputs], ["inputs"], []  # of dense layers, and of others that change the width
-    for i, layer in enumerate(net.descriptions):
-        width = layer.output_shape((sizes[-1],))[0]
-        if isinstance(layer, Dense):
-            dense.append((len(sizes) - 1, i))
-        if isinstance(layer, Dense) or width != sizes[-1]:
-            sizes.append(width)
-            names.append(f"layers.{i}\n{_activation(layer) if isinstance(layer, Dense) else type(layer).__name__}")
-    figure = new_figure(1.2 + 2.0 * len(sizes), 5.0)
-    axes = figure.add_subplot()
-    shown = [_shown(size) for size in sizes]
-    heights = [_heights(len(units)) for units in shown]
-    for k, i in dense:
-        view = np.asarray(net.parameters[f"layers.{i}.weights"])[np.ix_(shown[k], shown[k + 1])]
-        strength = np.abs(view) / (np.abs(view).max() or 1)
-        lines = [[(k, a), (k + 1, b)] for a in heights[k] for b in heights[k + 1]]
-        colours = [
-            (*_rgb(TRAINING if w > 0 else HELD_OUT), 0.08 + 0.8 * float(s))
-            for w, s in zip(view.ravel(), strength.ravel(), strict=True)
-        ]  # fmt: skip
-        axes.add_collection(LineCollection(lines, colors=colours, linewidths=0.9, zorder=1))
-    for k, (size, ys) in enumerate(zip(sizes, heights, strict=True)):
-        axes.scatter([k] * len(ys), ys, s=130, color="white", edgecolors=ACCENT, lw=1.1, zorder=2)
-        axes.text(k, -0.62, f"{names[k]}\n{size:,}", ha="center", va="top", fontsize=9)
-        if size > len(ys):
-            axes.text(k, (ys[len(ys) // 2 - 1] + ys[len(ys) // 2]) / 2, "⋮", ha="center", va="center", fontsize=15)
-    axes.set(xlim=(-0.5, len(sizes) - 0.5), ylim=(-0.85, 0.6))
-    axes.axis("off")
-    return figure
-
-
-def _activation(layer: Any) -> str:
-    chosen = layer.activation
-    return str(chosen if isinstance(chosen, str) else getattr(chosen, "name", chosen))
-
-
-def _shown(size: int) -> list[int]:
-    """The units that are drawn: all, or as many from either end."""
-    half = _MOST_UNITS // 2
-    return list(range(size)) if size <= _MOST_UNITS else [*range(half), *range(size - half, size)]
-
-
-def _heights(n: int) -> list[float]:
-    """From top to bottom, a gap in the middle where units are left out."""
-    if n < _MOST_UNITS:
-        return [0.5 * (n - 1 - 2 * i) / _MOST_UNITS for i in range(n)]
-    return [0.52 - 1.04 * (i + (i >= n // 2)) / n for i in range(n)]
-
-
-def _rgb(colour: str) -> tuple[float, float, float]:
-    return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))  # type: ignore[return-value]
