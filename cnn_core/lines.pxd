@@ -1,7 +1,8 @@
 """Convolutions and pooling in wide networks: parts of the slabs, each with a gradient of its own, or lines of pixels.
 
-Threads share out lines where there are fewer slabs than they: large images of few rows. A line of outputs or of deltas is the same sums whoever computes it. Gradients are summed over bands of lines, which
-follow from sizes alone, each for itself, and then added up in their order.
+Threads share out lines where there are fewer slabs than they: large images of few rows. A line of outputs or of deltas
+is the same sums whoever computes it. Gradients are summed over bands of lines, which follow from sizes alone, each for
+itself, and then added up in their order.
 """
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
