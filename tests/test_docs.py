@@ -107,6 +107,14 @@ def test_mnist_is_learnt(tmp_path: Path) -> None:
     assert float(found[1]) >= 95
 
 
+def test_digits_are_learnt_by_a_convolutional_network(tmp_path: Path) -> None:
+    found = re.search(r"accuracy ([\d.]+)%", run("examples/images.py", tmp_path, "--epochs", "5"))
+    assert found is not None
+    assert float(found[1]) >= 97
+    assert cnn.load(tmp_path / "digits.cnn").input_shape == (28, 28, 1)
+    assert (tmp_path / "model.c").exists()
+
+
 def test_surrogate_hits_its_targets(tmp_path: Path) -> None:
     output = run("examples/surrogate.py", tmp_path)
     throws = np.array(re.findall(r"for (\d+) m: .* says ([\d.]+) m", output), float)
@@ -114,7 +122,7 @@ def test_surrogate_hits_its_targets(tmp_path: Path) -> None:
     assert np.abs(throws[:, 0] - throws[:, 1]).max() < 1
 
 
-@pytest.mark.parametrize("program", ["activations.py", "explained.py", "overfitting.py"])
+@pytest.mark.parametrize("program", ["activations.py", "explained.py", "images.py", "overfitting.py"])
 def test_figures_can_be_drawn_again(program: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     quick = [] if program == "activations.py" else ["--epochs", "2"]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 _MOST_UNITS = 12  # of a layer are drawn one by one
+_SQUARE = 1.7  # height of the figure's units by their width
 
 
 class _Drawn(Protocol):
@@ -94,11 +95,12 @@ def _units(axes: Any, k: int, shape: Shape) -> None:
 def _block(axes: Any, k: int, shape: Shape) -> None:
     """An image in front of its channels, at most some of which are drawn; a signal has height 1."""
     *size, channels = shape if len(shape) == 3 else (1, *shape)
-    height, width = (0.09 * math.sqrt(n) for n in size)
+    height, width = (0.085 * math.sqrt(n) for n in size)
+    width *= _SQUARE
     deep = min(channels, 2 + round(math.log2(channels)))
     for c in range(deep):  # from behind to the front
-        shift = 0.035 * (deep / 2 - c)
-        axes.fill([k + shift + sx * width / 2 for sx in (-1, 1, 1, -1)],
+        shift = 0.02 * (deep / 2 - c)
+        axes.fill([k + _SQUARE * shift + sx * width / 2 for sx in (-1, 1, 1, -1)],
                   [shift + sy * height / 2 for sy in (-1, -1, 1, 1)],
                   facecolor="white", edgecolor=TRAINING, lw=1.1, zorder=2 + c / deep)  # fmt: skip
 
