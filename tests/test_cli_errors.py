@@ -87,7 +87,7 @@ def test_encodings(run: Any) -> None:
 def test_without_arguments_it_shows_the_help(run: Any) -> None:
     done = run()
     assert (done.code, done.out) == (2, "")
-    assert "\nCommands:\n  train     Train a model on a table.\n" in done.err
+    assert "\nCommands:\n  train     Train a model on a table, or on a folder of pictures.\n" in done.err
 
 
 def test_complex_numbers(run: Any) -> None:
