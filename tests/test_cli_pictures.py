@@ -58,6 +58,21 @@ def test_train_predict_evaluate_inspect(run: Any, folder: Path) -> None:
         assert word in run("train", "train", *QUICK, "--effort", "fast", "--learning-rate", "0.001").out
 
 
+def test_a_wrong_prediction_is_no_right_one_for_its_first_letters(run: Any, folder: Path) -> None:
+    (folder / "dark").rename(folder / "cat")
+    (folder / "light").rename(folder / "cats")
+    (folder / "dog").mkdir()
+    for i in range(10):
+        Image.new("L", (8, 8), 60 + i).save(folder / "dog" / f"{i}.png")
+    assert run("train", "train", *QUICK, "--effort", "fast").code == 0
+    Path("held").mkdir()
+    (folder / "cats").rename("held/cat")  # most of them are predicted as cats
+    (folder / "dog").rename("held/dog")
+    found = json.loads(run("evaluate", "model.cnn", "held", "--json").out)["scores"]["accuracy"]
+    assert found == pytest.approx(cnn.load("model.cnn").score("held"))
+    assert found < 0.5
+
+
 @pytest.mark.filterwarnings("default")
 def test_what_can_be_mended_is_said_in_one_line(run: Any, folder: Path) -> None:
     (folder / "dark" / "a.png").write_bytes(b"no picture")

@@ -127,6 +127,18 @@ def test_scikit_learns_cross_validation_takes_it() -> None:
     assert searched.predict(X).shape == (60,)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int64"])
+def test_images_of_zeros_and_ones(dtype: str) -> None:
+    X, y = striped()
+    ones = X > 100
+    assert np.array_equal(pixels.checked(ones)[..., 0], ones.astype(np.float32))
+    fitted = model().fit(ones, y)
+    assert fitted.score(ones, y) == fitted.score(ones.astype(np.float32), y) > 0.95
+    with pytest.warns(UserWarning, match="X of whole numbers is 0 or 1, read as 0 and 1/255"):
+        model(epochs=1).fit(ones.astype(dtype), y)
+    assert np.array_equal(pixels.checked(ones.astype(dtype), (9, 8, 1))[..., 0], ones)  # black images to be predicted
+
+
 # Folders --------------------------------------------------------------------------------------------------------------
 
 

@@ -108,7 +108,7 @@ def evaluate(screen: Screen, model: Any, path: str, threads: int | None) -> None
     labels = np.array(pictures.labels)[kept]
     if unknown := sorted(set(labels.tolist()) - set(map(str, model.classes_))):
         raise TableError(f"{path} has a folder {unknown[0]!r}, which is none of the classes of the model")
-    right = model.set_params(n_threads=threads).predict(images).astype(labels.dtype) == labels
+    right = model.set_params(n_threads=threads).predict(images).astype(str) == labels
     body = [["all", str(len(right)), figure(float(right.mean()))]]
     each = {label: float(right[labels == label].mean()) for label in np.unique(labels).tolist()}
     body += [[label, str(int((labels == label).sum())), figure(value)] for label, value in each.items()]

@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from cnn._common import console
 from cnn.runtime.data import Array
 
 _LARGEST = 8.0  # of float images: scaled and standardised ones are smaller, bytes as floats are not
 
 
 def checked(X: Any, shape: tuple[int, ...] | None = None) -> Array:
-    """Images of one size; a grey one needs no last axis. Of bytes nothing is copied.
+    """Images of one size; a grey one needs no last axis. Of bytes nothing is copied; truth values are 0.0 and 1.0.
+
+    A fit (no `shape`) on whole numbers 0 and 1 warns: as bytes they are almost alike.
 
     Raises:
         TypeError, ValueError: no numbers, not finite, or of another shape than `shape`.
@@ -28,9 +31,13 @@ def checked(X: Any, shape: tuple[int, ...] | None = None) -> Array:
         )
     if shape is not None and images.shape[1:] != shape:
         raise ValueError(f"X must be images of shape {shape}, as those of the fit, got {images.shape[1:]}")
+    if images.dtype == bool:
+        return images.astype(np.float32)
+    if images.dtype.kind in "ui" and shape is None and images.size and images.min() >= 0 and images.max() == 1:
+        console.warn("X of whole numbers is 0 or 1, read as 0 and 1/255: if 1 is white, give bool or floats")
     if images.dtype == np.uint8:
         return images
-    if images.dtype.kind in "uib":
+    if images.dtype.kind in "ui":
         if images.size and (images.min() < 0 or images.max() > 255):
             raise ValueError(f"X of whole numbers must lie in 0 .. 255, got {images.min()} .. {images.max()}")
         return images.astype(np.uint8)
