@@ -14,7 +14,9 @@ from cnn.runtime.data import Array
 
 OnBroken = Literal["raise", "skip"]
 _LONGEST = 96  # pixels of a side, where no size is asked for
-_GREY = ("1", "L", "LA", "I", "I;16", "F")
+_SIXTEEN = ("I;16", "I;16B", "I;16L")
+_GREY = ("1", "L", "LA", "I", *_SIXTEEN, "F")
+_ORIENTATION = 0x0112  # in EXIF
 
 
 class Pictures(NamedTuple):
@@ -25,9 +27,9 @@ class Pictures(NamedTuple):
 
 
 def pillow() -> Any:
-    """Pillow's `Image`, with `ImageOps` at hand."""
+    """Pillow's `Image`."""
     try:
-        from PIL import Image, ImageOps  # noqa: F401
+        from PIL import Image
     except ImportError as error:
         raise ImportError("reading pictures needs Pillow (extra 'images'): pip install pillow") from error
     return Image
@@ -94,10 +96,15 @@ def shape_of(paths: Sequence[Path], size: tuple[int, int] | None) -> tuple[int, 
     for path in paths:
         try:
             with Image.open(path) as picture:
-                turned = picture.getexif().get(0x0112, 1) >= 5  # orientations that lie on their side
+                turned = _orientation(picture) >= 5  # they lie on their side
+                if turned and picture.format == "TIFF":  # which Pillow turns itself
+                    picture.load()
+                    turned = False
                 sizes.append(picture.size if turned else picture.size[::-1])
                 grey = grey and picture.mode in _GREY
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        except MemoryError:
+            raise
+        except Exception:  # Pillow's readers raise what they meet, struct.error and RuntimeError too
             continue
     if size is None:
         if not sizes:
@@ -120,9 +127,12 @@ def read(paths: Sequence[Path], shape: tuple[int, ...], on_broken: OnBroken) -> 
     for path in paths:
         try:
             out[len(kept)] = _picture(path, shape)
-        except (OSError, SyntaxError, ValueError, pillow().DecompressionBombError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # as above
             if on_broken == "raise":
-                raise ValueError(f"{path} is no picture that can be read: {error}") from None
+                why = str(error) or type(error).__name__
+                raise ValueError(f"{path} is no picture that can be read: {why}") from None
             broken.append(path)
             continue
         kept.append(len(kept) + len(broken))
@@ -135,16 +145,41 @@ def read(paths: Sequence[Path], shape: tuple[int, ...], on_broken: OnBroken) -> 
 
 
 def _picture(path: Path, shape: tuple[int, ...]) -> Array:
-    from PIL import Image, ImageOps
-
+    Image = pillow()
     height, width, channels = shape
     with Image.open(path) as file:
-        picture: Any = file
-        if picture.mode in ("I", "I;16", "F"):  # more than 8 bits a pixel
-            values = np.asarray(picture, np.float64)
-            top = 65535.0 if values.max(initial=0) > 255 else 255.0
-            picture = Image.fromarray((values * (255.0 / top)).clip(0, 255).astype(np.uint8))
-        turned = ImageOps.exif_transpose(picture).convert("L" if channels == 1 else "RGB")
-        if turned.size != (width, height):
-            turned = turned.resize((width, height), Image.Resampling.BILINEAR)
-        return np.asarray(turned).reshape(shape)
+        file.load()  # TIFF is turned by it, and says so no more
+        way = _orientation(file)
+        picture = _bytes(file).convert("L" if channels == 1 else "RGB")
+        if way > 1:
+            picture = picture.transpose(_turn(way))
+        if picture.size != (width, height):
+            picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(picture).reshape(shape)
+
+
+def _bytes(picture: Any) -> Any:
+    """A picture of 8 bits a pixel: of 16 bits the largest is white whatever there is, of floats in [0, 1] the 1."""
+    if picture.mode not in (*_SIXTEEN, "I", "F"):
+        return picture
+    values = np.asarray(picture, np.float64)
+    top = 65535.0
+    if picture.mode not in _SIXTEEN and (largest := values.max(initial=0.0)) <= 255:
+        top = 1.0 if picture.mode == "F" and largest <= 1 else 255.0
+    return pillow().fromarray((values * (255.0 / top)).clip(0, 255).round().astype(np.uint8))
+
+
+def _orientation(picture: Any) -> int:
+    """How a picture lies, 1 .. 8, by its EXIF; 1 where that is none or can't be read."""
+    try:
+        way = picture.getexif().get(_ORIENTATION, 1)
+    except Exception:  # broken EXIF: the picture itself may be whole
+        return 1
+    return way if isinstance(way, int) and 1 <= way <= 8 else 1
+
+
+def _turn(way: int) -> Any:
+    """What sets a picture upright that lies so."""
+    Turn = pillow().Transpose
+    return (Turn.FLIP_LEFT_RIGHT, Turn.ROTATE_180, Turn.FLIP_TOP_BOTTOM, Turn.TRANSPOSE, Turn.ROTATE_270,
+            Turn.TRANSVERSE, Turn.ROTATE_90)[way - 2]  # fmt: skip
