@@ -14,7 +14,7 @@ from cnn._common.types import InitializerName
 from cnn.activations import Activation, ActivationName
 from cnn.initializers import Initializer
 from cnn.layers.layer import Layer, Parameter, Shape
-from cnn.layers.window import Padding, Window, axes, checked_size, image, padding, plain, sizes
+from cnn.layers.window import Padding, Window, axes, checked_size, image, padding, plain, size, sizes
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Conv2D(Layer):
 
     def __post_init__(self) -> None:
         put = partial(object.__setattr__, self)
-        put("filters", checks.integer("filters", self.filters, 1))
-        put("groups", checks.integer("groups", self.groups, 1))
+        put("filters", size("filters", self.filters))
+        put("groups", size("groups", self.groups))
         if self.filters % self.groups:
             raise ValueError(f"filters must be a multiple of groups={self.groups}, got {self.filters}")
         for name in ("kernel_size", "strides", "dilation_rate"):
@@ -179,7 +179,7 @@ class DepthwiseConv2D(Layer):
     decay_factor: float = 1.0
 
     def __post_init__(self) -> None:
-        multiplier = checks.integer("depth_multiplier", self.depth_multiplier, 1)
+        multiplier = size("depth_multiplier", self.depth_multiplier)
         object.__setattr__(self, "depth_multiplier", multiplier)
         checked = self.grouped(1)
         for field in fields(self):

@@ -10,7 +10,15 @@ from cnn._common import checks
 from cnn.layers.layer import Shape
 
 Padding = Literal["valid", "same"]
-_MOST = 2**31 - 1  # numbers of an image that the core can count
+MOST = 2**31 - 1  # numbers of an image that the core can count
+
+
+def size(name: str, given: object, low: int = 1) -> int:
+    """An integer of at least `low` that the core can count with."""
+    checked = checks.integer(name, given, low)
+    if checked > MOST:
+        raise ValueError(f"{name} must be {MOST:,} at most, got {checked:,}")
+    return checked
 
 
 def sizes(name: str, given: object, rank: int, low: int = 1) -> tuple[int, ...]:
@@ -18,7 +26,7 @@ def sizes(name: str, given: object, rank: int, low: int = 1) -> tuple[int, ...]:
     each = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,) * rank
     if len(each) != rank:
         raise ValueError(f"{name} must be an integer or {rank} of them, got {given!r}")
-    return tuple(checks.integer(name, size, low) for size in each)
+    return tuple(size(name, one, low) for one in each)
 
 
 def plain(each: tuple[int, ...]) -> int | tuple[int, ...]:
@@ -75,6 +83,8 @@ class Window:
             out = [r // s + 1 for r, s in zip(room, stride, strict=True)]
         self.out = tuple(out)
         ends = [(o - 1) * s + r for o, s, r in zip(out, stride, reach, strict=True)]
+        if max(ends) > MOST:
+            raise ValueError(f"{what} reaches over {_by(ends)} pixels, more than {MOST:,} along an axis")
         self.behind = tuple(max(0, e - b - n) for e, b, n in zip(ends, self.before, image, strict=True))
 
     def fill(self, spec: Any, channels: int, out_channels: int, groups: int) -> None:
@@ -107,8 +117,8 @@ def image(layer: Any, shape: Shape, rank: int) -> tuple[Shape, int]:
 
 def checked_size(layer: Any, shape: Shape) -> Shape:
     """The shape; ValueError where it has more numbers than the core can count."""
-    if math.prod(shape) > _MOST:
-        raise ValueError(f"{type(layer).__name__} makes {_by(shape)} numbers of a row, more than {_MOST:,}")
+    if math.prod(shape) > MOST:
+        raise ValueError(f"{type(layer).__name__} makes {_by(shape)} numbers of a row, more than {MOST:,}")
     return shape
 
 
