@@ -38,10 +38,11 @@ def measure(workers: list[Worker], work: str, case: Any, rounds: int, seconds: f
     return {line["contestant"].removesuffix(" of images"): line for line in lines}
 
 
-def trained(name: str, given: argparse.Namespace, workers: list[Worker]) -> dict[str, contest.Line]:
-    """A network's training, with whether all losses agree."""
+def trained(name: str, given: argparse.Namespace, workers: list[Worker], *peers: str) -> dict[str, contest.Line]:
+    """A network's training beside those peers, with the distances of their losses."""
     network = NETWORKS[f"quick {name}" if given.quick else name]
-    lines = measure(workers, "training", (network.name, given.data), given.rounds, 1e-3 if given.quick else 0.5)
+    chosen = [worker for worker in workers if worker.peer.removesuffix(" of images") in ("cnn", *peers)]
+    lines = measure(chosen, "training", (network.name, given.data), given.rounds, 1e-3 if given.quick else 0.5)
     ours = lines["cnn"]
     for line in lines.values():
         line["loss_error"] = abs(line["loss"] - ours["loss"]) / ours["loss"]
@@ -70,7 +71,7 @@ def lenet(given: argparse.Namespace, workers: list[Worker]) -> list[Bar]:
     bars: list[Bar] = []
     for batch, least in ((32, 6), (128, 5)):
         name = f"lenet {batch}"
-        lines = trained(name, given, workers)
+        lines = trained(name, given, workers, "torch", "jax")
         bars += times(name, lines, "torch", "PyTorch", least) + times(name, lines, "jax", "JAX", 3)
         bars.append(losses(name, lines))
         if batch == 128:
@@ -86,7 +87,7 @@ def three(given: argparse.Namespace, workers: list[Worker]) -> list[Bar]:
 
     kernels, span = build(given.quick), 1e-3 if given.quick else 0.1
     before = peaks.fma_gflops(kernels, given.threads, span)
-    lines = trained("three", given, workers)
+    lines = trained("three", given, workers, "torch")
     peak = max(before, peaks.fma_gflops(kernels, given.threads, span))
     network = NETWORKS["quick three" if given.quick else "three"]
     rate = network.flops(kernels=True) / lines["cnn"]["us"] / 1e3
@@ -96,7 +97,7 @@ def three(given: argparse.Namespace, workers: list[Worker]) -> list[Bar]:
 
 
 def depthwise(given: argparse.Namespace, workers: list[Worker]) -> list[Bar]:
-    lines = trained("depthwise", given, workers)
+    lines = trained("depthwise", given, workers, "torch")
     return [*times("depthwise", lines, "torch", "PyTorch", 2), losses("depthwise", lines)]
 
 

@@ -92,7 +92,7 @@ cdef Py_ssize_t PASSES = 256
 # From so much arithmetic on, a few images are worth the barriers between layers.
 cdef double LINES_FLOPS = 2e7
 # From so many numbers a row on, slabs have as few rows as there are in a vector of a wide machine.
-cdef Py_ssize_t LARGE_IMAGES = 1 << 15
+cdef Py_ssize_t LARGE_IMAGES = 1 << 13
 # From so many weights on, units are shared out among the threads instead of rows.
 cdef int64_t WIDE_WEIGHTS = 1 << 16
 # The buffers of one slab should stay in a core's L2 cache.

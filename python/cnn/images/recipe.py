@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from cnn.augment import Augmentation, Flip, Shift
-from cnn.layers import BatchNorm, Conv2D, Dense, GlobalAvgPool2D, MaxPool2D, Residual
+from cnn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, GlobalAvgPool2D, MaxPool2D, Residual
 from cnn.layers.layer import Layer
 from cnn.network import Network
 from cnn.optimizers import AdamW
@@ -21,6 +21,7 @@ _LONG = 8  # epochs from which on images are changed
 _SMALL = 8  # pixels of a side that is not shifted
 _PILOT = 6000  # rows of the two fits that tell whether flips help, a fourth of them held out
 _STEPS = 4  # that are timed, after one more
+_MOST_WEIGHTS = 1 << 20  # of the last layer
 _SPARE = 0.95  # of the time is planned for
 
 
@@ -34,16 +35,19 @@ class Budget:
 
 
 BUDGETS: dict[str, Budget] = {
-    "fast": Budget(16, 250_000, 40), "default": Budget(16, 720_000, 80), "best": Budget(32, 2_400_000, 120),
+    "fast": Budget(16, 240_000, 40), "default": Budget(16, 720_000, 80), "best": Budget(24, 1_800_000, 120),
 }  # fmt: skip
-RATE, DECAY = 0.01, 0.02
+RATE, DECAY = 0.01, 0.05
 
 
 def layers(shape: tuple[int, ...], n_classes: int, filters: int) -> list[Layer]:
     """A small residual network (He et al. 2016): pixels are halved as filters are doubled, down to 8 a side.
 
+    All of these pixels stand before the last layer, where they are not too many: on clothes of 28 x 28 pixels that is half
+    a percent better than their means in a fit of some epochs.
+
     >>> [type(layer).__name__ for layer in layers((8, 8, 1), 10, 16)]
-    ['Conv2D', 'BatchNorm', 'Conv2D', 'BatchNorm', 'Residual', 'GlobalAvgPool2D', 'Dense']
+    ['Conv2D', 'BatchNorm', 'Conv2D', 'BatchNorm', 'Residual', 'Flatten', 'Dropout', 'Dense']
     """
     side, most = min(shape[:2]), 8 * filters
     made = _normed(filters, 1 if side <= 32 else 2)
@@ -56,7 +60,9 @@ def layers(shape: tuple[int, ...], n_classes: int, filters: int) -> list[Layer]:
     while side > 8:
         filters, side = min(2 * filters, most), -(-side // 2)
         made += [*_normed(filters, 2), Residual([*_normed(filters), *_normed(filters)])]
-    return [*made, GlobalAvgPool2D(), Dense(n_classes)]
+    if side * side * filters * n_classes > _MOST_WEIGHTS:
+        return [*made, GlobalAvgPool2D(), Dense(n_classes)]
+    return [*made, Flatten(), Dropout(0.3), Dense(n_classes)]
 
 
 def _normed(filters: int, strides: int = 1) -> list[Layer]:
@@ -101,7 +107,7 @@ def augmentation(
     side = min(X.shape[1:3])
     if size.epochs < _LONG or side < _SMALL:
         return []
-    shift = Shift(max(1, round(side / 14)))
+    shift = Shift(max(1, round(side / 28)))
     asked = size.epochs * len(X) >= 6 * pilot_images(len(X))
     if asked and flips_help(stack, X, y, shift, seed, n_threads):
         return [shift, Flip()]
