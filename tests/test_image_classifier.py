@@ -65,7 +65,7 @@ def test_arrays_of_bytes_and_of_floats(dtype: str, channels: tuple[int, ...]) ->
     assert fitted.predict(given[:0]).shape == (0,)
 
 
-@pytest.mark.parametrize("labels", [[7, -3], [2.5, 0.5], [True, False], ["a", "b"]])
+@pytest.mark.parametrize("labels", [[7, -3], [2.0, -1.0], [True, False], ["a", "b"]])
 def test_labels_of_any_type(labels: list[Any]) -> None:
     X, y = striped()
     y = np.array(labels)[(y == "along").astype(int)]

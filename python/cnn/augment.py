@@ -169,7 +169,7 @@ def all_of(given: Augmentation | Iterable[Augmentation] | None) -> tuple[Augment
     names = ", ".join(f"cnn.augment.{kind.__name__}" for kind in KINDS)
     if given is None:
         return ()
-    if not isinstance(given, Augmentation) and not isinstance(given, Iterable):
+    if isinstance(given, str) or not isinstance(given, Augmentation | Iterable):
         raise TypeError(f"augment must be one of {names} or a list of them, got {given!r}")
     found = (given,) if isinstance(given, Augmentation) else tuple(given)
     for each in found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
 
 from cnn import augment, layers
 from cnn._common import checks
@@ -108,14 +109,17 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         seed, index = int(random.randint(2**31 - 1)), places.astype(np.int32).reshape(-1)
         held: dict[str, Any] = {}
         if self.validation_split:
+            _check_each_class(classes, index)
             images, *aside, index, of_aside = train_test_split(
                 images, index, test_size=self.validation_split, stratify=index, random_state=random
             )
             held["validation_data"] = (aside[0], of_aside)
         size = recipe.length(self.effort, len(images), self.epochs, self.batch_size)
         filters = recipe.BUDGETS[self.effort].filters
-        stack = list(self.layers or recipe.layers(images.shape[1:], len(classes), filters))
-        net = recipe.network(stack, seed, self.learning_rate).build(images.shape[1:])
+        stack = list(self.layers) if self.layers is not None else recipe.layers(images.shape[1:], len(classes), filters)
+        net = recipe.network(stack, seed, self.learning_rate)
+        net.check_images(images.shape[1:])  # as `Network.fit` does of one that is not built
+        net.build(images.shape[1:])
         if net.n_outputs != len(classes):
             raise ValueError(f"layers have {net.n_outputs} outputs, and y has {len(classes)} classes")
         if self.max_seconds is not None:
@@ -129,20 +133,18 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
             images, index, epochs=size.epochs, batch_size=size.batch_size, callbacks=self.callbacks or (),
             verbose=int(self.verbose), n_threads=self.n_threads, augment=changes, **held,
         )  # fmt: skip
-        self._adopt(net, classes, history)
+        self._adopt(net, classes, history, changes)
         return self
 
     def _changes(self, stack: list[Layer], X: Array, y: Array, size: recipe.Length, seed: int) -> list[Augmentation]:
-        """How images are changed in a fit, which is kept in `augment_`."""
+        """How images are changed in a fit."""
         if isinstance(self.augment, str):
-            self.augment_ = recipe.augmentation(stack, X, y, size, seed, self.n_threads)
-        else:
-            self.augment_ = list(augment.all_of(self.augment))
-        return self.augment_
+            return recipe.augmentation(stack, X, y, size, seed, self.n_threads)
+        return list(augment.all_of(self.augment))
 
     def check_parameters(self) -> None:
         """ValueError or TypeError for parameters that can't be."""
-        if self.effort not in recipe.BUDGETS:
+        if not isinstance(self.effort, str) or self.effort not in recipe.BUDGETS:
             raise ValueError(f"effort must be one of {', '.join(recipe.BUDGETS)}, got {self.effort!r}")
         if self.on_broken not in ("raise", "skip"):
             raise ValueError(f"on_broken must be 'raise' or 'skip', got {self.on_broken!r}")
@@ -155,6 +157,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         checks.integer("verbose", int(self.verbose) if isinstance(self.verbose, bool) else self.verbose, 0, 2)
         if isinstance(self.augment, str) and self.augment != "auto":
             raise ValueError(f"augment must be 'auto', None, or how images are changed, got {self.augment!r}")
+        if isinstance(self.augment, Iterator):
+            self.augment = tuple(self.augment)  # it gives its items once, and fits and files ask for them
         augment.all_of(None if isinstance(self.augment, str) else self.augment)
         if self.max_seconds is not None:
             checks.number("max_seconds", self.max_seconds, 0, open_low=True)
@@ -174,6 +178,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
             labels = np.asarray(y)
             if y is None or labels.shape != (len(images),):
                 raise ValueError(f"y must be labels ({len(images)},), one for each image, got {_shape(y)}")
+            _check_labels(labels)
             return images, labels
         pictures = folder.found(X, classes=True)
         if y is not None:
@@ -182,8 +187,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         images, kept = folder.read(pictures.paths, folder.shape_of(pictures.paths, size), self.on_broken)
         return images, np.array(pictures.labels)[kept]
 
-    def _adopt(self, net: Network, classes: Array, history: History) -> None:
-        """What a fit leaves."""
+    def _adopt(self, net: Network, classes: Array, history: History, changes: list[Augmentation]) -> None:
+        """What a fit leaves, all of it or nothing."""
+        self.augment_ = changes
         self.network_, self.classes_, self.history_ = net, classes, history
         self.image_shape_ = tuple(net.input_shape)
         self.n_iter_ = len(history)
@@ -241,6 +247,29 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         tags.input_tags.two_d_array = False
         return tags
+
+
+def _check_each_class(classes: Array, index: Array) -> None:
+    """ValueError for a class of one image where some are held out of each."""
+    counts = np.bincount(index, minlength=len(classes))
+    if counts.min() < 2:
+        label = classes[counts.argmin()]
+        raise ValueError(
+            f"class {label!s} has one image, and validation_split (--valid) holds out some of each class: it needs two "
+            "images of a class, or validation_split=0"
+        )
+
+
+def _check_labels(labels: Array) -> None:
+    """ValueError for labels that are missing, or numbers of a regression."""
+    if labels.dtype.kind == "O" and any(label is None or label != label for label in labels):
+        raise ValueError("y must be labels, one for each image, got None or NaN among them")
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise ValueError("y must be labels, one for each image, got NaN or infinity among them")
+    try:
+        check_classification_targets(labels)
+    except ValueError as error:
+        raise ValueError(f"y must be labels of classes, not numbers to be predicted: {error}") from None
 
 
 def _shape(y: Any) -> str:

@@ -145,5 +145,5 @@ def affordable(stack: list[Layer], X: Array, y: Array, size: Length, seconds: fl
     net.fit(X[:some], y[:some], epochs=1, batch_size=size.batch_size, metrics=(), verbose=0, n_threads=n_threads)
     an_epoch = (time.perf_counter() - start) / some * len(X)
     if seconds * _SPARE < an_epoch:
-        raise ValueError(f"max_seconds leaves {seconds:.2g} s, and one epoch takes about {an_epoch:.2g} s")
+        raise ValueError(f"max_seconds leaves {max(seconds, 0):.2g} s, and one epoch takes about {an_epoch:.2g} s")
     return max(1, min(size.epochs, int(seconds * _SPARE / an_epoch)))

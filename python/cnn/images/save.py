@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from cnn.files import container
+from cnn.files.descriptions import describe
 from cnn.files.network import describe_network, history_tensors, network_tensors
 from cnn.sklearn.save import describe_classes, describe_parameters, warn_of
 
@@ -16,7 +17,7 @@ def save(est: Any, path: str | os.PathLike[str]) -> None:
     net = est.network_
     payload = {
         "class": type(est).__name__, "parameters": parameters, "network": describe_network(net),
-        "history": est.history_.names,
+        "history": est.history_.names, "augment": [describe(change) for change in est.augment_],
     }  # fmt: skip
     tensors = network_tensors(net, "network.") | history_tensors(est.history_)
     payload["labels"], tensors["classes"] = describe_classes(est.classes_)

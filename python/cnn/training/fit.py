@@ -74,7 +74,7 @@ class Asked:
         checks.flag("shuffle", options.shuffle)
         checks.flag("same_rows", options.same_rows)
         checks.integer("exchange_every", options.exchange_every, 1)
-        augment.all_of(options.augment)
+        options = replace(options, augment=augment.all_of(options.augment))  # an iterator is used up by it
         measured = evaluation.resolve(options.metrics, net.loss)
         hooks = _with_output(callbacks.all_of(options.callbacks), verbose)
         if options.n_threads is not None:
