@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,17 @@ def test_a_wrong_prediction_is_no_right_one_for_its_first_letters(run: Any, fold
     found = json.loads(run("evaluate", "model.cnn", "held", "--json").out)["scores"]["accuracy"]
     assert found == pytest.approx(cnn.load("model.cnn").score("held"))
     assert found < 0.5
+
+
+def test_pictures_anywhere_in_a_folder_are_predicted_whatever_their_names(run: Any, folder: Path) -> None:
+    assert run("train", "train", *QUICK, "--effort", "fast").code == 0
+    shutil.copy("train/dark/0.png", os.fsdecode(b"train/\xff.png"))
+    Path("train/empty").mkdir()
+    done = run("predict", "model.cnn", "train", "--out", "p.csv")
+    assert (done.code, done.err) == (0, "")
+    files = [row["file"] for row in csv.DictReader(Path("p.csv").read_text("utf-8").splitlines())]
+    assert len(files) == 41
+    assert str(Path("train") / "\ufffd.png") in files
 
 
 @pytest.mark.filterwarnings("default")

@@ -99,3 +99,19 @@ def test_memory_that_is_out_and_broken_exif_are_no_broken_pictures(
     for call in (lambda: folder.shape_of(paths, None), lambda: folder.read(paths, (9, 8, 1), "skip")):
         with pytest.raises(MemoryError):
             call()
+
+
+def test_what_are_pictures_in_a_folder(tmp_path: Path) -> None:
+    place = pictures(tmp_path)
+    (place / "across" / "folder.png").mkdir()
+    (place / "across" / "only_written.pdf").write_bytes(b"%PDF-1.4")
+    (place / "across" / ".hidden").mkdir()
+    PIL.new("L", (8, 9)).save(place / "across" / ".hidden" / "a.png")
+    assert len(folder.found(place, classes=True).paths) == 4
+    (place / "empty").mkdir()
+    PIL.new("L", (8, 9)).save(place / "x.png")
+    names = [path.name for path in folder.found(place, classes=False).paths]
+    assert sorted(names) == ["000.png", "001.png", "002.png", "003.png", "x.png"]
+    (place / "empty").rmdir()
+    with pytest.warns(UserWarning, match="1 pictures lie beside the folders of classes in .*; the first is x.png"):
+        assert len(folder.found(place, classes=True).paths) == 4

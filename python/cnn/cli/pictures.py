@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ def predict(
     paths = folder.found(path, classes=False).paths
     images, kept = folder.read(paths, model.image_shape_, model.on_broken)
     p = model.set_params(n_threads=threads).predict_proba(images)
-    columns = {"file": np.array([str(paths[i]) for i in kept]), "prediction": model.classes_[p.argmax(axis=1)]}
+    columns = {"file": np.array([_written(paths[i]) for i in kept]), "prediction": model.classes_[p.argmax(axis=1)]}
     if probabilities:
         columns |= {f"probability_{label}": p[:, i] for i, label in enumerate(model.classes_)}
     with write.table(out) as writer:
@@ -97,6 +98,11 @@ def predict(
     if out != "-":
         screen.say(f"{counted(len(kept), 'picture')} in {time.perf_counter() - start:.1f} s; written: {out}")
         screen.result({"pictures": len(kept), "written": [out]})
+
+
+def _written(path: Path) -> str:
+    """A file's name as text; what is no UTF-8 in it is replaced."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def evaluate(screen: Screen, model: Any, path: str, threads: int | None) -> None:

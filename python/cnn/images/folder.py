@@ -43,11 +43,13 @@ def is_place(X: Any) -> bool:
 
 
 def found(place: Any, classes: bool) -> Pictures:
-    """The pictures of a folder, in the order of their names; with `classes`, of its folders, which are the classes.
+    """The pictures in and below a folder, in the order of their names; with `classes`, of its folders, the classes.
+
+    Pictures beside the folders of classes are left out, with a warning.
 
     Raises:
         FileNotFoundError: there is no such folder or file.
-        ValueError: no pictures; with `classes`, fewer than two folders, or one without a picture.
+        ValueError: no pictures at all; with `classes`, fewer than two folders, or one without a picture.
     """
     if not isinstance(place, str | os.PathLike):
         return Pictures([_there(Path(item)) for item in place], None)
@@ -55,12 +57,12 @@ def found(place: Any, classes: bool) -> Pictures:
     if folder.is_file():
         return Pictures([folder], None)
     inner = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not classes and not inner:
+    if not classes:
         paths = _pictures(folder)
         if not paths:
             raise ValueError(f"{folder} holds no pictures")
         return Pictures(paths, None)
-    if len(inner) < (2 if classes else 1):
+    if len(inner) < 2:
         raise ValueError(
             f"{folder} must hold a folder of pictures for each class, two at least, got {len(inner)} of them"
         )
@@ -71,6 +73,11 @@ def found(place: Any, classes: bool) -> Pictures:
             raise ValueError(f"{each} holds no pictures: each folder is a class")
         paths += of_class
         labels += [each.name] * len(of_class)
+    if beside := _pictures(folder, below=False):
+        console.warn(
+            f"{len(beside)} pictures lie beside the folders of classes in {folder}, and are left out; the first is "
+            f"{beside[0].name}"
+        )
     return Pictures(paths, labels)
 
 
@@ -80,10 +87,16 @@ def _there(path: Path) -> Path:
     return path
 
 
-def _pictures(folder: Path) -> list[Path]:
-    """Files whose names end as pictures do."""
-    known = pillow().registered_extensions()
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in known and not p.name.startswith("."))
+def _pictures(folder: Path, below: bool = True) -> list[Path]:
+    """Files whose names end as those of pictures that Pillow reads, in the folders `below` too; none that is hidden."""
+    Image = pillow()
+    known = {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+
+    def shown(path: Path) -> bool:
+        return not any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+    every = folder.rglob("*") if below else folder.iterdir()
+    return sorted(path for path in every if path.suffix.lower() in known and shown(path) and path.is_file())
 
 
 def shape_of(paths: Sequence[Path], size: tuple[int, int] | None) -> tuple[int, ...]:
