@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
+from sklearn.model_selection import KFold
+
 import cnn
 
 LAYERS = (cnn.Conv2D(4, 3, activation="relu"), cnn.GlobalAvgPool2D(), cnn.Dense(2))
@@ -83,3 +85,22 @@ def test_texts_of_what_can_not_be() -> None:
         model(validation_split=0.5).fit(X, ["a"] * 39 + ["b"])
     with pytest.raises(ValueError, match="layers"):
         model(layers=[]).fit(X, y)
+
+
+@pytest.mark.parametrize("images", [X[..., None], X[..., None].astype(np.float32) / 255])
+def test_networks_for_images_are_cross_validated(images: Any) -> None:
+    how: dict[str, Any] = {"epochs": 2, "batch_size": 8, "verbose": 0}
+    net = cnn.Network(LAYERS, loss="cross_entropy", seed=0)
+    found = cnn.cross_validate(net, images, y, cv=KFold(2), **how)
+    for i, (train, test) in enumerate(KFold(2).split(images)):
+        own = cnn.Network(LAYERS, loss="cross_entropy", seed=0)
+        own.fit(images[train], y[train], **how)
+        assert found["test_loss"][i] == pytest.approx(own.evaluate(images[test], y[test])["loss"], rel=1e-6)
+
+
+def test_explanations_of_images_are_refused() -> None:
+    fitted = model().fit(X, y)
+    for one in (fitted, fitted.network_):
+        for explain in (cnn.explain.integrated_gradients, cnn.explain.partial_dependence):
+            with pytest.raises(ValueError, match=r"reads inputs of shape \(9, 8, 1\); .* cnn\.plots\.saliency"):
+                explain(one, X[..., None]) if explain is cnn.explain.integrated_gradients else explain(one, X, 0)

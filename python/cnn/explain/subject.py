@@ -130,6 +130,12 @@ def dense(X: Array | SparseRows, some: slice = slice(None)) -> Array:
 def of(model: Any, raw: bool) -> Subject:
     """The subject of any model of the package; `raw` leaves out the link."""
     checks.flag("raw", raw)
+    net = model if isinstance(model, Network) else getattr(model, "network_", None)
+    if isinstance(net, Network) and net.known_inputs is not None and len(net.input_shape) > 1:
+        raise ValueError(
+            f"cnn.explain takes models of rows of numbers, and this one reads inputs of shape {net.input_shape}; which "
+            "pixels a prediction hangs on: cnn.plots.saliency"
+        )
     if isinstance(model, Network):
         return _network(model, raw)
     if isinstance(model, TableModel):

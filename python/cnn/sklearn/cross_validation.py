@@ -157,7 +157,7 @@ def _of_networks(
         if (model.loss.one_class, model.loss.for_classes) != (first.loss.one_class, first.loss.for_classes):
             raise ValueError(f"the networks of a list must have one kind of loss, got {first.loss.name!r} and "
                              f"{model.loss.name!r}")  # fmt: skip
-    rows = data.prepare(X, y, sample_weight, first.loss, first.dtype, first.known_inputs, first.n_outputs)
+    rows = data.prepare(X, y, sample_weight, first.loss, first.dtype, first.takes, first.n_outputs)
     chosen = evaluation.check(first.loss, rows, first.n_outputs, evaluation.resolve(scoring, first.loss))
     folds = splits(cv, rows, first.loss.for_classes, groups)
     networks = [fresh(model) for model in models for _ in folds]
