@@ -169,9 +169,9 @@ def all_of(given: Augmentation | Iterable[Augmentation] | None) -> tuple[Augment
     names = ", ".join(f"cnn.augment.{kind.__name__}" for kind in KINDS)
     if given is None:
         return ()
-    if isinstance(given, str) or not isinstance(given, Augmentation | Iterable):
+    if not isinstance(given, Augmentation | Iterable):
         raise TypeError(f"augment must be one of {names} or a list of them, got {given!r}")
-    found = (given,) if isinstance(given, Augmentation) else tuple(given)
+    found: tuple[Any, ...] = (given,) if isinstance(given, Augmentation | str) else tuple(given)
     for each in found:
         if type(each) not in KINDS:
             raise TypeError(f"augment must be {names}, got {each!r}")
