@@ -47,7 +47,7 @@ def test_an_iterator_of_changes_is_taken_once(tmp_path: Path) -> None:
     for net, given in zip(nets, (changes, iter(changes)), strict=True):
         net.fit(X[..., None], y, epochs=1, augment=given, verbose=0)
     assert np.array_equal(*(net.predict(X[..., None]) for net in nets))
-    with pytest.raises(TypeError, match="augment must be .*, got 'flip'"):
+    with pytest.raises(TypeError, match=r"augment must be .*, got 'flip'"):
         nets[0].fit(X[..., None], y, epochs=1, augment="flip", verbose=0)  # type: ignore[arg-type]
 
 
