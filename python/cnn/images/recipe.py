@@ -43,8 +43,8 @@ RATE, DECAY = 0.01, 0.05
 def layers(shape: tuple[int, ...], n_classes: int, filters: int) -> list[Layer]:
     """A small residual network (He et al. 2016): pixels are halved as filters are doubled, down to 8 a side.
 
-    All of these pixels stand before the last layer, where they are not too many: on clothes of 28 x 28 pixels that is half
-    a percent better than their means in a fit of some epochs.
+    All of these pixels stand before the last layer, where they are not too many: on clothes of 28 x 28 pixels that is
+    better than their means, in fits of some epochs.
 
     >>> [type(layer).__name__ for layer in layers((8, 8, 1), 10, 16)]
     ['Conv2D', 'BatchNorm', 'Conv2D', 'BatchNorm', 'Residual', 'Flatten', 'Dropout', 'Dense']
