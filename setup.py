@@ -38,6 +38,8 @@ UNIX_SMALL = ["-Os"]  # of modules without loops
 # Of engines beside the best one: their loops are the same vector code, of which fewer copies are made. That takes off a
 # quarter of their size.
 UNIX_COMPACT = ["-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic"]
+# GCC adds loops of shorter vectors behind each loop, for what is left of a slab's whole vectors: nothing.
+UNIX_WHOLE = ["--param=vect-epilogues-nomask=0"]
 UNIX_LEVELS = {"v3": ["-march=x86-64-v3"], "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"]}
 MSVC = ["/O2", "/fp:contract", "/openmp"]
 MSVC_LEVELS = {"v3": ["/arch:AVX2"], "v4": ["/arch:AVX512"]}
@@ -74,8 +76,9 @@ class BuildCore(build_ext):
             # A compiler may be too old for an engine's flags: the package does without that engine.
             if extension.name in flags and not self.takes(extra):
                 self.extensions.remove(extension)
-            if extension.name in compact:
-                extra = [*extra, *(flag for flag in UNIX_COMPACT if self.takes([flag]))]
+            if is_engine and levels is UNIX_LEVELS:
+                more = [*UNIX_WHOLE, *(UNIX_COMPACT if extension.name in compact else [])]
+                extra = [*extra, *(flag for flag in more if self.takes([flag]))]
             extension.extra_compile_args = [*common, *openmp, *extra]
             extension.extra_link_args = openmp if is_engine else [*openmp, *bare]
         super().build_extensions()
