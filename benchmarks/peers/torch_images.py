@@ -46,7 +46,7 @@ class Trainer:
         self.net.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=problem.network.learning_rate, fused=True)
         self.X, self.y = torch.from_numpy(problem.X), torch.from_numpy(problem.y)
-        self.loss = torch.compile(self._loss) if variant == "compiled" else self._loss
+        self.loss = torch.compile(self._loss, dynamic=False) if variant == "compiled" else self._loss
 
     def _loss(self, X: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return nn.functional.cross_entropy(self.net(X.permute(0, 3, 1, 2)), y)  # a view, whose channels are last
