@@ -4,7 +4,7 @@ A minibatch is cut into chunks by sizes alone. Each chunk has a partial gradient
 as a fixed binary tree, and sums over parameters go by fixed blocks: so no bit depends on the number of threads.
 """
 from libc.math cimport isfinite
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from cnn_core.batch_rows cimport sum_of_weights, take_loss, take_rows

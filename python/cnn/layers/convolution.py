@@ -80,10 +80,7 @@ class Conv2D(Layer):
         put("use_bias", checks.flag("use_bias", self.use_bias))
         activation = activations.get(self.activation)
         put("activation", activation.name if activation.alpha is None else activation)
-        for name in ("initializer", "bias_initializer"):
-            find = initializers.get if name == "initializer" else partial(initializers.plain, name)
-            initializer = find(getattr(self, name))
-            put(name, initializer.name if initializer.scale is None else initializer)
+        self.check_initializers()
         self.check_numbers("l1", "l2", "learning_rate_factor", "decay_factor")
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from typing import Any, ClassVar, Literal
 
 import cnn_core
@@ -68,10 +67,7 @@ class Dense(Layer):
         else:
             activation = activations.get(self.activation)
             object.__setattr__(self, "activation", activation.name if activation.alpha is None else activation)
-        for name in ("initializer", "bias_initializer"):
-            find = initializers.get if name == "initializer" else partial(initializers.plain, name)
-            initializer = find(getattr(self, name))
-            object.__setattr__(self, name, initializer.name if initializer.scale is None else initializer)
+        self.check_initializers()
         for name in ("l1", "l2", "bias_l1", "bias_l2"):
             object.__setattr__(self, name, checks.number(name, getattr(self, name), 0))
         for name in _FACTORS:

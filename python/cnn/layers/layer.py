@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Self
 
+from cnn import initializers
 from cnn._common import checks
 from cnn.activations import Activation
 from cnn.initializers import Initializer
@@ -58,6 +60,13 @@ class Layer:
         for name in names:
             number = checks.number(f"{name} of {type(self).__name__}", getattr(self, name), low, **ends)
             object.__setattr__(self, name, number)
+
+    def check_initializers(self) -> None:
+        """Fields `initializer` and `bias_initializer` are found by their names, and kept as names where that is all."""
+        plain = partial(initializers.plain, "bias_initializer")
+        for name, find in (("initializer", initializers.get), ("bias_initializer", plain)):
+            initializer = find(getattr(self, name))
+            object.__setattr__(self, name, initializer.name if initializer.scale is None else initializer)
 
     @property
     def is_open(self) -> bool:
