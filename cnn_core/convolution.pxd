@@ -46,9 +46,10 @@ cdef inline Py_ssize_t read_at(const Axis* axis, Py_ssize_t at, Py_ssize_t k) no
     cdef Py_ssize_t from_ = at * axis.stride - axis.pad + k * axis.dilation
     if axis.back:
         from_ = at + axis.pad - k * axis.dilation
-        if from_ % axis.stride:
-            return -1
-        from_ //= axis.stride
+        if axis.stride > 1:  # the division is slow, and rarely needed
+            if from_ % axis.stride:
+                return -1
+            from_ //= axis.stride
     return from_ if 0 <= from_ < axis.size else -1
 
 
@@ -59,9 +60,10 @@ cdef inline Py_ssize_t alike(const Axis* axis, Py_ssize_t at) noexcept nogil:
         from_ = at * stride - axis.pad + k * axis.dilation
         if axis.back:
             from_ = at + axis.pad - k * axis.dilation
-            if from_ % stride:
-                continue
-            from_ //= stride
+            if stride > 1:
+                if from_ % stride:
+                    continue
+                from_ //= stride
         if not 0 <= from_ < axis.size:
             return 1
         last = max(last, from_)
@@ -153,25 +155,24 @@ cdef inline void sum_run(const Axis* down, const Axis* along, const real* packed
                          Py_ssize_t x_step, Py_ssize_t z_step) noexcept nogil:
     """Points t .. last - 1 of the kernel for `pixels` pixels of line y from `at` on, with the same ones inside."""
     cdef Tap taps[TAPS]
-    cdef Py_ssize_t n = 0, i, line, column
-    cdef Py_ssize_t a, b
-    for i in range(t, last):
-        line = read_at(down, y, i // along.kernel)
-        if line < 0:
-            continue
-        column = read_at(along, at, i % along.kernel)
-        if column < 0:
-            continue
-        a, b = (i - t) * terms * panel, (line * along.size + column) * x_pixel
-        if n > 0 and taps[n - 1].a + taps[n - 1].terms * panel == a and taps[n - 1].b + taps[n - 1].terms * ld == b:
-            taps[n - 1].terms += terms  # neighbours whose channels stand one after another
-            continue
-        if n == TAPS:
-            taps_product(panel, valid, taps, n, packed, x, x_step, ld, z, z_step, pixels,
-                         <const real*>NULL if add else start, add)
-            n, add = 0, True
-        taps[n].a, taps[n].b, taps[n].terms = a, b, terms
-        n += 1
+    cdef Py_ssize_t n = 0, row = t // along.kernel, i = t, line, column, a, b, end
+    while i < last:  # row by row of the kernel: where the line is outside, all of them are
+        line, end = read_at(down, y, row), min(last, (row + 1) * along.kernel)
+        for i in range(i if line >= 0 else end, end):
+            column = read_at(along, at, i - row * along.kernel)
+            if column < 0:
+                continue
+            a, b = (i - t) * terms * panel, (line * along.size + column) * x_pixel
+            if n > 0 and taps[n - 1].a + taps[n - 1].terms * panel == a and taps[n - 1].b + taps[n - 1].terms * ld == b:
+                taps[n - 1].terms += terms  # neighbours whose channels stand one after another
+                continue
+            if n == TAPS:
+                taps_product(panel, valid, taps, n, packed, x, x_step, ld, z, z_step, pixels,
+                             <const real*>NULL if add else start, add)
+                n, add = 0, True
+            taps[n].a, taps[n].b, taps[n].terms = a, b, terms
+            n += 1
+        i, row = end, row + 1
     taps_product(panel, valid, taps, n, packed, x, x_step, ld, z, z_step, pixels, <const real*>NULL if add else start,
                  add)
 
@@ -210,6 +211,8 @@ cdef inline Py_ssize_t line_of(const LayerSpec* layer) noexcept nogil:
 cdef inline void convolution_slope(const LayerSpec* layer, const WorkspaceSpec* workspace, const real* scratch,
                                    Py_ssize_t ld, Py_ssize_t first, Py_ssize_t end, real* delta) noexcept nogil:
     """Lines first .. end - 1 of delta *= f'(z)."""
+    if layer.gated:
+        return
     cdef int64_t kept = layer.output if layer.saved < 0 else layer.saved
     cdef Py_ssize_t line = line_of(layer) * ld
     activation_backward(layer.activation, scratch + kept * workspace.capacity + first * line, delta + first * line,

@@ -3,7 +3,9 @@
 A pixel's channels are one block of (channels, ld) numbers, and a window's points (taps) are such blocks, so every loop
 runs over whole blocks. Max pooling keeps for the way back which tap each output is, as a number as wide as the output:
 integers of another width cost vectors more than they save. Of equals it is the first, row by row; NaN goes through.
+Behind a ReLU no tap is kept where the largest is 0: delta then needs no pass by ReLU's slope (`gated`).
 """
+from libc.math cimport NAN
 from libc.string cimport memset
 
 from cnn_core.tile cimport lanes
@@ -59,8 +61,8 @@ cdef inline loop max_with(const real* a, Py_ssize_t n, real* out) noexcept nogil
 
 
 cdef inline loop first_of_four(const real* a, const real* b, const real* c, const real* d, const real* taps,
-                               Py_ssize_t n, real* out, real* kept) noexcept nogil:
-    """out = the largest of a, b, c and d, n elements; kept = which of four taps it is."""
+                               real floor, Py_ssize_t n, real* out, real* kept) noexcept nogil:
+    """out = the largest of a, b, c and d, n elements; kept = which of four taps it is, -1 up to `floor`."""
     cdef Py_ssize_t k
     cdef real x, most, tap
     cdef real tap_a = taps[0], tap_b = taps[1], tap_c = taps[2], tap_d = taps[3]
@@ -73,8 +75,10 @@ cdef inline loop first_of_four(const real* a, const real* b, const real* c, cons
         tap = tap_c if (x > most) | (x != x) else tap
         most = x if (x > most) | (x != x) else most
         x = d[k]
-        kept[k] = tap_d if (x > most) | (x != x) else tap
-        out[k] = x if (x > most) | (x != x) else most
+        tap = tap_d if (x > most) | (x != x) else tap
+        most = x if (x > most) | (x != x) else most
+        kept[k] = <real>-1 if most <= floor else tap
+        out[k] = most
 
 
 cdef inline loop first_with(const real* a, real tap, Py_ssize_t n, real* out, real* kept) noexcept nogil:
@@ -135,7 +139,7 @@ cdef inline void mean_tap(const real* a, real share, Py_ssize_t n, bint alone, r
 
 
 cdef inline void max_window(const WindowSpec* window, const Taps* taps, const real* a, Py_ssize_t block,
-                            Py_ssize_t length, real* out, real* kept) noexcept nogil:
+                            Py_ssize_t length, real floor, real* out, real* kept) noexcept nogil:
     """out (length,) = the largest of a window of a, whose pixels are `block` apart; kept, unless NULL, the taps.
 
     Four at once: 2 x 2 is usual.
@@ -161,7 +165,8 @@ cdef inline void max_window(const WindowSpec* window, const Taps* taps, const re
                 if kept == NULL:
                     max_of_four(four[0], four[1], four[2], four[3], length, out)
                 else:
-                    first_of_four(four[0], four[1], four[2], four[3], <const real*>numbers, length, out, kept)
+                    first_of_four(four[0], four[1], four[2], four[3], <const real*>numbers, floor, length, out,
+                                  kept)
 
 
 cdef inline void mean_window(const WindowSpec* window, const Taps* taps, const real* a, Py_ssize_t block,
@@ -192,6 +197,7 @@ cdef inline void pool_windows(const LayerSpec* layer, const real* a, Py_ssize_t 
     """
     cdef const WindowSpec* window = &layer.window
     cdef Py_ssize_t block = window.channels * ld, at = 0, whole = lanes(a), last
+    cdef real floor = 0 if layer.gated else <real>NAN  # which nothing is up to
     cdef Taps taps
     cdef int y, x
     for y in range(window.out_height):
@@ -201,7 +207,7 @@ cdef inline void pool_windows(const LayerSpec* layer, const real* a, Py_ssize_t 
                 last = ((taps.end_y - 1) * <Py_ssize_t>window.width + taps.end_x - 1) * block
                 max_window(window, &taps, a, block,
                            whole if ld == 1 and block < whole and at + whole <= layer.n_units
-                           and last + whole <= layer.n_inputs else block,
+                           and last + whole <= layer.n_inputs else block, floor,
                            output + at, kept + at if kept != NULL else NULL)
             else:
                 mean_window(window, &taps, a, block, output + at)

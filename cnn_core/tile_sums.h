@@ -25,9 +25,9 @@ CNN_INLINE void CNN_(totals)(V *v, const int n, T *out)
 #endif
 }
 
-/* I x J sums, which stand side by side in c; `valid` of the I rows of a exist. */
+/* I x J sums, rows of c ldc apart; `valid` of the I rows of a exist. */
 CNN_INLINE void CNN_(dot_tile)(const int I, const int J, ptrdiff_t nk, const T *a, ptrdiff_t lda, ptrdiff_t valid,
-                               const T *b, ptrdiff_t ldb, const cnn_walk_t *walk, T *c, int add)
+                               const T *b, ptrdiff_t ldb, const cnn_walk_t *walk, T *c, ptrdiff_t ldc, int add)
 {
     V sum[CNN_SUMS], spare[CNN_SUMS], zero = {0};
     T t[CNN_SUMS + CNN_BYTES_MAX / sizeof(T)];
@@ -51,6 +51,11 @@ CNN_INLINE void CNN_(dot_tile)(const int I, const int J, ptrdiff_t nk, const T *
         }
     CNN_UNROLL for (i = 0; i < CNN_SUMS; i++) spare[i] = i < I * J ? sum[i] : zero;
     CNN_(totals)(spare, CNN_SUMS, t);
+    if (ldc > J) {
+        for (i = 0; i < n / J; i++)
+            for (j = 0; j < J; j++) c[i * ldc + j] = add ? c[i * ldc + j] + t[i * J + j] : t[i * J + j];
+        return;
+    }
     for (k = 0; k < n; k += CNN_L) {
         V v = LOAD(t + k);
         if (n - k >= CNN_L) {
@@ -69,13 +74,22 @@ CNN_INLINE void CNN_(dot_tile)(const int I, const int J, ptrdiff_t nk, const T *
 CNN_UNUSED void CNN_(matmul_narrow)(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const T *a, ptrdiff_t lda, const T *b,
                            ptrdiff_t ldb, const cnn_walk_t *walk, T *c, int add)
 {
-    ptrdiff_t i;
-#define DOTS(J) \
+    ptrdiff_t i, j;
+#define DOTS(J, SIDE) \
     case J: \
-        for (i = 0; i < ni; i += CNN_SUMS / J) \
-            CNN_(dot_tile)(CNN_SUMS / J, J, nk, a + i * lda, lda, ni - i, b, ldb, walk, c + i * J, add); \
+        for (i = 0; i < ni; i += CNN_SUMS / SIDE) \
+            for (j = 0; j < J; j += SIDE) \
+                CNN_(dot_tile)(CNN_SUMS / SIDE, SIDE, nk, a + i * lda, lda, ni - i, b + j * ldb, ldb, walk, \
+                               c + i * J + j, J, add); \
         break;
-    switch (nj) { DOTS(1) DOTS(2) DOTS(3) DOTS(4) DOTS(5) DOTS(6) DOTS(7) DOTS(8) }
+    switch (nj) {
+        DOTS(1, 1) DOTS(2, 2) DOTS(3, 3) DOTS(4, 4) DOTS(5, 5) DOTS(7, 7)
+#if CNN_WIDE /* square tiles load the least */
+        DOTS(6, 3) DOTS(8, 4)
+#else
+        DOTS(6, 6) DOTS(8, 8)
+#endif
+    }
 #undef DOTS
 }
 

@@ -80,6 +80,7 @@ cdef struct LayerSpec:
     int64_t running_mean    # batch norm: (n_units,); -1: none
     int64_t running_variance    # batch norm: (n_units,); -1: none
     int pixels              # n_inputs are so many times the same channels; 1: no image
+    int gated               # 1: max pooling of ReLU's zeros and positives, or what it reads; it passes on all of f'(z)
     WindowSpec window       # convolution and pooling
 
 

@@ -38,6 +38,10 @@ STACKS: dict[str, tuple[Shape, list[Layer]]] = {
     "pools that overlap": ((8, 9, 3), [
         Conv(4, 3, activation="tanh"), Max(3, strides=2, padding=1), Avg(2, strides=1, padding="same"),
         cnn.Flatten()]),
+    "pools behind ReLU": ((10, 9, 1), [
+        Conv(8, 3, activation="relu", bias_initializer="normal"), Max(3, strides=2, padding=1),
+        Conv(4, 2, activation="relu"), cnn.Residual([Max(3, strides=1, padding=1)]), Conv(6, 1, activation="relu"),
+        cnn.GlobalMaxPool2D()]),
     "average pools": ((9, 8, 2), [Avg(2), Conv(4, 3, activation="mish"), Avg((1, 2), padding=(0, 1)),
                                   cnn.Flatten()]),
     "a pool first": ((7, 7, 2), [Max(2, padding="same"), Conv(3, 2, activation="tanh"), cnn.GlobalMaxPool2D()]),

@@ -278,7 +278,7 @@ def layer_passes(net: NetworkState, X: Array | SparseRows) -> list[LayerPass | N
 
     def back(i: int, below: int, dout: Array) -> Array:
         alone, here = plan.layers[i : i + 1].copy(), workspace.copy()
-        alone["branches"], here["input"] = 0, below
+        alone["branches"], alone["gated"], here["input"] = 0, 0, below
         dX = np.zeros((len(X), int(alone["n_inputs"][0])), net.dtype)
         gradients = arena.aligned_zeros(plan.size, net.dtype)
         cnn_core.engine.backward(alone, here, net.flat, gradients, scratch, dX, dout, dX, False, 0, net.seed, 1)

@@ -250,6 +250,9 @@ def build(
         if kept:
             spec["saved"] = column
             column += kept
+    for i in range(1, len(layers)):
+        if _gates(layers[i - 1], layers[i]):
+            layers["gated"][i - 1 : i + 1] = 1
     return Plan(
         layers=layers,
         segments=_merged(segments, optimizer),
@@ -261,6 +264,19 @@ def build(
         n_outputs=width,
         template=_workspace(column, n_inputs, width, max(n_inputs, int(layers["n_units"].max()), _turned(layers))),
         constants=frozenset(constants),
+    )
+
+
+def _gates(below: Any, pool: Any) -> bool:
+    """Whether no gradient comes to where the ReLU below is 0: the pooling then does on its way back what ReLU would.
+
+    Not where a residual block adds what the pooling reads: that is a gradient that ReLU must see.
+    """
+    return bool(
+        pool["kind"] == cnn_core.LayerKind.MAX_POOL
+        and not pool["branches"]
+        and below["kind"] == cnn_core.LayerKind.CONVOLUTION
+        and below["activation"] == cnn_core.Activation["RELU"]
     )
 
 
