@@ -98,13 +98,34 @@ def several() -> dict[str, Any]:
             "table-targets": cnn.TableModel(["price", "rent"], hidden=[3], members=2, epochs=2, seed=3).fit(
                 {**numbers, "rent": [cell / 9 + i % 5 for i, cell in enumerate(rows["price"])]}, verbose=0
             ),
+            "images": cnn.ImageClassifier(
+                layers=(
+                    cnn.Conv2D(4, 3, strides=(1, 2), padding="same", dilation_rate=(2, 1), use_bias=False),
+                    cnn.BatchNorm(activation="relu"), cnn.Residual([cnn.Conv2D(4, 3, padding=1, groups=2)]),
+                    cnn.MaxPool2D(2, strides=1, padding="same"), cnn.DepthwiseConv2D(2, depth_multiplier=2),
+                    cnn.AvgPool2D((2, 1)), cnn.Flatten(), cnn.Dense(3),
+                ),
+                augment=(cnn.augment.Shift((1, 0), outside="edge"), cnn.augment.Flip(), cnn.augment.Cutout(2),
+                         cnn.augment.Noise(0.1)),
+                epochs=2, random_state=0,
+            ).fit(pictures(24), labels[:24]),
+            "signals": cnn.Network(
+                [cnn.Conv1D(3, 2, strides=2, activation="silu"), cnn.MaxPool1D(2), cnn.GlobalAvgPool1D(), cnn.Dense(2)],
+                dtype="float64", seed=4,
+            ).build((9, 2)),
         }  # fmt: skip
+
+
+def pictures(n: int) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(5).integers(0, 256, (n, 6, 7, 2), dtype=np.uint8)
 
 
 def rows_of(model: Any) -> Any:
     """Rows to predict: an array, or a table."""
     if isinstance(model, cnn.ImageClassifier):
-        return np.zeros((4, *model.image_shape_), np.uint8)
+        return pictures(4) if model.image_shape_ == (6, 7, 2) else np.zeros((4, *model.image_shape_), np.uint8)
+    if isinstance(model, cnn.Network) and len(model.input_shape) > 1:
+        return X[:18].reshape(-1, *model.input_shape)
     return table(4) if isinstance(model, cnn.TableModel) else X[:4]
 
 
@@ -112,6 +133,8 @@ def predictions(model: Any, rows: Any) -> np.ndarray[Any, Any]:
     """Probabilities where the model has some."""
     if isinstance(model, cnn.Network):
         return model.predict(np.asarray(rows))
+    if isinstance(model, cnn.ImageClassifier):
+        return model.predict_proba(np.asarray(rows, np.uint8))
     if isinstance(model, cnn.TableModel):
         return model.predict(rows) if model.task == "regression" else model.predict_proba(rows)
     return model.predict_proba(np.asarray(rows)) if hasattr(model, "classes_") else model.predict(np.asarray(rows))
@@ -149,6 +172,8 @@ def described(model: Any) -> str:
     if hasattr(model, "networks_"):
         parts += [model.oom_score_, [features.tolist() for features in model.estimators_features_]]
         parts += [est.n_iter_ for est in model.estimators_]
+    elif isinstance(model, cnn.ImageClassifier):
+        parts += [model.n_iter_, model.history_.names, model.augment_, model.image_shape_]
     elif hasattr(model, "n_iter_"):
         parts += [model.n_iter_, model.t_, model.history_.names]
         parts += [model.network_.step, model.network_.optimizer, len(model.loss_curve_)]

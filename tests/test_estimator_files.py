@@ -133,6 +133,14 @@ def test_layers_and_estimators_of_networks(tmp_path) -> None:
     assert other.predict_proba(X).tobytes() == again.partial_fit(X, [0, 1] * 40).predict_proba(X).tobytes()
 
 
+def test_blocks_among_the_layers(tmp_path) -> None:
+    inner = cnn.Residual([cnn.Dense(3, cnn.Activation("elu", 0.3))])
+    est = cnn.MLPRegressor(layers=(cnn.Dense(3), cnn.Residual([cnn.Dense(3), inner]), cnn.Dense(2)), **SHORT).fit(X, Y)
+    again = loaded(est, tmp_path)
+    assert again.layers == est.layers
+    assert again.predict(X).tobytes() == est.predict(X).tobytes()
+
+
 def test_callbacks_are_not_kept(tmp_path) -> None:
     seen = []
     est = cnn.MLPRegressor(**SHORT, callbacks=[lambda *_: seen.append(1)]).fit(X, Y)

@@ -69,7 +69,7 @@ RIGHT: dict[str, tuple[Any, ...]] = {
     "best_validation_score": (*NUMBER, {"float": "inf"}), "history.": ("x",),
     "estimator": (None,), "oom_score": (*NUMBER, {"float": "inf"}),
     "parts": (None,), "low": (None, *NUMBER), "high": (None, *NUMBER), "offset": (None, 0.5),
-    "named": (True,),
+    "named": (True,), "by_blas": (None,),
     "further.low": (None, *NUMBER), "further.high": (None, *NUMBER),
     "further.mean": NUMBER, "further.deviation": (2**63, 0.5),
     "mean": NUMBER, "deviation": (2**63, 0.5), "seed": (2**63,), "seconds": (2**63, 0.5),
@@ -82,7 +82,8 @@ LABEL = ".class_weight.items."
 # Missing in files of earlier versions.
 LATER = (
     "writing", "order", "one", "places", "spikes", "edges", "residuals", "class_weight", "low", "high", "further",
-    "embedded", "sets", "parts", "offset", "named",
+    "embedded", "sets", "parts", "offset", "named", "pixels",
+    "dropout_factor", "by_blas",
 )  # fmt: skip
 
 

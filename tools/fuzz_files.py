@@ -38,7 +38,8 @@ except ImportError:  # Windows
 
 LIMIT = 64 << 20
 LARGE_EVERY = 400  # two of so many mutants are of a large file
-MODELS = ("Network", "MLPClassifier", "MLPRegressor", "EnsembleClassifier", "EnsembleRegressor", "TableModel")
+MODELS = ("Network", "MLPClassifier", "MLPRegressor", "EnsembleClassifier", "EnsembleRegressor", "TableModel",
+          "ImageClassifier")
 DIGITS = 8 + len(b'{"__metadata__":{"checksum":"')
 ODD: list[Any] = [
     0, 1, -1, 2, 3, 7, 2**31 - 1, 2**31, 2**32, 2**53, 2**63 - 1, 2**63, 2**64, 10**30, 0.0, -0.5, 1e-320, 1e308, 0.5,

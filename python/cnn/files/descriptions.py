@@ -14,6 +14,7 @@ _CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
         *layers.KINDS,
+        layers.Residual,
         activations.Activation,
         initializers.Initializer,
         *losses.KINDS,
@@ -33,7 +34,9 @@ def _defaults(cls: type[Any]) -> set[str]:
 
 
 def describe(thing: Any) -> Any:
-    """A description (frozen dataclass) as plain JSON values: its class and its fields."""
+    """A description (frozen dataclass) as plain JSON values: its class and its fields, blocks with their layers."""
+    if isinstance(thing, tuple) and any(map(dataclasses.is_dataclass, thing)):
+        return [describe(item) for item in thing]
     if not dataclasses.is_dataclass(thing) or isinstance(thing, type):
         return thing
     name = type(thing).__name__
@@ -53,9 +56,16 @@ def revive(contents: Contents, value: Any, base: type[T]) -> T:
     # A field that a later version has added is not in the files of earlier ones: it has its default.
     written = [field for field in _fields(cls) if field in value or field not in _defaults(cls)]
     _, *given = contents.fields(value, "class", *written)
-    inner = [revive(contents, field, object) if isinstance(field, dict) else field for field in given]
+    inner = [_inner(contents, field) for field in given]
     try:
         made: T = cls(**dict(zip(written, inner, strict=True)))
     except (TypeError, ValueError, OverflowError) as error:
         raise contents.error(f"it describes a {name} that can't be: {error}") from None
     return made
+
+
+def _inner(contents: Contents, field: Any) -> Any:
+    """A field's value: a description, several of them, or what stands there."""
+    if isinstance(field, list) and any(isinstance(item, dict) for item in field):
+        return tuple(revive(contents, item, object) for item in field)
+    return revive(contents, field, object) if isinstance(field, dict) else field
