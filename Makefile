@@ -45,7 +45,7 @@ $(VENV)/installed: $(VENV)/created $(SOURCES)
 	$(call install,)
 
 $(CHECKED)/installed: $(CHECKED)/created $(SOURCES)
-	$(call install,CNN_CHECKED=1)
+	$(call install,CNN_CHECKED=1 CNN_ENGINES=best)
 
 %/test-tools: pyproject.toml | %/installed
 	@$(call with-extras,test) && touch $@
@@ -55,7 +55,7 @@ $(CHECKED)/installed: $(CHECKED)/created $(SOURCES)
 
 # The build folder keeps files of modules that are gone: only compiled ones, checked by date, may stay there.
 define install
-@rm -rf $(@D)/wheel build/lib*/cnn build/lib*/cnn_core/*.p*
+@rm -rf $(@D)/wheel build/lib*/cnn build/lib*/cnn_core/*.p* build/checked/lib*
 @echo "Building the wheel: compiles for a minute or two"
 @$(1) $(@D)/bin/$(PIP) wheel --no-deps --no-build-isolation --wheel-dir $(@D)/wheel .
 @$(@D)/bin/$(PIP) uninstall --yes cnn-core

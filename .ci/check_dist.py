@@ -1,4 +1,7 @@
-"""Checks the wheel and the sdist in a folder: size, no debug symbols, what must be in them, what they require."""
+"""Checks an sdist and wheels: size, no debug symbols, what must be in them, what they require.
+
+python .ci/check_dist.py CHECKOUT SDIST WHEEL...: wheels after the first hold the same files, but for engines.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,16 @@ IN_SDIST = [
     "cnn_core/_engine.pyx", "cnn_core/step.pxd", "cnn_core/tile.h", "python/cnn/py.typed", "tests/reference.py",
     "tools/find_python.sh", "benchmarks/", "examples/data/", "docs/",
 ]  # fmt: skip
+SOURCES = ["cnn_core/*.p*", "cnn_core/*.h", "python/**/*.py"]  # all of which are in the sdist
 IN_WHEEL = {
     "cnn/py.typed", "cnn_core/py.typed", "cnn_core/_engine.pyi", "cnn_core/__init__.pxd", "cnn_core/types.pxd",
     "cnn_core/step.pxd", "cnn_core/tile.h",
 }  # fmt: skip
+
+
+def names_of(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as opened:
+        return set(opened.namelist())
 
 
 def check_wheel(path: Path) -> str:
@@ -38,10 +47,13 @@ def check_wheel(path: Path) -> str:
     return f"{path.name}: {path.stat().st_size / 1e6:.2f} MB, requires {', '.join(sorted(required))}"
 
 
-def check_sdist(path: Path) -> str:
+def check_sdist(path: Path, checkout: Path) -> str:
     with tarfile.open(path) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
     missing = [want for want in IN_SDIST if not any(name == want or name.startswith(want) for name in names)]
+    sources = {str(file.relative_to(checkout)) for kind in SOURCES for file in checkout.glob(kind)}
+    assert len(sources) > 100, f"{checkout} is no checkout"
+    missing += sorted(sources - names)
     assert not missing, f"{path.name} lacks {missing}"
     built = [name for name in names if name.endswith((".c", ".so", ".pyc"))]
     assert not built, f"{path.name} holds built files: {built}"
@@ -49,11 +61,12 @@ def check_sdist(path: Path) -> str:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
-    (wheel,) = folder.glob("*.whl")
-    (sdist,) = folder.glob("*.tar.gz")
+    checkout, sdist, wheel, *others = map(Path, sys.argv[1:])
+    print(check_sdist(sdist, checkout))
     print(check_wheel(wheel))
-    print(check_sdist(sdist))
+    for other in others:
+        unlike = {name for name in names_of(wheel) ^ names_of(other) if "/_engine" not in name}
+        assert not unlike, f"only one of {wheel} and {other} holds {sorted(unlike)}"
 
 
 if __name__ == "__main__":
