@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import cnn
 
@@ -166,6 +169,72 @@ def test_the_best_weights_are_restored_however_the_fit_ends() -> None:
     with pytest.raises(KeyboardInterrupt):
         net.fit(X, y, epochs=9, callbacks=[interrupt, cnn.EarlyStopping("learning_rate", patience=9)], verbose=0)
     assert all((net.parameters[name] == value).all() for name, value in best.items())
+
+
+def as_in_keras(
+    values: list[float], patience: int, min_delta: float, sign: int, start_from_epoch: int, baseline: float | None
+) -> tuple[int, int]:
+    """(the epoch after which Keras's EarlyStopping stops, or -1; the best epoch, or -1), by its counter of waiting."""
+    def better(value: float, than: float) -> bool:
+        return sign * value + min_delta < sign * than
+
+    best, wait, at = sign * math.inf, 0, -1
+    for epoch, value in enumerate(values):
+        if epoch < start_from_epoch:
+            continue
+        wait += 1
+        if better(value, best):
+            best, at = value, epoch
+            if baseline is None or better(value, baseline):
+                wait = 0
+        elif wait >= patience and epoch > 0:
+            return epoch, at
+    return -1, at
+
+
+@given(
+    st.lists(st.integers(0, 12), min_size=1, max_size=20), st.integers(1, 4), st.sampled_from([0.0, 1.5]),
+    st.sampled_from(["min", "max"]), st.integers(0, 6), st.none() | st.integers(-1, 13),
+)  # fmt: skip
+def test_early_stopping_is_that_of_keras(
+    values: list[float], patience: int, min_delta: float, mode: Any, start: int, baseline: float | None
+) -> None:
+    callback = cnn.EarlyStopping("mine", patience, min_delta, mode, start_from_epoch=start, baseline=baseline)
+    net = network().build(4)
+    stopped = feed(callback, net, values, "mine")
+    expected, best = as_in_keras(values, patience, min_delta, 1 if mode == "min" else -1, start, baseline)
+    assert stopped == expected
+    before = net.flat.copy()
+    callback.on_fit_end(net)
+    if best < 0:
+        assert (net.flat == before).all()
+    else:
+        assert callback.best_epoch == best
+        assert (net.flat == best).all()
+
+
+def test_early_stopping_counts_the_epochs_of_the_fit() -> None:
+    """A further one begins to count anew; with `initial_epoch` the numbers of the epochs are meant, as in Keras."""
+    X, y = data()
+    net = network()
+
+    def best(**how: Any) -> int:
+        stop = cnn.EarlyStopping("learning_rate", 99, start_from_epoch=3)  # the first that is looked at is the best
+        net.fit(X, y, callbacks=[stop], verbose=0, **how)
+        return stop.best_epoch
+
+    assert [best(epochs=5), best(epochs=5), best(epochs=20, initial_epoch=10), best(epochs=2)] == [3, 8, 10, 22]
+
+
+@pytest.mark.parametrize(("make", "kind", "text"), [
+    (lambda: cnn.EarlyStopping(start_from_epoch=-1), ValueError, "start_from_epoch must be an integer >= 0, got -1"),
+    (lambda: cnn.EarlyStopping(start_from_epoch=1.5), TypeError, "start_from_epoch must be an integer >= 0, got 1.5"),
+    (lambda: cnn.EarlyStopping(baseline=math.nan), ValueError, r"baseline must be in \(-inf, inf\), got nan"),
+    (lambda: cnn.EarlyStopping(baseline="low"), TypeError, "baseline must be a number, got 'low' of type str"),
+])  # fmt: skip
+def test_wrong_arguments_of_early_stopping(make: Any, kind: type[Exception], text: str) -> None:
+    with pytest.raises(kind, match=text):
+        make()
 
 
 # The others -----------------------------------------------------------------------------------------------------------

@@ -18,7 +18,16 @@ from cnn._common.elsewhere import missing
 from cnn._common.errors import DivergenceError, ModelFormatError, NonFiniteError, NotBuiltError, RankError, StreamError
 from cnn._version import __version__ as __version__
 from cnn.activations import Activation
-from cnn.callbacks import AverageWeights, Callback, CSVLogger, EarlyStopping, Progress, ReduceOnPlateau, SaveModel
+from cnn.callbacks import (
+    AverageWeights,
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    LearningRateScheduler,
+    Progress,
+    ReduceOnPlateau,
+    SaveModel,
+)
 from cnn.export.c import export_c
 from cnn.export.from_pytorch import from_torch
 from cnn.export.keras import from_keras
@@ -101,10 +110,11 @@ __all__ = [
     "BatchNorm", "BinaryCrossEntropy", "CSVLogger", "Callback", "CategoryEmbedding", "Checkpoint", "Conv1D",
     "Conv2D", "CrossEntropy", "Dense", "DepthwiseConv2D", "Diagnosis", "DivergenceError", "Dropout",
     "EarlyStopping", "Flatten", "GaussianNoise", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D",
-    "GlobalMaxPool2D", "GradientCheck", "History", "Huber", "Initializer", "LayerNorm", "Lion", "Loss", "MaxPool1D",
-    "MaxPool2D", "ModelFormatError", "Nadam", "Network", "NonFiniteError", "NotBuiltError", "NumericEmbedding",
-    "PReLU", "ParametricActivation", "PiecewiseEmbedding", "Progress", "Quantile", "RMSprop", "RankError",
-    "ReduceOnPlateau", "Residual", "SaveModel", "Scale", "SearchResult", "StreamError", "TableError", "TableModel",
+    "GlobalMaxPool2D", "GradientCheck", "History", "Huber", "Initializer", "LayerNorm", "LearningRateScheduler", "Lion",
+    "Loss", "MaxPool1D", "MaxPool2D", "ModelFormatError", "Nadam", "Network", "NonFiniteError", "NotBuiltError",
+    "NumericEmbedding", "PReLU", "ParametricActivation", "PiecewiseEmbedding", "Progress", "Quantile", "RMSprop",
+    "RankError", "ReduceOnPlateau", "Residual", "SaveModel", "Scale", "SearchResult", "StreamError", "TableError",
+    "TableModel",
     "Tweedie", "activations", "augment", "callbacks", "diagnose", "explain", "export_c", "export_onnx", "from_keras",
     "from_sklearn", "from_torch", "from_torch_state_dict", "gradient_check", "initializers", "load", "losses",
     "metrics", "optimizers", "plots", "predict_many", "schedules", "search", "set_products", "show_config",

@@ -59,7 +59,7 @@ PLACES = {
 PACKAGE = {
     "Sequential": "cnn.Network", "Model": "cnn.Network", "Module": "cnn.Network", "Linear": "cnn.Dense",
     "Input": "none: the number of inputs is taken from the data", "ModelCheckpoint": "cnn.SaveModel or cnn.Checkpoint",
-    "ReduceLROnPlateau": "cnn.ReduceOnPlateau", "LearningRateScheduler": "cnn.schedules",
+    "ReduceLROnPlateau": "cnn.ReduceOnPlateau",
     "TensorBoard": "cnn.CSVLogger", "BackupAndRestore": "cnn.Checkpoint", "load_model": "cnn.load",
     "save": "net.save(path)",
     "save_model": "net.save(path)", "optim": "cnn.optimizers",

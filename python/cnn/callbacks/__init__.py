@@ -1,11 +1,12 @@
-"""Callbacks: what happens around epochs. A plain function f(network, epoch, logs) is one too."""
+"""Callbacks: what happens around epochs and steps. A plain function f(network, epoch, logs) is one too."""
 
 from cnn.callbacks.averaging import AverageWeights
 from cnn.callbacks.callback import Callback, Function, Hook, Logs, Run, all_of, copies, get
 from cnn.callbacks.monitors import EarlyStopping, ReduceOnPlateau, SaveModel
 from cnn.callbacks.output import CSVLogger, EpochLines, Progress
+from cnn.callbacks.scheduler import LearningRateScheduler
 
 __all__ = [
-    "AverageWeights", "CSVLogger", "Callback", "EarlyStopping", "EpochLines", "Function", "Hook", "Logs", "Progress",
-    "ReduceOnPlateau", "Run", "SaveModel", "all_of", "copies", "get",
+    "AverageWeights", "CSVLogger", "Callback", "EarlyStopping", "EpochLines", "Function", "Hook",
+    "LearningRateScheduler", "Logs", "Progress", "ReduceOnPlateau", "Run", "SaveModel", "all_of", "copies", "get",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeAlias
 from cnn.files import states
 from cnn.files.strict_json import shown
 from cnn.runtime.history import History
+from cnn.schedules import Schedule
 
 Logs = dict[str, float]
 
@@ -21,6 +22,8 @@ class Run:
     `rows` and `steps_per_epoch` are 0 where a stream does not tell. `step` are the optimizer steps done before,
     `resumed` the folder that the fit is resumed from, `job` what checkpoints keep of it, `history` what grows by its
     epochs, `held_out` the validation rows in memory, whose raw outputs it has at the end of each epoch (`last`).
+    Warm-ups and schedules count epochs from `begun`, the first of the fit (of a resumed one as it was begun), or 0
+    where `initial_epoch` is given, as in Keras. `learning_rate` is the optimizer's, None of a fit that has none.
     """
 
     first_epoch: int
@@ -33,20 +36,23 @@ class Run:
     job: Any = None
     history: History | None = None
     held_out: Any = None
+    begun: int = 0
+    learning_rate: float | Schedule | None = None
 
 
 class Callback:
     """Override what you need; `network`, a `cnn.Network`, is the one that is trained.
 
-    `network.stop_training = True` ends the fit after the epoch. `needs` says which of "epoch_begin", "progress" and
-    "epoch_end" it is called for; by default those whose methods it overrides, "progress" in each epoch.
+    `network.stop_training = True` ends the fit after the epoch. `needs` says which of "epoch_begin", "train_batch_end",
+    "progress" and "epoch_end" it is called for; by default those whose methods it overrides, "progress" in each epoch.
+    With "train_batch_end" each step is a call into the core by itself, to the same bits (docs/guide.md).
 
     >>> class Printer(Callback):
     ...     def on_epoch_end(self, network, epoch, logs):
     ...         print(epoch, sorted(logs))
     """
 
-    needs: ClassVar[tuple[str, ...] | None] = None
+    needs: tuple[str, ...] | None = None
     writes: ClassVar[bool] = False  # whether it shows or writes something: among several ranks on rank 0 alone
 
     def check(self, run: Run) -> None:
@@ -57,6 +63,13 @@ class Callback:
 
     def on_epoch_begin(self, network: Any, epoch: int) -> None:
         """Before each epoch."""
+
+    def on_train_batch_end(self, network: Any, batch: int, logs: Logs) -> None:
+        """After each step: `batch` is its number in the epoch, from 0 (with L-BFGS an iteration is one).
+
+        Logs are the `loss` of its rows before the step (a mean, with penalties) and its `learning_rate`, which L-BFGS
+        has not; `network.step` counts the steps of all epochs.
+        """
 
     def on_progress(self, network: Any, epoch: int, rows: int) -> None:
         """Some times a second: so many more rows are done, up to this epoch."""

@@ -85,6 +85,13 @@ class EarlyStopping(_Monitor):
         min_delta: what counts as an improvement is more than this.
         mode: "min", "max" or "auto" (by the name).
         restore_best: whether the network gets the weights of its best epoch back, however the fit ends.
+        start_from_epoch: so many epochs at the beginning of the fit are not looked at, >= 0: neither stopped after nor
+            given back, as in Keras.
+        baseline: a number that an epoch must also be better than, by more than `min_delta`, to win `patience` epochs
+            more, as in Keras; None for none.
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong type or out of range; in `fit` where it has no such number.
 
     >>> EarlyStopping(patience=5, restore_best=True).monitor
     'val_loss'
@@ -98,10 +105,16 @@ class EarlyStopping(_Monitor):
         min_delta: float = 0.0,
         mode: Mode = "auto",
         restore_best: bool = True,
+        start_from_epoch: int = 0,
+        baseline: float | None = None,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
         self.patience = checks.integer("patience", patience, 1)
         self.restore_best = bool(restore_best)
+        self.start_from_epoch = checks.integer("start_from_epoch", start_from_epoch, 0)
+        self.baseline = None if baseline is None else checks.number("baseline", baseline)
+        self._first = 0  # the first epoch that is looked at
+        self._waits_from = -1  # the last one that won `patience` more
         self.stopped_epoch: int | None = None
         self._network: NetworkState | None = None
         self._best: Array | None = None  # the parameters of the best epoch, in the layout of the network's
@@ -109,12 +122,18 @@ class EarlyStopping(_Monitor):
     def on_fit_begin(self, network: NetworkState, run: Run) -> None:
         super().on_fit_begin(network, run)
         self.stopped_epoch, self._network, self._best = None, network, None
+        self._first = run.begun + self.start_from_epoch
+        self._waits_from = self.best_epoch = max(self.best_epoch, self._first - 1)
 
     def on_epoch_end(self, network: NetworkState, epoch: int, logs: Logs) -> None:
+        if epoch < self._first:
+            return
         if self.improved(epoch, logs):
             if self.restore_best:
                 self._best = network.flat.copy()
-        elif epoch - self.best_epoch >= self.patience:
+            if self.baseline is None or self.best < self._sign * self.baseline - self.min_delta:
+                self._waits_from = epoch
+        elif epoch - self._waits_from >= self.patience:
             self.stopped_epoch = epoch
             network.stop_training = True
 
@@ -128,14 +147,20 @@ class EarlyStopping(_Monitor):
         if self._network is not None and self._best is not None:
             views = arena.views(self._best, self._network.plan.names)
             weights = {f"weights.{name}": view for name, view in views.items()}
-        return {**super().state(), "stopped_epoch": self.stopped_epoch, **weights}
+        return {**super().state(), "stopped_epoch": self.stopped_epoch, **self._waiting(), **weights}
+
+    def _waiting(self) -> dict[str, int]:
+        """Since when it waits, where the best epoch does not say it."""
+        return {} if self.baseline is None else {"waits_from": self._waits_from}
 
     def _more(self, network: NetworkState) -> Iterable[str]:
-        return ("stopped_epoch", *(f"weights.{name}" for name in network.parameters))
+        return ("stopped_epoch", *self._waiting(), *(f"weights.{name}" for name in network.parameters))
 
     def check_state(self, state: dict[str, Any], network: NetworkState) -> None:
         super().check_state(state, network)
         states.expect(state, "stopped_epoch", "an epoch, or null", lambda v: v is None or states.whole(v, 0))
+        for name in self._waiting():
+            states.expect(state, name, "an epoch, or -1", lambda v: states.whole(v, -1))
         if any(name.startswith("weights.") for name in state):
             for name, array in network.parameters.items():
                 what = f"a tensor of {array.dtype} and shape {array.shape}"
@@ -144,6 +169,7 @@ class EarlyStopping(_Monitor):
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
         self.stopped_epoch = state["stopped_epoch"]
+        self._waits_from = state.get("waits_from", self.best_epoch)
         if self._network is not None and any(name.startswith("weights.") for name in state):
             self._best = self._network.flat.copy()
             for name, view in arena.views(self._best, self._network.plan.names).items():

@@ -116,7 +116,10 @@ class MinibatchFit:
         names += ["val_loss", *(f"val_{name}" for name in self.metrics), "val_score"] if self.validation else []
         first = len(est.loss_curve_)
         shown = (*names, "learning_rate", "seconds")
-        run = callbacks.Run(first, first + epochs, n, steps, shown, history=est.history_)
+        run = callbacks.Run(
+            first, first + epochs, n, steps, shown, history=est.history_, begun=first,
+            learning_rate=net.optimizer.learning_rate,
+        )  # fmt: skip
         check_all(self.callbacks, run)
         evaluation.warn_of_range(net, self.train)
         net.stop_training = False
@@ -127,6 +130,8 @@ class MinibatchFit:
         def epochs_to_do() -> bool:
             loop = Loop(self, self.train, batch, epochs, incremental)
             check_dropout(net, loop.steps, loop.total)
+            if at_batch := those_that_need("train_batch_end", self.callbacks):
+                loop.each_step(at_batch)
             return self._epochs(loop, epochs, root, incremental)
 
         def fit() -> bool:
@@ -176,10 +181,11 @@ class MinibatchFit:
     def _one_by_one(self, loop: Loop, root: Any, incremental: bool) -> bool:
         """Whether anything but the training loss is asked for after each epoch."""
         est, scores = self.est, self.scores
-        at_ends = those_that_need("epoch_begin", self.callbacks) + those_that_need("epoch_end", self.callbacks)
+        at_ends = [those_that_need(event, self.callbacks) for event in ("epoch_begin", "train_batch_end", "epoch_end")]
         others = self.restores or incremental or est.max_seconds is not None or loop.constant is not None
         changes = self.is_sgd and est.learning_rate == "invscaling"
-        return bool(at_ends or root._callbacks or scores.in_python or others or changes or self.validation is not None)
+        others = others or scores.in_python or self.validation is not None
+        return bool(any(at_ends) or root._callbacks or others or changes)
 
     def _epoch(self, loop: Loop, root: Any) -> bool:
         """An epoch with what is due at its ends; whether a callback of scikit-learn's stops the fit."""

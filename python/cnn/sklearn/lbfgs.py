@@ -97,8 +97,9 @@ class Minimisation:
         names += ["val_loss", *(f"val_{name}" for name in self.metrics), "val_score"] if validation is not None else []
         first = len(est.loss_curve_)
         self.fit = callbacks.Run(
-            first, first + est.max_iter, len(train), 1, (*names, "seconds"), history=est.history_
-        )
+            first, first + est.max_iter, len(train), 1, (*names, "seconds"), history=est.history_,
+            begun=first,
+        )  # fmt: skip
         check_all(self.callbacks, self.fit)
         evaluation.warn_of_range(net, train)
         net.stop_training = False
@@ -163,6 +164,8 @@ class Minimisation:
         est.history_.append(epoch, logs)  # last: what is not in there was broken off, and goes (see `even_curves`)
         if est.verbose:
             console.say(f"Iteration {epoch + 1}, loss = {loss:.8f}")
+        for callback in those_that_need("train_batch_end", self.callbacks):
+            callback.on_train_batch_end(net, 0, {"loss": logs["loss"]})
         for callback in those_that_need("progress", self.callbacks):
             callback.on_progress(net, epoch, len(self.train))
         for callback in those_that_need("epoch_end", self.callbacks):

@@ -8,11 +8,14 @@ from cnn._common import naming
 from cnn.callbacks import Callback, Run
 
 # What happens around epochs, and the method that is called then.
-EVENTS = {"epoch_begin": "on_epoch_begin", "progress": "on_progress", "epoch_end": "on_epoch_end"}
+EVENTS = {
+    "epoch_begin": "on_epoch_begin", "train_batch_end": "on_train_batch_end", "progress": "on_progress",
+    "epoch_end": "on_epoch_end",
+}  # fmt: skip
 
 
 def needed(callback: Callback) -> set[str]:
-    """Its events: what its class says in `needs`, and what the classes derived from that one override.
+    """Its events: what it says in `needs`, or its class, and what the classes derived from that one override.
 
     Who overrides `on_progress` and says nothing is told of each epoch's rows, for which epochs are made one by one.
 
@@ -25,7 +28,7 @@ def needed(callback: Callback) -> set[str]:
     kinds = type(callback).__mro__
     found = set[str]()
     for own in (vars(callback), *map(vars, kinds[: kinds.index(Callback)])):
-        if own is not vars(callback) and own.get("needs") is not None:
+        if own.get("needs") is not None:
             if isinstance(own["needs"], str) or not isinstance(own["needs"], Iterable):
                 raise TypeError(f"`needs` of {type(callback).__name__} must be a tuple of events, got {own['needs']!r}")
             for event in own["needs"]:

@@ -143,7 +143,11 @@ def ready(
     check_dropout(net, steps, (last - (at.first_epoch if asked.initial_epoch is None else 0)) * steps)
     step, resumed = (net.step, None) if saved is None else (saved.net.step, saved.path.parent)
     shown = (*names, "learning_rate", "seconds")
-    run = callbacks.Run(at.epoch, last, rows, steps, shown, step, resumed, identity)
+    begun = at.first_epoch if asked.initial_epoch is None else 0
+    run = callbacks.Run(
+        at.epoch, last, rows, steps, shown, step, resumed, identity, begun=begun,
+        learning_rate=net.optimizer.learning_rate,
+    )  # fmt: skip
     hooks = [hook for hook in asked.hooks if identity.ranks.first or not hook.writes]
     check_all(hooks, run)
     return kind(
@@ -287,8 +291,10 @@ class Fit:
             held_out = None
         ends.append(loop.close)
         at_begin, at_end = (those_that_need(event, self.hooks) for event in ("epoch_begin", "epoch_end"))
+        if at_batch := those_that_need("train_batch_end", self.identity.hooks):  # among ranks on all alike
+            loop.each_step([hook for hook in at_batch if hook in self.hooks])
         meanwhile = those_that_need("progress", self.hooks)
-        one_by_one = bool(at_begin or at_end) or held_out is not None or loop.one_by_one
+        one_by_one = bool(at_begin or at_end or at_batch) or held_out is not None or loop.one_by_one
         stopped = at.stopped
         while at.epoch < last and not stopped:
             if one_by_one:

@@ -5,7 +5,7 @@ The order of each epoch is drawn there (`draw_order` in cnn_core/_training.pxi).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -43,6 +43,8 @@ class Loop:
 
     held_out: Scores | None = None  # rows whose numbers the core takes with each epoch
     made = 0  # steps of this epoch on rows that were there before
+    alone = 0  # steps of a call, where somebody must see the network after each; 0: as many as take their time
+    at_batch: Sequence[Callback] = ()  # who is told of each step
     pace: Pace | None = None  # None: a fit by itself
     spent = 0.0  # seconds in the core
 
@@ -104,6 +106,10 @@ class Loop:
         self.step_seconds += flops / _CAUTIOUS_FLOPS / self.steps
         self.per_call = max(1, int(self._wanted / self.step_seconds))
         return True
+
+    def each_step(self, hooks: Sequence[Callback]) -> None:
+        """From now on each step is a call by itself, after which these are told of it."""
+        self.alone, self.at_batch = 1, hooks
 
     def augment(self, changes: Changes) -> None:
         """From now on images are changed in each step."""
@@ -182,7 +188,7 @@ class Loop:
         """The steps of n epochs from `begin` on."""
         at, steps, shares = self.at, self.steps, self.asked is None and self.n_threads > 1
         while begin < n * steps:
-            end = min(begin + self.per_call, n * steps)
+            end = min(begin + (self.alone or self.per_call), n * steps)
             if interrupt.takes_long(len(self.index)):  # else the core draws it
                 interrupt.apart(len(self.index), partial(self.training.draw, at.epoch))
             found, long = self.found[begin // steps :], self.step_seconds > _PIECE_SECONDS
@@ -197,6 +203,7 @@ class Loop:
             self._measured(done, seconds, 1 if n == 1 else steps)
             if n == 1:
                 at.done = self.made + end
+            self._tell_of_steps(begin, begin + done)
             self._tell(hooks, begin, begin + done)
             if done < end - begin:  # what is watched has ended it
                 break
@@ -211,6 +218,13 @@ class Loop:
         ratio = self._wanted / max(seconds, 1e-9)
         if ratio < 1 or done > self.per_call - fewer:
             self.per_call = max(1, int(done * min(ratio, 4.0)))
+
+    def _tell_of_steps(self, begin: int, end: int) -> None:
+        for step in range(begin, end) if self.at_batch else ():
+            loss, weight, penalty = self.report[step % self.steps].tolist()
+            logs = {"loss": (loss / weight if weight else 0.0) + penalty, "learning_rate": float(self.rates[step])}
+            for hook in self.at_batch:
+                hook.on_train_batch_end(self.net, self.made + step % self.steps, logs.copy())
 
     def _tell(self, hooks: list[Callback], begin: int, end: int) -> None:
         if not hooks:

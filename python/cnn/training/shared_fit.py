@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -125,6 +125,10 @@ class Exchanging(Loop):
     def _expect(self, size: int) -> None:
         super()._expect(size)
         self.per_call = self._whole(self.per_call)
+
+    def each_step(self, hooks: Sequence[Callback]) -> None:
+        super().each_step(hooks)
+        self.alone = self.every  # between exchanges networks differ
 
     def _measured(self, done: int, seconds: float, fewer: int) -> None:
         super()._measured(done, seconds, fewer)
