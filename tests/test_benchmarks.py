@@ -187,3 +187,10 @@ def test_fashion(tmp_path: Path) -> None:
         said = run(tmp_path, "fashion.py", str(tmp_path), "--effort", "fast", "--epochs", "1", *more)
         assert "| fast | 1 | none | " in said
         assert "92.5% in 90 s: " in said
+
+
+def test_learning_rates(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    output = run(tmp_path, "learning_rate.py", "--tables", "1")
+    assert output.count("suggested") == 4
+    assert "geometric mean x" in output

@@ -75,7 +75,7 @@ from cnn.runtime.products import set_products
 from cnn.table import TableModel
 from cnn.table.frames import TableError
 from cnn.training.checkpoint import Checkpoint
-from cnn.tuning import SearchResult, search
+from cnn.tuning import LearningRateRange, SearchResult, find_learning_rate, search
 
 if TYPE_CHECKING:
     # Not in __all__: `from cnn import *` works without scikit-learn, too.
@@ -107,16 +107,15 @@ else:
 
 __all__ = [
     "SGD", "Activation", "Adadelta", "Adagrad", "Adam", "AdamW", "Add", "AverageWeights", "AvgPool1D", "AvgPool2D",
-    "BatchNorm", "BinaryCrossEntropy", "CSVLogger", "Callback", "CategoryEmbedding", "Checkpoint", "Conv1D",
-    "Conv2D", "CrossEntropy", "Dense", "DepthwiseConv2D", "Diagnosis", "DivergenceError", "Dropout",
-    "EarlyStopping", "Flatten", "GaussianNoise", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D",
-    "GlobalMaxPool2D", "GradientCheck", "History", "Huber", "Initializer", "LayerNorm", "LearningRateScheduler", "Lion",
-    "Loss", "MaxPool1D", "MaxPool2D", "ModelFormatError", "Nadam", "Network", "NonFiniteError", "NotBuiltError",
+    "BatchNorm", "BinaryCrossEntropy", "CSVLogger", "Callback", "CategoryEmbedding", "Checkpoint", "Conv1D", "Conv2D",
+    "CrossEntropy", "Dense", "DepthwiseConv2D", "Diagnosis", "DivergenceError", "Dropout", "EarlyStopping", "Flatten",
+    "GaussianNoise", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D", "GradientCheck",
+    "History", "Huber", "Initializer", "LayerNorm", "LearningRateRange", "LearningRateScheduler", "Lion", "Loss",
+    "MaxPool1D", "MaxPool2D", "ModelFormatError", "Nadam", "Network", "NonFiniteError", "NotBuiltError",
     "NumericEmbedding", "PReLU", "ParametricActivation", "PiecewiseEmbedding", "Progress", "Quantile", "RMSprop",
     "RankError", "ReduceOnPlateau", "Residual", "SaveModel", "Scale", "SearchResult", "StreamError", "TableError",
-    "TableModel",
-    "Tweedie", "activations", "augment", "callbacks", "diagnose", "explain", "export_c", "export_onnx", "from_keras",
-    "from_sklearn", "from_torch", "from_torch_state_dict", "gradient_check", "initializers", "load", "losses",
-    "metrics", "optimizers", "plots", "predict_many", "schedules", "search", "set_products", "show_config",
-    "to_sklearn", "to_torch", "to_torch_state_dict", "train_many", "uncertainty",
+    "TableModel", "Tweedie", "activations", "augment", "callbacks", "diagnose", "explain", "export_c", "export_onnx",
+    "find_learning_rate", "from_keras", "from_sklearn", "from_torch", "from_torch_state_dict", "gradient_check",
+    "initializers", "load", "losses", "metrics", "optimizers", "plots", "predict_many", "schedules", "search",
+    "set_products", "show_config", "to_sklearn", "to_torch", "to_torch_state_dict", "train_many", "uncertainty",
 ]  # fmt: skip

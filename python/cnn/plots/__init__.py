@@ -23,6 +23,7 @@ from cnn.plots.explanations import attributions as attributions
 from cnn.plots.explanations import partial_dependence as partial_dependence
 from cnn.plots.pictures import filters as filters
 from cnn.plots.pictures import saliency as saliency
+from cnn.plots.rates import learning_rates as learning_rates
 from cnn.plots.searches import search as search
 
 if TYPE_CHECKING:
