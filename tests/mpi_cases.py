@@ -314,6 +314,29 @@ class Stop(cnn.Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Steps(cnn.Callback):
+    """Notes the steps, and their losses and weights; on rank 0 alone."""
+
+    writes = True
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def on_train_batch_end(self, network: Any, batch: int, logs: Any) -> None:
+        self.seen.append((network.step, batch, logs["loss"], network.flat.tobytes()))
+
+
+def steps(comm: Any, folder: Path) -> dict[str, Any]:
+    found = {}
+    for every in (1, 2):
+        for hooks in ([], [Steps()]):
+            net = network()
+            how = {"epochs": 3, "comm": comm, "callbacks": hooks, "verbose": 0, "exchange_every": every}
+            net.fit(X[part(comm)], Y[part(comm)], **how)
+            found[every, bool(hooks)] = net.flat.tobytes(), [seen for hook in hooks for seen in hook.seen]
+    return found
+
+
 def callbacks(comm: Any, folder: Path) -> dict[str, Any]:
     net = network()
     watch = cnn.EarlyStopping("val_loss", patience=1)

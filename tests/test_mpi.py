@@ -289,6 +289,17 @@ def test_callbacks_agree_and_rank_0_writes(tmp_path: Path) -> None:
     assert cnn.load(tmp_path / "model.cnn").n_inputs == 8
 
 
+def test_steps_are_told_of_on_rank_0_and_change_no_bit(tmp_path: Path) -> None:
+    first, second = run("steps", 2, tmp_path)
+    for every in (1, 2):
+        weights, told = first[every, True]
+        assert weights == first[every, False][0] == second[every, True][0] == second[every, False][0]
+        assert [batch for _, batch, *_ in told] == [*range(len(told) // 3)] * 3
+        assert second[every, True][1] == []
+        assert told[-1][3] == weights
+        assert all(np.isfinite(loss) for _, _, loss, _ in told)
+
+
 def test_a_killed_fit_goes_on_to_the_same_bits_with_any_number_of_ranks(tmp_path: Path) -> None:
     expected = run("resumed", 2, tmp_path)[0]  # not yet killed
     shutil.rmtree(tmp_path / "run")
