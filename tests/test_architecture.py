@@ -57,6 +57,7 @@ FLOORS = [
     ["explain", "images"],
     ["tuning"],
     ["loading"],
+    ["mlflow"],
     ["__init__"],
     ["cli"],
     ["__main__"],

@@ -102,7 +102,7 @@ def test_what_is_suggested_is_there() -> None:
     """Each name on the right of the table is one of an argument, a loss, a metric."""
     known = {*cnn.losses.NAMES, *cnn.metrics.BY_NAME, *cnn.schedules.BY_NAME}
     made_of = (cnn.Network, cnn.Network.fit, cnn.TableModel, cnn.Dense, cnn.Dropout, cnn.Adam, cnn.EarlyStopping)
-    for made in (*made_of, cnn.SaveModel, cnn.search):
+    for made in (*made_of, cnn.SaveModel, cnn.TensorBoard, cnn.search):
         known |= set(inspect.signature(made).parameters)
     known |= {"n_estimators", "random_state"}  # of ensembles, which need an extra
     assert set(elsewhere.ELSEWHERE.values()) <= known

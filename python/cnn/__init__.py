@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cnn import activations, augment, callbacks, explain, initializers, losses, metrics, optimizers, plots, schedules
+from cnn import mlflow as mlflow
 from cnn import uncertainty as uncertainty
 from cnn._common.elsewhere import missing
 from cnn._common.errors import DivergenceError, ModelFormatError, NonFiniteError, NotBuiltError, RankError, StreamError
@@ -24,9 +25,12 @@ from cnn.callbacks import (
     CSVLogger,
     EarlyStopping,
     LearningRateScheduler,
+    MLflow,
     Progress,
     ReduceOnPlateau,
     SaveModel,
+    TensorBoard,
+    WandB,
 )
 from cnn.export.c import export_c
 from cnn.export.from_pytorch import from_torch
@@ -111,11 +115,12 @@ __all__ = [
     "CrossEntropy", "Dense", "DepthwiseConv2D", "Diagnosis", "DivergenceError", "Dropout", "EarlyStopping", "Flatten",
     "GaussianNoise", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D", "GradientCheck",
     "History", "Huber", "Initializer", "LayerNorm", "LearningRateRange", "LearningRateScheduler", "Lion", "Loss",
-    "MaxPool1D", "MaxPool2D", "ModelFormatError", "Nadam", "Network", "NonFiniteError", "NotBuiltError",
+    "MLflow", "MaxPool1D", "MaxPool2D", "ModelFormatError", "Nadam", "Network", "NonFiniteError", "NotBuiltError",
     "NumericEmbedding", "PReLU", "ParametricActivation", "PiecewiseEmbedding", "Progress", "Quantile", "RMSprop",
     "RankError", "ReduceOnPlateau", "Residual", "SaveModel", "Scale", "SearchResult", "StreamError", "TableError",
-    "TableModel", "Tweedie", "activations", "augment", "callbacks", "diagnose", "explain", "export_c", "export_onnx",
-    "find_learning_rate", "from_keras", "from_sklearn", "from_torch", "from_torch_state_dict", "gradient_check",
-    "initializers", "load", "losses", "metrics", "optimizers", "plots", "predict_many", "schedules", "search",
-    "set_products", "show_config", "to_sklearn", "to_torch", "to_torch_state_dict", "train_many", "uncertainty",
+    "TableModel", "TensorBoard", "Tweedie", "WandB", "activations", "augment", "callbacks", "diagnose", "explain",
+    "export_c", "export_onnx", "find_learning_rate", "from_keras", "from_sklearn", "from_torch",
+    "from_torch_state_dict", "gradient_check", "initializers", "load", "losses", "metrics", "mlflow", "optimizers",
+    "plots", "predict_many", "schedules", "search", "set_products", "show_config", "to_sklearn", "to_torch",
+    "to_torch_state_dict", "train_many", "uncertainty",
 ]  # fmt: skip
