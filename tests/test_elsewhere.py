@@ -44,7 +44,6 @@ def network(**how: Any) -> cnn.Network:
     (lambda: network().fit(X, X[:, 0], class_weights={}), "here it is 'class_weight'"),
     (lambda: network().fit(X, X[:, 0], quiet=True), "fit has no argument 'quiet'; it has X, y, epochs"),
     (lambda: cnn.Dense(3, activation=ReLU()), "activation must be a name or a cnn.Activation, got .*; 'relu' is one"),
-    (lambda: network()(X), r"a Network is not called: net.predict\(X\) gives predictions"),
 ])  # fmt: skip
 def test_arguments_of_other_libraries(call: Any, text: str) -> None:
     with pytest.raises(TypeError, match=text):

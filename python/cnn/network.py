@@ -189,6 +189,10 @@ class Network(Told, NetworkState):
         """
         passes.update(self, gradients, learning_rate)
 
+    def __call__(self, X: Any) -> Array:
+        """`predict(X)`, as `shap.Explainer(net, X)` and others ask a model."""
+        return self.predict(X)
+
     def forward(self, X: Any, *, training: bool = False, n_threads: int | None = None) -> Array:
         """Raw outputs (n, n_outputs), without the loss's link; what `backward` needs is kept until the next call."""
         out, self._tape = passes.forward(self, X, training, n_threads)

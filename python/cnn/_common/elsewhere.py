@@ -157,8 +157,3 @@ class Told:
                 return own.__get__(self)  # it raised an AttributeError of its own: let that be seen
             what = f"{type(self).__name__!r} object has no attribute {name!r}"
             raise AttributeError(f"{what}: {METHODS[name]}" if name in METHODS else what)
-
-        def __call__(self, *_: object, **__: object) -> Any:
-            raise TypeError(
-                f"a {type(self).__name__} is not called: net.predict(X) gives predictions, net.forward(X) raw outputs"
-            )

@@ -265,6 +265,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return float(np.average(hit.all(axis=1), weights=rows.weights))
         return float(np.average(out.argmax(axis=1) == rows.y, weights=rows.weights))
 
+    def __call__(self, X: Any) -> Array:
+        """`predict_proba(X)`, as `shap.Explainer(model, X)` asks a model."""
+        return self.predict_proba(X)
+
     def predict(self, X: Any) -> Array:
         """Labels (n,), or (n, n_labels) of 0 and 1."""
         return self._labels(self._outputs(X))

@@ -78,6 +78,10 @@ class EnsembleRegressor(RegressorMixin, BaseEnsemble):
             raise ValueError("predict_interval needs a single target, and rows that members were not trained on")
         return self.residuals_.interval(self._of_each(X).mean(axis=0), coverage)
 
+    def __call__(self, X: Any) -> Array:
+        """`predict(X)`, as `shap.Explainer(model, X)` asks a model."""
+        return self.predict(X)
+
     def predict(self, X: Any) -> Array:
         """The mean of the members' values, (n,) or (n, n_targets)."""
         return self._of_each(X).mean(axis=0).astype(self.networks_[0].dtype)
@@ -131,6 +135,10 @@ class EnsembleClassifier(ClassifierMixin, BaseEnsemble):
         head = self.estimators_[0]
         two = self._task == "binary" and not head.network_.loss.margins and len(self.classes_) == 2
         return head._labels(values[:, 1:] if two and head.n_outputs_ == 1 else values)
+
+    def __call__(self, X: Any) -> Array:
+        """`predict_proba(X)`, as `shap.Explainer(model, X)` asks a model."""
+        return self.predict_proba(X)
 
     def predict(self, X: Any) -> Array:
         """Labels (n,), or (n, n_labels) of 0 and 1."""

@@ -158,6 +158,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _targets(self, rows: Data) -> Array:
         return rows.y[:, 0] if rows.y.shape[1] == 1 else rows.y
 
+    def __call__(self, X: Any) -> Array:
+        """`predict(X)`, as `shap.Explainer(model, X)` asks a model."""
+        return self.predict(X)
+
     def predict(self, X: Any) -> Array:
         """Values (n,) or (n, n_targets)."""
         out = self._outputs(X)

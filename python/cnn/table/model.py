@@ -290,6 +290,10 @@ class TableModel(Uncertain):
         p = two_columns(self._outputs_of(data, n_threads))
         return answers.like(data, dict(zip(map(str, self.classes), p.T, strict=True)), alone=False) if as_frame else p
 
+    def __call__(self, data: Any) -> Any:
+        """`predict(data)`, of classes `predict_proba(data)`, as `shap.Explainer(model, table)` asks a model."""
+        return self.predict(data) if self.goal.task == "regression" else self.predict_proba(data)
+
     def evaluate(self, data: Any, y: Any = None, *, n_threads: int | None = None) -> dict[str, float]:
         """Scores on rows with a target (the others are left out): rmse, mae, r2, or accuracy, log_loss, f1, roc_auc.
 
