@@ -89,9 +89,11 @@ if TYPE_CHECKING:
     from cnn.sklearn import MLPClassifier as MLPClassifier
     from cnn.sklearn import MLPRegressor as MLPRegressor
     from cnn.sklearn import cross_validate as cross_validate
+    from cnn.sklearn import register_skl2onnx as register_skl2onnx
 else:
     _WITH_SKLEARN = (
         "EnsembleClassifier", "EnsembleRegressor", "ImageClassifier", "MLPClassifier", "MLPRegressor", "cross_validate",
+        "register_skl2onnx",
     )  # fmt: skip
 
     def __getattr__(name: str) -> object:

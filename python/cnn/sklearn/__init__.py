@@ -5,5 +5,9 @@ from cnn.sklearn.classifier import MLPClassifier
 from cnn.sklearn.cross_validation import cross_validate
 from cnn.sklearn.ensemble import EnsembleClassifier, EnsembleRegressor
 from cnn.sklearn.regressor import MLPRegressor
+from cnn.sklearn.to_skl2onnx import register_skl2onnx
 
-__all__ = ["EnsembleClassifier", "EnsembleRegressor", "MLPClassifier", "MLPRegressor", "cross_validate", "export"]
+__all__ = [
+    "EnsembleClassifier", "EnsembleRegressor", "MLPClassifier", "MLPRegressor", "cross_validate", "export",
+    "register_skl2onnx",
+]  # fmt: skip
