@@ -113,15 +113,17 @@ def test_who_needs_it() -> None:
         needed(OfAnObject("batch_ends"))
 
 
-def test_a_stream_tells_of_its_steps_too() -> None:
+@pytest.mark.parametrize(("batch_size", "of_epoch"), [(15, 6), (None, 4)])
+def test_a_stream_tells_of_its_steps_too(batch_size: int | None, of_epoch: int) -> None:
+    """Batches of several sizes, taken as they are, come to the core one after another."""
     rng, steps = np.random.default_rng(1), Steps()
     batches = [(rng.normal(size=(n, 5)), rng.normal(size=n)) for n in (20, 20, 7, 33)]
-    settings: dict[str, Any] = {"epochs": 2, "batch_size": 15, "verbose": 0}
+    settings: dict[str, Any] = {"epochs": 2, "batch_size": batch_size, "verbose": 0}
     plain, seen = network(optimizer="adam"), network(optimizer="adam")
     expected = numbers(plain, plain.fit(batches, **settings))
     assert numbers(seen, seen.fit(batches, callbacks=[steps], **settings)) == expected
-    assert [batch for _, batch, *_ in steps.steps] == [*range(6), *range(6)]
-    assert [step for step, *_ in steps.steps] == list(range(1, 13))
+    assert [batch for _, batch, *_ in steps.steps] == [*range(of_epoch)] * 2
+    assert [step for step, *_ in steps.steps] == list(range(1, 2 * of_epoch + 1))
 
 
 def test_a_fit_that_is_resumed_tells_of_the_steps_that_are_left(tmp_path: Path) -> None:

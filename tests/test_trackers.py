@@ -229,11 +229,13 @@ def test_autolog(client: Any) -> None:
         est.fit(X, Y)
     table = pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "y": Y})
     model = cnn.TableModel("y", epochs=3, members=2, hidden=(4,), seed=0).fit(table, verbose=0)
+    cnn.TableModel("y", epochs=2, members=1, hidden=(4,), seed=0).fit(table, verbose=0)  # by the fit of a network
     cnn.mlflow.autolog(disable=True)
     network().fit(X, Y, **FIT)  # of this nobody is told
     found = sorted(runs(client), key=lambda run: run.info.start_time)
-    assert [run.info.status for run in found] == ["FINISHED"] * 3
-    of_net, of_est, of_model = (run.info.run_id for run in found)
+    assert [run.info.status for run in found] == ["FINISHED"] * 4
+    of_net, of_est, of_model, of_one = (run.info.run_id for run in found)
+    assert len(curve(client, of_one, "loss")) == 2
     assert curve(client, of_net, "val_loss") == history.val_loss
     assert found[0].data.params["epochs"] == "3"
     assert found[0].data.params["layers"].startswith("Dense(8")
