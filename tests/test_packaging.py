@@ -121,7 +121,7 @@ def test_a_release_has_the_address_of_its_repository_and_refuses_another_tag(che
 @pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="the docs are not beside the tests")
 def test_nothing_asks_for_a_release_that_may_not_be() -> None:
     """Errors name packages to install, the docs the clone: true before a release and after."""
-    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.py"), *ROOT.glob("benchmarks/*.md")]
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.py"), *ROOT.glob("benchmarks/*.md")]
     files = [*pages, *Path(cnn.__file__).parent.rglob("*.py")]
     asks = [str(path) for path in files if re.search(r"pip install[^`\n]*cnn-core", path.read_text(encoding="utf-8"))]
     assert asks == []

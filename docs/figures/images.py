@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import gzip
 from pathlib import Path
+
+import numpy as np
 
 import cnn
 from cnn.augment import Shift
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "examples"))
-from images import DATA, read_idx  # noqa: E402 (its folder is no package)
+DATA = ROOT / "examples" / "data"
 
 
 def main() -> None:
@@ -19,8 +20,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
     parser.add_argument("--epochs", type=int, default=20)
     options = parser.parse_args()
-    X = read_idx(DATA / "t10k-images-idx3-ubyte.gz")[..., None]
-    y = read_idx(DATA / "t10k-labels-idx1-ubyte.gz")
+    pixels = gzip.decompress((DATA / "t10k-images-idx3-ubyte.gz").read_bytes())
+    X = np.frombuffer(pixels, np.uint8, offset=16).reshape(-1, 28, 28, 1)
+    y = np.frombuffer(gzip.decompress((DATA / "t10k-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8)
     net = cnn.Network(
         [cnn.Conv2D(16, 7, activation="relu", l2=0.02), cnn.MaxPool2D(2), cnn.Conv2D(16, 5, activation="relu"),
          cnn.MaxPool2D(2), cnn.Flatten(), cnn.Dense(84, "relu"), cnn.Dense(10)],
