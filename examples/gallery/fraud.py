@@ -119,5 +119,6 @@ for (name, found), colour in zip(p.items(), ("#4477aa", "#ccbb44", "#ee6677"), s
 axes.axvline(LOOK, color="black", ls=":", label="what a look costs")
 axes.set(xscale="log", xlabel="a payment is checked if p × amount is above (dollars)")
 axes.set(ylabel="looks and losses (dollars)", ylim=(0, 1.5 * costs["check nothing"]))
+axes.xaxis.set_major_formatter("{x:g}")
 axes.legend(frameon=False)
 figure.savefig("fraud.png")

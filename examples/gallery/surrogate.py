@@ -71,7 +71,7 @@ assert error < 0.02 * reach.std(), "the network is off by more than 2 % of the r
 # the range, takes the slope of (range − wanted)² with respect to the inputs, and goes a little downhill, within
 # what can be thrown.
 wanted = np.array([20.0, 40.0, 60.0])
-z = np.array([[0.0, 0.0, -0.5, 0.4]] * len(wanted))  # begin in the middle
+z = np.array([[0.0, 0.5, -0.5, 0.4], [-0.8, 0.0, -0.5, 0.4], [0.9, -0.4, -0.5, 0.4]])  # three places to begin at
 path = [z.copy()]
 for _ in range(300):
     missing = net.forward(z) - wanted[:, None] / scale
@@ -86,8 +86,9 @@ for goal, (speed, angle, _, _), hit in zip(wanted, found, hits, strict=True):
 assert np.abs(hits - wanted).max() < 1, "the network's throw misses by more than a metre"
 
 # %%
-# The network's map of all speeds and angles of today, and the ways that the three searches took on it. Many throws
-# reach the same range, the whole of a line; descent takes the nearest one to where it began.
+# Left: the network is worst where the training throws are rarest, so a search there needs the last word most. Right:
+# its map of all speeds and angles of today, and the ways of the three searches. A whole line of throws reaches the
+# same range; descent takes one near where it began.
 speeds, angles = np.meshgrid(np.linspace(-1, 1, 90), np.linspace(-1, 1, 90))
 today = np.stack([speeds, angles, np.full_like(speeds, -0.5), np.full_like(speeds, 0.4)], axis=-1)
 surface = net.predict(today.reshape(-1, 4)).reshape(speeds.shape) * scale
@@ -102,7 +103,7 @@ right.contourf(unit[..., 0], np.degrees(unit[..., 1]), surface, levels=20, cmap=
 lines = right.contour(unit[..., 0], np.degrees(unit[..., 1]), surface, levels=wanted, colors="white")
 right.clabel(lines, fmt="%.0f m")
 for way in settings(path).transpose(1, 0, 2):
-    right.plot(way[:, 0], np.degrees(way[:, 1]), color="#ee6677", lw=2)
+    right.plot(way[:, 0], np.degrees(way[:, 1]), ".-", color="#ee6677", ms=4)
     right.plot(way[-1, 0], np.degrees(way[-1, 1]), "o", color="#ee6677")
 right.set(xlabel="speed (m/s)", ylabel="angle (degrees)", title="the inverse: three wanted ranges")
 figure.savefig("surrogate.png")

@@ -105,6 +105,7 @@ for axes, (name, off) in zip(figure.subplots(1, 2, sharey=True), excess.items(),
     axes.plot(place + 1, off.mean(axis=1)[order[place]], "o", color="#ee6677", label="its heating is broken")
     axes.axvspan(1, 20, color="0.9", label="twenty visits")
     axes.set(xscale="log", xlabel="houses, the oddest first", title=name, ylim=(-0.3, 0.6))
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.grid(alpha=0.3)
 axes.legend(frameon=False)
 figure.axes[0].set_ylabel("kW above what was expected")
