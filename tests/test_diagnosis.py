@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 from helpers import reference_gradient
 
 import cnn
@@ -34,6 +35,26 @@ def test_a_healthy_network_gets_no_advice() -> None:
     assert [s.name for s in found.layers] == ["layers.0", "layers.1", "layers.2"]
     assert all(s.saturated < 0.5 and s.dead < 0.1 and s.gradient > 0 for s in found.layers)
     assert "layers.1  tanh" in str(found)
+
+
+def test_inputs_and_targets_far_from_the_order_of_one() -> None:
+    net = network(cnn.Dense(16, "relu"), cnn.Dense(1))
+    wide = X * [1, 1, 3e4, 1, 200]
+    found = advice(cnn.diagnose(net, wide, Y))
+    assert re.search(r"Column 2 of X has values of the order of 3e\+04, and 2 of 5 columns are above 100\. ", found)
+    assert "Targets" not in found
+    found = advice(cnn.diagnose(net, X, 5000 + Y))
+    assert re.search(r"Targets are of the order of 5e\+03, .*Learn \(y - y\.mean\(\)\) / y\.std\(\)", found)
+    assert "Column" not in found
+
+
+def test_sizes_that_are_no_fault_get_no_advice() -> None:
+    """A count's logarithm is learnt, classes have no size, and a sparse X is not standardised."""
+    counts = np.full(200, 5000.0)
+    assert "order of" not in advice(cnn.diagnose(network(cnn.Dense(8), cnn.Dense(1), loss="poisson"), X, counts))
+    classes = (Y > 0).astype(int)
+    assert "order of" not in advice(cnn.diagnose(network(cnn.Dense(2), loss="cross_entropy"), X, classes))
+    assert "order of" not in advice(cnn.diagnose(network(cnn.Dense(1)), scipy.sparse.csr_array(1e4 * X), Y))
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "hard_sigmoid", "hard_tanh", "softsign"])

@@ -72,3 +72,15 @@ def test_table_models_are_estimators() -> None:
     both = np.column_stack([Y["regressor"], X[:, 2]])
     several = MultiOutputRegressor(regressor).fit(table, both, sample_weight=np.arange(1.0, 121.0))
     assert several.score(table, both) > 0.3
+
+
+def test_a_table_with_text_or_gaps_is_told_what_takes_it() -> None:
+    """scikit-learn's error as it is, with a note below it."""
+    text, gaps = np.array([["a", 1.0], ["b", 2.0]], object), np.array([[np.nan], [2.0]])
+    for X, words in ((text, "could not convert string to float"), (gaps, "contains NaN")):
+        with pytest.raises(ValueError, match=words) as caught:
+            cnn.MLPRegressor(max_iter=1).fit(X, [1.0, 2.0])
+        assert caught.value.__notes__[-1].startswith("cnn.TableModel learns from tables with text, dates and gaps")
+    with pytest.raises(ValueError, match="0 sample") as caught:
+        cnn.MLPRegressor().fit(np.empty((0, 2)), [])
+    assert not hasattr(caught.value, "__notes__")
