@@ -1,5 +1,6 @@
 # make demo    trains on the California housing table and draws the result
 # make test    tests the built and installed package
+# make docs    builds the site into build/site/html, warnings and broken links being errors
 # make checked the same with checks of bounds compiled in;   make lint   style and types;   make clean
 # Needs Python 3.11 or newer and a C compiler. PYTHON=path and CC=name in the environment pick others than the default.
 
@@ -16,7 +17,7 @@ PYTEST = pytest -n auto --import-mode=append --doctest-modules --pyargs cnn test
 FOUND = $(shell sh tools/find_python.sh)
 MADE_WITH = $(if $(findstring error: ,$(FOUND)),$(error $(subst error: ,,$(FOUND))),$(FOUND))
 
-.PHONY: demo test checked lint clean
+.PHONY: demo test checked lint docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -32,6 +33,9 @@ lint: $(VENV)/installed $(VENV)/lint-tools
 	@$(VENV)/bin/ruff check .
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint cnn_core  # calls pycodestyle by that name
 	@$(VENV)/bin/mypy
+
+docs: $(VENV)/installed $(VENV)/docs-tools
+	@$(VENV)/bin/python tools/site/build.py
 
 clean:
 	rm -rf $(VENV) $(CHECKED) build dist python/*.egg-info cnn_core/*.so .pytest_cache .hypothesis .mypy_cache .ruff_cache
@@ -49,6 +53,9 @@ $(CHECKED)/installed: $(CHECKED)/created $(SOURCES)
 
 %/test-tools: pyproject.toml | %/installed
 	@$(call with-extras,test) && touch $@
+
+%/docs-tools: pyproject.toml | %/installed
+	@$(call with-extras,docs) && touch $@
 
 %/lint-tools: pyproject.toml | %/installed
 	@$(call with-extras,lint) && touch $@

@@ -3,7 +3,7 @@
     python benchmarks/compare.py                   # some ten minutes on two cores; nothing else should run
     python benchmarks/compare.py --quick           # whether it works: a minute, and numbers that mean nothing
     python benchmarks/compare.py --from FILE       # the tables of a run that was kept
-    ... --markdown                                 # into docs/performance.md, with its picture
+    ... --markdown                                 # into docs/development/performance-diary.md, with its picture
 
 Prints tables in Markdown, and keeps the run as benchmarks/results/<cpu>-<date>.json.
 """
@@ -100,9 +100,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a few cases, for moments only; nothing is kept")
     parser.add_argument("--json", type=Path, help="keep the run there")
     parser.add_argument("--from", type=Path, dest="kept", help="measure nothing; take a run that was kept")
-    page = ROOT / "docs" / "performance.md"
+    page = ROOT / "docs" / "development" / "performance-diary.md"
     parser.add_argument("--markdown", type=Path, nargs="?", const=page, metavar="PAGE",
-                        help="write tables and picture into that page (default docs/performance.md)")  # fmt: skip
+                        help="write tables and picture into that page (default that of the diary)")  # fmt: skip
     options = parser.parse_args()
     if options.kept:
         results = json.loads(options.kept.read_text(encoding="utf-8"))

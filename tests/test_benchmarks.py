@@ -6,6 +6,7 @@ import gzip
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -194,3 +195,25 @@ def test_learning_rates(tmp_path: Path) -> None:
     output = run(tmp_path, "learning_rate.py", "--tables", "1")
     assert output.count("suggested") == 4
     assert "geometric mean x" in output
+
+
+def test_the_page_of_performance_is_what_the_results_give(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    page = BENCHMARKS.parent / "docs" / "performance.md"
+    copy = tmp_path / "performance.md"
+    emptied = re.sub(r"(: begin -->\n).*?(<!-- )", r"\1\2", page.read_text(encoding="utf-8"), flags=re.S)
+    copy.write_text(emptied, encoding="utf-8")
+    run(tmp_path, "page.py", "--page", str(copy))
+    assert copy.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
+    drawn = {path.name for path in (tmp_path / "images").glob("*.png")}
+    assert drawn == {path.name for path in (page.parent / "images").glob("performance_*.png")}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="asks the system as Unix does")
+def test_footprint(tmp_path: Path) -> None:
+    pytest.importorskip("packaging")
+    run(tmp_path, "footprint.py", "--peers", "cnn", "--cases", "54-256-128-7", "--json", str(tmp_path / "kept.json"))
+    [row] = json.loads((tmp_path / "kept.json").read_text())["rows"]
+    assert row["contestant"] == "cnn"
+    assert 1 < row["disk_mb"] < 30
+    assert row["54-256-128-7"] > 1

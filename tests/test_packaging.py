@@ -130,5 +130,5 @@ def test_nothing_asks_for_a_release_that_may_not_be() -> None:
 @pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="the docs are not beside the tests")
 def test_the_readme_names_the_extras_of_users(distribution: metadata.Distribution) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    extras = set(distribution.metadata.get_all("Provides-Extra") or []) - {"test", "lint", "bench"}
+    extras = set(distribution.metadata.get_all("Provides-Extra") or []) - {"test", "lint", "bench", "docs"}
     assert {name for name in extras if f"`{name}`" not in readme} == set()

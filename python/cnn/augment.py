@@ -27,6 +27,9 @@ class Augmentation:
     """A change of images, or of signals along their length; frozen, and shared at will.
 
     Shifts and flips come first, in the order in which they are given, then cutouts, then noise.
+
+    >>> isinstance(Shift(2), Augmentation)
+    True
     """
 
     kind: ClassVar[Any]

@@ -81,6 +81,7 @@ def load(path: str | os.PathLike[str], kind: type[Any] | None = None) -> Any:
     It predicts the same to the last bit, and can be trained on; a network begins with a fresh optimizer.
 
     Args:
+        path: of the file.
         kind: the class that is expected, for you and for type checkers.
 
     Raises:

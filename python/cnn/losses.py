@@ -101,7 +101,11 @@ class Loss:
     tweedie (see `Tweedie`); gaussian_nll (s + (m - t)² e⁻ˢ) / 2 for two outputs a target, its mean m and the logarithm
     s of its variance: of k targets the first k outputs are the means, and `predict` gives those and then k variances.
 
+    Args:
+        name: of the loss, or another one that libraries have for it; case does not matter.
+
     Raises:
+        TypeError: a name that is no string.
         ValueError: unknown name.
 
     >>> Loss("mean_squared_error").name
@@ -197,6 +201,9 @@ class Loss:
 class Huber(Loss):
     """d² / 2 for |d| <= delta, else delta (|d| - delta / 2): squares near 0, robust beyond (Huber 1964).
 
+    Args:
+        delta: where the square ends, > 0, in units of the target.
+
     >>> Huber(delta=2.0)
     Huber(delta=2.0)
     """
@@ -214,6 +221,9 @@ class Huber(Loss):
 @dataclass(frozen=True)
 class Quantile(Loss):
     """The pinball loss max(q e, (q - 1) e), e = t - f: its minimum is the q-quantile (Koenker & Bassett 1978).
+
+    Args:
+        q: in (0, 1).
 
     >>> Quantile(q=0.9)
     Quantile(q=0.9)
@@ -235,6 +245,9 @@ class Tweedie(Loss):
 
     Half the deviance, but for what it is at best, of numbers that are 0 at times and else positive, whose variance is a
     multiple of mean^p: rain, insurance claims (Tweedie 1984). Towards p = 1 it is poisson, towards p = 2 gamma.
+
+    Args:
+        power: p, in (1, 2).
 
     >>> Tweedie(power=1.9)
     Tweedie(power=1.9)
@@ -261,6 +274,9 @@ class CrossEntropy(Loss):
 
     Targets are integer classes (n,) or probabilities (n, k). (Szegedy et al. 2016 for the smoothing.)
 
+    Args:
+        label_smoothing: s, in [0, 1).
+
     >>> CrossEntropy(label_smoothing=0.1)
     CrossEntropy(label_smoothing=0.1)
     """
@@ -278,6 +294,9 @@ class CrossEntropy(Loss):
 @dataclass(frozen=True)
 class BinaryCrossEntropy(Loss):
     """Sigmoid cross-entropy of logits f: log(1 + eᶠ) - t f, each output on its own (multi-label); t (1 - s) + s / 2.
+
+    Args:
+        label_smoothing: s, in [0, 1).
 
     >>> BinaryCrossEntropy().link
     'sigmoid'
@@ -298,6 +317,10 @@ class RowLoss(Loss):
     """scale · `of`; penalties are divided by the sum of a minibatch's weights: scikit-learn's objective.
 
     The networks of the estimators have it.
+
+    Args:
+        of: the loss, by keyword.
+        scale: what it is multiplied by, > 0.
 
     >>> RowLoss(of=Loss("mse"), scale=0.5).name
     'mse'

@@ -58,6 +58,7 @@ def train_many(
 
     Args:
         networks: each at most once.
+        X .. metrics, augment: as of `Network.fit`, for all networks or a list with one for each.
         rows: the indices (or a mask) of the rows of X, y and sample_weight that a network is trained on, as if X[rows],
             y[rows] were given. X is shared; y, weights and what `validation_split` holds out are copied, once for all
             networks with the same object.

@@ -3,6 +3,15 @@
 Each function takes the true targets as they were given, the prediction and sample weights (or None); labels are
 0 .. k - 1, or a table (n, k) of probabilities or of several labels a row. One output says yes above 0.5, or above 0
 where targets are ±1. Two classes are averaged as "binary" (of class 1), more as "macro"; a ratio over nothing is 0.
+
+Args:
+    y: (n,) or (n, outputs) true values; labels 0 .. k - 1, or a table (n, k) of probabilities or of labels.
+    p: predictions, as `predict` gives them.
+    weights: (n,) of the rows, >= 0; None: all are equal.
+    k: how many of the most probable classes count.
+
+Raises:
+    ValueError: shapes that don't belong together, or targets that the metric is not defined for.
 """
 
 from __future__ import annotations

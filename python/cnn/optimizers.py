@@ -26,7 +26,22 @@ from cnn.schedules import get as get_schedule
 
 @dataclass(frozen=True)
 class Optimizer:
-    """What all optimizers share: see the module's page for the arguments."""
+    """What all optimizers share; each has its own below.
+
+    Args:
+        learning_rate: a number or a schedule of `cnn.schedules`; it may come first without its name.
+        weight_decay: w, a number or a schedule; coupled, g + w theta, or decoupled, theta - a w theta, for `AdamW` and
+            `Lion`.
+        decay_biases: whether biases decay, too.
+        clip_value: every element of the gradient is held within ± this; None: none is.
+        clip_norm: the gradient of all parameters together is scaled down to this Euclidean norm; None: it is not.
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong type or out of range.
+
+    >>> isinstance(Adam(0.01, clip_norm=1.0), Optimizer)
+    True
+    """
 
     kind: ClassVar[str]
     decoupled: ClassVar[bool] = False
@@ -78,6 +93,10 @@ class SGD(Optimizer):
 
     Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning".
 
+    Args:
+        momentum: m, in [0, 1].
+        nesterov: whether the step looks ahead along the momentum, which must be > 0 then.
+
     >>> SGD(0.1, momentum=0.9, nesterov=True).momentum
     0.9
     """
@@ -97,6 +116,11 @@ class SGD(Optimizer):
 class RMSprop(Optimizer):
     """v = rho v + (1 - rho) g²; theta -= a g / (√v + epsilon) (Tieleman & Hinton 2012).
 
+    Args:
+        rho: share of the old running mean that is kept in each step, in [0, 1).
+        momentum: of the step, as of `SGD`, in [0, 1].
+        epsilon: what keeps the division from 0, > 0.
+
     >>> RMSprop().rho
     0.99
     """
@@ -112,6 +136,9 @@ class RMSprop(Optimizer):
 class Adagrad(Optimizer):
     """v += g²; theta -= a g / (√v + epsilon) (Duchi, Hazan & Singer 2011).
 
+    Args:
+        epsilon: what keeps the division from 0, > 0.
+
     >>> Adagrad().epsilon
     1e-10
     """
@@ -124,6 +151,10 @@ class Adagrad(Optimizer):
 @dataclass(frozen=True)
 class Adadelta(Optimizer):
     """d = g √(u + epsilon) / √(v + epsilon), theta -= a d, u and v running means of d² and g² (Zeiler 2012).
+
+    Args:
+        rho: share of the old running mean that is kept in each step, in [0, 1).
+        epsilon: what keeps the division from 0, > 0.
 
     >>> Adadelta().rho
     0.9
@@ -141,6 +172,13 @@ class Adam(Optimizer):
 
     Kingma & Ba 2015; `amsgrad` keeps the largest v (Reddi, Kale & Kumar 2018); `epsilon_hat` adds epsilon to √v before
     its bias correction, as scikit-learn and TensorFlow do (section 2 of Kingma & Ba).
+
+    Args:
+        beta_1: share of the old running mean of g that is kept in each step, in [0, 1).
+        beta_2: the same for the mean of g².
+        epsilon: what keeps the division from 0, > 0.
+        amsgrad: whether the largest v so far is taken.
+        epsilon_hat: whether epsilon is added before the bias correction.
 
     >>> Adam(learning_rate=1e-3).beta_2
     0.999
@@ -170,6 +208,11 @@ class AdamW(Adam):
 class Nadam(Optimizer):
     """Adam with Nesterov's momentum (Dozat 2016); momentum decay 0.004.
 
+    Args:
+        beta_1: share of the old running mean of g that is kept in each step, in [0, 1).
+        beta_2: the same for the mean of g².
+        epsilon: what keeps the division from 0, > 0.
+
     >>> Nadam().learning_rate
     0.002
     """
@@ -184,6 +227,10 @@ class Nadam(Optimizer):
 @dataclass(frozen=True)
 class Lion(Optimizer):
     """theta -= a sign(b1 m + (1 - b1) g); m = b2 m + (1 - b2) g; decoupled weight decay (Chen et al. 2023).
+
+    Args:
+        beta_1: b1, how much of the running mean is in the step, in [0, 1).
+        beta_2: b2, share of the old running mean that is kept, in [0, 1).
 
     >>> Lion().beta_2
     0.99

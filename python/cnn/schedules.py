@@ -19,8 +19,14 @@ class Schedule:
     """A learning rate, or another number, as a function of the step. Each fit runs the whole of it; one that is resumed
     goes on.
 
-    `rates` takes the steps of the fit done before (`first`), how many rates are wanted (`n`), the steps of an epoch and
-    those of the whole fit (`total`), and returns (n,) float64.
+    Args:
+        learning_rate: the rate (or other number) at its largest, >= 0.
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong type or out of range.
+
+    >>> isinstance(Cosine(0.1), Schedule)
+    True
     """
 
     learning_rate: float = 0.001
@@ -41,9 +47,24 @@ class Schedule:
 
     @checks.quiet
     def rates(self, first: int, n: int, per_epoch: int, total: int) -> Rates:
+        """(n,) float64, the rates of some steps of a fit.
+
+        Args:
+            first: steps of the fit done before.
+            n: how many rates are wanted.
+            per_epoch: steps of an epoch.
+            total: steps of the whole fit.
+        """
         return self.at(np.arange(first, first + n, dtype=np.float64), per_epoch, max(total, 1))
 
     def at(self, step: Rates, per_epoch: int, total: int) -> Rates:
+        """The rates at steps (n,) that are counted from 0: what a schedule of your own says.
+
+        Args:
+            step: (n,) float64, the numbers of the steps.
+            per_epoch: steps of an epoch.
+            total: steps of the whole fit, >= 1.
+        """
         raise NotImplementedError
 
 
@@ -67,6 +88,10 @@ class Constant(Schedule):
 class Step(Schedule):
     """Multiplied by `factor` every `epochs` epochs.
 
+    Args:
+        epochs: between two changes, >= 1.
+        factor: > 0.
+
     >>> Step(1.0, epochs=1, factor=0.5).rates(0, 4, 2, 4)
     array([1. , 1. , 0.5, 0.5])
     """
@@ -87,6 +112,9 @@ class Step(Schedule):
 class Exponential(Schedule):
     """Multiplied by `factor` every epoch, smoothly: rate · factor^(step / steps per epoch).
 
+    Args:
+        factor: of each epoch, > 0.
+
     >>> Exponential(1.0, factor=0.25).rates(0, 3, 2, 4)
     array([1.  , 0.5 , 0.25])
     """
@@ -104,6 +132,9 @@ class Exponential(Schedule):
 @dataclass(frozen=True)
 class Cosine(Schedule):
     """From the rate to `floor` along half a cosine over the whole fit (Loshchilov & Hutter 2017).
+
+    Args:
+        floor: the rate at the end, in [0, learning_rate].
 
     >>> Cosine(1.0).rates(0, 3, 1, 2)
     array([1. , 0.5, 0. ])
@@ -125,6 +156,10 @@ class CosineRestarts(Schedule):
     """`Cosine` over and over, each time within `epochs` epochs (SGDR: Loshchilov & Hutter 2017).
 
     Just before each restart the network stands in a minimum: its snapshots there are an ensemble (Huang et al. 2017).
+
+    Args:
+        epochs: between two restarts, >= 1.
+        floor: the rate before a restart, in [0, learning_rate].
 
     >>> CosineRestarts(1.0, epochs=2).rates(0, 4, 1, 4)
     array([1. , 0.5, 1. , 0.5])
@@ -148,6 +183,11 @@ class OneCycle(Schedule):
     """Up from rate / start to the rate in the first `warm` of all steps, then down to rate / (start · end), by cosines.
 
     Smith & Topin 2018; the shape and the defaults are those of PyTorch's OneCycleLR.
+
+    Args:
+        warm: share of the steps on the way up, in (0, 1).
+        start: the highest rate over the first one, >= 1.
+        end: the first rate over the last one, >= 1.
 
     >>> OneCycle(1.0).rates(0, 1, 1, 100)
     array([0.04])
@@ -178,6 +218,9 @@ class OneCycle(Schedule):
 class InverseScaling(Schedule):
     """rate / (t + 1)^power, t the steps done, as scikit-learn's "invscaling".
 
+    Args:
+        power: >= 0.
+
     >>> InverseScaling(1.0).rates(0, 4, 1, 4)[3]
     np.float64(0.5)
     """
@@ -199,6 +242,10 @@ class InverseScaling(Schedule):
 @dataclass(frozen=True)
 class WarmUp(Schedule):
     """Linearly from 0 over the first `steps` steps, then another schedule (or a constant rate).
+
+    Args:
+        learning_rate: a number, or the schedule that comes after; it counts its steps from the first one on.
+        steps: until the rate is reached, >= 1.
 
     >>> WarmUp(0.1, steps=2).rates(0, 3, 1, 3)
     array([0.05, 0.1 , 0.1 ])

@@ -213,6 +213,9 @@ class Reliability:
     Args:
         rows: (bins,) how many.
         predicted, true: (bins,) NaN where there are none.
+
+    >>> reliability([0, 1], [0.2, 0.8]).rows.sum()
+    np.int64(2)
     """
 
     rows: Array
@@ -228,6 +231,14 @@ class Reliability:
 
 def reliability(y: Any, p: Any, bins: int = 15) -> Reliability:
     """Of class numbers y (n,), n >= 1: of p (n,) that class 1 came true; of p (n, k) that the most probable one did.
+
+    Args:
+        y: (n,) numbers of classes.
+        p: (n,) or (n, k) probabilities.
+        bins: of equal width.
+
+    Raises:
+        ValueError: no rows, numbers that are no probabilities, or no classes.
 
     >>> found = reliability([0, 1, 1, 1], [0.1, 0.6, 0.6, 0.7], bins=2)
     >>> found.rows.tolist(), found.true.tolist(), round(found.error, 3)

@@ -19,11 +19,19 @@ Logs = dict[str, float]
 class Run:
     """What a fit tells its callbacks: the numbers of its epochs, rows and steps, and the names that logs will have.
 
-    `rows` and `steps_per_epoch` are 0 where a stream does not tell. `step` are the optimizer steps done before,
-    `resumed` the folder that the fit is resumed from, `job` what checkpoints keep of it, `history` what grows by its
-    epochs, `held_out` the validation rows in memory, whose raw outputs it has at the end of each epoch (`last`).
-    Warm-ups and schedules count epochs from `begun`, the first of the fit (of a resumed one as it was begun), or 0
-    where `initial_epoch` is given, as in Keras. `learning_rate` is the optimizer's, None of a fit that has none.
+    Args:
+        first_epoch, epochs: the numbers of the first epoch and of the last one.
+        rows: of an epoch; 0 where a stream does not tell.
+        steps_per_epoch: 0 where a stream does not tell.
+        names: of the numbers that logs will have.
+        step: optimizer steps done before.
+        resumed: the folder that the fit is resumed from.
+        job: what checkpoints keep of the fit.
+        history: what grows by its epochs.
+        held_out: the validation rows in memory, whose raw outputs it has at the end of each epoch (`last`).
+
+    >>> Run(first_epoch=0, epochs=10, rows=1000, steps_per_epoch=8, names=("loss",)).step
+    0
     """
 
     first_epoch: int

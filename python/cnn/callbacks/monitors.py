@@ -179,7 +179,11 @@ class EarlyStopping(_Monitor):
 class ReduceOnPlateau(_Monitor):
     """Multiplies the learning rate by `factor` when the monitored number has not improved for `patience` epochs.
 
-    The rate does not fall below `min_rate` times the optimizer's own.
+    Args:
+        monitor, min_delta, mode: as of `EarlyStopping`.
+        factor: in (0, 1).
+        patience: epochs without an improvement, >= 1.
+        min_rate: the rate does not fall below this share of the optimizer's own, in [0, 1].
 
     >>> ReduceOnPlateau(patience=3).factor
     0.5
@@ -236,6 +240,8 @@ class SaveModel(_Monitor):
         path: the file; "{epoch}" in it becomes the number of the epoch, "{member}" that of the network where a
             `TableModel` trains several.
         monitor: with a name, only improvements are saved.
+        every: epochs between two saves where there is no monitor, >= 1.
+        mode: "min", "max" or "auto" (by the name).
 
     >>> SaveModel("model-{epoch}.cnn").every
     1

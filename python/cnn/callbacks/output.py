@@ -20,6 +20,9 @@ class CSVLogger(Callback):
 
     A fit that is resumed drops the lines of the epochs that it makes again.
 
+    Args:
+        path: the file; its folder must be there.
+
     >>> import tempfile, cnn, numpy as np
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     log = CSVLogger(f"{folder}/log.csv")

@@ -28,6 +28,11 @@ class Dependence:
         individual: (n, g) or (n, g, outputs), each row's: the individual conditional expectation.
         cells: (n,) what the rows have in the column, as it is shown.
         output_names: the classes or targets; a single one where `mean` has one dimension.
+
+    >>> import cnn, numpy as np
+    >>> net = cnn.Network([cnn.Dense(1)], seed=0).build(2)
+    >>> cnn.explain.partial_dependence(net, np.eye(2), 0)
+    Dependence('x0': 2 values, 2 rows; grid, mean, individual, ...)
     """
 
     column: str
@@ -68,8 +73,10 @@ def partial_dependence(
         grid: the values; None takes of numbers and dates those of the rows if there are no more than `points`, else so
             many at equal distances between their quantiles 5 % and 95 %, of categories those that the model knows.
         output: the number of the output (class); None takes all.
+        points: at most so many values where `grid` is None, >= 2.
         raw: outputs before the loss's link: log-odds of a class, the logarithm of a mean.
         most_rows: of more rows so many are drawn by the seed.
+        seed: of the rows that are drawn.
         n_threads: the result has the same bits for every number; None chooses.
 
     >>> import cnn, numpy as np

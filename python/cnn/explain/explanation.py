@@ -21,6 +21,11 @@ class Explanation:
         feature_names: of the columns.
         output_names: the classes or targets; a single one where `values` has two dimensions.
         predictions: (n,) or (n, outputs), what is explained.
+
+    >>> import cnn, numpy as np
+    >>> net = cnn.Network([cnn.Dense(1)], seed=0).build(2)
+    >>> cnn.explain.integrated_gradients(net, np.eye(2)).values.shape
+    (2, 2)
     """
 
     values: Array

@@ -120,6 +120,7 @@ def export_c(
     `int name_class(const double *y)` says which is the largest. The header tells the order.
 
     Args:
+        model: a `Network`, an estimator or a `TableModel`.
         folder: made when it is not there.
         name: of the files and in front of the functions: lower-case letters, digits, `_`.
         uint8: whether the functions of a network for images take bytes (`const unsigned char *x`), which they multiply

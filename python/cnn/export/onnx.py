@@ -42,6 +42,11 @@ def export_onnx(model: object, path: str | os.PathLike[str], *, uint8: bool | No
 
     Needs the extra `onnx`.
 
+    Args:
+        model: a `Network`, an estimator or a `TableModel`.
+        path: of the file.
+        uint8: whether a network for images takes bytes; None: if it was trained on such.
+
     Raises:
         ImportError: onnx is not installed.
         NotBuiltError: the network has no weights yet, the table model no table.

@@ -270,10 +270,18 @@ def to_torch_state_dict(net: Network) -> dict[str, Tensor]:
     convolutions are (filters, channels, height, width), and those behind a Flatten are put in its order. A ZeroPad2d
     stands before a convolution whose padding "same" is more behind than before.
 
+    Args:
+        net: a network that is built.
+
     Raises:
         ImportError: torch is not installed.
         NotBuiltError: the network has no weights yet.
         ValueError: PyTorch has no such layer or activation.
+
+    >>> import cnn
+    >>> net = cnn.Network([cnn.Dense(2)], seed=0).build(3)
+    >>> cnn.to_torch_state_dict(net)["0.weight"].shape  # doctest: +SKIP
+    torch.Size([2, 3])
     """
     torch, parameters = _torch("to_torch_state_dict"), net.parameters
     return {
@@ -288,10 +296,20 @@ def to_torch(net: Network) -> Any:
     Those of `Network.forward`, to rounding. Its modules are named in `to_torch_state_dict`: the link of the loss
     (softmax, sigmoid, exp) is none of them, for PyTorch's losses bring their own. `train()` turns its Dropouts on.
 
+    Args:
+        net: a network that is built.
+
     Raises:
         ImportError: torch is not installed.
         NotBuiltError: the network has no weights yet.
         ValueError: PyTorch has no such layer or activation.
+
+    >>> import cnn
+    >>> net = cnn.Network([cnn.Dense(2)], seed=0).build(3)
+    >>> cnn.to_torch(net)  # doctest: +SKIP
+    Sequential(
+      (0): Linear(in_features=3, out_features=2, bias=True)
+    )
     """
     nn = _torch("to_torch").nn
     weights = to_torch_state_dict(net)

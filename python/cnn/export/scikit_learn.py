@@ -26,9 +26,19 @@ def from_sklearn(estimator: Any) -> Network:
     `predict` gives probabilities for a classifier: of the second class when there are two, else one for each class.
     Penalties are alpha / (2 batch_size) for each weight, as scikit-learn applies them (200 for batch_size="auto").
 
+    Args:
+        estimator: scikit-learn's, fitted.
+
     Raises:
         TypeError: not such an estimator.
         ValueError: it is not fitted.
+
+    >>> import cnn, numpy as np
+    >>> from sklearn.neural_network import MLPRegressor
+    >>> X = np.random.default_rng(0).normal(size=(50, 2))
+    >>> theirs = MLPRegressor(hidden_layer_sizes=3, solver="lbfgs", max_iter=500, random_state=0).fit(X, X[:, 0])
+    >>> bool(np.allclose(cnn.from_sklearn(theirs).predict(X), theirs.predict(X), atol=1e-4))
+    True
     """
     kinds = {cls.__name__ for cls in type(estimator).__mro__} & {"MLPClassifier", "MLPRegressor"}
     if not kinds:
@@ -83,12 +93,18 @@ def to_sklearn(net: Network, classes: Sequence[Any] | None = None) -> Any:
     """A fitted MLPClassifier (for cross_entropy and binary_cross_entropy) or MLPRegressor with the same predictions.
 
     Args:
+        net: a network that is built.
         classes: labels of the classes, in their order; 0 .. k - 1 by default.
 
     Raises:
         ImportError: scikit-learn is not installed.
         ValueError: scikit-learn has no such network: hidden layers must share identity, sigmoid, tanh or relu, the last
             one must be linear, and the loss must be one for classes or have no link.
+
+    >>> import cnn, numpy as np
+    >>> net = cnn.Network([cnn.Dense(3, "tanh"), cnn.Dense(1)], seed=0).build(2)
+    >>> bool(np.allclose(cnn.to_sklearn(net).predict(np.eye(2)), net.predict(np.eye(2))[:, 0], atol=1e-6))
+    True
     """
     try:
         from sklearn.neural_network import MLPClassifier, MLPRegressor

@@ -41,7 +41,16 @@ class LayerSignals:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """`layers`, a `LayerSignals` for each dense layer, and `advice`, sentences that say what to change."""
+    """What `diagnose` has found; it prints as a table with sentences below it.
+
+    Args:
+        layers: for each dense layer its name, shares of saturated outputs and dead units, and sizes of outputs and
+            gradients.
+        advice: sentences that say what to change.
+
+    >>> Diagnosis((), ("Nothing stands out.",)).advice[0]
+    'Nothing stands out.'
+    """
 
     layers: tuple[LayerSignals, ...]
     advice: tuple[str, ...]
@@ -77,6 +86,9 @@ def diagnose(
     the network's history or, given `validation_data`, from the two losses now.
 
     Args:
+        net: a network that is built.
+        X, y, sample_weight: as `Network.fit` takes arrays.
+        validation_data: (X, y) or (X, y, sample_weight) that the network was not trained on.
         max_rows: at most so many rows, evenly spread, are looked at.
 
     >>> import cnn, numpy as np

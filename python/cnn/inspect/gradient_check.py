@@ -14,7 +14,15 @@ from cnn.runtime.state import NetworkState
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """`errors` of each gradient, |analytic - numeric| / (|analytic| + |numeric|), and the largest of them, `error`."""
+    """What `gradient_check` has found.
+
+    Args:
+        errors: of each parameter's gradient, |analytic - numeric| / (|analytic| + |numeric|), by name.
+        error: the largest of them.
+
+    >>> GradientCheck({"layers.0.weights": 1e-9}, 1e-9).error
+    1e-09
+    """
 
     errors: dict[str, float]
     error: float
@@ -27,8 +35,11 @@ def gradient_check(
     """Compares the compiled gradient with central differences, (L(w + h) - L(w - h)) / 2h, in float64.
 
     Args:
+        net: a network that is built; it stays as it is.
+        X, y, sample_weight: as `Network.fit` takes arrays.
         step: h, relative to max(1, |w|).
         n: elements of each parameter that are checked, drawn at random.
+        seed: of what is drawn.
 
     Returns:
         The relative error of each parameter, by Euclidean norm; some 1e-9 where all is well, above 1e-4 something is

@@ -98,6 +98,7 @@ class Conv2D(Layer):
         return self.filters, self.groups
 
     def window(self, shape: Shape) -> Window:
+        """Where the kernel stands on images of that shape, and what size that gives."""
         size, _ = image(self, shape, self.rank)
         given = self.kernel_size, self.strides, self.dilation_rate
         kernel, stride, dilation = (sizes("", each, self.rank) for each in given)

@@ -51,6 +51,10 @@ class Layer:
 
     By itself it passes on what it gets. The plan, initial weights, files and reports of a network ask a layer for what
     stands here, and name no class.
+
+    >>> import cnn
+    >>> isinstance(cnn.Dense(8), Layer), cnn.Dense(8).output_shape((3,))
+    (True, (8,))
     """
 
     may_be_last: ClassVar[bool] = False

@@ -25,6 +25,7 @@ class _Windows(Layer):
         return (self.rank + 1,)
 
     def window(self, shape: Shape) -> Window:
+        """Where the windows stand on images of that shape, and what size that gives."""
         raise NotImplementedError
 
     def kept(self, shape: Shape) -> int:

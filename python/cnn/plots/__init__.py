@@ -68,6 +68,9 @@ def curves(histories: _Curves | Iterable[_Curves]) -> Figure:
 
     A dot marks the epoch with the best held-out loss, whose weights `EarlyStopping(restore_best=True)` keeps.
 
+    Args:
+        histories: what `fit` returns, or a list of that.
+
     >>> import numpy as np, cnn
     >>> net = cnn.Network([cnn.Dense(1)], seed=0)
     >>> history = net.fit(np.ones((8, 1)), np.ones(8), validation_split=0.5, epochs=3, verbose=0)
@@ -144,6 +147,10 @@ def _cloud(figure: Figure, axes: Any, x: Array, y: Array) -> None:
 def predicted_against_true(true: Any, predicted: Any, name: str = "") -> Figure:
     """Predictions (n,) over true values (n,), with the line on which both are equal.
 
+    Args:
+        true, predicted: (n,) numbers, n >= 1.
+        name: of what is predicted, for the axes.
+
     >>> axes = predicted_against_true([1.0, 2.0, 3.0], [1.1, 1.9, 3.2], "price").axes[0]
     >>> axes.get_xlabel()
     'true price'
@@ -166,6 +173,10 @@ def predicted_against_true(true: Any, predicted: Any, name: str = "") -> Figure:
 def residuals(true: Any, predicted: Any, name: str = "") -> Figure:
     """Predicted minus true (n,) over the prediction, and how often each size occurs.
 
+    Args:
+        true, predicted: (n,) numbers, n >= 1.
+        name: of what is predicted, for the axes.
+
     >>> len(residuals([1.0, 2.0, 3.0], [1.1, 1.9, 3.2]).axes)
     2
     """
@@ -186,6 +197,10 @@ def residuals(true: Any, predicted: Any, name: str = "") -> Figure:
 
 def confusion(true: Any, predicted: Any, labels: Sequence[Any] | None = None) -> Figure:
     """How often each true class (row) was predicted as each class (column); colour is the share of the row.
+
+    Args:
+        true, predicted: (n,) classes, n >= 1.
+        labels: all classes, in the order of the rows and columns; None: those that are there, sorted.
 
     >>> axes = confusion(["a", "b", "b"], ["a", "b", "a"]).axes[0]
     >>> [text.get_text() for text in axes.texts]
@@ -219,7 +234,17 @@ def confusion(true: Any, predicted: Any, labels: Sequence[Any] | None = None) ->
 
 
 def importance(table: Any, most: int = 20) -> Figure:
-    """Bars of `TableModel.feature_importance`, the largest on top; lines are the deviations over the shuffles."""
+    """Bars of `TableModel.feature_importance`, the largest on top; lines are the deviations over the shuffles.
+
+    Args:
+        table: with the columns "importance" and "deviation", as `TableModel.feature_importance` gives it.
+        most: bars.
+
+    >>> import pandas as pd
+    >>> found = pd.DataFrame({"importance": [2.0, 1.0], "deviation": [0.1, 0.2]}, index=["rooms", "town"])
+    >>> [text.get_text() for text in importance(found).axes[0].get_yticklabels()]
+    ['town', 'rooms']
+    """
     shown = table.iloc[:most][::-1]
     figure = new_figure(6.5, 1.1 + 0.3 * len(shown))
     axes = bare(figure.add_subplot())
@@ -235,6 +260,9 @@ def importance(table: Any, most: int = 20) -> Figure:
 def weights(net: _Drawn) -> Figure:
     """How the weights of each layer are spread.
 
+    Args:
+        net: a network that is built.
+
     >>> import cnn
     >>> len(weights(cnn.Network([cnn.Dense(8, "relu"), cnn.Dense(1)], seed=0).build(3)).axes)
     2
@@ -248,6 +276,10 @@ def weights(net: _Drawn) -> Figure:
 
 def activations(net: _Drawn, X: Any) -> Figure:
     """How the outputs of each layer are spread for the rows X (n, inputs).
+
+    Args:
+        net: a network that is built.
+        X: rows as `predict` takes them.
 
     >>> import cnn, numpy as np
     >>> net = cnn.Network([cnn.Dense(8, "relu"), cnn.Dense(1)], seed=0).build(3)

@@ -39,6 +39,9 @@ def network(net: _Drawn) -> Figure:
     Blue lines are weights above 0, red ones below; the stronger, the darker. Of a network for images, the images stand
     as stacks of sheets: the sides grow as the root of height and width, the sheets as the logarithm of the channels.
 
+    Args:
+        net: a network that is built.
+
     >>> import cnn
     >>> len(network(cnn.Network([cnn.Dense(4, "tanh"), cnn.Dense(1)], seed=0).build(2)).axes)
     1

@@ -23,6 +23,12 @@ def search(
     Settings are numbers on a log scale (True) or a linear one (False), or choices (None). The better half of the scores
     that were given up sets the range of the axis; the others stand at its edge.
 
+    Args:
+        results: a list of each setting's score by the name of the metric, of "state", and of each setting.
+        metric: the name of the score.
+        settings: their names, and how each is drawn.
+        larger: whether larger scores are better.
+
     >>> found = {"state": ["pruned", "complete"], "rmse": [2.0, 1.0], "rate": [0.1, 0.01]}
     >>> len(search(found, "rmse", {"rate": True}).axes)
     2

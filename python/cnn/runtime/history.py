@@ -98,6 +98,7 @@ class History:
 
     @property
     def names(self) -> list[str]:
+        """Of the numbers that each epoch has."""
         return list(self._values)
 
     def to_dict(self) -> dict[str, list[float]]:

@@ -192,6 +192,7 @@ class NetworkState:
 
     @property
     def n_inputs(self) -> int:
+        """Numbers of a row of X."""
         return self.plan.n_inputs
 
     @property
@@ -201,6 +202,7 @@ class NetworkState:
 
     @property
     def n_outputs(self) -> int:
+        """Numbers of a row that `forward` gives."""
         return self.descriptions[-1].output_shape((1,))[0]
 
     @property

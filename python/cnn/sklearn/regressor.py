@@ -36,7 +36,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         loss: "squared_error", "poisson" (targets >= 0, exp as output), "absolute_error", "huber", "quantile",
             "log_cosh", or a `cnn.Loss`.
         quantile: which one, for loss "quantile"; None is 0.5.
-        hidden_layer_sizes .. max_fun, layers .. n_threads: as of `MLPClassifier`; validation sets are scored by R²
+        hidden_layer_sizes .. max_fun, layers .. dropout_factor: as of `MLPClassifier`; validation sets are scored by R²
             unless `scoring` says otherwise.
 
     >>> import numpy as np, cnn

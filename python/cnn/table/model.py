@@ -64,8 +64,9 @@ class TableModel(Uncertain):
         task: "regression", "classification", or "auto": by the target's cells. Tools of scikit-learn that ask before
             the fit whether it is a classifier (stratified folds, voting) must be told.
         hidden, activation, dropout: the layers of each network; None chooses by the task.
-        learning_rate: the highest of a one-cycle schedule of AdamW, times 1/√inputs for each layer; weight_decay is
-            AdamW's. None chooses both by the task.
+        learning_rate: the highest of a one-cycle schedule of AdamW, times 1/√inputs for each layer; None chooses by the
+            task.
+        weight_decay: AdamW's; None chooses by the task.
         batch_size, epochs, members: chosen by the number of rows if None; `members` is the number of networks.
         patience: epochs without an improvement on the held-out rows after which a network stops; None: never. In any
             case it has the weights of its best epoch.

@@ -35,7 +35,20 @@ class SearchResult:
     early; "diverged"), the score by the name of the metric (None where it diverged), "epochs", "seconds", and each
     setting by its name. It prints as a table, the best first. `best_settings`, `best_score` are of the best that was
     trained to the end, `networks` its networks, one for each fold, with the weights of their best epochs, and `network`
-    the first of them. `study` is Optuna's.
+    the first of them. `study` is Optuna's. `cnn.search` makes it.
+
+    Args:
+        study: Optuna's.
+        build: what makes networks of its settings.
+        measure: what settings were compared by.
+        networks: of the best setting, one for each fold.
+        winner: the trial of the best setting.
+
+    >>> import numpy as np, cnn
+    >>> X = np.random.default_rng(0).normal(size=(60, 2))
+    >>> found = cnn.search({"units": [2, 4]}, X, X[:, 0], budget=2, epochs=2, factor=1, verbose=0)
+    >>> sorted(found.results)
+    ['epochs', 'rmse', 'seconds', 'state', 'units']
     """
 
     def __init__(self, study: Any, build: Any, measure: Measure, networks: list[Network], winner: Any) -> None:

@@ -46,11 +46,13 @@ def search(
             {"batch_size": n}.
         X, y: as `Network.fit` takes them.
         budget: how many settings to try in all, those that `storage` has from before included.
-        epochs: of a setting that is trained to the end; batch_size where the space has none.
+        epochs: of a setting that is trained to the end.
+        batch_size: where the space has none.
         loss, dtype: of the network where the space is a dict.
-        valid: the share of the rows that is held out for the score, drawn by the seed (as of `TableModel`); or
-            validation_data, (X, y) or (X, y, sample_weight); or `cv`, a number of folds or a splitter of scikit-learn's
-            (with `groups`), of which the mean score counts.
+        valid: the share of the rows that is held out for the score, drawn by the seed (as of `TableModel`).
+        validation_data: (X, y) or (X, y, sample_weight) for the score, instead.
+        cv: a number of folds or a splitter of scikit-learn's, of which the mean score counts, instead.
+        groups: (n,) of the rows, for such a splitter.
         sample_weight, class_weight: as `Network.fit` takes them.
         metric: what counts, a name of `cnn.metrics` or a function; "auto" is rmse for loss mse, else the loss, without
             penalties. The best epoch of each network counts.
@@ -59,10 +61,12 @@ def search(
         factor: 1 of so many is kept each time; 1 gives none up.
         at_once: settings that are trained side by side, each fold a network.
         sampler, pruner: of Optuna's, in place of its TPESampler and of successive halving.
-        storage: a file, a URL of a database or one of Optuna's storages that keeps what was tried, under the `name`:
-            the same call with the same data goes on there, with a larger budget, or after a break: then it tries
+        storage, name: a file, a URL of a database or one of Optuna's storages that keeps what was tried, under the
+            name: the same call with the same data goes on there, with a larger budget, or after a break: then it tries
             what it would have tried without the break, to the same bits. A `sampler` of your own begins with its seed
             again, for its state is not in the storage: what it had proposed is tried again, what follows may differ.
+        seed: of the proposals, the networks and what is held out.
+        n_threads: settings at work at the same time; None: as many as there are cores.
         verbose: 1 says how it goes after each part of a batch, 0 nothing.
 
     Raises:
