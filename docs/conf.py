@@ -26,6 +26,7 @@ html_theme = "furo"
 html_title = "cnn"
 html_static_path = ["_static"]  # beside this file
 html_css_files = ["site.css"]
+html_js_files = [("site.js", {"defer": "defer"})]
 html_favicon = "_static/icon.svg"
 html_copy_source = False
 html_show_sphinx = False

@@ -112,3 +112,30 @@ def test_a_program_runs_cell_by_cell(tool, tmp_path):
     assert [programs.text_and_code(cell) for cell in read.cells] == [("", "x = 1\nprint(x)"), ("Said.", "print(x + 1)")]
     out, _ = programs.run(([str(SITE / "cells.py"), str(program)], tmp_path / "run"))
     assert out.splitlines()[-1] == '[["1\\n", []], ["2\\n", []]]'
+
+
+def test_pages_are_mended_for_keyboards(tool):
+    mended = tool("accessible").mended
+    menu = '<label class="nav-overlay-icon" for="__navigation"><i></i></label>'
+    button = '<button type="button" class="nav-overlay-icon" data-menu="__navigation" aria-label="Pages of the site">'
+    assert mended(menu) == f"{button}<i></i></button>"
+    assert mended("<pre>x</pre>") == '<pre tabindex="0">x</pre>'
+    assert mended('<div class="table-wrapper wide">') == '<div class="table-wrapper wide" tabindex="0">'
+    named = '<th class="head"><p>a</p></th>'
+    assert mended(f'<th class="head"><p></p></th>{named}') == f"<td></td>{named}"
+    assert mended("<dl>\n<dd>a,</dd>\n</dl>") == '<span class="sig-line">a,</span>\n'
+    listed = "<dl><dt>a</dt><dd>b</dd></dl>"
+    assert mended(listed) == listed
+
+
+def test_methods_tell_of_their_arguments(tool):
+    documented = tool("documented")
+
+    class Box:
+        """A box."""
+
+        def put(self, thing: int, place: int, X: object) -> None:
+            """Puts a thing there."""
+
+    public = documented.Public("cnn.Box", Box, "networks")
+    assert list(documented.untold(public, "put", Box.put)) == ["place"]

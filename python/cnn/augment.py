@@ -35,7 +35,7 @@ class Augmentation:
     kind: ClassVar[Any]
 
     def fill(self, spec: Any, height: int, width: int) -> None:
-        """Writes the core's `AugmentSpec` for such images (a signal has height 1); ValueError where it can't be."""
+        """Writes the core's `AugmentSpec` for that height (1 of a signal) and width; ValueError where it can't be."""
         spec["kind"] = self.kind
 
 

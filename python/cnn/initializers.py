@@ -65,7 +65,7 @@ class Initializer:
             object.__setattr__(self, "scale", scale)
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator, activation: str = "identity") -> Array:
-        """The weights in float64; `activation` decides for "auto".
+        """Weights of that `shape` in float64, drawn from `rng`; `activation` decides for "auto".
 
         Those of a convolution, (height, width, channels, filters), have fan-in height · width · channels, and fan-out
         height · width · filters; orthogonal ones are so as a matrix (fan-in, filters).

@@ -168,7 +168,7 @@ class Loss:
         return n_outputs // self.facts.outputs
 
     def check_targets(self, name: str, y: Array) -> None:
-        """ValueError for targets that the loss is not defined for."""
+        """ValueError, which calls them by that `name`, for targets y that the loss is not defined for."""
         targets = self.facts.targets
         if targets.wrong is None or y.size == 0:
             return

@@ -112,6 +112,7 @@ class Network(Told, NetworkState):
             validation_data: (X, y) or (X, y, sample_weight), instead; of a stream also batches, or the path of a file.
             sample_weight: (n,) weights >= 0; every mean is sum(w · value) / sum(w). Of a Parquet file a column's name.
             class_weight: weight of each class, or "balanced".
+            initial_epoch: the number of the first epoch, from 0; None goes on counting where the last fit ended.
             shuffle: a new order of the rows in each epoch, a function of the seed and the epoch alone; none where a
                 batch has all rows. Of files parts are drawn and the rows of some parts mixed; batches keep their order.
             metrics: names or functions f(y, prediction, weights); "auto" is accuracy or rmse by the loss, () none.
@@ -180,6 +181,10 @@ class Network(Told, NetworkState):
     def update(self, gradients: Mapping[str, Any], learning_rate: float | None = None) -> None:
         """One optimizer step from these gradients (all parameters, by name): for losses and exchanges of one's own.
 
+        Args:
+            gradients: shaped as the parameters.
+            learning_rate: of this step; None: what the optimizer says.
+
         >>> import cnn, numpy as np
         >>> net = cnn.Network([cnn.Dense(1)], optimizer=cnn.SGD(0.5), dtype="float64", seed=0).build(1)
         >>> before = net.get_weights()["layers.0.weights"]
@@ -194,12 +199,15 @@ class Network(Told, NetworkState):
         return self.predict(X)
 
     def forward(self, X: Any, *, training: bool = False, n_threads: int | None = None) -> Array:
-        """Raw outputs (n, n_outputs), without the loss's link; what `backward` needs is kept until the next call."""
+        """Raw outputs (n, n_outputs), without the loss's link; what `backward` needs is kept until the next call.
+
+        `training` turns dropout on, with the mask of the next step.
+        """
         out, self._tape = passes.forward(self, X, training, n_threads)
         return out
 
     def backward(self, dout: Any) -> Array | None:
-        """dL/dX, shaped as X, from dL/d(outputs) of the last `forward`; the parameters' gradients go to `gradients`.
+        """dL/dX, shaped as X, from dL/d(outputs) `dout` of the last `forward`; `gradients` are then the parameters'.
 
         None for sparse X, of which dL/dX would be a dense matrix.
 
@@ -278,7 +286,7 @@ class Network(Told, NetworkState):
         metrics: MetricName | Literal["auto"] | metrics.Metric | Iterable[MetricName | metrics.Metric] = "auto",
         n_threads: int | None = None,
     ) -> dict[str, float]:
-        """{"loss": mean loss plus penalties, metric: value, ...} on these rows, without dropout."""
+        """{"loss": mean loss plus penalties, metric: value, ...} of rows, without dropout; `metrics` as of `fit`."""
         chosen = evaluation.resolve(metrics, self.loss)
         rows = data.prepare(X, y, sample_weight, self.loss, self.dtype, self.inputs, self.n_outputs)
         return evaluation.evaluate(self, rows, evaluation.check(self.loss, rows, self.n_outputs, chosen), n_threads)

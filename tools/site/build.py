@@ -9,10 +9,12 @@ which run meanwhile; build/site/source has the pages as Sphinx takes them.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 from pathlib import Path
 
+import accessible
 import documented
 import links
 import pages
@@ -33,6 +35,7 @@ def main() -> int:
         print("\n".join(lines))
         return 1
     staged, html = options.out / "source", options.out / "html"
+    shutil.rmtree(html, ignore_errors=True)  # pages that are no longer there
     placed = pages.stage(staged)
     seconds = programs.write(staged, placed, options.quick)
     reference.write(staged / "reference")
@@ -40,6 +43,7 @@ def main() -> int:
     written = time.perf_counter()
     if code := build_main(["-W", "--keep-going", "-q", "-E", "-a", "-c", str(ROOT / "docs"), str(staged), str(html)]):
         return code
+    accessible.mend(html)
     if lost := links.broken(html):
         print("\n".join(lost))
         return 1

@@ -22,7 +22,8 @@ import cnn
 GROUPS = {
     "networks": "Networks", "layers": "Layers", "activations": "Activations", "losses": "Losses",
     "optimizers": "Optimizers", "schedules": "Schedules", "initializers": "Initializers", "metrics": "Metrics",
-    "callbacks": "Callbacks and checkpoints", "augment": "Augmentation", "table": "Tables",
+    "callbacks": "Callbacks and checkpoints",
+    "augment": "Augmentation", "table": "Tables",
     "sklearn": "Estimators of scikit-learn's kind", "images": "Pictures", "tuning": "Search of settings",
     "explain": "Explanations", "uncertainty": "Uncertainty", "plots": "Pictures of trainings and networks",
     "inspect": "Looking inside", "export": "To and from other libraries", "errors": "Errors",
@@ -37,6 +38,22 @@ WITH_SKLEARN = (
     "MLPRegressor",
     "cross_validate",
 )
+# What these arguments of methods are, wherever they stand.
+COMMON = {
+    "X": "rows: (n, inputs), images (n, height, width, channels) or signals (n, length, channels); never changed.",
+    "y": "targets of the rows, as `fit` takes them.",
+    "data": "a table, as `fit` takes it.",
+    "sample_weight": "(n,) weights >= 0 of the rows; None: all are equal.",
+    "n_threads": "the result has the same bits for every number; None chooses.",
+    "path": "of the file.",
+    "network": "the `Network` that is trained.",
+    "epoch": "its number, from 0.",
+    "run": "what the fit tells of itself.",
+    "logs": "numbers by their names.",
+    "spec": "a record of the core, which is written.",
+    "n_outputs": "numbers of a row that the network gives.",
+    "coverage": "the share, in (0, 1).",
+}
 SECTION = re.compile(r"^(Args|Raises|Returns|Yields|Attributes|Examples?):$")
 ENTRY = re.compile(r"^ {4}(\S[^:]*?): *(.*)$")
 RANGE = re.compile(r"^(\w+) \.\. (\w+)$")
@@ -268,6 +285,17 @@ def described(doc: Docstring, given: inspect.Signature | None, near: Public | No
     return said
 
 
+def untold(public: Public, name: str, member: Any) -> Iterator[str]:
+    """The arguments of a method that its docstring, or that of its class, does not name."""
+    doc, given = parse(docstring_of(public.thing, name, member)), signature(member)
+    said = {**COMMON, **described(doc, given, public)}
+    above = [each.doc for each in (public, *public.bases)]
+    prose = " ".join(text for each in (doc, *above) for text in (each.summary, *each.text))
+    for argument in given.parameters if given else ():
+        if argument not in said and not re.search(rf"\b{argument}\b", prose):
+            yield argument
+
+
 def resolve(name: str, near: Public | None) -> Any:
     """A public thing, or a method of one: `Network.fit`, `fit`."""
     if public := find(name, near):
@@ -323,6 +351,9 @@ def undocumented() -> list[str]:
             text = docstring_of(public.thing, name, member)
             if not text:
                 lines.append(f"{public.name}.{name}: no docstring")
+            elif not is_property(member):
+                missing = untold(public, name, member)
+                lines += [f"{public.name}.{name}: argument {argument!r} is not told of" for argument in missing]
     return lines
 
 

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
-from collections.abc import Iterable
+import typing
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import documented
 from documented import GROUPS, Public
 
+# Short names of signatures: of lists of names, and of what is said in words.
+TYPES = {
+    "cnn.activations": ("ActivationName",), "cnn.losses": ("LossName",),
+    "cnn._common.types": ("OptimizerName", "ScheduleName", "InitializerName", "MetricName", "Mode"),
+}  # fmt: skip
+SAID = {
+    "Array": "A NumPy array.",
+    "Shape": "A tuple of integers: (inputs,), (length, channels) or (height, width, channels).",
+    "RealType": '`"float32"`, `"float64"`, or the type itself.',
+    "Metric": "A function f(y, prediction, weights) that gives a number.",
+    "Hook": "A `cnn.Callback`, or a function f(network, epoch, logs).",
+    "Size": "An integer, or two: along y and along x.",
+    "Padding": '`"valid"` or `"same"`.',
+    "Rates": "A NumPy array of float64, (n,).",
+    "Figure": "A figure of matplotlib.",
+}
 TICKED = re.compile(r"(?<![\[`\w])`(?:cnn\.)?([A-Za-z_][\w.]*)(\(\))?`(?![`\]])")
 PAGE = re.compile(r"\(?\bdocs/([\w-]+)\.md\)?")
 
@@ -25,11 +43,26 @@ def write(folder: Path) -> None:
         for public in names:
             (folder / f"{page_of(public)}.md").write_text(page(public), encoding="utf-8")
     groups = [group for group in GROUPS if documented.named(group)]
-    listed = "\n".join(groups)
-    names = {group: ", ".join(f"`{public.short}`" for public in documented.named(group)) for group in groups}
+    types(folder)
+    listed = "\n".join([*groups, "types"])
+    names = {group: ", ".join(f"{{py:obj}}`~{public.name}`" for public in documented.named(group)) for group in groups}
     rows = "\n".join(f"| [{GROUPS[group]}]({group}.md) | {names[group]} |" for group in groups)
+    rows += "\n| [Types](types.md) | what names in signatures stand for |"
     index = (folder / "index.md").read_text(encoding="utf-8").replace("<!-- groups -->", rows)
     (folder / "index.md").write_text(f"{index}\n```{{toctree}}\n:hidden:\n\n{listed}\n```\n", encoding="utf-8")
+
+
+def types(folder: Path) -> None:
+    """What short names in signatures stand for."""
+    parts = ["# Types\nWhat the names in signatures stand for; names of activations and the like in any case.\n"]
+    for module, names in TYPES.items():
+        for name in names:
+            values = ", ".join(
+                f'`"{value}"`' for value in typing.get_args(getattr(importlib.import_module(module), name))
+            )
+            parts.append(directive("data", name, "", f"One of {values}.", 8))
+    parts += [directive("data", name, "", text, 8) for name, text in SAID.items()]
+    (folder / "types.md").write_text("\n".join(parts), encoding="utf-8")
 
 
 def page_of(public: Public) -> str:
@@ -100,14 +133,16 @@ def member_text(public: Public, name: str, member: Any) -> str:
         head = signature_text(name, given)
         options = [":classmethod:"] if isinstance(member, classmethod) else []
         options += [":staticmethod:"] if isinstance(member, staticmethod) else []
-        body = described(doc, given, public)
+        body = described(doc, given, public, documented.COMMON)
     return directive(kind, head, "", "\n\n".join(body), 6, *options)
 
 
-def described(doc: documented.Docstring, given: inspect.Signature | None, near: Public) -> list[str]:
+def described(
+    doc: documented.Docstring, given: inspect.Signature | None, near: Public, common: Mapping[str, str] | None = None
+) -> list[str]:
     """The docstring as Markdown: line, text, fields for parameters, what is returned and raised, the session."""
     parts = [markdown(doc.summary), *map(markdown, doc.text)]
-    said = documented.described(doc, given, near)
+    said = {**(common or {}), **documented.described(doc, given, near)}
     fields: list[str] = []
     for name, parameter in (given.parameters if given else {}).items():
         if name in said:

@@ -107,7 +107,7 @@ class Callback:
         """Takes back what `state` gave: after `on_fit_begin`, in a fit that is resumed."""
 
     def for_member(self, member: int, members: int) -> Callback:
-        """The callback for one of several networks that a fit trains one after another, numbered from 0."""
+        """The callback for network `member`, from 0, of the `members` that a fit trains side by side."""
         return self
 
 

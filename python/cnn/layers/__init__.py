@@ -1,4 +1,4 @@
-"""Descriptions of layers, one file a kind; `KINDS` is what files and tests walk."""
+"""Layers of a network: frozen descriptions, which many networks may share; `KINDS` is what files and tests walk."""
 
 from __future__ import annotations
 

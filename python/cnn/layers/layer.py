@@ -60,7 +60,7 @@ class Layer:
     may_be_last: ClassVar[bool] = False
 
     def check_numbers(self, *names: str, low: float = 0, **ends: Any) -> None:
-        """Fields that must be numbers >= low (or as `checks.number` has it) become such, or raise."""
+        """Fields `names` that must be numbers >= low (`ends`: or less than some other) become such, or raise."""
         for name in names:
             number = checks.number(f"{name} of {type(self).__name__}", getattr(self, name), low, **ends)
             object.__setattr__(self, name, number)
@@ -118,11 +118,11 @@ class Layer:
         return ()
 
     def placed(self, loss: Loss, *, last: bool) -> Layer:
-        """The layer as the engine sees it in a network with that loss; ValueError where it can't stand there."""
+        """The layer as the engine sees it in a network with that loss, `last` or not; ValueError where it can't be."""
         return self
 
     def settled(self, activation: Activation) -> Self:
-        """The layer with what was open chosen."""
+        """The layer with its open activation chosen."""
         return self
 
     def fill(self, spec: Any, shape: Shape) -> None:

@@ -57,7 +57,7 @@ class NumericEmbedding(Layer):
         self.check_numbers("sigma", "learning_rate_factor", "decay_factor")
 
     def among(self, n_inputs: int) -> int:
-        """How many of so many inputs it embeds."""
+        """How many of `n_inputs` inputs it embeds."""
         if self.columns is not None and self.columns > n_inputs:
             raise ValueError(f"{self!r} needs {self.columns} inputs at least, and there are {n_inputs}")
         return n_inputs if self.columns is None else self.columns

@@ -33,7 +33,7 @@ class History:
 
     @classmethod
     def of(cls, epochs: list[int], values: dict[str, list[float]]) -> History:
-        """The history with these numbers by name, one for each epoch."""
+        """The history of these `epochs`, with `values` by name, one for each."""
         made = cls()
         made.epoch, made._values = epochs, values
         return made
@@ -48,7 +48,7 @@ class History:
         self.epoch.append(epoch)
 
     def put(self, at: int, epoch: int, columns: dict[str, list[float]]) -> None:
-        """Puts epochs from `epoch` on, with these numbers, behind the first `at` recorded ones, in place of others."""
+        """Puts epochs from `epoch` on, their numbers as `columns`, behind the first `at` ones, in place of others."""
         n = len(next(iter(columns.values())))
         for name in columns:
             if name not in self._values:

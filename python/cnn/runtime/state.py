@@ -114,7 +114,7 @@ class NetworkState:
     def build(self, n_inputs: int | Sequence[int]) -> Self:
         """Makes the parameters for that many inputs; the first fit does it by itself. Returns the network.
 
-        Of a network for images it is their shape, (height, width, channels), for signals (length, channels).
+        For images `n_inputs` is their shape, (height, width, channels), for signals (length, channels).
         """
         shape = checks.shape("n_inputs", n_inputs)
         if self._plan is not None:
@@ -140,7 +140,7 @@ class NetworkState:
         self.counter = np.zeros(1, np.int64)
 
     def adopt(self, made: Plan) -> None:
-        """Builds the network by a plan of it, with zeros: for those who have its parameters already."""
+        """Builds the network by a plan of it, `made`, with zeros: for those who have its parameters already."""
         self._allocate(made)
         self.use_plan(made)
 
@@ -148,7 +148,7 @@ class NetworkState:
         self, made: Plan, layers: tuple[Layer, ...] | None = None, optimizer: Optimizer | None = None, *,
         loss: Loss | None = None, fresh: bool = False,
     ) -> None:  # fmt: skip
-        """Makes that plan the network's; its parameters must have the places that `flat` has.
+        """Makes the plan `made` the network's; its parameters must have the places that `flat` has.
 
         With the layers, the optimizer and the loss that the plan is of, if they are others; `fresh` begins the
         optimizer's state.
@@ -274,7 +274,7 @@ class NetworkState:
         return {name: view.copy() for name, view in self.parameters.items()}
 
     def set_weights(self, weights: Mapping[str, Any], *, partial: bool = False) -> None:
-        """Sets the parameters by name, all of them unless `partial`; nothing is changed when one does not fit."""
+        """Sets parameters to `weights`, by name, all unless `partial`; nothing is changed when one does not fit."""
         parameters = self.parameters
         if not isinstance(weights, Mapping):
             raise TypeError(f"weights must be a mapping of names to arrays, got {type(weights).__name__}")

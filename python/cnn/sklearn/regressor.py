@@ -130,7 +130,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
         sample_weight_val: Any = None,
     ) -> Self:  # fmt: skip
-        """Trains on X (n, n_features), targets y (n,) or (n, n_targets), as `MLPClassifier.fit`; returns self."""
+        """Trains on X (n, n_features), targets y (n,) or (n, n_targets), as `MLPClassifier.fit`; returns self.
+
+        X_val, y_val, sample_weight_val: rows to validate on after each epoch, instead of a share of X.
+        """
         validation = None if X_val is None else (X_val, y_val, sample_weight_val)
         self._partial = False
         return self._fit(X, y, sample_weight, validation=validation)

@@ -53,7 +53,7 @@ class Estimator(Routed):
     # Parameters -------------------------------------------------------------------------------------------------------
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The arguments of the class, as they were given.
+        """The arguments of the class, as they were given; `deep` changes nothing.
 
         >>> import cnn
         >>> cnn.TableModel("price", hidden=[8]).get_params()["hidden"]
@@ -62,7 +62,7 @@ class Estimator(Routed):
         return dict(self._given)
 
     def set_params(self, **params: Any) -> Self:
-        """Other arguments for the next fit; what was learnt stays. ValueError for one that there is none of."""
+        """Other `params` for the next fit; what was learnt stays. ValueError for one that there is none of."""
         for name in params:
             if name not in self._given:
                 raise ValueError(

@@ -262,7 +262,7 @@ class TableModel(Uncertain):
         return self
 
     def adopt(self, encoder: Encoder, goal: Goal, networks: tuple[Network, ...], notes: tuple[str, ...]) -> None:
-        """Takes what a fit has learnt, or a file holds."""
+        """Takes what a fit has learnt, or a file holds: `encoder` of the columns, `goal`, `networks` and `notes`."""
         self._encoder, self._target, self.networks, self.notes = encoder, goal, networks, notes
         self.histories, self.rows, self.held_out, self.out_of_member = (), 0, np.empty(0, np.int64), None
         self.parts = self.residuals = self.set_scores = None

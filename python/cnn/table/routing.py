@@ -16,7 +16,7 @@ class Routed:
     _metadata_request: Any  # scikit-learn's `clone` copies it
 
     def set_fit_request(self, **passed: bool | str | None) -> Self:
-        """Which arguments of `fit` scikit-learn's tools pass on: True, False, None (an error if given), or a name.
+        """Arguments of `fit` that scikit-learn's tools have `passed` on: True, False, None (an error if given), a name.
 
         >>> import cnn, sklearn
         >>> with sklearn.config_context(enable_metadata_routing=True):
@@ -32,7 +32,7 @@ class Routed:
         return self._request("fit", passed)
 
     def set_score_request(self, **passed: bool | str | None) -> Self:
-        """The same of `score`: `sample_weight`."""
+        """The same of `score`, `passed`: `sample_weight`."""
         return self._request("score", passed)
 
     def get_metadata_routing(self) -> Any:
