@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import inspect
 import re
 import sys
@@ -22,7 +23,7 @@ import cnn
 GROUPS = {
     "networks": "Networks", "layers": "Layers", "activations": "Activations", "losses": "Losses",
     "optimizers": "Optimizers", "schedules": "Schedules", "initializers": "Initializers", "metrics": "Metrics",
-    "callbacks": "Callbacks and checkpoints",
+    "callbacks": "Callbacks and checkpoints", "mlflow": "MLflow",
     "augment": "Augmentation", "table": "Tables",
     "sklearn": "Estimators of scikit-learn's kind", "images": "Pictures", "tuning": "Search of settings",
     "explain": "Explanations", "uncertainty": "Uncertainty", "plots": "Pictures of trainings and networks",
@@ -207,6 +208,7 @@ def of_modules() -> Iterator[tuple[str, Any]]:
     yield from (("metrics", function) for function in cnn.metrics.BY_NAME.values())
     yield from (("augment", cls) for cls in (cnn.augment.Augmentation, *cnn.augment.KINDS))
     yield "callbacks", cnn.callbacks.Run
+    yield "mlflow", importlib.import_module("cnn.mlflow").autolog
     for name in cnn.callbacks.__all__:
         thing = getattr(cnn.callbacks, name)
         if inspect.isclass(thing) and issubclass(thing, cnn.Callback) and name not in ("EpochLines", "Function"):

@@ -29,6 +29,9 @@ class Run:
         job: what checkpoints keep of the fit.
         history: what grows by its epochs.
         held_out: the validation rows in memory, whose raw outputs it has at the end of each epoch (`last`).
+        begun: the epoch from which warm-ups and schedules count: the first of the fit (of a resumed one as it was
+            begun), or 0 where `initial_epoch` is given, as in Keras.
+        learning_rate: the optimizer's; None of a fit that has none.
 
     >>> Run(first_epoch=0, epochs=10, rows=1000, steps_per_epoch=8, names=("loss",)).step
     0

@@ -23,6 +23,7 @@ def learning_rates(
         rates: (n,) > 0, ascending.
         losses: (n,); the axis ends half as far above where they begin as their lowest lies below it.
         smoothed: (n,) the same without noise, or None.
+        suggestion: the rate that is marked, or None.
 
     Raises:
         ValueError: arrays of different lengths, none at all, a number that is not finite.

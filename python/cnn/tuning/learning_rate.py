@@ -34,11 +34,18 @@ _FEWEST = 10
 
 @dataclass(frozen=True)
 class LearningRateRange:
-    """What a range test has found: `learning_rates` and `losses` of its steps, (n,) float64, and what follows.
+    """What a range test has found, and the rate that follows from it.
 
-    `smoothed` are the losses without noise, `suggestion` the smallest rate at which they have made 95 % of their fall,
-    None where they do not fall; `diverged` says whether the test ended before its last rate because the loss rose far
-    above where it began, or was no longer finite.
+    Args:
+        learning_rates, losses: of its steps, (n,) float64.
+        smoothed: (n,) the losses without noise.
+        suggestion: the smallest rate at which they have made 95 % of their fall, None where they do not fall.
+        diverged: whether the test ended before its last rate because the loss rose far above where it began, or was no
+            longer finite.
+
+    >>> import numpy as np
+    >>> LearningRateRange(np.ones(2), np.ones(2), np.ones(2), 0.01, False).suggestion
+    0.01
     """
 
     learning_rates: Array
