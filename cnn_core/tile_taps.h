@@ -136,26 +136,26 @@ CNN_UNUSED void CNN_(add_pixels)(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t pixels, p
                                  ptrdiff_t a_step, const T *b, ptrdiff_t ldb, ptrdiff_t b_step, const T *start, T *c,
                                  ptrdiff_t ldc)
 {
-    ptrdiff_t i, j, left;
+    ptrdiff_t i, j, left, rest;
 #define TILE(I, J) \
     CNN_(pixels_tile)(I, J, pixels, rows, a + i * ld, ld, a_step, b + j, ldb, b_step, start ? start + j : NULL, \
                       c + i * ldc + j, ldc, left % CNN_L)
 #define HALF_TILE(I, J) \
     CNN_(half_pixels_tile)(I, pixels, rows, a + i * ld, ld, a_step, b + j, ldb, b_step, start ? start + j : NULL, \
                            c + i * ldc + j, ldc, left)
+/* What is left of the rows is cut into tiles that are there already: each is some hundred instructions. */
 #define COLUMN(TILE, I, J) \
     { \
-        i = 0; \
-        for (; i + I <= ni; i += I) TILE(I, J); \
-        if (I > 6 && ni - i > 8) { TILE(6, J); i += 6; } \
-        if (ni - i > 6) { TILE(4, J); i += 4; } \
-        switch (ni - i) { \
-            case 1: TILE(1, J); break; \
-            case 2: TILE(2, J); break; \
-            case 3: TILE(3, J); break; \
-            case 4: TILE(4, J); break; \
-            case 5: TILE(5, J); break; \
-            case 6: TILE(6, J); break; \
+        for (i = 0; i + I <= ni; i += I) TILE(I, J); \
+        for (; i < ni; i += rest) { \
+            rest = ni - i > 8 ? 6 : ni - i > 6 ? 4 : ni - i == 5 ? 3 : ni - i; \
+            switch (rest) { \
+                case 1: TILE(1, J); break; \
+                case 2: TILE(2, J); break; \
+                case 3: TILE(3, J); break; \
+                case 4: TILE(4, J); break; \
+                case 6: if (I > 6) TILE(6, J); break; \
+            } \
         } \
     }
     for (j = 0; j < nj; j += CNN_J * CNN_L) {
