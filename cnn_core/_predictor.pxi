@@ -77,6 +77,7 @@ cdef class Predictor:
     cdef cnp.npy_intp axes[3]           # of a row as it may be given, beside (n_inputs,): those of an image
     cdef int n_axes
     cdef bint by_rows                   # whether a few rows are predicted stored by rows
+    cdef Py_ssize_t room                # elements of scratch memory that each of them takes
 
     def __cinit__(self, const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace,
                   cnp.ndarray parameters not None, int loss, shape=()):
@@ -92,8 +93,10 @@ cdef class Predictor:
         self.weights, self.by_rows = parameters.size, by_rows(&layers[0], self.n_layers)
         if self.typenum == cnp.NPY_FLOAT:
             self.at_once = tiles_at_once(&layers[0], self.n_layers, &workspace[0], <const float*>NULL)
+            self.room = few_scratch(&layers[0], self.n_layers, 1, <const float*>NULL)
         else:
             self.at_once = tiles_at_once(&layers[0], self.n_layers, &workspace[0], <const double*>NULL)
+            self.room = few_scratch(&layers[0], self.n_layers, 1, <const double*>NULL)
 
     def few(self, X, out, bint flat):
         """The outputs with the loss's link, in `out` unless that is None; None when the call is not for here.
@@ -151,7 +154,7 @@ cdef class Predictor:
         cdef const real* x = <const real*>given
         cdef const LayerSpec* layers = &self.layers[0]
         cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
-        cdef size_t size = few_scratch(layers, self.n_layers, rows, parameters) * sizeof(real)
+        cdef size_t size = rows * self.room * sizeof(real)
         cdef char stack[STACK]
         cdef real* work
         cdef void* scratch = stack

@@ -221,18 +221,14 @@ cdef inline bint is_chain(const LayerSpec* layers, int n_layers) noexcept nogil:
     return True
 
 
-cdef inline Py_ssize_t buffer_of(const LayerSpec* layers, int i, bint chain, Py_ssize_t wide, Py_ssize_t rows,
-                                 const real* kind) noexcept nogil:
-    """Where layer i writes its rows, in elements of scratch memory."""
+cdef inline Py_ssize_t buffer_of(const LayerSpec* layers, int i, Py_ssize_t rows, const real* kind) noexcept nogil:
+    """Where layer i writes its rows, in elements of scratch memory, if not in one of two."""
     cdef Py_ssize_t at = 0
     cdef int j
     for j in range(i):
         if left_out(layers[j].kind, False):
             continue
-        if chain:
-            at = rows * wide - at
-        else:
-            at += rows * padded(layers[j].n_units, kind)
+        at += rows * padded(layers[j].n_units, kind)
     return at
 
 
@@ -242,17 +238,17 @@ cdef inline Py_ssize_t few_scratch(const LayerSpec* layers, int n_layers, Py_ssi
     cdef Py_ssize_t wide = widest(layers, n_layers, kind)
     if is_chain(layers, n_layers):
         return 2 * rows * wide
-    return buffer_of(layers, n_layers, False, wide, rows, kind) + rows * wide
+    return buffer_of(layers, n_layers, rows, kind) + rows * wide
 
 
-cdef inline const real* few_input(const LayerSpec* layers, int i, bint chain, Py_ssize_t wide, Py_ssize_t rows,
-                                  const real* x, const real* scratch, Py_ssize_t* ld) noexcept nogil:
-    """The rows, ld apart, that layer i reads."""
+cdef inline const real* few_input(const LayerSpec* layers, int i, Py_ssize_t rows, const real* x, const real* scratch,
+                                  Py_ssize_t* ld) noexcept nogil:
+    """The rows, ld apart, that layer i reads, where all layers have buffers of their own."""
     i -= 1
     while i >= 0 and left_out(layers[i].kind, False):
         i -= 1
     ld[0] = layers[0].n_inputs if i < 0 else padded(layers[i].n_units, x)
-    return x if i < 0 else scratch + buffer_of(layers, i, chain, wide, rows, x)
+    return x if i < 0 else scratch + buffer_of(layers, i, rows, x)
 
 
 cdef inline void predict_few(const LayerSpec* layers, int n_layers, const real* parameters, const real* x,
@@ -261,33 +257,33 @@ cdef inline void predict_few(const LayerSpec* layers, int n_layers, const real* 
 
     `out` is written last, so it may be x.
     """
-    cdef Py_ssize_t n = layers[n_layers - 1].n_units, wide = widest(layers, n_layers, x), ldx = 0, ldy, ldb = 0, r
+    cdef Py_ssize_t n = layers[n_layers - 1].n_units, wide = widest(layers, n_layers, x), ldx = layers[0].n_inputs
+    cdef Py_ssize_t ldy = 0, ldb = 0, r
     cdef bint chain = is_chain(layers, n_layers)
-    cdef const real* a
+    cdef const real* a = x
     cdef const real* b
-    cdef real* y
+    cdef real* y = scratch
     cdef int i, kind
     for i in range(n_layers):
         kind = layers[i].kind
         if left_out(kind, False):
             continue
-        a = few_input(layers, i, chain, wide, rows, x, <const real*>scratch, &ldx)
-        y, ldy = scratch + buffer_of(layers, i, chain, wide, rows, x), padded(layers[i].n_units, x)
+        ldy = padded(layers[i].n_units, x)
         if kind == DENSE:
             few_dense(&layers[i], parameters, a, ldx, rows, y)
-            continue
-        for r in range(rows):
+        for r in range(0 if kind == DENSE else rows):
             if kind == CONVOLUTION:
                 few_convolution(&layers[i], parameters, a + r * ldx, y + r * ldy)
             elif kind == BATCH_NORM:
                 few_norm(&layers[i], parameters, a + r * ldx, y + r * ldy)
             elif kind == ADD:
-                b = few_input(layers, layers[i].source, chain, wide, rows, x, <const real*>scratch, &ldb)
+                b = few_input(layers, layers[i].source, rows, x, <const real*>scratch, &ldb)
                 add_units(a + r * ldx, b + r * ldb, layers[i].n_units, y + r * ldy)
             else:
                 pool_windows(&layers[i], a + r * ldx, 1, y + r * ldy, <real*>NULL)
-    y = scratch + buffer_of(layers, n_layers - 1, chain, wide, rows, x)
+        a, ldx = y, ldy
+        y = y + rows * ldy if not chain else scratch if y > scratch else scratch + rows * wide
     if loss >= 0:
-        link_rows(loss_link(loss), y, scratch + buffer_of(layers, n_layers, chain, wide, rows, x), rows, n, ldy)
+        link_rows(loss_link(loss), <real*>a, y, rows, n, ldx)
     for r in range(rows):
-        memcpy(out + r * n, y + r * ldy, n * sizeof(real))
+        memcpy(out + r * n, a + r * ldx, n * sizeof(real))

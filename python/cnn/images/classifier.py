@@ -46,7 +46,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         epochs, batch_size: by effort and number of images if None.
         learning_rate: the highest one of the cycle.
         augment: how images are changed at random in each step: a `cnn.augment.Shift`, `Flip`, `Cutout`, `Noise`, or a
-            list of them; None: not at all; "auto": in fits of 8 epochs and more they are shifted by a fourteenth, and
+            list of them; None: not at all; "auto": in fits of 8 epochs and more they are shifted by up to a 28th, and
             flipped if two short fits on some training rows say that this helps for others of them.
         image_size: (height, width) that pictures of folders are stretched to; None: their median, 96 pixels at most.
         on_broken: what to do with files that can't be read: "raise" ValueError, or "skip" them, with a warning.

@@ -31,11 +31,10 @@ def predict(net: NetworkState, X: Any, out: Array | None, n_threads: int | None)
     X = sparse.features("X", X, net.dtype, net.inputs, look_for_nan=False)
     if n_threads is not None:
         checks.integer("n_threads", n_threads, 1)
-    return predict_rows(net, X, out, n_threads)
+    return _predict_rows(net, X, out, n_threads)
 
 
-@checks.quiet
-def predict_rows(net: NetworkState, X: Array | SparseRows, out: Array | None, n_threads: int | None) -> Array:
+def _predict_rows(net: NetworkState, X: Array | SparseRows, out: Array | None, n_threads: int | None) -> Array:
     """The same of rows whose type and shape have been checked."""
     flat = net.one_dimensional
     if (few := net.predictor.few(X, out, flat)) is not None:  # it had another type or order before the check
@@ -50,6 +49,9 @@ def predict_rows(net: NetworkState, X: Array | SparseRows, out: Array | None, n_
         X = X[np.arange(len(X))]  # a copy, of the numbers or of the non-zeros
     outputs(net, X, link=True, n_threads=n_threads, out=out)
     return out
+
+
+predict_rows = checks.quiet(_predict_rows)  # for those who don't come by `predict`
 
 
 def classes(net: NetworkState, X: Any, n_threads: int | None) -> Array:
