@@ -41,8 +41,9 @@ UNIX_SMALL = ["-Os"]  # of modules without loops
 # Of engines beside the best one: their loops are the same vector code, of which fewer copies are made. That takes off a
 # quarter of their size.
 UNIX_COMPACT = ["-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic"]
-# GCC adds loops of shorter vectors behind each loop, for what is left of a slab's whole vectors: nothing.
-UNIX_WHOLE = ["--param=vect-epilogues-nomask=0"]
+# GCC adds loops of shorter vectors behind each loop, for what is left of a slab's whole vectors: nothing. And it makes
+# copies of functions for arguments that some calls have: a tenth of the best engine, which is no faster for it.
+UNIX_WHOLE = ["--param=vect-epilogues-nomask=0", "-fno-ipa-cp-clone"]
 UNIX_CHECKED = ["-O1"]  # compiles in half the time, and bounds are what is measured
 UNIX_LEVELS = {"v3": ["-march=x86-64-v3"], "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"]}
 MSVC = ["/O2", "/fp:contract", "/openmp"]

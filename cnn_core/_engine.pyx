@@ -34,6 +34,7 @@ from cnn_core.types cimport (GROUP, AugmentSpec, LayerSpec, LossSpec, OptimizerS
 from cnn_core.update cimport (add_all_partials, clip_values, count_blocks, norm_factor, penalty_of, penalty_share,
                               shrink_by, update_range)
 from cnn_core.wide cimport kernels_of, transposed_elements, weights_of, work_of
+from cnn_core.winograd cimport room_elements
 
 cdef extern from *:
     """
@@ -120,7 +121,8 @@ def cut(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, Py_ssiz
         n = (rows + capacity - 1) // capacity
         return (True, n, capacity,
                 n * capacity * columns + 2 * transposed_elements(&layers[0], layers.shape[0], n * capacity)
-                + partial_elements(&layers[0], layers.shape[0], n, capacity), 0)
+                + partial_elements(&layers[0], layers.shape[0], n, capacity),
+                room_elements(&layers[0], layers.shape[0], capacity))
     size += kernels_of(&layers[0], layers.shape[0])
     limit = min(rows // (GROUP if images else CHUNK_ROWS), MAX_CHUNKS, <Py_ssize_t>(6.0 * work * rows / CHUNK_FLOPS),
                 max(PARTIAL_ELEMENTS // max(size, 1),
@@ -132,6 +134,11 @@ def cut(const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace, Py_ssiz
     slabs = max(1, (groups * GROUP + limit - 1) // limit)
     capacity = max(1, (groups + slabs - 1) // slabs) * GROUP
     return False, n, capacity, 0, columns * capacity
+
+
+def room(const LayerSpec[::1] layers):
+    """How many numbers a row convolutions work in, beside what they read and write."""
+    return room_elements(&layers[0], layers.shape[0], 1)
 
 
 def first_of_chunk(Py_ssize_t rows, Py_ssize_t chunk, Py_ssize_t n_chunks):

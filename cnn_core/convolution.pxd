@@ -14,6 +14,7 @@ from cnn_core.team cimport stopped
 from cnn_core.tile cimport (Tap, Walk, add_pixels, lanes, narrow_of_pixels, padded, panel_of, sums_of_pixels,
                             taps_product, transpose)
 from cnn_core.types cimport CONVOLUTION, GROUP, LayerSpec, WindowSpec, WorkspaceSpec, real
+from cnn_core.winograd cimport winograd_gradient, winograd_slide
 
 cdef enum:
     PANEL = 8       # outputs whose weights stand side by side, at most
@@ -191,14 +192,17 @@ cdef inline Py_ssize_t gradient_elements(const LayerSpec* layer) noexcept nogil:
 
 
 cdef inline void convolution_forward(const LayerSpec* layer, const WorkspaceSpec* workspace, const real* parameters,
-                                     const real* a, real* scratch, Py_ssize_t ld, Py_ssize_t first, Py_ssize_t end,
-                                     const int32_t* stop) noexcept nogil:
+                                     const real* a, real* scratch, real* room, Py_ssize_t ld, Py_ssize_t first,
+                                     Py_ssize_t end, const int32_t* stop) noexcept nogil:
     """Lines first .. end - 1 of z = Σ W x + b and of the output f(z)."""
     cdef real* output = scratch + layer.output * workspace.capacity
     cdef real* z = output if layer.saved < 0 else scratch + layer.saved * workspace.capacity
     cdef Py_ssize_t line = line_of(layer) * ld
-    slide(&layer.window, False, parameters + layer.weights, parameters + layer.biases if layer.biases >= 0 else NULL, a,
-          z, ld, first, end, stop)
+    cdef const real* start = parameters + layer.biases if layer.biases >= 0 else NULL
+    if layer.winograd:
+        winograd_slide(&layer.window, False, parameters + layer.weights, start, a, z, room, ld, first, end, stop)
+    else:
+        slide(&layer.window, False, parameters + layer.weights, start, a, z, ld, first, end, stop)
     activation_forward(layer.activation, <const real*>(z + first * line), output + first * line, (end - first) * line,
                        <real>layer.alpha)
 
@@ -220,15 +224,26 @@ cdef inline void convolution_slope(const LayerSpec* layer, const WorkspaceSpec* 
 
 
 cdef inline void convolution_backward(const LayerSpec* layer, const WorkspaceSpec* workspace, const real* parameters,
-                                      const real* a, real* scratch, Py_ssize_t rows, Py_ssize_t ld, bint add,
-                                      real* delta, real* gradient, real* below, bint go_on,
+                                      const real* a, real* scratch, real* room, Py_ssize_t rows, Py_ssize_t ld,
+                                      bint add, real* delta, real* gradient, real* below, bint go_on,
                                       const int32_t* stop) noexcept nogil:
     """delta *= f'(z); dW and db from it (+ gradient if add); below = dL/d(input), if wanted."""
     convolution_slope(layer, workspace, <const real*>scratch, ld, 0, layer.window.out_height, delta)
-    convolution_gradient(layer, a, <const real*>delta, rows, ld, 0, layer.window.out_height, below, gradient, add, stop)
+    convolution_gradient(layer, a, <const real*>delta, rows, ld, 0, layer.window.out_height,
+                         room if layer.winograd else below, gradient, add, stop)
     if go_on:
-        slide(&layer.window, True, parameters + layer.weights, <const real*>NULL, <const real*>delta, below, ld, 0,
-              layer.window.height, stop)
+        convolution_delta(layer, parameters, <const real*>delta, room, ld, 0, layer.window.height, below, stop)
+
+
+cdef inline void convolution_delta(const LayerSpec* layer, const real* parameters, const real* delta, real* room,
+                                   Py_ssize_t ld, Py_ssize_t first, Py_ssize_t end, real* below,
+                                   const int32_t* stop) noexcept nogil:
+    """Lines first .. end - 1 of below = dL/d(input), from dL/dz."""
+    if layer.winograd:
+        winograd_slide(&layer.window, True, parameters + layer.weights, <const real*>NULL, delta, below, room, ld,
+                       first, end, stop)
+    else:
+        slide(&layer.window, True, parameters + layer.weights, <const real*>NULL, delta, below, ld, first, end, stop)
 
 
 cdef inline Py_ssize_t turned_columns(const LayerSpec* layer) noexcept nogil:
@@ -244,7 +259,7 @@ cdef inline void convolution_gradient(const LayerSpec* layer, const real* a, con
     """dW and db from lines first .. end - 1 of the deltas of z, (+ gradient if add).
 
     Few filters: sums run along the rows. Else the deltas of a line are turned, so that vectors run along the filters;
-    `turned` has room for that.
+    `turned` has room for that, or for what Winograd's convolution needs.
     """
     cdef const WindowSpec* window = &layer.window
     cdef Py_ssize_t filters = window.out_channels // window.groups, channels = window.channels // window.groups
@@ -255,6 +270,9 @@ cdef inline void convolution_gradient(const LayerSpec* layer, const real* a, con
     if layer.biases >= 0:
         sums_of_pixels(n, (end - first) * window.out_width, ld, delta + first * line, n * ld, gradient + layer.biases,
                        add)
+    if layer.winograd:
+        winograd_gradient(window, a, delta, turned, ld, first, end, dw, stop)
+        return
     for g in range(window.groups):
         if filters <= 8 and filters < lanes(delta):
             narrow_gradient(window, a + g * channels * ld, delta + g * filters * ld, ld, first, end, filters, channels,

@@ -18,6 +18,7 @@ from cnn_core.tile cimport add_pixels, padded
 from cnn_core.types cimport (ADD, AVERAGE_POOL, BATCH_NORM, CONVOLUTION, DENSE, MAX_POOL, LayerSpec, WindowSpec,
                              channels_of, real)
 from cnn_core.vecmath cimport loop
+from cnn_core.winograd cimport few_room, winograd_few
 
 cdef enum:
     FEW = 8     # rows up to which they are stored by rows
@@ -158,21 +159,25 @@ cdef inline void few_points(const WindowSpec* window, const Axis* down, const Ax
         i += many if joined else 1
 
 
-cdef inline void few_convolution(const LayerSpec* layer, const real* parameters, const real* x, real* y) noexcept nogil:
+cdef inline void few_convolution(const LayerSpec* layer, const real* parameters, const real* x, real* y,
+                                 real* room) noexcept nogil:
     """y (n_units padded) = f(Σ x W + b) for one image x."""
     cdef const WindowSpec* window = &layer.window
     cdef Axis down = axis_of(window.height, window.out_height, window.kernel_height, window.stride_y,
                              window.dilation_y, window.top, False)
     cdef Axis along = axis_of(window.width, window.out_width, window.kernel_width, window.stride_x, window.dilation_x,
                               window.left, False)
-    cdef Py_ssize_t n = window.out_channels, line, at, pixels
+    cdef Py_ssize_t n = window.out_channels, line, at = 0, pixels
+    cdef const real* start = parameters + layer.biases if layer.biases >= 0 else NULL
     memset(y + layer.n_units, 0, (padded(layer.n_units, parameters) - layer.n_units) * sizeof(real))
-    at = 0
-    while at < along.n:
+    if layer.winograd:
+        winograd_few(window, parameters + layer.weights, x, y, room)
+        for at in range(window.out_height * along.n if start != NULL else 0):
+            add_units(<const real*>y + at * n, start, n, y + at * n)
+    while at < along.n and not layer.winograd:
         pixels = alike(&along, at)
         for line in range(down.n):
-            few_points(window, &down, &along, parameters + layer.weights,
-                       parameters + layer.biases if layer.biases >= 0 else NULL, x, line, at, pixels,
+            few_points(window, &down, &along, parameters + layer.weights, start, x, line, at, pixels,
                        y + (line * along.n + at) * n)
         at += pixels
     activation_forward(layer.activation, <const real*>y, y, padded(layer.n_units, parameters), <real>layer.alpha)
@@ -235,6 +240,16 @@ cdef inline Py_ssize_t buffer_of(const LayerSpec* layers, int i, Py_ssize_t rows
 cdef inline Py_ssize_t few_scratch(const LayerSpec* layers, int n_layers, Py_ssize_t rows,
                                    const real* kind) noexcept nogil:
     """Elements of scratch memory that `predict_few` needs; `kind` only tells their type."""
+    cdef Py_ssize_t room = 0
+    cdef int i
+    for i in range(n_layers):
+        room = max(room, few_room(&layers[i]))
+    return few_buffers(layers, n_layers, rows, kind) + room
+
+
+cdef inline Py_ssize_t few_buffers(const LayerSpec* layers, int n_layers, Py_ssize_t rows,
+                                   const real* kind) noexcept nogil:
+    """Elements of the layers' outputs; what a convolution works in stands behind them."""
     cdef Py_ssize_t wide = widest(layers, n_layers, kind)
     if is_chain(layers, n_layers):
         return 2 * rows * wide
@@ -263,6 +278,7 @@ cdef inline void predict_few(const LayerSpec* layers, int n_layers, const real* 
     cdef const real* a = x
     cdef const real* b
     cdef real* y = scratch
+    cdef real* room = scratch + few_buffers(layers, n_layers, rows, x)
     cdef int i, kind
     for i in range(n_layers):
         kind = layers[i].kind
@@ -273,7 +289,7 @@ cdef inline void predict_few(const LayerSpec* layers, int n_layers, const real* 
             few_dense(&layers[i], parameters, a, ldx, rows, y)
         for r in range(0 if kind == DENSE else rows):
             if kind == CONVOLUTION:
-                few_convolution(&layers[i], parameters, a + r * ldx, y + r * ldy)
+                few_convolution(&layers[i], parameters, a + r * ldx, y + r * ldy, room)
             elif kind == BATCH_NORM:
                 few_norm(&layers[i], parameters, a + r * ldx, y + r * ldy)
             elif kind == ADD:

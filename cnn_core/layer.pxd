@@ -60,9 +60,9 @@ cdef inline int first_with_parameters(const LayerSpec* layers) noexcept nogil:
 
 
 cdef inline void layer_forward(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const real* parameters,
-                               const real* a, real* scratch, Py_ssize_t rows, Py_ssize_t ld, Noise noise,
+                               const real* a, real* scratch, real* room, Py_ssize_t rows, Py_ssize_t ld, Noise noise,
                                const int32_t* stop) noexcept nogil:
-    """The output of layer i, (n_units, ld), from its input a (n_inputs, ld)."""
+    """The output of layer i, (n_units, ld), from its input a (n_inputs, ld); `room` is for a convolution to work in."""
     cdef int kind = layers[i].kind
     cdef Slabs slabs
     if kind == DENSE:
@@ -91,7 +91,8 @@ cdef inline void layer_forward(const LayerSpec* layers, int i, const WorkspaceSp
     elif kind == PIECEWISE_EMBEDDING:
         piecewise_forward(&layers[i], workspace, parameters, a, scratch, ld)
     elif kind == CONVOLUTION:
-        convolution_forward(&layers[i], workspace, parameters, a, scratch, ld, 0, layers[i].window.out_height, stop)
+        convolution_forward(&layers[i], workspace, parameters, a, scratch, room, ld, 0, layers[i].window.out_height,
+                            stop)
     elif kind == MAX_POOL or kind == AVERAGE_POOL:
         pool_forward(&layers[i], workspace, a, scratch, ld)
     elif kind == BATCH_NORM:  # the slab is all rows where it needs them all
@@ -101,8 +102,9 @@ cdef inline void layer_forward(const LayerSpec* layers, int i, const WorkspaceSp
 
 
 cdef inline bint layer_backward(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const real* parameters,
-                                real* scratch, Py_ssize_t rows, Py_ssize_t ld, bint training, bint add, real* delta,
-                                real* gradient, real* below, bint go_on, const int32_t* stop) noexcept nogil:
+                                real* scratch, real* room, Py_ssize_t rows, Py_ssize_t ld, bint training, bint add,
+                                real* delta, real* gradient, real* below, bint go_on,
+                                const int32_t* stop) noexcept nogil:
     """The gradient of layer i (+ gradient if add) and, to `go_on`, dL/d(input): whether it stands in below or in delta.
     """
     cdef Slabs slabs
@@ -113,8 +115,8 @@ cdef inline bint layer_backward(const LayerSpec* layers, int i, const WorkspaceS
         return True
     if layers[i].kind == CONVOLUTION:
         convolution_backward(&layers[i], workspace, parameters,
-                             layer_input(layers, i, workspace, <const real*>scratch, training), scratch, rows, ld, add,
-                             delta, gradient, below, go_on, stop)
+                             layer_input(layers, i, workspace, <const real*>scratch, training), scratch, room, rows,
+                             ld, add, delta, gradient, below, go_on, stop)
         return True
     if layers[i].kind == MAX_POOL or layers[i].kind == AVERAGE_POOL:
         if go_on:
@@ -189,6 +191,7 @@ cdef inline const real* slab_forward(const LayerSpec* layers, int n_layers, cons
     With `sparse` rows (else NULL) there is no input buffer. Where `stop` ends it, the output is of no use.
     """
     cdef Py_ssize_t ld = padded(rows, parameters)
+    cdef real* room = scratch + workspace.room * workspace.capacity
     cdef const real* a
     cdef int i, on_sparse = -1 if sparse == NULL else first_dense(layers)
     for i in range(n_layers):
@@ -196,7 +199,7 @@ cdef inline const real* slab_forward(const LayerSpec* layers, int n_layers, cons
         if i == on_sparse:
             sparse_forward(sparse, layers, i, workspace, parameters, scratch, rows, 0, layers[i].n_units)
         else:
-            layer_forward(layers, i, workspace, parameters, a, scratch, rows, ld, noise, stop)
+            layer_forward(layers, i, workspace, parameters, a, scratch, room, rows, ld, noise, stop)
     return layer_input(layers, n_layers, workspace, <const real*>scratch, noise.training)
 
 
@@ -212,14 +215,15 @@ cdef inline const real* slab_backward(const LayerSpec* layers, int n_layers, con
     cdef Py_ssize_t ld = padded(rows, parameters)
     cdef real* delta = scratch + workspace.delta * workspace.capacity
     cdef real* below = scratch + workspace.delta_next * workspace.capacity
+    cdef real* room = scratch + workspace.room * workspace.capacity
     cdef int i, lowest = 0
     if not to_input:  # nobody asks for the gradient below the first layer with parameters
         lowest = first_with_parameters(layers)
     for i in range(n_layers - 1, lowest - 1, -1):
         if sparse != NULL and i == lowest:
             sparse_backward(sparse, layers, i, workspace, scratch, rows, add, delta, below, gradient)
-        elif layer_backward(layers, i, workspace, parameters, scratch, rows, ld, training, add, delta, gradient, below,
-                            i > lowest or to_input, stop):
+        elif layer_backward(layers, i, workspace, parameters, scratch, room, rows, ld, training, add, delta, gradient,
+                            below, i > lowest or to_input, stop):
             delta, below = below, delta
         if layers[i].branches and (i > lowest or to_input):
             add_branches(layers, i, workspace, <const real*>scratch, 0, layers[i].n_inputs, ld, delta)

@@ -9,13 +9,14 @@ from libc.string cimport memcpy
 
 from cnn_core.add cimport add_branches, add_units
 from cnn_core.batch_norm cimport over_rows
-from cnn_core.convolution cimport (convolution_forward, convolution_gradient, convolution_slope, gradient_elements,
-                                   slide, turned_columns)
+from cnn_core.convolution cimport (convolution_delta, convolution_forward, convolution_gradient, convolution_slope,
+                                   gradient_elements, turned_columns)
 from cnn_core.layer cimport layer_backward, layer_input
 from cnn_core.slabs cimport Slabs, rows_of
 from cnn_core.team cimport stopped
 from cnn_core.tile cimport padded
-from cnn_core.types cimport CONVOLUTION, LayerSpec, WorkspaceSpec, real
+from cnn_core.types cimport CONVOLUTION, GROUP, LayerSpec, WorkspaceSpec, real
+from cnn_core.winograd cimport room_columns
 
 cdef enum:
     PARTS = 16      # gradients of a convolution that are added up, at most, each of some slabs
@@ -33,20 +34,25 @@ cdef inline Py_ssize_t parts_of(const LayerSpec* layer, Py_ssize_t n_slabs) noex
     return n_slabs * bands if bands > 1 else min(n_slabs, <Py_ssize_t>PARTS)
 
 
+cdef inline Py_ssize_t band_columns(const LayerSpec* layer) noexcept nogil:
+    """How many numbers a row the gradient of a band needs to work in."""
+    return room_columns(layer) if layer.winograd else turned_columns(layer)
+
+
 cdef inline Py_ssize_t partial_elements(const LayerSpec* layers, Py_ssize_t n_layers, Py_ssize_t n_slabs,
                                         Py_ssize_t capacity) noexcept nogil:
-    """Elements of the gradients of a convolution's parts, and of a line's turned deltas for each band."""
+    """Elements of the gradients of a convolution's parts, and of what each band needs to work in."""
     cdef Py_ssize_t i, most = 0
     for i in range(n_layers):
         if layers[i].kind == CONVOLUTION:  # a last minibatch may have fewer slabs, and more bands
             most = max(most, max(min(n_slabs, <Py_ssize_t>PARTS), <Py_ssize_t>BANDS) * gradient_elements(&layers[i])
-                       + BANDS * turned_columns(&layers[i]) * capacity)
-    return most
+                       + BANDS * band_columns(&layers[i]) * capacity)
+    return (most + GROUP - 1) // GROUP * GROUP  # what stands behind it begins on a line of cache
 
 
 cdef inline bint lines_forward(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const Slabs* slabs,
-                               const real* parameters, real* scratch, bint training, int thread, int n_threads,
-                               const int32_t* stop) noexcept nogil:
+                               const real* parameters, real* scratch, real* room, bint training, int thread,
+                               int n_threads, const int32_t* stop) noexcept nogil:
     """This thread's lines of convolution i; whether it was given up."""
     cdef Py_ssize_t lines = layers[i].window.out_height, item = slabs.n * lines * thread // n_threads, s, end
     cdef Py_ssize_t last = slabs.n * lines * (thread + 1) // n_threads
@@ -58,7 +64,7 @@ cdef inline bint lines_forward(const LayerSpec* layers, int i, const WorkspaceSp
             return True
         own = scratch + s * slabs.stride
         convolution_forward(&layers[i], workspace, parameters,
-                            layer_input(layers, i, workspace, <const real*>own, training), own,
+                            layer_input(layers, i, workspace, <const real*>own, training), own, room,
                             padded(rows_of(slabs, s), parameters), item - s * lines, end, stop)
         item = s * lines + end
     return False
@@ -99,14 +105,14 @@ cdef inline bint bands_gradient(const LayerSpec* layers, int i, const WorkspaceS
                              own + delta_column * workspace.capacity, rows_of(slabs, s),
                              padded(rows_of(slabs, s), own), lines * (part % bands) // bands,
                              lines * (part % bands + 1) // bands,
-                             turned + part * turned_columns(layer) * workspace.capacity,
+                             turned + part * band_columns(layer) * workspace.capacity,
                              partial + part * gradient_elements(layer) - layer.weights, False, stop)
     return False
 
 
 cdef inline bint lines_delta(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const Slabs* slabs,
-                             const real* parameters, real* scratch, int64_t delta_column, int64_t next_column,
-                             int thread, int n_threads, const int32_t* stop) noexcept nogil:
+                             const real* parameters, real* scratch, real* room, int64_t delta_column,
+                             int64_t next_column, int thread, int n_threads, const int32_t* stop) noexcept nogil:
     """This thread's lines of dL/d(input) of convolution i; whether it was given up."""
     cdef const LayerSpec* layer = &layers[i]
     cdef Py_ssize_t lines = layer.window.height, item = slabs.n * lines * thread // n_threads, s, first, end, ld
@@ -120,8 +126,8 @@ cdef inline bint lines_delta(const LayerSpec* layers, int i, const WorkspaceSpec
             return True
         own, ld = scratch + s * slabs.stride, padded(rows_of(slabs, s), parameters)
         below = own + next_column * workspace.capacity
-        slide(&layer.window, True, parameters + layer.weights, <const real*>NULL,
-              <const real*>(own + delta_column * workspace.capacity), below, ld, first, end, stop)
+        convolution_delta(layer, parameters, <const real*>(own + delta_column * workspace.capacity), room, ld, first,
+                          end, below, stop)
         if layer.branches:
             add_branches(layers, i, workspace, <const real*>own, first * line, end * line, ld, below)
         item = s * lines + end
@@ -129,9 +135,9 @@ cdef inline bint lines_delta(const LayerSpec* layers, int i, const WorkspaceSpec
 
 
 cdef inline bint slabs_backward(const LayerSpec* layers, int i, const WorkspaceSpec* workspace, const Slabs* slabs,
-                                const real* parameters, real* scratch, int64_t delta_column, int64_t next_column,
-                                real* partial, bint training, bint go_on, int thread, int n_threads,
-                                const int32_t* stop) noexcept nogil:
+                                const real* parameters, real* scratch, real* room, int64_t delta_column,
+                                int64_t next_column, real* partial, bint training, bint go_on, int thread,
+                                int n_threads, const int32_t* stop) noexcept nogil:
     """Layer i, which writes dL/d(input) to another buffer, for this thread's parts of the slabs.
 
     Each part has a gradient of its own in `partial`. Whether it was given up.
@@ -146,7 +152,7 @@ cdef inline bint slabs_backward(const LayerSpec* layers, int i, const WorkspaceS
                 return True
             own, ld = scratch + s * slabs.stride, padded(rows_of(slabs, s), parameters)
             below = own + next_column * workspace.capacity
-            layer_backward(layers, i, workspace, parameters, own, rows_of(slabs, s), ld, training, s > first,
+            layer_backward(layers, i, workspace, parameters, own, room, rows_of(slabs, s), ld, training, s > first,
                            own + delta_column * workspace.capacity,
                            partial + part * gradient_elements(&layers[i]) - layers[i].weights, below, go_on, stop)
             if layers[i].branches and go_on:

@@ -91,4 +91,5 @@ cdef inline void forward_tiles(const LayerSpec* layers, int n_layers, const Work
         elif layers[i].kind == DENSE:
             wide_forward(layers, n_layers, i, workspace, slabs, parameters, scratch, noise, 0, 1, stop)
         elif on_sparse < i:
-            wide_slabs_forward(layers, i, i + 1, workspace, slabs, parameters, scratch, noise, 0, 1, stop)
+            wide_slabs_forward(layers, i, i + 1, workspace, slabs, parameters, scratch,
+                               scratch + workspace.room * workspace.capacity, noise, 0, 1, stop)

@@ -10,8 +10,8 @@ from libc.string cimport memcpy, memset
 from cnn_core.batch_rows cimport sum_of_weights, take_loss, take_rows
 from cnn_core.dense cimport chunk_begin
 from cnn_core.job cimport DONE, GRADIENT_NOT_FINITE, LOSS_NOT_FINITE, STOPPED, UPDATE_NOT_FINITE, Job
-from cnn_core.lines cimport (bands_gradient, bands_of, by_lines, lines_delta, lines_forward, lines_slope, phase_from,
-                             slabs_backward, sum_of_parts)
+from cnn_core.lines cimport (bands_gradient, bands_of, by_lines, lines_delta, lines_forward, lines_slope,
+                             partial_elements, phase_from, slabs_backward, sum_of_parts)
 from cnn_core.optimizers cimport OptimizerStep, optimizer_begin
 from cnn_core.random cimport Noise, noise_of
 from cnn_core.layer cimport first_with_parameters, layer_input, moves, slab_backward, slab_forward
@@ -28,6 +28,7 @@ from cnn_core.update cimport (BAD_GRADIENT, BOTH, GATHER, REDUCE, UNDO, UPDATE, 
 from cnn_core.wide cimport (PANEL, dense_from, dropouts_from, transpose_panel, wide_delta, wide_forward,
                             wide_gradients, wide_inputs, wide_slab_forward, wide_slabs_delta, wide_slabs_forward,
                             wide_units_forward, wide_weights)
+from cnn_core.winograd cimport room_elements
 
 
 cdef inline ShareSpec whole_minibatch(const Job* job, Py_ssize_t batch, const real* kind) noexcept nogil:
@@ -91,7 +92,8 @@ cdef inline bint phase_ends(Job* job, int phase, bint given_up, int n_threads) n
 
 
 cdef inline bint wide_kinds_forward(Job* job, const Slabs* slabs, int first, int end, const real* parameters,
-                                    real* scratch, Noise noise, int thread, int n_threads, int* phase) noexcept nogil:
+                                    real* scratch, real* room, Noise noise, int thread, int n_threads,
+                                    int* phase) noexcept nogil:
     """Layers first .. end - 1, none of them dense, a barrier behind each phase; whether the minibatch is given up.
 
     A layer that needs all rows at once is a phase of units, a convolution of few slabs one of lines, those between two
@@ -103,15 +105,15 @@ cdef inline bint wide_kinds_forward(Job* job, const Slabs* slabs, int first, int
         next_layer = phase_from(job.layers, first, end, job.training, slabs, n_threads)
         if next_layer == first and by_lines(&job.layers[first], slabs, n_threads):
             next_layer += 1
-            given_up = lines_forward(job.layers, first, job.workspace, slabs, parameters, scratch, job.training, thread,
-                                     n_threads, job.stop)
+            given_up = lines_forward(job.layers, first, job.workspace, slabs, parameters, scratch, room, job.training,
+                                     thread, n_threads, job.stop)
         elif next_layer == first:
             next_layer += 1
             given_up = wide_units_forward(job.layers, first, job.workspace, slabs, parameters, scratch, thread,
                                           n_threads, job.stop)
         else:
             given_up = wide_slabs_forward(job.layers, first, next_layer, job.workspace, slabs, parameters, scratch,
-                                          noise, thread, n_threads, job.stop)
+                                          room, noise, thread, n_threads, job.stop)
         phase[0] += 1
         if phase_ends(job, phase[0], given_up, n_threads):
             return True
@@ -119,8 +121,8 @@ cdef inline bint wide_kinds_forward(Job* job, const Slabs* slabs, int first, int
     return False
 
 
-cdef inline bint wide_moves(Job* job, int i, const Slabs* slabs, const real* parameters, real* scratch, int64_t delta,
-                            int64_t next_delta, real* partial, bint go_on, int thread, int n_threads,
+cdef inline bint wide_moves(Job* job, int i, const Slabs* slabs, const real* parameters, real* scratch, real* room,
+                            int64_t delta, int64_t next_delta, real* partial, bint go_on, int thread, int n_threads,
                             int* phase) noexcept nogil:
     """The way back of a layer of another width, a barrier behind each phase; whether the minibatch is given up.
 
@@ -131,8 +133,8 @@ cdef inline bint wide_moves(Job* job, int i, const Slabs* slabs, const real* par
     cdef bint given_up
     phase[0] += 1
     if layers[i].kind != CONVOLUTION or bands_of(&layers[i], slabs.n) == 1:
-        given_up = slabs_backward(layers, i, ws, slabs, parameters, scratch, delta, next_delta, partial, job.training,
-                                  go_on, thread, n_threads, job.stop)
+        given_up = slabs_backward(layers, i, ws, slabs, parameters, scratch, room, delta, next_delta, partial,
+                                  job.training, go_on, thread, n_threads, job.stop)
         return phase_ends(job, phase[0], given_up, n_threads)
     given_up = lines_slope(&layers[i], ws, slabs, scratch, delta, thread, n_threads, job.stop)
     if phase_ends(job, phase[0], given_up, n_threads):
@@ -140,7 +142,7 @@ cdef inline bint wide_moves(Job* job, int i, const Slabs* slabs, const real* par
     phase[0] += 1
     given_up = bands_gradient(layers, i, ws, slabs, scratch, delta, partial, job.training, thread, n_threads, job.stop)
     if go_on and not given_up:
-        given_up = lines_delta(layers, i, ws, slabs, parameters, scratch, delta, next_delta, thread, n_threads,
+        given_up = lines_delta(layers, i, ws, slabs, parameters, scratch, room, delta, next_delta, thread, n_threads,
                                job.stop)
     return phase_ends(job, phase[0], given_up, n_threads)
 
@@ -158,6 +160,9 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
     cdef real* transposed = scratch + job.n_chunks * slabs.stride
     cdef real* other = transposed + job.transposed_size
     cdef real* partial = other + job.transposed_size  # gradients of a convolution, part by part
+    # What convolutions work in: of each thread one.
+    cdef real* room = (partial + partial_elements(layers, job.n_layers, job.n_chunks, ws.capacity)
+                       + thread * room_elements(layers, job.n_layers, ws.capacity))
     cdef real* own
     cdef bint given_up = False
     cdef int i, below, top, phase = 1, on_sparse = -1 if job.X.at != NULL else first_dense(layers)
@@ -175,10 +180,10 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
         noise.row = slabs.above + s * slabs.capacity
         take_rows(job, batch_begin + s * slabs.capacity, rows_of(&slabs, s), noise, own)
         if on_sparse < 0:
-            wide_slab_forward(layers, 0, alone, ws, parameters, own, rows_of(&slabs, s), noise)
+            wide_slab_forward(layers, 0, alone, ws, parameters, own, room, rows_of(&slabs, s), noise)
     if phase_ends(job, phase, given_up, n_threads):
         return
-    if wide_kinds_forward(job, &slabs, alone, bottom, parameters, scratch, noise, thread, n_threads, &phase):
+    if wide_kinds_forward(job, &slabs, alone, bottom, parameters, scratch, room, noise, thread, n_threads, &phase):
         return
     for i in range(job.n_layers):
         if layers[i].kind == DENSE:
@@ -194,7 +199,7 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
             # The dropouts above it are done; other kinds need all units of a row.
             below = dropouts_from(layers, job.n_layers, i + 1)
             top = dense_from(layers, job.n_layers, below)
-            if wide_kinds_forward(job, &slabs, below, top, parameters, scratch, noise, thread, n_threads, &phase):
+            if wide_kinds_forward(job, &slabs, below, top, parameters, scratch, room, noise, thread, n_threads, &phase):
                 return
     for s in range(first, end):
         if stopped(job.stop):
@@ -231,7 +236,7 @@ cdef inline void wide_gradient(Job* job, const real* parameters, real* scratch, 
         transposed, other = other, transposed
         for i in range(top, max(below, lowest - 1), -1):
             if moves(layers[i].kind):
-                if wide_moves(job, i, &slabs, parameters, scratch, delta, next_delta, partial, i > lowest, thread,
+                if wide_moves(job, i, &slabs, parameters, scratch, room, delta, next_delta, partial, i > lowest, thread,
                               n_threads, &phase):
                     return
                 delta, next_delta = next_delta, delta

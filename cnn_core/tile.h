@@ -53,6 +53,9 @@
 typedef struct { ptrdiff_t a, b, terms; } cnn_tap_t;
 /* Pixels of an image, over which sums go on: lines of them, and what leads from one to the next in both operands. */
 typedef struct { ptrdiff_t lines, pixels, a_line, a_pixel, b_line, b_pixel; } cnn_walk_t;
+/* Squares of vectors, one for each term: steps to the next line, pixel and term, and bit 4 i + j: (i, j) is there. */
+typedef struct { ptrdiff_t line, pixel, term; unsigned inside; } cnn_square_t;
+enum { CNN_INPUTS, CNN_OUTPUTS, CNN_DELTAS, CNN_WEIGHTS, CNN_GRADIENTS };
 
 /* The widest tile that leaves registers for the operands: rows of the broadcast operand by vectors of the other. */
 #if defined(__AVX512F__) || defined(__aarch64__)

@@ -10,6 +10,14 @@ cdef extern from "tile.h" nogil:
         Py_ssize_t a, b, terms
     ctypedef struct Walk "cnn_walk_t":
         Py_ssize_t lines, pixels, a_line, a_pixel, b_line, b_pixel
+    ctypedef struct Square "cnn_square_t":
+        Py_ssize_t line, pixel, term
+        unsigned int inside
+    int INPUTS "CNN_INPUTS"
+    int OUTPUTS "CNN_OUTPUTS"
+    int DELTAS "CNN_DELTAS"
+    int WEIGHTS "CNN_WEIGHTS"
+    int GRADIENTS "CNN_GRADIENTS"
     Py_ssize_t cnn_lanesf()
     Py_ssize_t cnn_lanes()
     void cnn_matmulf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, const float*,
@@ -30,6 +38,8 @@ cdef extern from "tile.h" nogil:
                         const double*, Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t)
     void cnn_sums_of_pixelsf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, float*, bint)
     void cnn_sums_of_pixels(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, double*, bint)
+    void cnn_squaresf(int, const float*, const Square*, float*, const Square*, Py_ssize_t, const float*)
+    void cnn_squares(int, const double*, const Square*, double*, const Square*, Py_ssize_t, const double*)
     void cnn_row_sumsf(Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, float*, bint)
     void cnn_row_sums(Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, double*, bint)
     void cnn_row_dotsf(Py_ssize_t, Py_ssize_t, const float*, const float*, Py_ssize_t, float*, bint)
@@ -129,6 +139,19 @@ cdef inline void sums_of_pixels(Py_ssize_t n, Py_ssize_t pixels, Py_ssize_t ld, 
         cnn_sums_of_pixelsf(n, pixels, ld, d, step, out, add)
     else:
         cnn_sums_of_pixels(n, pixels, ld, d, step, out, add)
+
+
+cdef inline void squares(int kind, const real* a, const Square* from_, real* b, const Square* to, Py_ssize_t terms,
+                         const real* start) noexcept nogil:
+    """b = t a t' for `terms` squares of vectors, t being what `kind` says; see winograd.pxd.
+
+    What of a is not inside counts as 0; of OUTPUTS, which begin with start[term] unless that is NULL, nothing is
+    written that is not inside. GRADIENTS are added to b.
+    """
+    if real is float:
+        cnn_squaresf(kind, a, from_, b, to, terms, start)
+    else:
+        cnn_squares(kind, a, from_, b, to, terms, start)
 
 
 cdef inline void row_sums(Py_ssize_t n, Py_ssize_t nk, const real* d, Py_ssize_t ld, real* out,

@@ -81,6 +81,7 @@ cdef struct LayerSpec:
     int64_t running_variance    # batch norm: (n_units,); -1: none
     int pixels              # n_inputs are so many times the same channels; 1: no image
     int gated               # 1: max pooling of ReLU's zeros and positives, or what it reads; it passes on all of f'(z)
+    int winograd            # 1: a convolution of 3 x 3 points is computed with fewer multiplications (winograd.pxd)
     WindowSpec window       # convolution and pooling
 
 
@@ -92,6 +93,7 @@ cdef struct WorkspaceSpec:
     int64_t target          # gathered targets, (rows, n_targets)
     int64_t value           # loss of each element, (rows, n_outputs)
     int64_t weight          # gathered sample weights, (rows,)
+    int64_t room            # what a convolution works in; last, up to the end of the workspace
     int64_t columns         # of the whole workspace
     int64_t capacity        # rows a slab may have; a multiple of 16, so that every buffer is 64-byte aligned
 

@@ -159,26 +159,27 @@ cdef inline int dropouts_from(const LayerSpec* layers, int n_layers, int first) 
 
 
 cdef inline void wide_slab_forward(const LayerSpec* layers, int first, int end, const WorkspaceSpec* workspace,
-                                   const real* parameters, real* own, Py_ssize_t rows, Noise noise) noexcept nogil:
+                                   const real* parameters, real* own, real* room, Py_ssize_t rows,
+                                   Noise noise) noexcept nogil:
     """Layers first .. end - 1, none of them dense, for one slab."""
     cdef int i
     for i in range(first, end):
         layer_forward(layers, i, workspace, parameters,
-                      layer_input(layers, i, workspace, <const real*>own, noise.training), own, rows,
+                      layer_input(layers, i, workspace, <const real*>own, noise.training), own, room, rows,
                       padded(rows, parameters), noise, <const int32_t*>NULL)
 
 
 cdef inline bint wide_slabs_forward(const LayerSpec* layers, int first, int end, const WorkspaceSpec* workspace,
-                                    const Slabs* slabs, const real* parameters, real* scratch, Noise noise, int thread,
-                                    int n_threads, const int32_t* stop) noexcept nogil:
+                                    const Slabs* slabs, const real* parameters, real* scratch, real* room, Noise noise,
+                                    int thread, int n_threads, const int32_t* stop) noexcept nogil:
     """Layers first .. end - 1, none of them dense, for this thread's slabs; whether it was given up."""
     cdef Py_ssize_t s
     for s in range(slabs.n * thread // n_threads, slabs.n * (thread + 1) // n_threads):
         if stopped(stop):
             return True
         noise.row = slabs.above + s * slabs.capacity
-        wide_slab_forward(layers, first, end, workspace, parameters, scratch + s * slabs.stride, rows_of(slabs, s),
-                          noise)
+        wide_slab_forward(layers, first, end, workspace, parameters, scratch + s * slabs.stride, room,
+                          rows_of(slabs, s), noise)
     return False
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
+import reference
+from helpers import reference_gradient
 
 import cnn
 from cnn.layers import Layer
 
 Conv, Deep, Max, Avg = cnn.Conv2D, cnn.DepthwiseConv2D, cnn.MaxPool2D, cnn.AvgPool2D
 Shape = tuple[int, ...]
+ROWS = (1, 2, 15, 16, 17, 31, 33, 64, 65)
+H = 2e-6  # steps of central differences; no kink of a relu or a maximum of these data lies within two of them
 
 # Shape of X and the layers below the last one, Dense(2).
 STACKS: dict[str, tuple[Shape, list[Layer]]] = {
@@ -75,6 +80,10 @@ STACKS: dict[str, tuple[Shape, list[Layer]]] = {
     "wide convolutions": ((5, 4, 3), [
         cnn.Dropout(0.1), Conv(90, 1, activation="tanh"), cnn.Residual([Conv(90, 3, padding="same")]),
         Conv(19, 2, activation="gelu"), cnn.GlobalMaxPool2D()]),
+    "Winograd's products": ((8, 6, 16), [
+        Conv(16, 3, padding="same", activation="tanh"),
+        cnn.Residual([Conv(16, 3, padding="same", use_bias=False), cnn.BatchNorm()]), Conv(32, 3, activation="silu"),
+        Conv(16, 3, padding=2, activation="relu", bias_initializer="normal"), Max(2), cnn.Flatten()]),
 }  # fmt: skip
 
 
@@ -96,3 +105,37 @@ def data(net: cnn.Network, rows: int, seed: int = 0) -> tuple[Any, Any]:
     """X (rows, ...) in the network's shape and type, y (rows, outputs)."""
     rng = np.random.default_rng((seed, rows))
     return rng.normal(size=(rows, *net.plan.shapes[0])), rng.normal(size=(rows, net.n_outputs))
+
+
+def agrees(net: cnn.Network, rows: int, training: bool = False) -> None:
+    """Loss and gradients are the reference's; those of images and parameters are central differences, along a way."""
+    X, y = data(net, rows, seed=2)
+    loss, gradient = net.loss_and_gradient(X, y, training=training)
+    expected, by_reference = reference_gradient(net, X, y, training=training)
+    assert loss == pytest.approx(expected, rel=1e-12)
+    assert set(gradient) == set(by_reference)
+    for what, found in gradient.items():
+        bound = 1e-12 * np.abs(by_reference[what]).max() + 1e-14  # of a bias below a norm all is rounding
+        np.testing.assert_allclose(found, by_reference[what], rtol=1e-9, atol=bound, err_msg=what)
+    out = net.forward(X, training=training)
+    dX = net.backward(2 * (out - y) / y.size)
+    for what, found in gradient.items():
+        np.testing.assert_allclose(net.gradients[what], found, rtol=1e-9, atol=1e-13, err_msg=what)
+    if not training:
+        central_differences(net, X, y, gradient, dX)
+
+
+def central_differences(net: cnn.Network, X: Any, y: Any, gradient: dict[str, Any], dX: Any) -> None:
+    """|g - d| <= 1e-7 (|g| + |d|) for the slope d of the loss along a way, by differences of the fourth order."""
+    rng = np.random.default_rng(1)
+    taught = [name for name in net.parameters if not name.endswith(reference.RUNNING)]
+    arrays = [(name, net.parameters[name], gradient[name]) for name in taught]
+    for name, array, g in [*arrays, ("X", X, dX.reshape(X.shape))]:
+        way = rng.normal(size=g.shape) / np.sqrt(g.size) + g / (np.linalg.norm(g) + 1e-30)  # never across the gradient
+        kept, loss = array.copy(), {}
+        for step in (-2, -1, 1, 2):
+            array[...] = kept + step * H * way
+            loss[step] = ((net.predict(X) - y) ** 2).mean()
+        array[...] = kept
+        slope = (8 * (loss[1] - loss[-1]) - (loss[2] - loss[-2])) / (12 * H)
+        assert (g * way).sum() == pytest.approx(slope, rel=1e-7, abs=1e-10), name

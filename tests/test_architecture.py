@@ -23,6 +23,7 @@ CORE_ORDER = [
     ["activations", "augment", "losses", "optimizers", "sparse_rows"],
     ["stairs", "metrics"],
     ["sparse"],
+    ["winograd"],
     ["convolution", "dense", "dropout", "gaussian_noise", "numeric_embedding", "category_embedding"],
     ["scale", "parametric", "piecewise_embedding", "pool", "prelu", "layer_norm", "add", "job"],
     ["batch_norm"],

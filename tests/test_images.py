@@ -10,48 +10,12 @@ import numpy as np
 import pytest
 import reference
 from helpers import ONLY_TRAINING, ReferenceTraining, reference_gradient, reference_layers
-from image_networks import STACKS, Avg, Conv, Deep, Max, build, data, stack
+from image_networks import ROWS, STACKS, Avg, Conv, Deep, Max, agrees, build, data, stack
 
 import cnn
 from cnn.layers import Layer
 
-ROWS = (1, 2, 15, 16, 17, 31, 33, 64, 65)
-H = 2e-6  # steps of central differences; no kink of a relu or a maximum of these data lies within two of them
 CHANNELS = (1, 2, 3, 5, 6, 7, 8, 9, 16, 17, 33)
-
-
-def agrees(net: cnn.Network, rows: int, training: bool = False) -> None:
-    """Loss and gradients are the reference's; those of images and parameters are central differences, along a way."""
-    X, y = data(net, rows, seed=2)
-    loss, gradient = net.loss_and_gradient(X, y, training=training)
-    expected, by_reference = reference_gradient(net, X, y, training=training)
-    assert loss == pytest.approx(expected, rel=1e-12)
-    assert set(gradient) == set(by_reference)
-    for what, found in gradient.items():
-        bound = 1e-12 * np.abs(by_reference[what]).max() + 1e-14  # of a bias below a norm all is rounding
-        np.testing.assert_allclose(found, by_reference[what], rtol=1e-9, atol=bound, err_msg=what)
-    out = net.forward(X, training=training)
-    dX = net.backward(2 * (out - y) / y.size)
-    for what, found in gradient.items():
-        np.testing.assert_allclose(net.gradients[what], found, rtol=1e-9, atol=1e-13, err_msg=what)
-    if not training:
-        central_differences(net, X, y, gradient, dX)
-
-
-def central_differences(net: cnn.Network, X: Any, y: Any, gradient: dict[str, Any], dX: Any) -> None:
-    """|g - d| <= 1e-7 (|g| + |d|) for the slope d of the loss along a way, by differences of the fourth order."""
-    rng = np.random.default_rng(1)
-    taught = [name for name in net.parameters if not name.endswith(reference.RUNNING)]
-    arrays = [(name, net.parameters[name], gradient[name]) for name in taught]
-    for name, array, g in [*arrays, ("X", X, dX.reshape(X.shape))]:
-        way = rng.normal(size=g.shape) / np.sqrt(g.size) + g / (np.linalg.norm(g) + 1e-30)  # never across the gradient
-        kept, loss = array.copy(), {}
-        for step in (-2, -1, 1, 2):
-            array[...] = kept + step * H * way
-            loss[step] = ((net.predict(X) - y) ** 2).mean()
-        array[...] = kept
-        slope = (8 * (loss[1] - loss[-1]) - (loss[2] - loss[-2])) / (12 * H)
-        assert (g * way).sum() == pytest.approx(slope, rel=1e-7, abs=1e-10), name
 
 
 # Sizes around blocks of channels and rows, each with another window. --------------------------------------------------

@@ -71,7 +71,7 @@ class Plan:
             layers[name][:first] = value
         column = int(self.template["delta"][0]) - below
         widest = int(layers["n_units"].max())
-        template = _workspace(column, self.n_inputs, self.n_outputs, widest)
+        template = _workspace(column, self.n_inputs, self.n_outputs, widest, 0)
         template["input"] = -1
         return replace(self, layers=layers, template=template)
 
@@ -150,7 +150,8 @@ class Plan:
         places, widths = _buffers(layers, seen, first)
         layers["output"][seen] = (np.cumsum(widths) - widths)[places]
         workspace = np.zeros(1, cnn_core.workspace_dtype)
-        columns = workspace["columns"] = sum(widths)
+        workspace["room"] = sum(widths)
+        columns = workspace["columns"] = sum(widths) + cnn_core.engine.room(layers)
         rows = max(_TILE_ROWS, min(_TILE_ELEMENTS // columns // _TILE_ROWS * _TILE_ROWS, 4 * _TILE_ROWS))
         if len(self.shapes[0]) > 1:  # an image's pixels are what fills caches
             rows = _IMAGE_ROWS
@@ -262,7 +263,10 @@ def build(
         size=size,
         shapes=tuple(shapes),
         n_outputs=width,
-        template=_workspace(column, n_inputs, width, max(n_inputs, int(layers["n_units"].max()), _turned(layers))),
+        template=_workspace(
+            column, n_inputs, width, max(n_inputs, int(layers["n_units"].max()), _turned(layers)),
+            cnn_core.engine.room(layers),
+        ),
         constants=frozenset(constants),
     )
 
@@ -350,10 +354,12 @@ def _turned(layers: Spec) -> int:
     return int((window["out_width"] * (filters + _LINE)).max())
 
 
-def _workspace(column: int, n_inputs: int, n_outputs: int, widest: int) -> Spec:
+def _workspace(column: int, n_inputs: int, n_outputs: int, widest: int, room: int) -> Spec:
     spec = np.zeros(1, cnn_core.workspace_dtype)
     widest = _round_up(widest)  # the deltas are also turned into rows there, and rows are whole vectors
-    widths = {"delta": widest, "delta_next": widest, "target": n_outputs, "value": n_outputs, "weight": 1}
+    widths = {
+        "delta": widest, "delta_next": widest, "target": n_outputs, "value": n_outputs, "weight": 1, "room": room,
+    }  # fmt: skip
     for name, width in widths.items():
         spec[name] = column
         column += width
