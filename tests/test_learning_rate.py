@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ import pytest
 
 import cnn
 from cnn import plots
+from cnn.table import architecture
 from cnn.tuning.learning_rate import suggested
 
+pd = pytest.importorskip("pandas")
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 4))
 Y = X[:, 0] * X[:, 1] + 0.1 * RNG.normal(size=300)
@@ -128,6 +131,70 @@ def test_estimators(solver: Any) -> None:
     assert cnn.find_learning_rate(cnn.MLPClassifier(random_state=0), X, labels, steps=50).suggestion is not None
 
 
+def table() -> dict[str, Any]:
+    return {"a": X[:, 0], "town": np.where(X[:, 1] > 0, "Köln", "Genf"), "b": X[:, 2], "y": X[:, 0] + (X[:, 1] > 0)}
+
+
+def test_table_models_are_tested_by_their_first_network() -> None:
+    """The same bits as that network by itself on the same inputs; the model stays as it is."""
+    model = cnn.TableModel("y", seed=3, numbers="plain", max_seconds=100, patience=2)
+    before = repr(model.get_params())
+    found = cnn.find_learning_rate(model, table(), steps=60)
+    assert repr(model.get_params()) == before
+    assert model.networks == ()
+    assert found.suggestion is not None
+    fitted = cnn.TableModel("y", seed=3, numbers="plain", members=1, epochs=1).fit(table(), verbose=0)
+    settings = fitted.settings.chosen("regression", 300)
+    y = fitted.goal.scaled(np.asarray(table()["y"]))
+    rows = np.setdiff1d(np.arange(300), fitted.held_out)
+    first = architecture.network_of(settings, fitted.goal, fitted.encoder, 3)
+    inputs = fitted.encoder.features(pd.DataFrame(table()), rows)
+    alone = cnn.find_learning_rate(first, inputs, y[rows], steps=60, batch_size=settings.batch_size)
+    assert alone.losses.tobytes() == found.losses.tobytes()
+    again = cnn.find_learning_rate(model, table(), steps=60, n_threads=2, sample_weight=np.ones(300))
+    assert again.suggestion == found.suggestion
+    weighted = cnn.find_learning_rate(model, table(), steps=60, sample_weight=np.arange(300))
+    assert weighted.losses.tobytes() != found.losses.tobytes()
+
+
+def test_table_models_of_classes_with_y_and_in_pieces() -> None:
+    rows = table()
+    town = rows.pop("town")
+    found = cnn.find_learning_rate(cnn.TableModel(seed=0), pd.DataFrame(rows), town, steps=40)
+    assert 1e-5 < found.suggestion < 10
+    whole = pd.DataFrame(table())
+    pieces = [whole.iloc[:150], whole.iloc[150:]]
+    assert len(cnn.find_learning_rate(cnn.TableModel("y", seed=0), pieces, steps=20, high=1e-3).losses) == 20
+
+
+def test_image_classifiers(tmp_path: Path) -> None:
+    """The same bits as the network by itself on the same images; of a folder as of an array."""
+    pytest.importorskip("sklearn")
+    from sklearn.utils import check_random_state
+
+    from cnn.images import recipe
+
+    labels = np.array(["ä", "b", "c"])[RNG.integers(0, 3, 60)]
+    images = RNG.integers(0, 120, (60, 8, 8), dtype=np.uint8) + (60 * (labels == "b")).astype(np.uint8)[:, None, None]
+    model = cnn.ImageClassifier(random_state=0, validation_split=0.2, max_seconds=100)
+    before = repr(model.get_params())
+    found = cnn.find_learning_rate(model, images, labels, steps=30)
+    assert repr(model.get_params()) == before
+    assert not hasattr(model, "network_")
+    seed = int(check_random_state(0).randint(2**31 - 1))
+    net = recipe.network(recipe.layers((8, 8, 1), 3, 16), seed)
+    index = np.unique(labels, return_inverse=True)[1]
+    alone = cnn.find_learning_rate(net, images[..., None], index, steps=30, batch_size=16)
+    assert alone.losses.tobytes() == found.losses.tobytes()
+    shifted = cnn.ImageClassifier(random_state=0, augment=cnn.augment.Shift(2))
+    assert cnn.find_learning_rate(shifted, images, labels, steps=30).losses.tobytes() != found.losses.tobytes()
+    image = pytest.importorskip("PIL.Image")
+    for i, label in enumerate(labels):
+        (tmp_path / label).mkdir(exist_ok=True)
+        image.fromarray(images[i]).save(tmp_path / label / f"{i}.png")
+    assert cnn.find_learning_rate(model, tmp_path, steps=30, high=1.0).suggestion is not None
+
+
 @pytest.mark.parametrize(("change", "kind", "text"), [
     ({"low": 0}, ValueError, r"low must be in \(0, inf\), got 0"),
     ({"high": 1e-9}, ValueError, r"high must be in \(1e-06, "),
@@ -138,6 +205,11 @@ def test_estimators(solver: Any) -> None:
     ({"network": cnn.MLPRegressor(solver="lbfgs")}, ValueError, "solver='lbfgs' has no learning rate"),
     ({"network": cnn.MLPRegressor(), "batch_size": 7}, ValueError,
      "batch_size is for networks: an estimator has its own parameters, got batch_size=7"),
+    ({"network": cnn.TableModel(seed=0), "class_weight": "balanced"}, ValueError, "class_weight is for networks"),
+    ({"network": cnn.TableModel("z", seed=0), "y": None, "X": table()}, ValueError, "'z'"),
+    ({"network": cnn.ImageClassifier(), "n_threads": 1}, ValueError, "n_threads is for networks"),
+    ({"network": cnn.ImageClassifier()}, ValueError, r"X must be images .* got shape \(300, 4\)"),
+    ({"network": cnn.ImageClassifier(), "X": np.ones((300, 4, 4)), "sample_weight": Y}, TypeError, "sample_weight"),
     ({"X": iter([(X, Y)]), "y": None}, ValueError, "which can be read once"),
 ])  # fmt: skip
 def test_wrong_arguments(change: dict[str, Any], kind: type[Exception], text: str) -> None:

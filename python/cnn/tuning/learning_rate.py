@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -17,11 +18,12 @@ from cnn._common import checks
 from cnn._common.elsewhere import told
 from cnn._common.errors import NonFiniteError
 from cnn.augment import Augmentation
-from cnn.callbacks import Callback, Logs
+from cnn.callbacks import Callback, Logs, Run
 from cnn.network import Network
 from cnn.optimizers import Optimizer
 from cnn.runtime.data import Array
 from cnn.schedules import Rates, Schedule
+from cnn.table import TableModel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,6 +32,7 @@ _SMOOTHING = 0.03  # the width of the filter, as a share of the steps
 _FALL = 0.95  # the suggested rate has made so much of the fall
 _SLOW = 0.9  # of the moving average that tells whether the loss diverges
 _FEWEST = 10
+_BATCH = 128
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def find_learning_rate(
     low: float = 1e-6,
     high: float = 10.0,
     steps: int = 200,
-    batch_size: int | None = 128,
+    batch_size: int | None = _BATCH,
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | str | None = None,
     augment: Augmentation | Iterable[Augmentation] | None = None,
@@ -91,12 +94,16 @@ def find_learning_rate(
     suggested is meant as the peak of a schedule or as a constant rate for a fit with this batch size.
 
     Args:
-        network: a `cnn.Network`; or a `cnn.MLPClassifier` or `cnn.MLPRegressor` (its parameters count, its batch size,
-            too), whose `learning_rate_init` is looked for.
-        X, y: as `fit` takes them; batches must begin anew with each iter().
+        network: a `cnn.Network`; or a model whose parameters count, its batch size, too: a `cnn.MLPClassifier` or
+            `cnn.MLPRegressor`, whose `learning_rate_init` is looked for, a `cnn.TableModel` or `cnn.ImageClassifier`,
+            whose `learning_rate` is. Of a `TableModel` its first network is trained; an `ImageClassifier` changes
+            images as its `augment` says, by "auto" not at all.
+        X, y: as `fit` takes them, tables and folders of pictures too; batches must begin anew with each iter().
         low, high: the range, 0 < low < high.
         steps: of the test, >= 10; more of them are less noisy.
-        batch_size, sample_weight, class_weight, augment, n_threads: as of `Network.fit`.
+        batch_size, class_weight, augment: as of `Network.fit`; for networks alone.
+        sample_weight: as of `fit`.
+        n_threads: as of `fit`; the same bits for every number. Estimators and image classifiers have their own.
 
     Raises:
         TypeError, ValueError: an argument of the wrong type or out of range, or what `fit` raises.
@@ -111,31 +118,31 @@ def find_learning_rate(
     >>> 1e-3 < found.suggestion < 1.0, found.diverged
     (True, True)
     >>> net.optimizer = cnn.Adam(found.suggestion)
+    >>> model = cnn.TableModel(seed=0)
+    >>> model = cnn.TableModel(learning_rate=cnn.find_learning_rate(model, X, X[:, 0] * X[:, 1]).suggestion, seed=0)
     """
     low = checks.number("low", low, 0, open_low=True)
     high = checks.number("high", high, low, open_low=True)
-    watch = _Watch(checks.integer("steps", steps, _FEWEST))
-    sweep = _Sweep(low, high, steps)
-    given: dict[str, Any] = {
-        "batch_size": batch_size, "class_weight": class_weight, "augment": augment, "n_threads": n_threads,
-    }  # fmt: skip
+    watch = _Watch(_Sweep(low, high, checks.integer("steps", steps, _FEWEST)))
+    how: dict[str, Any] = {} if sample_weight is None else {"sample_weight": sample_weight}
+    given: dict[str, Any] = {"batch_size": batch_size, "class_weight": class_weight, "augment": augment}
     if isinstance(network, Network):
-        copied = copy.deepcopy(network)
-        copied.optimizer, copied.rate_factor = replace(network.optimizer, learning_rate=sweep), 1.0
-        how: dict[str, Any] = {"epochs": steps, "metrics": (), "callbacks": [watch], "verbose": 0, **given}
-        watch.through(lambda: copied.fit(X, y, sample_weight=sample_weight, **how))
-    elif isinstance(getattr(network, "solver", None), str | Optimizer) and hasattr(network, "get_params"):
-        for name, value in given.items():
-            default = 128 if name == "batch_size" else None
-            if value != default:
-                raise ValueError(f"{name} is for networks: an estimator has its own parameters, got {name}={value!r}")
-        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-        watch.through(lambda: _estimator(network, sweep, watch).fit(X, y, **weights))
+        how |= {"epochs": steps, "metrics": (), "callbacks": [watch], "verbose": 0, "n_threads": n_threads, **given}
+        watch.through(lambda: copy.deepcopy(network).fit(X, y, **how))
+        return watch.found()
+    if isinstance(network, TableModel):
+        how |= {"callbacks": [watch], "verbose": 0, "n_threads": n_threads}
+        made = _table(network, watch)
     else:
-        raise TypeError(
-            f"find_learning_rate takes a cnn.Network, a cnn.MLPClassifier or a cnn.MLPRegressor, got {network!r}"
-        )
-    return watch.found(sweep)
+        made = _estimator(network, watch)
+        given["n_threads"] = n_threads
+    for name, value in given.items():
+        if value != (_BATCH if name == "batch_size" else None):
+            raise ValueError(
+                f"{name} is for networks: an estimator has its own parameters, got {name}={value!r}"
+            )
+    watch.through(lambda: made.fit(X, y, **how))
+    return watch.found()
 
 
 @dataclass(frozen=True)
@@ -158,13 +165,16 @@ class _Enough(Exception):
 
 
 class _Watch(Callback):
-    """Keeps the losses, and ends the fit after the last step, or where they diverge."""
+    """Has the rates rise and keeps the losses; ends the fit after the last step, or where the losses diverge."""
 
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
+    def __init__(self, sweep: _Sweep) -> None:
+        self.sweep, self.steps = sweep, sweep.steps
         self.losses: list[float] = []
         self.diverged = False
         self._sum, self._first, self._best = 0.0, math.nan, math.inf
+
+    def on_fit_begin(self, network: Any, run: Run) -> None:
+        network.optimizer, network.rate_factor = replace(network.optimizer, learning_rate=self.sweep), 1.0
 
     def on_train_batch_end(self, network: Any, batch: int, logs: Logs) -> None:
         self.losses.append(logs["loss"])
@@ -188,9 +198,9 @@ class _Watch(Callback):
                 raise
             self.diverged = True
 
-    def found(self, sweep: _Sweep) -> LearningRateRange:
+    def found(self) -> LearningRateRange:
         losses = np.array(self.losses)
-        rates = sweep.rates(0, len(losses), 1, 1)
+        rates = self.sweep.rates(0, len(losses), 1, 1)
         smoothed = gaussian_filter1d(losses, _SMOOTHING * self.steps, mode="nearest")
         return LearningRateRange(rates, losses, smoothed, suggested(rates, smoothed), self.diverged)
 
@@ -208,16 +218,39 @@ def suggested(rates: Array, smoothed: Array) -> float | None:
     return float(rates[np.flatnonzero(fall <= high - _FALL * (high - low))[0]])
 
 
-def _estimator(est: Any, sweep: _Sweep, watch: _Watch) -> Any:
+def _table(model: TableModel, watch: _Watch) -> TableModel:
+    """A fresh model with the same settings and seed, whose one network makes the test."""
+    params = {**model.get_params(), "seed": model.seed}
+    return TableModel(**{**params, "members": 1, "epochs": watch.steps, "patience": None, "max_seconds": None})
+
+
+def _estimator(model: Any, watch: _Watch) -> Any:
     """A fresh estimator with the same parameters, which makes the test in its fit."""
+    solver = getattr(model, "solver", None)
+    if not hasattr(model, "get_params") or not (isinstance(solver, str | Optimizer) or _is_of_images(model)):
+        raise TypeError(
+            "find_learning_rate takes a cnn.Network, a cnn.MLPClassifier or MLPRegressor, a cnn.TableModel or a "
+            f"cnn.ImageClassifier, got {model!r}"
+        )
     from sklearn.base import clone
 
+    how: dict[str, Any] = {"callbacks": [watch], "max_seconds": None, "verbose": 0}
+    if solver is None:
+        changes = None if isinstance(model.augment, str) else model.augment
+        return clone(model).set_params(epochs=watch.steps, augment=changes, validation_split=0.0, **how)
+    if solver == "lbfgs":
+        raise ValueError("solver='lbfgs' has no learning rate")
     from cnn.sklearn.build import describe_optimizer
 
-    if est.solver == "lbfgs":
-        raise ValueError("solver='lbfgs' has no learning rate")
-    return clone(est).set_params(
-        solver=replace(describe_optimizer(est), learning_rate=sweep), callbacks=[watch], max_iter=watch.steps, tol=0.0,
-        n_iter_no_change=watch.steps + 1, early_stopping=False, warm_start=False, max_seconds=None, metrics=(),
-        verbose=False,
+    return clone(model).set_params(
+        solver=replace(describe_optimizer(model), learning_rate=watch.sweep), max_iter=watch.steps, tol=0.0,
+        n_iter_no_change=watch.steps + 1, early_stopping=False, warm_start=False, metrics=(), **how,
     )  # fmt: skip
+
+
+def _is_of_images(model: Any) -> bool:
+    if "cnn.images" not in sys.modules:  # whose scikit-learn need not be there
+        return False
+    from cnn.images import ImageClassifier
+
+    return isinstance(model, ImageClassifier)
