@@ -108,3 +108,4 @@ def test_what_can_be_mended_is_said_in_one_line(run: Any, folder: Path) -> None:
     Image.new("L", (8, 8)).save(folder / "other" / "x.png")
     assert "folder 'other', which is none of the classes of the model" in run("evaluate", "model.cnn", "train").err
     assert "--importance is for tables" in run("evaluate", "model.cnn", "train", "--importance").err
+    assert "cnn explain divides predictions among the columns of a table" in run("explain", "model.cnn", "a.csv").err

@@ -16,6 +16,7 @@ from cnn.cli import predict, read, write
 from cnn.cli.screen import Screen, counted, figure
 from cnn.cli.source import Reading, source
 from cnn.explain import Explanation
+from cnn.network import Network
 from cnn.table import TableModel, frames
 from cnn.table.frames import TableError
 
@@ -41,6 +42,12 @@ def explain(
     """`cnn explain`."""
     _check_places(screen, out, picture)
     model = loading.load(path)
+    net = getattr(model, "network_", model)
+    if isinstance(net, Network) and len(net.input_shape) > 1:
+        raise TableError(
+            f"{path} reads inputs of shape {net.input_shape}, and cnn explain divides predictions among the columns of "
+            "a table; in Python: cnn.explain.integrated_gradients(cnn.load(...), images)"
+        )
     if reading.decimal is not None and isinstance(model, TableModel):
         raise TableError(f"{path} has learnt how its numbers are written; --decimal is for networks and estimators")
     start = time.perf_counter()

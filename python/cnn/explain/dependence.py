@@ -87,6 +87,11 @@ def partial_dependence(
     ([1.0, 5.0], [2.0, 10.0])
     """
     of = subject.of(model, raw)
+    if of.shape:
+        raise ValueError(
+            f"partial_dependence takes models of rows of numbers, and this one reads inputs of shape {of.shape}; which "
+            "pixels a prediction comes from: cnn.explain.integrated_gradients"
+        )
     most = checks.integer("most_rows", most_rows, 1)
     rng = np.random.default_rng(checks.integer("seed", seed, 0))
     points = checks.integer("points", points, 2)

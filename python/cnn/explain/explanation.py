@@ -14,6 +14,9 @@ Array = np.ndarray[Any, Any]
 class Explanation:
     """What each feature of each row adds to the base value: predictions = base_values + values.sum(axis=1) + gap.
 
+    Of images a feature is a number of a pixel: `values` and `data` are (n, height, width, channels), those of several
+    outputs (n, height, width, channels, outputs), the sums are over all pixels, and there are no names.
+
     Args:
         values: (n, features), or (n, features, outputs) where the model has several; in units of the prediction.
         base_values: (n,) or (n, outputs), the prediction for the baseline, or the mean one for the background.
@@ -38,7 +41,7 @@ class Explanation:
     @property
     def gap(self) -> Array:
         """(n,) or (n, outputs): by how much the shares miss predictions - base_values, for the integral is a sum."""
-        gap: Array = self.predictions - self.base_values - self.values.sum(axis=1)
+        gap: Array = self.predictions - self.base_values - self.values.sum(axis=tuple(range(1, self.data.ndim)))
         return gap
 
     @property
@@ -52,13 +55,14 @@ class Explanation:
             import shap
         except ImportError as error:
             raise ImportError("to_shap needs shap (extra 'shap'): pip install shap") from error
-        several = self.values.ndim == 3
+        several = self.values.ndim > self.data.ndim
         return shap.Explanation(
-            self.values, self.base_values, self.data, feature_names=list(self.feature_names),
+            self.values, self.base_values, self.data, feature_names=list(self.feature_names) or None,
             output_names=list(self.output_names) if several else None,
         )  # fmt: skip
 
     def __repr__(self) -> str:
-        several = f", {len(self.output_names)} outputs" if self.values.ndim == 3 else ""
-        rows, features = self.values.shape[:2]
-        return f"Explanation({rows} rows, {features} features{several}: values, base_values, data, feature_names, ...)"
+        several = f", {len(self.output_names)} outputs" if self.values.ndim > self.data.ndim else ""
+        rows, *features = self.data.shape
+        size = " x ".join(map(str, features))
+        return f"Explanation({rows} rows, {size} features{several}: values, base_values, data, feature_names, ...)"

@@ -32,13 +32,15 @@ def integrated_gradients(
     """The shares of the inputs in predictions, along the straight line from a baseline (Sundararajan et al. 2017).
 
     values_i = (x_i - b_i) ∫₀¹ ∂f(b + a (x - b)) / ∂x_i da; they sum to f(x) - f(b), but for `gap`: the integral is
-    taken by Gauss and Legendre's rule. Of a `TableModel` the shares of all inputs of a column are added.
+    taken by Gauss and Legendre's rule. Of a `TableModel` the shares of all inputs of a column are added. Of images
+    there is a share for each number of a pixel; those of bytes (uint8) are taken as they are, as so many 255ths.
 
     Args:
-        model: a `Network`, an estimator, an ensemble (the mean of its networks) or a `TableModel`.
-        X: the rows to explain, as `predict` takes them; dense.
-        baseline: what x is compared with: one row, or a row for each of X, as X is given; None is zeros, and for a
-            `TableModel` a row whose cells are all missing: the shares say what it adds to know each cell.
+        model: a `Network`, an estimator, an ensemble (the mean of its networks), a `TableModel` or an
+            `ImageClassifier`.
+        X: the rows to explain, as `predict` takes them; dense. Of images (n, height, width, channels).
+        baseline: what x is compared with: one row, or a row for each of X, as X is given; None is zeros (black images),
+            and for a `TableModel` a row whose cells are all missing: the shares say what it adds to know each cell.
         steps: points of the rule; more make the gap smaller.
         output: the number of the output (class) to explain; None explains all.
         raw: explain outputs before the loss's link: log-odds of a class, the logarithm of a mean.
@@ -150,7 +152,7 @@ class _Work:
     def explanation(self, x: Array | SparseRows, shown: Array, base: Array) -> Explanation:
         """Of the rows x, whose features are shown like that; base (n, outputs)."""
         of, outputs = self.of, self.outputs
-        values = np.empty((len(x), len(of.feature_names), len(outputs)))
+        values = np.empty((len(x), len(of.begin), len(outputs)))
         at_once = max(_NUMBERS // x.shape[1], 1)
         draws = min(len(self.places), at_once)
         for begin in range(0, len(x), step := max(at_once // draws, 1)):
@@ -158,6 +160,7 @@ class _Work:
             shares = self._shares(x, rows, draws)
             values[rows] = np.moveaxis(np.add.reduceat(shares[:, :, of.order], of.begin, axis=2), 0, 2)
         base, predictions = base[:, outputs], of.outputs(x, self.n_threads)[:, outputs]
+        values = values.reshape(*shown.shape, len(outputs))
         if len(outputs) == 1:
             values, base, predictions = values[..., 0], base[:, 0], predictions[:, 0]
         names = tuple(of.output_names[i] for i in outputs)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from cnn._common import checks
+from cnn._common import checks, images
 from cnn.explain import links
 from cnn.explain.embedded import Embedded
 from cnn.layers import CategoryEmbedding
@@ -38,6 +38,7 @@ class Subject:
         read: (X in the networks' type, the features as they are shown) of what a user gives under a name; X of a table
             may be in short. `rows`: X of a frame, of a table.
         bent: how many columns that a network takes go through relu before it.
+        shape: of an image (or a signal), whose numbers a row of X has one after another; of rows of numbers empty.
     """
 
     networks: Sequence[Network]
@@ -55,6 +56,7 @@ class Subject:
     offset: Numbers | None = None
     rows: Callable[[Any], Array | SparseRows] | None = None
     bent: int = 0
+    shape: tuple[int, ...] = ()
 
     @property
     def n_inputs(self) -> int:
@@ -78,7 +80,7 @@ class Subject:
         """(n, outputs) float64."""
         total = np.zeros((len(X), len(self.output_names)))
         for net, columns in zip(self.networks, self.inputs, strict=True):
-            rows = X if columns is None else self._taken(dense(X), columns)
+            rows = self._taken(X, columns)
             total += links.value(self.link, passes.outputs(net, rows, link=False, n_threads=n_threads))
         total *= np.divide(self.factor, len(self.networks))
         total += self.shift
@@ -86,9 +88,13 @@ class Subject:
             total = np.exp(total) - self.offset
         return np.clip(total, self.low, self.high, out=total)
 
-    def _taken(self, X: Array, columns: Array) -> Array:
+    def _taken(self, X: Array | SparseRows, columns: Array | None) -> Array | SparseRows:
         """What a network takes."""
-        rows: Array = np.ascontiguousarray(X[:, columns])
+        if self.shape:
+            return dense(X).reshape(len(X), *self.shape)
+        if columns is None:
+            return X
+        rows: Array = np.ascontiguousarray(dense(X)[:, columns])
         rows[:, : self.bent] = np.maximum(rows[:, : self.bent], 0)
         return rows
 
@@ -96,14 +102,16 @@ class Subject:
         """(outputs, n, inputs) float64: d output / dX of these outputs at each row."""
         total, values = np.zeros((len(outputs), *X.shape)), np.zeros((len(outputs), len(X)))
         for net, columns in zip(self.networks, self.inputs, strict=True):
-            rows = X if columns is None else self._taken(X, columns)
+            rows = self._taken(X, columns)
             z, tape = passes.forward(net, rows, False, n_threads)
             y = links.value(self.link, z)
             for i, output in enumerate(outputs):
                 dz = links.slope(self.link, z, y, output).astype(net.dtype)
                 dX, _ = passes.backward(net, tape, dz)
                 assert dX is not None
-                dX[:, : self.bent] *= rows[:, : self.bent] > 0
+                if self.bent:
+                    dX[:, : self.bent] *= dense(rows)[:, : self.bent] > 0
+                dX = dX.reshape(len(X), -1)
                 total[i][:, slice(None) if columns is None else columns] += dX
                 values[i] += y[:, output]
         offset = 0.0 if self.offset is None else self.offset
@@ -130,20 +138,17 @@ def dense(X: Array | SparseRows, some: slice = slice(None)) -> Array:
 def of(model: Any, raw: bool) -> Subject:
     """The subject of any model of the package; `raw` leaves out the link."""
     checks.flag("raw", raw)
-    net = model if isinstance(model, Network) else getattr(model, "network_", None)
-    if isinstance(net, Network) and net.known_inputs is not None and len(net.input_shape) > 1:
-        raise ValueError(
-            f"cnn.explain takes models of rows of numbers, and this one reads inputs of shape {net.input_shape}; which "
-            "pixels a prediction hangs on: cnn.plots.saliency"
-        )
     if isinstance(model, Network):
-        return _network(model, raw)
+        return _network(model, raw) if isinstance(model.inputs, int) else _images(model, raw)
     if isinstance(model, TableModel):
         return _table(model, raw)
     if hasattr(type(model), "networks_") or hasattr(type(model), "network_"):
         return _estimator(model, raw)
+    if hasattr(type(model), "images"):
+        return _images(model, raw)
     raise TypeError(
-        f"model must be a cnn.Network, an estimator, an ensemble or a cnn.TableModel, got {type(model).__name__}"
+        "model must be a cnn.Network, an estimator, an ensemble, a cnn.TableModel or a cnn.ImageClassifier, got "
+        f"{type(model).__name__}"
     )
 
 
@@ -156,9 +161,31 @@ def _network(net: Network, raw: bool) -> Subject:
         X = checks.features(name, X, net.dtype, n)
         return X, X
 
-    outputs = ("prediction",) if net.n_outputs == 1 else tuple(f"output {i}" for i in range(net.n_outputs))
     each = np.arange(n)
-    return Subject([net], [None], "identity" if raw else net.loss.link, names, each, each, outputs, read)
+    link = "identity" if raw else net.loss.link
+    return Subject([net], [None], link, names, each, each, _numbered(net.n_outputs), read)
+
+
+def _images(model: Any, raw: bool) -> Subject:
+    """Of a `Network` that reads images or signals, or of an `ImageClassifier`."""
+    fitted = not isinstance(model, Network)
+    net: Network = model._fitted() if fitted else model
+    shape, takes = net.input_shape, net.inputs
+    assert isinstance(takes, images.Images)
+
+    def read(name: str, X: Any) -> tuple[Array, Array]:
+        _refuse_sparse(name, X)
+        found = images.features(name, model.images(X) if fitted else X, net.dtype, takes)
+        return images.scaled(found, net.dtype).reshape(len(found), -1), found
+
+    outputs = tuple(map(str, model.classes_)) if fitted else _numbered(net.n_outputs)
+    each = np.arange(net.n_inputs)
+    link = "identity" if raw else net.loss.link
+    return Subject([net], [None], link, (), each, each, outputs, read, shape=shape)
+
+
+def _numbered(outputs: int) -> tuple[str, ...]:
+    return ("prediction",) if outputs == 1 else tuple(f"output {i}" for i in range(outputs))
 
 
 def _estimator(model: Any, raw: bool) -> Subject:
@@ -172,10 +199,7 @@ def _estimator(model: Any, raw: bool) -> Subject:
     link = loss.link
     if classes is not None and link == "sigmoid" and several > 1 and model._task != "multilabel":
         link = "shares"
-    if classes is not None:
-        outputs = tuple(map(str, classes[-1:] if several == 1 else classes))
-    else:
-        outputs = ("prediction",) if several == 1 else tuple(f"output {i}" for i in range(several))
+    outputs = _numbered(several) if classes is None else tuple(map(str, classes[-1:] if several == 1 else classes))
 
     def read(name: str, X: Any) -> tuple[Array, Array]:
         _refuse_sparse(name, X)

@@ -9,6 +9,7 @@ import numpy as np
 
 from cnn._common import checks
 from cnn.plots.canvas import ACCENT, HELD_OUT, TRAINING, bare, new_figure, plain
+from cnn.plots.pictures import shares_of_pixels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,11 +60,12 @@ class _Moved(Protocol):
 def attributions(found: _Shares, output: int | None = None, most: int = 12) -> Figure:
     """The shares of the features that count most, a point for each row; colour is the feature's value among the rows.
 
-    Points that would lie on one another stand above and below the line. Grey: what is missing or has no order.
+    Points that would lie on one another stand above and below the line. Grey: what is missing or has no order. Of
+    images each one is drawn, and beside it the shares of its pixels (their channels added), red above 0, blue below.
 
     Args:
-        found: a `cnn.explain.Explanation`.
-        output: the number of the output to draw, where there are several.
+        found: a `cnn.explain.Explanation`; of images of 1 or 3 channels, the first 32.
+        output: the number of the output to draw, where there are several; of images None draws each one's largest.
         most: so many features; the others are added up.
 
     >>> import cnn, numpy as np
@@ -72,6 +74,8 @@ def attributions(found: _Shares, output: int | None = None, most: int = 12) -> F
     >>> len(axes.get_yticklabels())
     3
     """
+    if found.data.ndim > 2:
+        return shares_of_pixels(found, output)
     values, _, _, name = _one(found, output)
     order = np.argsort(-np.abs(values).sum(axis=0), kind="stable")
     shown, rest = order[:most], order[most:]
@@ -119,6 +123,8 @@ def attribution(found: _Shares, row: int = 0, output: int | None = None, most: i
     >>> len(attribution(cnn.explain.integrated_gradients(net, np.eye(3)), row=2).axes[0].patches)
     3
     """
+    if found.data.ndim > 2:
+        raise ValueError(f"attribution draws a row of numbers, got shape {found.data.shape}; of images: attributions")
     all_values, base, predictions, name = _one(found, output)
     row = checks.integer("row", row, 0, len(all_values) - 1)
     values = all_values[row]

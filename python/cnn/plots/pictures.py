@@ -10,7 +10,7 @@ import numpy as np
 
 from cnn._common import checks
 from cnn.layers import Layer
-from cnn.plots.canvas import ACCENT, new_figure
+from cnn.plots.canvas import ACCENT, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -109,6 +109,32 @@ def saliency(net: _Seen, X: Any, output: int | None = None) -> Figure:
     for image, map_, k in zip(given, strength, chosen, strict=True):
         panels.append((_visible(image), {"cmap": "gray"}, f"output {k}"))
         panels.append((map_, {"cmap": "inferno", "vmin": 0}, ""))
+    return _gallery(panels, even=True)
+
+
+def shares_of_pixels(found: Any, output: int | None) -> Figure:
+    """What `attributions` draws of images: each one, and beside it the shares of its pixels, red above 0, blue below.
+
+    The shares of a pixel's channels are added; the scale is each image's own. Without `output` the largest is drawn.
+    """
+    images = found.data[: _MOST // 2]
+    if images.ndim != 4 or not len(images) or images.shape[-1] not in (1, 3):
+        raise ValueError(
+            "attributions draws rows of numbers, or images (n, height, width, channels) of 1 or 3 channels, at least "
+            f"one; got shape {found.data.shape}"
+        )
+    values = found.values[: len(images)]
+    if values.ndim == images.ndim:
+        values = values[..., None]
+    if output is not None:
+        checks.integer("output", output, 0, values.shape[-1] - 1)
+    predictions = np.reshape(found.predictions, (len(found.predictions), -1))[: len(images)]
+    chosen = predictions.argmax(axis=1) if output is None else np.full(len(images), output)
+    panels: list[tuple[Array, dict[str, Any], str]] = []
+    for image, shares, k in zip(images, values.sum(axis=3), chosen, strict=True):
+        largest = np.abs(shares[..., k]).max() or 1.0
+        panels.append((_visible(image), {"cmap": "gray"}, plain(found.output_names[k][:12])))
+        panels.append((shares[..., k], {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}, ""))
     return _gallery(panels, even=True)
 
 
