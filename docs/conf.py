@@ -10,10 +10,11 @@ copyright = "The cnn developers"
 version = release = cnn.__version__
 language = "en"
 
-extensions = ["myst_parser", "sphinx.ext.viewcode"]
+extensions = ["myst_nb", "sphinx.ext.viewcode"]  # myst_nb brings myst_parser
 myst_enable_extensions = ["colon_fence", "fieldlist", "attrs_inline"]
 myst_heading_anchors = 4
-exclude_patterns: list[str] = []
+exclude_patterns = ["gallery/*/*.ipynb"]  # which are there to be taken away
+nb_execution_mode = "off"  # notebooks keep their outputs
 highlight_language = "python"
 templates_path: list[str] = []
 python_maximum_signature_line_length = 88

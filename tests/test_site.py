@@ -114,6 +114,21 @@ def test_a_program_runs_cell_by_cell(tool, tmp_path):
     assert out.splitlines()[-1] == '[["1\\n", []], ["2\\n", []]]'
 
 
+def test_notebooks_become_pages_with_words_for_their_pictures(tool, tmp_path):
+    picture = {"cell_type": "code", "source": [], "metadata": {}, "outputs": [{"data": {"image/png": "…"}}]}
+    text = {"cell_type": "markdown", "source": ["What is wrong? This\n", "is."]}
+    told = tool("notebooks").told({"cells": [text, picture]})
+    assert told["cells"][1]["metadata"] == {"mystnb": {"image": {"alt": "What is wrong?"}}}
+    tool("notebooks").write(tmp_path, tool("pages").Links(tmp_path))
+    found = sorted((tmp_path / "notebooks").glob("*.ipynb"))
+    assert [path.name for path in found] == [path.name for path in tool("notebooks").NOTEBOOKS]
+    assert "(../gallery/digits.md)" in found[0].read_text()
+    programs = tool("programs")
+    page = programs.page(programs.read(programs.ROOT / "examples/gallery/digits.py"), tool("pages").Links(tmp_path), [])
+    assert "[As a notebook](../notebooks/digits.ipynb)" in page
+    assert "{download}`digits.ipynb <digits/digits.ipynb>`" in page
+
+
 def test_pages_are_mended_for_keyboards(tool):
     mended = tool("accessible").mended
     menu = '<label class="nav-overlay-icon" for="__navigation"><i></i></label>'

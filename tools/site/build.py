@@ -17,6 +17,7 @@ from pathlib import Path
 import accessible
 import documented
 import links
+import notebooks
 import pages
 import programs
 import reference
@@ -38,6 +39,7 @@ def main() -> int:
     shutil.rmtree(html, ignore_errors=True)  # pages that are no longer there
     placed = pages.stage(staged)
     seconds = programs.write(staged, placed, options.quick)
+    notebooks.write(staged, placed)
     reference.write(staged / "reference")
     placed.write_sources()
     written = time.perf_counter()

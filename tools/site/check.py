@@ -171,9 +171,9 @@ def main() -> int:
     parser.add_argument("--pictures", type=Path)
     parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
     options = parser.parse_args()
-    gallery = sorted(path.stem for path in (options.html / "gallery").glob("*.html") if path.stem != "index")
+    programs = sorted(path for folder in ("gallery", "notebooks") for path in (options.html / folder).glob("*.html"))
     names = [*DOORS, *(name for name in SAMPLE if (options.html / f"{name}.html").exists()),
-             *(f"gallery/{name}" for name in gallery)]  # fmt: skip
+             *(f"{path.parent.name}/{path.stem}" for path in programs if path.stem != "index")]  # fmt: skip
     if options.pictures:
         options.pictures.mkdir(parents=True, exist_ok=True)
     wrong: list[str] = []

@@ -44,6 +44,8 @@ class Links:
             return ELSEWHERE[name]
         if name.startswith("docs/") and path.suffix in (".md", ".png", ".svg"):
             return name.removeprefix("docs/")
+        if name.startswith("examples/notebooks/") and path.suffix == ".ipynb":
+            return name.removeprefix("examples/")
         if name.startswith("examples/") and path.suffix == ".py":
             return f"{'gallery' if path.parent.name == 'gallery' else 'programs'}/{path.stem}.md"
         if not path.is_file():

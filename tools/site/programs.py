@@ -36,6 +36,12 @@ class Program(NamedTuple):
     def place(self) -> str:
         return f"{'gallery' if self.path.parent.name == 'gallery' else 'programs'}/{self.path.stem}"
 
+    @property
+    def notebook(self) -> Path | None:
+        """The same as a notebook, where there is one."""
+        path = ROOT / "examples" / "notebooks" / f"{self.path.stem}.ipynb"
+        return path if path.exists() else None
+
 
 def read(path: Path) -> Program:
     source = path.read_text(encoding="utf-8")
@@ -70,12 +76,10 @@ def page(program: Program, links: Links, shown: Shown) -> str:
         parts.append(f"````python\n{code}\n````" if code else "")
         parts.append(f"````text\n{printed.rstrip()}\n````" if printed.strip() else "")
         parts += [f"![{Path(name).stem.replace('_', ' ')}]({program.path.stem}/{name})" for name in pictures]
-    notebook = program.path.with_suffix(".ipynb")
-    also = (
-        f" As a notebook: {{download}}`{notebook.name} <{program.path.stem}/{notebook.name}>`."
-        if notebook.exists()
-        else ""
-    )
+    also = ""
+    if name := program.notebook and program.notebook.name:
+        taken = f"{{download}}`{name} <{program.path.stem}/{name}>`"
+        also = f" [As a notebook](../notebooks/{name}), to run yourself: {taken}."
     parts.append(f"The program is `{program.path.relative_to(ROOT).as_posix()}`.{also}")
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -121,24 +125,27 @@ def write(staged: Path, links: Links, quick: bool) -> dict[str, float]:
         target.parent.mkdir(parents=True, exist_ok=True)
         shown = json.loads(done[one.place][0].splitlines()[-1]) if one.place in done else []
         target.write_text(page(one, links, shown), encoding="utf-8")
-        notebook = one.path.with_suffix(".ipynb")
-        if notebook.exists():
+        if one.notebook:
             (staged / one.place).mkdir(exist_ok=True)
-            (staged / one.place / notebook.name).write_bytes(notebook.read_bytes())
+            (staged / one.place / one.notebook.name).write_bytes(one.notebook.read_bytes())
     index(staged / "gallery" / "index.md", gallery, examples)
     return {name: seconds for name, (_, seconds) in done.items()}
 
 
 def index(path: Path, gallery: list[Program], examples: list[Program]) -> None:
-    """Cards of the gallery with a picture each, and the list of the other programs."""
+    """Cards of the gallery with a picture each, and the lists of notebooks and of the other programs."""
     cards = []
     for one in gallery:
         pictures = sorted((path.parent / one.path.stem).glob("*.png"), key=lambda each: each.stat().st_mtime_ns)
         picture = f"![{one.title}]({one.path.stem}/{pictures[-1].name})\n\n" if pictures else ""
         cards.append(f":::{{container}} card\n{picture}**[{one.title}]({one.path.stem}.md)**\n:::")
     listed = "\n".join(f"- [{one.title}](../{one.place}.md)" for one in examples)
-    names = "\n".join(f"/{one.place}" for one in [*gallery, *examples])
+    noted = [(one.title, one.notebook.name) for one in gallery if one.notebook]
+    names = [f"/{one.place}" for one in [*gallery, *examples]]
+    names += [f"{title}, a notebook </notebooks/{Path(name).stem}>" for title, name in noted]
     text = path.read_text(encoding="utf-8")
     text = text.replace("<!-- cards -->", "\n".join(["::::{container} cards", *cards, "::::"]) if cards else "")
     text = text.replace("<!-- programs -->", listed)
-    path.write_text(f"{text}\n```{{toctree}}\n:hidden:\n\n{names}\n/programs/data\n```\n", encoding="utf-8")
+    text = text.replace("<!-- notebooks -->", "\n".join(f"- [{title}](../notebooks/{name})" for title, name in noted))
+    listed = "\n".join([*names, "/programs/data"])
+    path.write_text(f"{text}\n```{{toctree}}\n:hidden:\n\n{listed}\n```\n", encoding="utf-8")
