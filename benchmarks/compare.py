@@ -11,14 +11,13 @@ Prints tables in Markdown, and keeps the run as benchmarks/results/<cpu>-<date>.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import contest
+import kept
 import machine
 import prediction
 import report
@@ -63,31 +62,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     results["threads"] = threads.measure(cores, 4 * options.rounds, 1e-3 if quick else THREAD_SECONDS, quick=quick)
     for name, value in peaks.measure(kernels, cores, span, megabytes).items():
         highest[name] = max(value, highest[name])
-    date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    return {"machine": {**about, "cores": cores, **highest}, "date": date, "rounds": options.rounds, **results}
-
-
-def keep(results: dict[str, Any], path: Path | None) -> Path:
-    """One JSON file, a line for each measurement."""
-    if path is None:
-        cpu = re.sub(r"[^a-z0-9]+", "-", results["machine"]["cpu"].lower()).strip("-")
-        path = ROOT / "benchmarks" / "results" / f"{cpu}-{results['date']}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    parts = []
-    for name, value in results.items():
-        lines = ",\n".join(json.dumps(line) for line in value) if isinstance(value, list) else None
-        parts.append(f"{json.dumps(name)}: {json.dumps(value) if lines is None else f'[{chr(10)}{lines}{chr(10)}]'}")
-    path.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
-    return path
-
-
-def rounded(value: Any) -> Any:
-    """Six digits of every number: what a clock gives is worth no more."""
-    if isinstance(value, dict):
-        return {key: rounded(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [rounded(inner) for inner in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    about = {**about, "cores": cores, **highest}
+    return {"machine": about, "date": kept.today(), "rounds": options.rounds, **results}
 
 
 def main() -> int:
@@ -98,7 +74,7 @@ def main() -> int:
                         help="of training; prediction has twice as many, threads four times")  # fmt: skip
     parser.add_argument("--seconds", type=float, default=0.2, help="a round of training (default %(default)s)")
     parser.add_argument("--quick", action="store_true", help="a few cases, for moments only; nothing is kept")
-    parser.add_argument("--json", type=Path, help="keep the run there")
+    kept.option(parser)
     parser.add_argument("--from", type=Path, dest="kept", help="measure nothing; take a run that was kept")
     page = ROOT / "docs" / "development" / "performance-diary.md"
     parser.add_argument("--markdown", type=Path, nargs="?", const=page, metavar="PAGE",
@@ -109,12 +85,12 @@ def main() -> int:
     else:
         if options.quick:
             options.rounds = 1
-        results = rounded(measure(options))
+        results = kept.rounded(measure(options))
     print("\n" + report.markdown(results))
     if options.markdown:
         report.write_page(options.markdown, results)
-    if not options.kept and (options.json or not options.quick):
-        print(f"\nkept as {keep(results, options.json)}")
+    if not options.kept:
+        kept.write(results, options.json or (None if options.quick else kept.FOLDER))
     lines = [*results["training"], *results["prediction"]]
     wrong = [f"{line['case']}: {line['contestant']}" for line in lines if line["agrees"] is False]
     if wrong:

@@ -1,4 +1,4 @@
-"""Memory and disk that a library takes: python benchmarks/footprint.py [--json FILE].
+"""Memory and disk that a library takes: python benchmarks/footprint.py [--json [FILE]].
 
 Each contestant trains two networks for two epochs, in a process of its own with one thread: MB of memory at the peak
 beyond what the process had with NumPy, its data and its initial weights. On disk: the files of its distribution and of
@@ -8,11 +8,9 @@ all that it requires, beyond Python, NumPy and SciPy.
 from __future__ import annotations
 
 import argparse
-import datetime
 import importlib
 import importlib.metadata
 import importlib.util
-import json
 import os
 import re
 import resource
@@ -21,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import machine
+import kept
 from networks import NETWORKS, problem
 from packaging.requirements import Requirement
 
@@ -109,17 +107,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--cases", nargs="+", choices=list(NETWORKS), default=list(CASES))
-    parser.add_argument("--json", type=Path, help="keep the run there, for the page of docs/performance.md")
+    kept.option(parser)
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         trained(*options.child)
         return
-    rows, date = measure(options.peers, options.cases), datetime.datetime.now(datetime.UTC).date().isoformat()
-    results = {"question": "footprint", "command": "python benchmarks/footprint.py",
-               "machine": machine.description(), "date": date, "rows": rows}  # fmt: skip
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    kept.write(kept.answer("footprint", measure(options.peers, options.cases)), options.json)
 
 
 if __name__ == "__main__":

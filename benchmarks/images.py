@@ -1,6 +1,6 @@
 """Networks of images beside PyTorch, JAX and ONNX Runtime, in float32: every bar, met or missed.
 
-    python benchmarks/images.py [--only lenet three depthwise one many] [--rounds 5] [--data FOLDER] [--json out.json]
+    python benchmarks/images.py [--only lenet three depthwise one many] [--rounds 5] [--data FOLDER] [--json [FILE]]
 
 All train the same networks from the same weights; after the first ten minibatches, in the order of the rows, their
 losses, computed here in float64 from their weights, must agree. Then each shuffles the images of every epoch: 60,000 of
@@ -15,10 +15,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import contest
+import kept
 import machine
 from image_networks import NETWORKS
 from peers import IMAGES
@@ -27,6 +27,11 @@ from worker import Worker
 LOSS_TOLERANCE = 1e-3  # relative, after ten steps of Adam in float32, which divides by roots of small numbers
 ERROR = 1e-5  # of probabilities
 Bar = tuple[str, str, bool]
+TITLES = {
+    "lenet 32": "LeNet-5, 32 images", "lenet 128": "LeNet-5, 128 images, 60,000 shuffled",
+    "three": "32-32-pool-64-64-pool-128-10, 3 × 3, 128 images",
+    "depthwise": "a depthwise-separable network, 32 × 32 × 3, 64 images",
+}  # fmt: skip
 
 
 def measure(workers: list[Worker], work: str, case: Any, rounds: int, seconds: float) -> dict[str, contest.Line]:
@@ -38,12 +43,18 @@ def measure(workers: list[Worker], work: str, case: Any, rounds: int, seconds: f
     return {line["contestant"].removesuffix(" of images"): line for line in lines}
 
 
+def row(work: str, lines: dict[str, contest.Line]) -> dict[str, Any]:
+    """What page.py shows of them."""
+    return {"work": work, **{who: line["us"] for who, line in lines.items()}}
+
+
 def trained(name: str, given: argparse.Namespace, workers: list[Worker], *peers: str) -> dict[str, contest.Line]:
     """A network's training beside those peers, with the distances of their losses."""
     network = NETWORKS[f"quick {name}" if given.quick else name]
     chosen = [worker for worker in workers if worker.peer.removesuffix(" of images") in ("cnn", *peers)]
     lines = measure(chosen, "training", (network.name, given.data), given.rounds, 1e-3 if given.quick else 0.5)
     ours = lines["cnn"]
+    given.rows.append(row(f"a step of {TITLES[name]}", lines))
     for line in lines.values():
         line["loss_error"] = abs(line["loss"] - ours["loss"]) / ours["loss"]
         line["images_per_second"] = 1e6 * network.batch_size / line["us"]
@@ -104,6 +115,7 @@ def depthwise(given: argparse.Namespace, workers: list[Worker]) -> list[Bar]:
 def predicted(rows: int, given: argparse.Namespace, workers: list[Worker]) -> tuple[dict[str, contest.Line], Bar]:
     case = ("lenet 128", None), rows
     lines = measure(workers, "prediction", case, 3 * given.rounds, 1e-3 if given.quick else 0.1)
+    given.rows.append(row(f"predict {'one image' if rows == 1 else f'{rows:,} images'}, LeNet-5", lines))
     text = ", ".join(f"{who} {line['error']:.1e}" for who, line in lines.items())
     agree = max(line["error"] for line in lines.values()) <= ERROR
     return lines, (f"{rows:,} images: probabilities agree to {ERROR:g}", text, agree)
@@ -133,9 +145,10 @@ def main() -> int:
     parser.add_argument("--peers", nargs="+", choices=[name.removesuffix(" of images") for name in IMAGES],
                         default=[name.removesuffix(" of images") for name in IMAGES])  # fmt: skip
     parser.add_argument("--data", help="a folder with MNIST's files, or those of a set like it")
-    parser.add_argument("--json", type=Path, help="append a line with the machine and all bars")
+    kept.option(parser)
     parser.add_argument("--quick", action="store_true", help="a few images for moments, to see that all works")
     given = parser.parse_args()
+    given.rows = []
     about = machine.description()
     print(", ".join(f"{key} {value}" for key, value in about.items()), flush=True)
     bars: list[Bar] = []
@@ -145,9 +158,7 @@ def main() -> int:
     print()
     for bar, measured, met in bars:
         print(f"{'met' if met else 'MISSED':<7} {bar:<72} {measured}")
-    if given.json:
-        with given.json.open("a") as out:
-            out.write(json.dumps({"machine": about, "bars": bars}) + "\n")
+    kept.write(kept.answer("images", given.rows, bars=bars), given.json)
     return 0 if all(met for bar, _, met in bars if " agree " in bar) else 1
 
 

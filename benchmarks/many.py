@@ -1,6 +1,6 @@
 """Many networks at once beside one alone, JAX's vmap, PyTorch's vmap and a loop: every bar, met or missed.
 
-    python benchmarks/many.py [--rounds 5] [--networks 128] [--quick] [--without-peers]
+    python benchmarks/many.py [--rounds 5] [--networks 128] [--quick] [--without-peers] [--json [FILE]]
 
 All is measured in turns, `rounds` times, and the best counts. Peers train the same networks on the same minibatches, in
 float32, and are left out where they are not installed.
@@ -17,6 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import kept
 import numpy as np
 
 import cnn
@@ -39,6 +40,11 @@ def made(widths: tuple[int, ...], n: int) -> list[cnn.Network]:
 
 
 X, Y = rows(ROWS, WIDTHS[0])
+TITLES = {  # of what page.py shows, ours first
+    "many": "`train_many`", "stopping": "`train_many`, validation and `EarlyStopping` after every epoch",
+    "alone": "one network alone, one core", "jax vmap": "JAX, `vmap`", "torch vmap": "PyTorch, `torch.func.vmap`",
+    "torch loop": "PyTorch, one after another",
+}  # fmt: skip
 Run = Callable[[], float]  # microseconds for a step of a network
 
 
@@ -198,6 +204,7 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=128)
     parser.add_argument("--quick", action="store_true", help="moments only, to see that all works")
     parser.add_argument("--without-peers", action="store_true")
+    kept.option(parser)
     given = parser.parse_args()
     n, cores, epochs = given.networks, threads.available(), 1 if given.quick else 30
     small = (10, 10) if given.quick else (SMALL_NETWORKS, SMALL_EPOCHS)
@@ -228,6 +235,8 @@ def main() -> None:
          f"{seconds:.2f} s", seconds <= 1.5)
     print(f"        beside it, without a bar: {us['threads']:.2f} us by fits in {cores} Python threads, "
           f"{us['stopping']:.2f} us with validation and EarlyStopping after every epoch")
+    rows = [{"work": title, "us": us[name]} for name, title in TITLES.items() if name in us]
+    kept.write(kept.answer("many", rows), given.json)
 
 
 if __name__ == "__main__":

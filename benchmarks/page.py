@@ -1,7 +1,8 @@
 """The page of performance, told to users: python benchmarks/page.py writes docs/performance.md and its figures.
 
 All between two marks of the page comes from the runs that benchmarks/results keeps: those of compare.py, one for each
-processor, and those of images.py, many.py, tables.py, stream.py and footprint.py. `--page FILE` writes another.
+processor, and those of images.py, many.py, tables.py, stream.py and footprint.py with `--json`. `--page FILE` writes
+another page, `--results FOLDER` takes other runs.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Results = dict[str, Any]
 class Kept:
     """The newest run of each processor for compare.py, and of each other question."""
 
-    def __init__(self, folder: Path = RESULTS) -> None:
+    def __init__(self, folder: Path) -> None:
         runs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
         runs.sort(key=lambda run: run["date"])
         self.compared = {short(run): run for run in runs if "training" in run}
@@ -229,8 +230,9 @@ PARTS: dict[str, Callable[[Kept, Path], str]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "performance.md")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
-    text, kept = options.page.read_text(encoding="utf-8"), Kept()
+    text, kept = options.page.read_text(encoding="utf-8"), Kept(options.results)
     images = options.page.parent / "images"
     images.mkdir(exist_ok=True)
     for name, part in PARTS.items():

@@ -1,6 +1,6 @@
 """An epoch over a Parquet folder of four times the memory limit, beside one on the same rows in memory.
 
-python benchmarks/stream.py [--limit 640] [--rounds 2] [--folder FOLDER] [--seed 0]
+python benchmarks/stream.py [--limit 640] [--rounds 2] [--folder FOLDER] [--seed 0] [--json [FILE]]
 
 The network is 54-256-128-7, batch 256, Adam, on rows of 54 float32 columns in row groups of 50,000, written to FOLDER
 (a temporary one; it takes four times the limit of disk). Each round runs two processes, one after the other: one reads
@@ -23,6 +23,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import kept
 import numpy as np
 
 import cnn
@@ -84,10 +85,19 @@ def measured(folder: Path, limit: int | None) -> dict[str, Any]:
 
 
 def one(folder: Path, limit: int | None) -> None:
+    from pyarrow import parquet  # noqa: F401 (what it takes is no part of a fit)
+
+    without = megabytes()
     history = in_memory(folder) if limit is None else streamed(folder, limit)
+    print(json.dumps({
+        "seconds": history.seconds[0], "loss": history.loss[0], "peak": megabytes(), "without": without,
+    }))  # fmt: skip
+
+
+def megabytes() -> float:
+    """The peak of this process up to now."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    peak = int(status[PEAK].split()[0]) / 1024
-    print(json.dumps({"seconds": history.seconds[0], "loss": history.loss[0], "peak": peak}))
+    return int(status[PEAK].split()[0]) / 1024
 
 
 def bar(what: str, value: float, most: float, unit: str) -> bool:
@@ -103,6 +113,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="on the disk that is to be measured")
     parser.add_argument("--seed", type=int, default=0)
+    kept.option(parser)
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one is not None:
@@ -121,6 +132,8 @@ def main() -> int:
     print(f"an epoch in memory: {times[0]:.2f} s, {1e6 * times[0] / rows:.2f} us a row; streamed: {times[1]:.2f} s")
     memory, stream = rounds[0]
     print(f"peak in memory: {memory['peak']:.0f} MB; losses {memory['loss']:.4f}, {stream['loss']:.4f}")
+    row = {"gb": round(size / 1e9, 1), "rows": rows, "peak_mb": round(peak), "without_mb": round(stream["without"])}
+    kept.write(kept.answer("stream", [row]), given.json)
     quick = bar("time of the stream by that in memory", ratio, SLOWER, "")
     return 0 if bar("peak of the stream", peak, limit, " MB") and quick else 1
 

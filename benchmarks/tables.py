@@ -1,6 +1,6 @@
 """Table models beside scikit-learn's estimators on twelve tables (table_data.py), and the bars that they are held to.
 
-python benchmarks/tables.py [--splits 3] [--seeds 3] [--best] [--quick] [--only NAME ...] [--data FOLDER]
+python benchmarks/tables.py [--splits 3] [--seeds 3] [--best] [--quick] [--only NAME ...] [--data FOLDER] [--json]
 
 All have the same rows, in one run; means over splits times seeds. Nothing is chosen by a test row: they are looked at
 once, here. The error is the RMSE over the deviation of the test rows' targets, or the share of wrong classes over that
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import kept
 import numpy as np
 import pandas as pd
 import table_data
@@ -56,6 +57,7 @@ OTHERS: dict[str, tuple[Callable[[int], Any], Callable[[int], Any]]] = {
     "k nearest": (lambda seed: KNeighborsClassifier(), lambda seed: KNeighborsRegressor()),
     "linear": (lambda seed: LogisticRegression(max_iter=1000), lambda seed: Ridge()),
 }
+TITLES = {"california": "California", "adult": "Adult, its test file", TREES: "histogram gradient boosting"}
 DRAW_NOTHING = ("k nearest", "linear")
 
 
@@ -102,6 +104,7 @@ class Run:
         self.n_splits, self.seeds, self.effort, self.most_rows = n_splits, seeds, effort, most_rows
         self.errors: dict[str, dict[str, list[float]]] = {}
         self.scores: dict[str, list[float]] = {}  # ours: RMSE in units of the target, or accuracy
+        self.measures: dict[str, str] = {}  # of these scores
         self.seconds: dict[str, list[float]] = {}
         self.calibration: list[float] = []
 
@@ -118,6 +121,7 @@ class Run:
                         found.setdefault(other, []).append(error(train, y, by_sklearn(other, train, test, seed)))
         means = ", ".join(f"{model} {np.mean(errors):.4f}" for model, errors in found.items())
         scores, what = self.scores[name], "accuracy" if table_data.is_classes(table) else "RMSE"
+        self.measures[name] = what
         print(f"{name}: {what} {np.mean(scores):.4f} ± {np.std(scores):.4f}, {max(self.seconds[name]):.1f} s at most; "
               f"errors: {means}", flush=True)  # fmt: skip
 
@@ -136,6 +140,16 @@ class Run:
     def means(self) -> pd.DataFrame:
         """The mean error of each model (columns) on each table (rows)."""
         return pd.DataFrame({t: {m: np.mean(e) for m, e in found.items()} for t, found in self.errors.items()}).T
+
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What page.py shows: the mean errors on each table, our score, and the seconds of our slowest fit."""
+        return [
+            {"table": TITLES.get(name, name), "score": f"{self.measures[name]} {np.mean(self.scores[name]):.4g}",
+             **{TITLES.get(model, model): float(np.mean(each)) for model, each in found.items()},
+             "seconds": round(max(self.seconds[name]), 1)}
+            for name, found in self.errors.items()
+        ]  # fmt: skip
 
 
 def concrete_of_50_units(folder: Path, splits: int) -> float:
@@ -183,6 +197,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=table_data.TABLES, default=list(table_data.TABLES))
     parser.add_argument("--best", action="store_true", help="also effort='best' on California and Adult, for minutes")
     parser.add_argument("--quick", action="store_true", help="one split, one seed, 2,000 rows: that it runs")
+    kept.option(parser)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     quick, n = arguments.quick, (1, 1) if arguments.quick else (arguments.splits, arguments.seeds)
@@ -190,6 +205,7 @@ def main() -> None:
     for name in arguments.only:
         run.table(name, table_data.TABLES[name](arguments.data))
     bars_of_all(run)
+    kept.write(kept.answer("tables", run.rows()), arguments.json)
     bars_of(run, 0.455, 0.872, 10)
     bar("concrete, one network of 50 units, RMSE", concrete_of_50_units(arguments.data, 2 if quick else 20), most=5.2)
     if arguments.best:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,21 @@ def run(folder: Path, program: str, *arguments: str) -> str:
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def on_the_page(kept: Path, folder: Path) -> tuple[str, list[dict[str, Any]]]:
+    """The page of performance with this run in the place of the one of its question, and the run's rows."""
+    pytest.importorskip("matplotlib")
+    found = json.loads(kept.read_text(encoding="utf-8"))
+    results, page = folder / "results", folder / "page.md"
+    results.mkdir()
+    for path in (BENCHMARKS / "results").glob("*.json"):
+        if json.loads(path.read_text(encoding="utf-8")).get("question") != found["question"]:
+            shutil.copy(path, results)
+    shutil.copy(kept, results)
+    shutil.copy(BENCHMARKS.parent / "docs" / "performance.md", page)
+    run(folder, "page.py", "--page", str(page), "--results", str(results))
+    return page.read_text(encoding="utf-8"), found["rows"]
 
 
 @needs_compiler
@@ -108,9 +124,15 @@ def test_estimators(tmp_path: Path) -> None:
 
 
 def test_many(tmp_path: Path) -> None:
-    output = run(tmp_path, "many.py", "--quick", "--rounds", "1", "--networks", "3", "--without-peers").splitlines()
+    output = run(tmp_path, "many.py", "--quick", "--rounds", "1", "--networks", "3", "--without-peers", "--json",
+                 str(tmp_path / "kept.json")).splitlines()  # fmt: skip
     assert set(json.loads(output[0])["us"]) == {"alone", "many", "stopping", "threads"}
-    assert [line.split()[0] in ("met", "MISSED") for line in output[1:]] == [True, True, True, False]
+    assert [line.split()[0] in ("met", "MISSED") for line in output[1:5]] == [True, True, True, False]
+    page, rows = on_the_page(tmp_path / "kept.json", tmp_path)
+    assert [row["work"] for row in rows] == [
+        "`train_many`", "`train_many`, validation and `EarlyStopping` after every epoch", "one network alone, one core",
+    ]  # fmt: skip
+    assert "PyTorch, one after another" not in page
 
 
 def test_images(tmp_path: Path) -> None:
@@ -118,7 +140,12 @@ def test_images(tmp_path: Path) -> None:
                "one", "many", "--json", str(tmp_path / "bars.json"))  # fmt: skip
     for bar in ("lenet 128: 100,000 images/s", "depthwise: losses agree", "from Python: at most 10 us"):
         assert bar in said
-    assert len(json.loads((tmp_path / "bars.json").read_text())["bars"]) == 7
+    found = json.loads((tmp_path / "bars.json").read_text(encoding="utf-8"))
+    assert len(found["bars"]) == 7
+    assert [set(row) for row in found["rows"]] == 5 * [{"work", "cnn"}]
+    found["rows"] = [{**row, "torch": 2 * row["cnn"]} for row in found["rows"]]  # the page is about ratios
+    (tmp_path / "bars.json").write_text(json.dumps(found), encoding="utf-8")
+    assert "| a step of LeNet-5, 32 images | 2.00× |" in on_the_page(tmp_path / "bars.json", tmp_path)[0]
 
 
 def test_suite_runs_without_asv(tmp_path: Path) -> None:
@@ -138,11 +165,17 @@ def test_staircase(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="it limits memory and looks at the peak as Linux has it")
 def test_stream(tmp_path: Path) -> None:
     """Returns 1 where a bar is missed, which of so few rows says nothing."""
-    words = [str(BENCHMARKS / "stream.py"), "--rows", "20000", "--rounds", "1", "--folder", str(tmp_path)]
+    (tmp_path / "disk").mkdir()
+    words = [str(BENCHMARKS / "stream.py"), "--rows", "20000", "--rounds", "1", "--folder", str(tmp_path / "disk"),
+             "--json", str(tmp_path / "kept.json")]  # fmt: skip
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr
     assert [line.rpartition(": ")[2] in ("met", "missed") for line in done.stdout.splitlines()[-2:]] == [True, True]
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "disk").iterdir()) == []
+    page, [row] = on_the_page(tmp_path / "kept.json", tmp_path)
+    assert 20 < row["without_mb"] < row["peak_mb"]
+    assert f"fit takes {row['peak_mb']} MB at its peak, " in page
+    assert f"of which Python, NumPy and Arrow have {row['without_mb']}." in page
 
 
 def test_versions(tmp_path: Path) -> None:
@@ -158,7 +191,10 @@ def test_versions(tmp_path: Path) -> None:
 def test_tables(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     pytest.importorskip("pandas")
-    said = run(tmp_path, "tables.py", "--quick", "--only", "wine", "concrete")
+    said = run(tmp_path, "tables.py", "--quick", "--only", "wine", "concrete", "--json", str(tmp_path / "kept.json"))
+    page, rows = on_the_page(tmp_path / "kept.json", tmp_path)
+    assert [row["table"] for row in rows] == ["wine", "concrete"]
+    assert "| histogram gradient boosting |" in page
     for word in ("wine: accuracy", "concrete: RMSE", "mean rank", "bar", "seconds of a fit", "one network of 50 units"):
         assert word in said.replace("met   ", "bar ").replace("MISSED", "bar")
     said = run(tmp_path, "table_parts.py", "--splits", "1", "--members", "1", "--only", "wine")
