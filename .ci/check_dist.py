@@ -16,7 +16,7 @@ MAX_WHEEL = 3_000_000
 IN_SDIST = [
     "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "pyproject.toml", "setup.py",
     "cnn_core/_engine.pyx", "cnn_core/step.pxd", "cnn_core/tile.h", "python/cnn/py.typed", "tests/reference.py",
-    "tools/find_python.sh", "benchmarks/", "examples/data/", "docs/",
+    "tools/find_python.sh", "benchmarks/", "examples/data/", "examples/gallery/", "docs/",
 ]  # fmt: skip
 SOURCES = ["cnn_core/*.p*", "cnn_core/*.h", "python/**/*.py"]  # all of which are in the sdist
 IN_WHEEL = {
