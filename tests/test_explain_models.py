@@ -213,6 +213,19 @@ def png(figure: Any) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.parametrize("features", [1, 2, 4, 5, 6, 9])
+def test_the_label_of_the_colours_leaves_room_for_low_and_high(features: int) -> None:
+    agg = pytest.importorskip("matplotlib.backends.backend_agg")
+    net = cnn.Network([cnn.Dense(1)], seed=0).build(features)
+    figure = plots.attributions(integrated_gradients(net, RNG.normal(size=(20, features))))
+    canvas = agg.FigureCanvasAgg(figure)
+    canvas.draw()
+    bar = figure.axes[1]
+    label, *ends = (text.get_window_extent() for text in (bar.yaxis.label, *bar.get_yticklabels()))
+    assert len(ends) == 2
+    assert not any(label.overlaps(end) for end in ends)
+
+
 def test_pictures(people: Any, pay: Any, size: Any) -> None:
     pytest.importorskip("matplotlib")
     found = integrated_gradients(pay, people[:50])

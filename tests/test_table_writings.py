@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,24 @@ def test_a_comma_that_may_be_either_is_not_read_unless_told() -> None:
     assert learn(points, ",").values(pd.Series(["1.100"], name="x")) == 1100
     with pytest.raises(ValueError, match=r"decimal must be '\.' or ',' or None, got ';'"):
         cnn.TableModel("y", decimal=";")
+
+
+@pytest.mark.parametrize("writing", writings.NUMBERS[1:])
+def test_examples_are_read_as_what_they_show(writing: str) -> None:
+    assert writings.numbers([writings.example(writing)], writing).tolist() == [1234.5]
+
+
+@pytest.mark.parametrize(("cells", "said"), [
+    ("{}.{:03},50 €", "1.234,5 €"), ("€ {}.{:03},50", "1.234,5 €"), ("${},{:03}.50", "$1,234.5"),
+    ("-£{},{:03}.50", "£1,234.5"), ("{}.{}%", "1,234.5%"),
+])  # fmt: skip
+def test_a_currency_is_shown_on_its_side(cells: str, said: str) -> None:
+    x = [cells.format(i % 7 + 1, (37 * i) % 1000) for i in range(60)]
+    table = {"x": x, "y": np.arange(60) % 7 + 0.5}
+    model = cnn.TableModel("y", members=1, epochs=1, seed=0).fit(table, verbose=0)
+    assert f"'x' is read as numbers written as {said}" in model.notes
+    with pytest.raises(ValueError, match=re.escape(f"numbers written as '{said}'")):
+        model.predict({"x": ["a lot"] * 3})
 
 
 def test_the_writing_is_kept_in_the_file_and_said(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 _MOST_LINES = 100  # of rows, in one panel
 _MOST_POINTS = 2000  # of a feature
+_SHORT = 5  # features, whose bar of colours has room for a short label alone
 _GREY = "#999999"
 
 
@@ -105,7 +106,7 @@ def attributions(found: _Shares, output: int | None = None, most: int = 12) -> F
     if colours is not None:
         bar: Any = figure.colorbar(colours, ax=axes, aspect=30, pad=0.02, ticks=[0, 1])
         bar.ax.set_yticklabels(["low", "high"])
-        bar.set_label("value of the feature, by rank", labelpad=-12)
+        bar.set_label("value of the feature, by rank" if len(names) > _SHORT else "value, by rank", labelpad=-12)
         bar.solids.set_alpha(1)
     return figure
 

@@ -50,11 +50,19 @@ def _number(writing: str) -> re.Pattern[str]:
 
 
 def example(writing: str) -> str:
-    """A number in that writing; "" for the one of computers."""
+    """A number in that writing; "" for the one of computers.
+
+    Cells may have a currency on either side. It is shown where it stands in the countries of that decimal mark.
+
+    >>> example(".$"), example(",€"), example(".%")
+    ('$1,234.5', '1.234,5 €', '1,234.5%')
+    """
     if not writing:
         return ""
     mark, unit = writing[0], writing[1:]
-    return ("1,234.5" if mark == "." else "1.234,5") + unit
+    if unit in ("", "%"):
+        return ("1,234.5" if mark == "." else "1.234,5") + unit
+    return f"{unit}1,234.5" if mark == "." else f"1.234,5 {unit}"
 
 
 def numbers(cells: Sequence[str], writing: str) -> Array:
