@@ -68,7 +68,7 @@ def test_wrong_encoding_says_where(run: Any, line: int, end: str) -> None:
     Path("t.csv").write_bytes(end.join(lines).encode("latin-1"))
     done = run("train", "t.csv", "-t", "y", *QUICK)
     assert (done.code, done.out) == (2, "")
-    assert done.err == f"cnn: t.csv, line {line}: not utf-8 (byte 0xfc); give --encoding, such as latin-1\n"
+    assert done.err == f"cnn: t.csv, line {line}: not utf-8 (byte 0xfc); give --encoding, such as cp1252 (of Windows)\n"
 
 
 def test_encodings(run: Any) -> None:

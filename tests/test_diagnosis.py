@@ -48,6 +48,28 @@ def test_inputs_and_targets_far_from_the_order_of_one() -> None:
     assert "Column" not in found
 
 
+@pytest.mark.parametrize("verbose", [0, 1, 2])
+def test_a_first_fit_says_so_where_it_says_anything(verbose: int, capsys: pytest.CaptureFixture[str]) -> None:
+    net = network(cnn.Dense(4, "relu"), cnn.Dense(1))
+
+    def said(net: cnn.Network, X: np.ndarray, y: np.ndarray) -> list[str]:
+        net.fit(X, y, epochs=1, verbose=verbose)
+        return [line for line in capsys.readouterr().out.splitlines() if not line.startswith("epoch")]
+
+    column = "Column 2 of X has values of the order of 5e+04, and 1 of 5 columns are above 100. Standardise them"
+    found = said(net, X * [1, 1, 5e4, 1, 1], 5000 + Y)
+    assert [line.partition(":")[0] for line in found[:1]] == ([column] if verbose else [])
+    assert [line.partition(",")[0] for line in found[1:]] == (["Targets are of the order of 5e+03"] if verbose else [])
+    assert said(net, X * [1, 1, 5e4, 1, 1], 5000 + Y) == []  # a further fit
+    assert said(network(cnn.Dense(4, "relu"), cnn.Dense(1)), X, Y) == []
+    assert said(network(cnn.BatchNorm(), cnn.Dense(1)), 1e4 * X, Y) == []
+    many = np.tile([0, 0, 0, 0, 1e3], (5000, 1))  # of which a sample is looked at
+    assert len(said(network(cnn.Dense(4, "relu"), cnn.Dense(1)), many, np.zeros(5000))) == (verbose > 0)
+    several = [network(cnn.Dense(1)), network(cnn.Dense(1))]
+    cnn.train_many(several, 1e3 * X, Y, epochs=1, verbose=verbose)
+    assert "Column" not in capsys.readouterr().out
+
+
 def test_sizes_that_are_no_fault_get_no_advice() -> None:
     """A count's logarithm is learnt, classes have no size, and a sparse X is not standardised."""
     counts = np.full(200, 5000.0)

@@ -180,3 +180,16 @@ def test_a_program_that_makes_numpy_raise(tmp_path) -> None:
         model.save(tmp_path / "m.cnn")
         assert np.isfinite(cnn.load(tmp_path / "m.cnn").predict(table)).all()
         assert set(np.geterr().values()) == {"raise"}
+
+
+@pytest.mark.parametrize("target", [
+    pd.Series(["ä", "b"] * 30), pd.Series(["ä", "b"] * 30, dtype="category"), pd.DataFrame({"u": ["ä", "b"] * 30}),
+])  # fmt: skip
+@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
+def test_labels_are_told_how_they_become_numbers(loss: str, target: Any) -> None:
+    """Columns of their own, as those of X, would not be what the loss wants."""
+    net = cnn.Network([cnn.Dense(2 if loss == "cross_entropy" else 1)], loss=loss, seed=0)
+    with pytest.raises(TypeError, match=r"y holds 'ä' .*: np\.unique\(y, return_inverse=True\) turns labels"):
+        net.fit(np.zeros((60, 2)), target)
+    with pytest.raises(TypeError, match=r"column 'u' of X holds 'ä' .*: encode it first"):
+        net.fit(pd.DataFrame({"u": ["ä", "b"] * 30}), np.zeros(60))

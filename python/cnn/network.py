@@ -117,7 +117,8 @@ class Network(Told, NetworkState):
                 batch has all rows. Of files parts are drawn and the rows of some parts mixed; batches keep their order.
             metrics: names or functions f(y, prediction, weights); "auto" is accuracy or rmse by the loss, () none.
             callbacks: `cnn.Callback`s or functions f(network, epoch, logs).
-            verbose: 1 a progress bar, 2 a line for each epoch, 0 nothing.
+            verbose: 1 a progress bar, 2 a line for each epoch, 0 nothing; with 1 or 2 a first fit says where columns of
+                X or targets are far from the order of 1.
             n_threads: the result has the same bits for every number; None chooses.
             resume: the folder of a `cnn.Checkpoint`: goes on from the newest one there, with the same network, data and
                 settings to the same bits as without the interruption; begins when it is empty.

@@ -11,6 +11,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 _ENCODE = "encode it first (pandas.get_dummies, scikit-learn's OneHotEncoder), or let cnn.TableModel do it"
+_LABELS = "np.unique(y, return_inverse=True) turns labels into integers, and cnn.TableModel takes them as they are"
 _NO_ARRAYS = (Mapping, Set, str, bytes, bytearray, Iterator, KeysView, ValuesView, ItemsView)
 
 
@@ -81,12 +82,13 @@ def _column(name: str, label: str, column: Any) -> Array:
     values = _values(column)
     if values.dtype.kind in "biuf":
         return values
+    hint = _LABELS if name.rpartition(" ")[2] == "y" else _ENCODE
     if values.dtype.kind == "O":
         found = numbers_of(where, values)
         if found is not None:
             return found
-        raise TypeError(f"{where} holds {what_is_none(values)}, not a number: {_ENCODE}")
-    raise TypeError(f"{where} holds {_named(values)}, not numbers: {_ENCODE}")
+        raise TypeError(f"{where} holds {what_is_none(values)}, not a number: {hint}")
+    raise TypeError(f"{where} holds {_named(values)}, not numbers: {hint}")
 
 
 def _values(column: Any) -> Array:

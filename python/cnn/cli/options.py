@@ -32,7 +32,7 @@ GROUPS = MODEL, TRAINING, TABLE, WORK, OUTPUT = "The model", "The training", "Th
 Format = Annotated[
     str | None, option(TABLE, "--format", help=f"{', '.join(FORMATS)}, if not by the name.", words=FORMATS)
 ]
-Encoding = Annotated[str | None, option(TABLE, "--encoding", help="Of a CSV file: utf-8 (default), latin-1, ...")]
+Encoding = Annotated[str | None, option(TABLE, "--encoding", help="Of a CSV file: utf-8 (default), cp1252, ...")]
 Separator = Annotated[str | None, option(TABLE, "--separator", help="Of a CSV file, if not told by its header.")]
 Header = Annotated[
     bool | None,

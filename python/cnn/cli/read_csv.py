@@ -181,7 +181,7 @@ def _records(source: Source, encoding: str, separator: str) -> Iterator[tuple[in
         # The reader has had all lines before the bytes that were to be decoded now.
         line = reader.line_num + len((error.object[: error.start] + b".").splitlines())
         raise TableError(
-            f"{source.name}, line {line}: not {wanted} (byte {byte}); give --encoding, such as latin-1"
+            f"{source.name}, line {line}: not {wanted} (byte {byte}); give --encoding, such as cp1252 (of Windows)"
         ) from None
     except UnicodeError as error:
         raise TableError(f"{source.name}, after line {line}: not {encoding}: {error}") from None

@@ -10,7 +10,7 @@ import numpy as np
 import cnn_core
 from cnn._common import checks, html_tables, images
 from cnn.inspect import reports
-from cnn.runtime import data, evaluation, passes
+from cnn.runtime import data, evaluation, passes, sizes
 from cnn.runtime.data import Array, Data
 from cnn.runtime.history import History
 from cnn.runtime.sparse import SparseRows
@@ -21,7 +21,6 @@ _SATURATING = {"SIGMOID": 0.25, "TANH": 1.0, "SOFTSIGN": 1.0, "HARD_SIGMOID": 1 
 _FLAT = 0.05  # of the largest slope
 _MANY_SATURATED, _MANY_DEAD, _FOLD = 0.5, 0.1, 1000.0
 _WORSE, _MUCH_WORSE = 1.05, 1.3
-_LARGE = 100.0  # root mean square of a column or target that steps and weights made for 1 do not reach
 _CURES = "Stop early (cnn.EarlyStopping), add cnn.Dropout, l1, l2 or weight_decay, take fewer units, or more data."
 _NOTHING = "Nothing stands out: units respond and gradients reach every layer."
 
@@ -102,7 +101,7 @@ def diagnose(
     checks.integer("max_rows", max_rows, 1)
     seen = rows.take(np.linspace(0, len(rows) - 1, max_rows).astype(int)) if len(rows) > max_rows else rows
     layers = _signals(net, seen)
-    advice = [*_units(layers), *_gradients(layers), *_sizes(net, seen)]
+    advice = [*_units(layers), *_gradients(layers), *sizes.far_from_one(net, seen)]
     if validation_data is not None:
         held_out = data.prepare(*data.validation_sets(validation_data), net.loss, net.dtype, net.inputs,
                                 net.n_outputs, "validation ")  # fmt: skip
@@ -150,15 +149,11 @@ def _signals(net: NetworkState, rows: Data) -> list[LayerSignals]:
             flat = slope == 0
         found.append(LayerSignals(
             name=f"layers.{i}", activation=kind.lower(), saturated=float(flat.mean()) if kind in _SATURATING else 0.0,
-            dead=float(flat.all(axis=0).mean()), output=_rms(here.outputs), gradient=_rms(dz),
+            dead=float(flat.all(axis=0).mean()), output=sizes.rms(here.outputs), gradient=sizes.rms(dz),
             weight_gradient=float(np.linalg.norm(below.T.astype(np.float64) @ dz)),
         ))  # fmt: skip
         delta = dz @ net.parameters[f"layers.{i}.weights"].T
     return found[::-1]
-
-
-def _rms(a: Array) -> float:
-    return float(np.sqrt(np.mean(np.square(a, dtype=np.float64))))
 
 
 def _units(layers: list[LayerSignals]) -> list[str]:
@@ -192,25 +187,6 @@ def _gradients(layers: list[LayerSignals]) -> list[str]:
             f"{first.gradient:.1e}. Begin with smaller weights, lower the learning rate, or set clip_norm."
         ]
     return []
-
-
-def _sizes(net: NetworkState, rows: Data) -> list[str]:
-    """Inputs and targets far from the order of 1; pixels are scaled by the network itself."""
-    advice = []
-    if isinstance(rows.X, np.ndarray) and rows.X.ndim == 2 and len(rows.X):
-        sizes = np.sqrt(np.mean(np.square(rows.X, dtype=np.float64), axis=0))
-        if sizes.max() > _LARGE:
-            advice.append(
-                f"Column {sizes.argmax()} of X has values of the order of {sizes.max():.1g}, and "
-                f"{np.sum(sizes > _LARGE)} of {len(sizes)} columns are above {_LARGE:.0f}. Standardise them: "
-                "(X - X.mean(axis=0)) / X.std(axis=0)."
-            )
-    if rows.targets is not None and net.loss.link == "identity" and (size := _rms(rows.targets)) > _LARGE:
-        advice.append(
-            f"Targets are of the order of {size:.1g}, which takes many steps to reach. Learn (y - y.mean()) / y.std(), "
-            "and turn predictions back."
-        )
-    return advice
 
 
 def _overfitting(history: History) -> str:

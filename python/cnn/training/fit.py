@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import cnn_core
 from cnn import augment, callbacks
-from cnn._common import checks, images, threads
+from cnn._common import checks, console, images, threads
 from cnn.mpi.shared import Shared
-from cnn.runtime import data, evaluation
+from cnn.runtime import data, evaluation, sizes
 from cnn.runtime.data import Array, Data, Once
 from cnn.runtime.history import History
 from cnn.runtime.sparse import SparseRows
@@ -263,6 +263,8 @@ class Fit:
         self._agree()
         if self.identity.ranks.first:
             evaluation.warn_of_range(net, self.sample)
+            for sentence in sizes.far_from_one(net, self.sample) if self.verbose and not net.epoch else ():
+                console.say(sentence)
         net.one_dimensional = net.n_outputs == 1 and self.sample.y.ndim == 1
         net.stop_training, self.about.history = at.stopped, net.history
 
