@@ -32,6 +32,8 @@ def main() -> None:
     cnn.plots.network(net).savefig(options.out / "image_network.png", dpi=45)
     cnn.plots.filters(net).savefig(options.out / "filters.png", dpi=85)
     cnn.plots.saliency(net, X[9000:9008]).savefig(options.out / "saliency.png", dpi=85)
+    shares = cnn.explain.expected_gradients(net, X[9000:9008], X[:100])
+    cnn.plots.attributions(shares).savefig(options.out / "pixel_shares.png", dpi=85)
 
 
 if __name__ == "__main__":
