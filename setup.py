@@ -1,21 +1,27 @@
-"""Builds the compiled core; all else is in pyproject.toml.
+"""Builds the compiled core, and archives whose bytes depend on the sources alone; all else is in pyproject.toml.
 
+SOURCE_DATE_EPOCH, in seconds since 1970, is the date of all that is packed; without it, that of the last commit.
 CNN_ENGINES=best builds, of the engines, only the one that this machine would pick: a third of the work.
 CNN_CHECKED=1 builds with Cython's checks of bounds and of None on, for the tests, in folders of its own.
 """
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import sysconfig
+import tarfile
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 from setuptools.errors import CompileError, LinkError
 
 CHECKED = os.environ.get("CNN_CHECKED") == "1"
@@ -109,6 +115,59 @@ class BuildCore(build_ext):
             return not fails or subprocess.run([program], check=False).returncode == 0
 
 
+def date_of_sources() -> str | None:
+    """Seconds since 1970: of the last commit, or, in an unpacked sdist, of its files; None where neither is known."""
+    unpacked = Path("PKG-INFO")
+    if unpacked.exists():
+        return str(int(unpacked.stat().st_mtime))
+    try:
+        done = subprocess.run(["git", "log", "-1", "--format=%ct"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def mode_of(path: Path) -> int:
+    """As git knows it: what may be executed, and what may not, whatever the umask of the checkout."""
+    return 0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644
+
+
+class PackSources(sdist):
+    """Packs the sdist in the order of names, with one date, and no trace of who packed it."""
+
+    def make_archive(self, base_name: str, format: str, root_dir: Any = None, base_dir: Any = None, **more: Any) -> Any:
+        date = os.environ.get("SOURCE_DATE_EPOCH")
+        if format != "gztar" or date is None:
+            return super().make_archive(base_name, format, root_dir, base_dir, **more)
+        archive, folder = f"{base_name}.tar.gz", Path(base_dir)
+        self.mkpath(os.path.dirname(archive))
+        with (
+            open(archive, "wb") as file,
+            gzip.GzipFile("", "wb", fileobj=file, mtime=int(date)) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+        ):
+            for path in sorted([folder, *folder.rglob("*")]):
+                member = tar.gettarinfo(path)
+                member.mtime, member.mode = int(date), mode_of(path)
+                member.uid = member.gid = 0
+                member.uname = member.gname = ""
+                with open(os.devnull if path.is_dir() else path, "rb") as content:
+                    tar.addfile(member, content)
+        return archive
+
+
+class PackWheel(bdist_wheel):
+    """Packs files with the modes that git knows; setuptools takes dates from SOURCE_DATE_EPOCH and sorts names."""
+
+    def write_wheelfile(self, *args: Any, **kwargs: Any) -> None:
+        super().write_wheelfile(*args, **kwargs)  # the last of what run() does before it packs the folder
+        for path in Path(self.bdist_dir).rglob("*"):
+            path.chmod(mode_of(path))
+
+
+if (date := date_of_sources()) is not None:
+    os.environ.setdefault("SOURCE_DATE_EPOCH", date)
+
 # The engine is inlined from every .pxd, .pxi and .h, and the builds for other instruction sets include its source.
 inlined = sorted(str(path) for kind in ("*.pxd", "*.pxi", "*.h") for path in Path("cnn_core").glob(kind))
 settings = {
@@ -118,4 +177,5 @@ settings = {
 }
 names = MODULES + [f"_engine_{level}" for level in UNIX_LEVELS if X86_64]
 extensions = [Extension(f"cnn_core.{name}", [f"cnn_core/{name}.pyx"], **settings) for name in names]
-setup(ext_modules=extensions, cmdclass={"build_ext": BuildCore}, options={"build": {"build_base": BUILD}})
+commands = {"build_ext": BuildCore, "sdist": PackSources, "bdist_wheel": PackWheel}
+setup(ext_modules=extensions, cmdclass=commands, options={"build": {"build_base": BUILD}})

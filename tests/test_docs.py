@@ -19,7 +19,7 @@ FENCE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
 LINK = re.compile(r"\]\(([^)#\s]*)(#[^)\s]*)?\)")
 WITHOUT_PYTHON = {
     "design.md", "do.md", "docs/gallery/index.md", "docs/reference/index.md", "learn.md", "performance.md",
-    "performance-diary.md", "stability.md", "understand.md",
+    "performance-diary.md", "stability.md", "understand.md", "wheels.md",
 }  # fmt: skip
 ELSEWHERE = {"c-api.md"}  # test_c_api.py compiles and runs it
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -88,6 +90,36 @@ def test_beside_the_sources_python_says_where_to_run(tmp_path: Path) -> None:
         f"ImportError: {tmp_path / 'cnn_core'} holds the sources of cnn_core, which are not compiled there, and "
         "hides the installed package: run Python in another folder, or compile them in place with pip install -e ."
     )
+
+
+@pytest.mark.skipif(not (ROOT / "setup.py").exists(), reason="the sources are not around the tests")
+def test_an_sdist_has_the_same_bytes_wherever_and_whenever_it_is_packed(tmp_path: Path) -> None:
+    """`.ci/reproducible.py` asks the same of a wheel, which takes minutes to build."""
+    files = [ROOT / name for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")]
+    for pattern in ("cnn_core/*.p*", "cnn_core/*.h", "python/cnn/**/*.py", "python/cnn/py.typed", "examples/data/*"):
+        files += ROOT.glob(pattern)
+    packed = []
+    for name, mode, date in (("a", 0o600, 1.7e9), ("longer/b", 0o664, 1.8e9)):
+        folder = tmp_path / name
+        for file in files if name == "a" else reversed(files):
+            copy = folder / file.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(file.read_bytes())
+            copy.chmod(mode)
+            os.utime(copy, (date, date))
+        env = os.environ | {"SOURCE_DATE_EPOCH": "1000000000"}
+        command = [sys.executable, "setup.py", "-q", "sdist"]
+        subprocess.run(command, cwd=folder, env=env, check=True, capture_output=True)
+        packed += (folder / "dist").iterdir()
+    one, two = packed
+    assert one.read_bytes() == two.read_bytes()
+    with tarfile.open(one) as sdist:
+        members = sdist.getmembers()
+    assert {member.mtime for member in members} == {1e9}
+    assert {(member.uid, member.gid, member.uname, member.gname) for member in members} == {(0, 0, "", "")}
+    assert {member.mode for member in members if member.isfile()} == {0o644}
+    names = [member.name.split("/") for member in members]
+    assert names == sorted(names)
 
 
 @pytest.fixture
