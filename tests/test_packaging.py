@@ -122,6 +122,23 @@ def test_an_sdist_has_the_same_bytes_wherever_and_whenever_it_is_packed(tmp_path
     assert names == sorted(names)
 
 
+@pytest.mark.skipif(not (ROOT / "tools/conda").exists(), reason="the repository is not around the tests")
+def test_the_conda_recipe_asks_for_what_the_package_asks_for() -> None:
+    yaml = pytest.importorskip("yaml")
+    recipe = yaml.safe_load((ROOT / "tools/conda/recipe.yaml").read_text(encoding="utf-8"))
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert recipe["context"]["version"] == cnn.__version__
+    for kind, wanted, more in (
+        ("run", pyproject["project"]["dependencies"], {"python"}),
+        ("host", pyproject["build-system"]["requires"], {"python", "pip"}),
+    ):
+        asked = {text for text in recipe["requirements"][kind] if isinstance(text, str)}  # others are of one system
+        assert asked == {text.replace(">=", " >=") for text in wanted} | more
+    commands = [f"{name} = {where}" for name, where in pyproject["project"]["scripts"].items()]
+    assert recipe["build"]["python"]["entry_points"] == commands
+    assert recipe["about"]["license"] == pyproject["project"]["license"]
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """What `.ci/release.py` reads of the repository, of version 1.2.0."""
