@@ -19,6 +19,7 @@ import pytest
 from helpers import run
 
 import cnn
+from cnn.runtime import passes
 
 Array = np.ndarray[Any, Any]
 Bits = tuple[bytes, ...]
@@ -160,6 +161,79 @@ def test_one_network_is_fitted_by_one_of_them() -> None:
         one.fit(X, y, epochs=3, shuffle=False, verbose=0)
     assert net.step == one.step
     assert net.flat.tobytes() == one.flat.tobytes()
+
+
+class BuiltMeanwhile(cnn.Network):
+    """While its weights are drawn, another thread builds it for 64 inputs."""
+
+    begun = False
+
+    def _draw(self, *args: Any) -> None:
+        super()._draw(*args)
+        if not self.begun:
+            self.begun = True
+            with ThreadPoolExecutor(1) as other:
+                other.submit(self.build, 64).result(60)
+
+
+def test_a_network_is_built_by_one_of_them() -> None:
+    """Parameters and plan are of the same thread, or the core would read beyond the parameters."""
+    net = BuiltMeanwhile([cnn.Dense(16, "tanh"), cnn.Dense(1)], seed=0)
+    with pytest.raises(ValueError, match="the network takes 64 inputs already, got n_inputs=6"):
+        net.build(6)
+    one = cnn.Network([cnn.Dense(16, "tanh"), cnn.Dense(1)], seed=0).build(64)
+    assert net.flat.tobytes() == one.flat.tobytes()
+    X = np.ones((3, 64), np.float32)
+    assert net.predict(X).tobytes() == one.predict(X).tobytes()
+
+
+def test_another_optimizer_is_not_given_the_state_of_the_one_before() -> None:
+    net = cnn.Network([cnn.Dense(1)], optimizer="adam", seed=0).build(6)
+    seen = net.plan
+    net.optimizer = cnn.SGD()  # has no state, and Adam would write beyond it
+    with pytest.raises(RuntimeError, match="another thread has set another optimizer meanwhile"):
+        passes.step_buffers(net, seen, seen.cut(10), 1)
+
+
+class TapesOfOthers(cnn.Network):
+    """Whenever it looks at the last pass forward, another thread has just made one."""
+
+    @property
+    def _tape(self) -> passes.Tape | None:
+        tape, self.tape = self.tape, None if self.tape is None else passes.forward(self, self.others, False, 1)[1]
+        return tape
+
+    @_tape.setter
+    def _tape(self, made: passes.Tape | None) -> None:
+        self.tape = made
+
+
+def test_a_way_back_is_that_of_one_pass_forward() -> None:
+    """Whose rows `dout` has been checked for, or the core would read beyond it."""
+    X, _ = data()
+    net = TapesOfOthers([cnn.Dense(8, "tanh"), cnn.Dense(1)], seed=0).build(6)
+    net.others = X
+    out = net.forward(X[:3])
+    dX = net.backward(np.ones_like(out))
+    assert dX is not None
+    assert dX.shape == (3, 6)
+
+
+def test_one_estimator_is_fitted_by_one_of_them() -> None:
+    pytest.importorskip("sklearn")
+    X, y = data()
+    model = cnn.MLPRegressor(hidden_layer_sizes=(8,), tol=1e9, n_iter_no_change=2, random_state=0)
+
+    def work(i: int) -> str:
+        try:
+            model.fit(X, y)
+        except RuntimeError as error:
+            return str(error)
+        return ""
+
+    said = at_once(work)
+    assert all("this MLPRegressor is being fitted in another thread" in text for text in said if text)
+    assert model.predict(X).tobytes() == type(model)(**model.get_params()).fit(X, y).predict(X).tobytes()
 
 
 def test_estimators() -> None:

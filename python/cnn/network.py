@@ -219,12 +219,13 @@ class Network(Told, NetworkState):
         >>> bool(np.all(dX == net.layers[0].weights.T)), net.gradients["layers.0.weights"].ravel()
         (True, array([1., 1.]))
         """
-        if self._tape is None:
+        tape = self._tape  # another thread may put its own in its place
+        if tape is None:
             raise RuntimeError("backward needs the forward pass before it: call forward(X) first")
         dout = checks.numeric("dout", dout, self.dtype)
-        if dout.shape != (expected := (len(self._tape.X), self.n_outputs)):
+        if dout.shape != (expected := (len(tape.X), self.n_outputs)):
             raise ValueError(f"dout must have the shape of the outputs, {expected}, got {dout.shape}")
-        dX, self._gradients = passes.backward(self, self._tape, dout)
+        dX, self._gradients = passes.backward(self, tape, dout)
         return dX
 
     @property

@@ -21,13 +21,15 @@ _PREDICT_FLOPS = 4e6
 
 _forked = False
 _quota = 0.0, float("inf")  # until when it holds, cores
+_moment = threading.Lock()
 
 
 def _after_fork() -> None:
     # libgomp's threads do not survive a fork, and a parallel region would wait for them for ever.
-    global _forked
+    global _forked, _moment
     _forked = True
     # Nor does any other thread: what it fitted or limited is not being fitted or limited here.
+    _moment = threading.Lock()
     _running.clear()
     _blas_limit.forget()
 
@@ -232,6 +234,11 @@ def one_blas_thread() -> Iterator[None]:
         _blas_limit.leave(user)
 
 
+def at_a_moment(work: Callable[[], T]) -> T:
+    """work(), of some microseconds, while no other thread is in here: between its look and its deed nothing changes."""
+    return cnn_core.locked(_moment, work)
+
+
 # The fits that run: what is fitted, and in which thread. Whoever is not in here does not run.
 _running: dict[object, tuple[object, int]] = {}
 
@@ -254,11 +261,13 @@ def fits_of(whats: Sequence[object], work: Callable[[], T]) -> T:
         first: dict[int, object] = {}
         for token, (what, _) in list(_running.items()):
             first.setdefault(id(what), token)
-        if any(first[id(what)] is not token for token, what in tokens.items()):
-            raise RuntimeError(
-                "this network is being fitted in another thread, or by the fit whose callback calls this one; make a "
-                "copy for each (copy.deepcopy)"
-            )
+        for token, what in tokens.items():
+            if first[id(what)] is not token:
+                kind = "network" if type(what).__name__ == "Network" else type(what).__name__
+                raise RuntimeError(
+                    f"this {kind} is being fitted in another thread, or by the fit whose callback calls this one; make "
+                    "a copy for each (copy.deepcopy)"
+                )
         return work()
 
     def ended() -> None:

@@ -154,9 +154,9 @@ def step_buffers(net: NetworkState, plan: Plan, cut: Cut, n_threads: int, rows: 
     return Buffers(
         rows=rows, wide=cut.wide, n_chunks=cut.parts, seed=net.seed, layers=plan.layers, workspace=cut.workspace,
         slab=slab, segments=plan.segments, loss=plan.loss, optimizer=plan.optimizer, parameters=net.flat,
-        gradients=arena.aligned_zeros(plan.size * cut.gradients, net.dtype), state=net.state, scalars=net.scalars,
-        counter=net.counter, sums=np.zeros(cnn_core.engine.sums_of_a_step(plan.segments, cut.parts)),
-        scratch=arena.aligned_zeros(scratch, net.dtype),
+        gradients=arena.aligned_zeros(plan.size * cut.gradients, net.dtype), state=net.state_of(plan),
+        scalars=net.scalars, counter=net.counter, scratch=arena.aligned_zeros(scratch, net.dtype),
+        sums=np.zeros(cnn_core.engine.sums_of_a_step(plan.segments, cut.parts)),
     )  # fmt: skip
 
 
@@ -218,10 +218,11 @@ def backward(net: NetworkState, tape: Tape, dout: Array) -> tuple[Array | None, 
 @checks.quiet
 def update(net: NetworkState, gradients: Mapping[str, Any], learning_rate: float | None) -> None:
     """What `Network.update` does."""
-    flat = arena.aligned_zeros(net.plan.size, net.dtype)
-    for name, view in arena.views(flat, net.plan.names).items():
+    plan = net.plan
+    flat = arena.aligned_zeros(plan.size, net.dtype)
+    for name, view in arena.views(flat, plan.names).items():
         if name not in gradients:
-            raise ValueError(f"no gradient for {name}; there must be one for {', '.join(net.plan.names)}")
+            raise ValueError(f"no gradient for {name}; there must be one for {', '.join(plan.names)}")
         value = checks.numeric(name, gradients[name], net.dtype)
         if value.shape != view.shape:
             raise ValueError(f"the gradient for {name} must have shape {view.shape}, got {value.shape}")
@@ -234,15 +235,15 @@ def update(net: NetworkState, gradients: Mapping[str, Any], learning_rate: float
         rate = float(schedule.rates(net.step, 1, 1, net.step + 1)[0]) * net.rate_factor
     else:
         rate = checks.number("learning_rate", learning_rate, 0)
-    optimizer, decay = net.plan.optimizer, net.optimizer.weight_decay
+    optimizer, decay = plan.optimizer, net.optimizer.weight_decay
     if isinstance(decay, schedules.Schedule):
         if decay.of_a_fit:
             raise ValueError(f"{decay!r} is known within a fit alone: update needs a weight_decay that is a number")
         optimizer = optimizer.copy()
         optimizer["weight_decay"] = decay.rates(net.step, 1, 1, net.step + 1)
-    cnn_core.engine.clip(optimizer, net.plan.segments, flat)
+    cnn_core.engine.clip(optimizer, plan.segments, flat)
     cnn_core.engine.optimizer_update(
-        optimizer, net.plan.segments, net.flat, flat, net.state, net.scalars, net.step + 1, rate
+        optimizer, plan.segments, net.flat, flat, net.state_of(plan), net.scalars, net.step + 1, rate
     )
     net.counter += 1
 

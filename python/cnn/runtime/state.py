@@ -12,7 +12,7 @@ import numpy as np
 
 import cnn_core
 from cnn import losses, optimizers, schedules
-from cnn._common import checks, console, interrupt, naming
+from cnn._common import checks, console, interrupt, naming, threads
 from cnn._common.errors import NotBuiltError
 from cnn._common.images import PIXELS, Images, Pixels, Takes, channels_first, plain
 from cnn.layers import Layer, Parameter, Shape, checked
@@ -38,6 +38,12 @@ class NetworkState:
     """
 
     _pixels: Pixels = None
+    # Of a network that is built:
+    flat: Array
+    state: Array
+    scalars: Array
+    counter: Array
+    _parameters: dict[str, Array]
 
     def __init__(
         self,
@@ -125,55 +131,69 @@ class NetworkState:
         if self.chooses_activation:
             raise ValueError("activation='auto' is chosen by the first fit, on its data: fit first, or name one")
         made = build_plan(self.descriptions, shape, self.loss, self.optimizer)
-        self._allocate(made)
+        arrays = self._arrays(made)
         for i, layer in enumerate(placed(self.descriptions, self.loss)):
             for j, parameter in enumerate(layer.parameters(made.shapes[i])):
-                self._draw(i, j, parameter)
-        self.use_plan(made)  # last: a network whose building was broken off is not built
-        return self
+                self._draw(arrays["_parameters"][f"layers.{i}.{parameter.name}"], (self.seed, i, j), parameter)
 
-    def _allocate(self, made: Plan) -> None:
-        self.flat = arena.aligned_zeros(made.size, self.dtype)
-        self._parameters = arena.views(self.flat, made.names)
-        self.state = arena.aligned_zeros(made.slots * made.size, self.dtype)
-        self.scalars = np.zeros(4)
-        self.counter = np.zeros(1, np.int64)
+        def built() -> None:
+            if self._plan is None:
+                self.use_plan(made, arrays=arrays)
+
+        threads.at_a_moment(built)  # last: a network whose building was broken off is not built
+        return self.build(n_inputs)  # which another thread may have built meanwhile, for other inputs
+
+    def _arrays(self, made: Plan) -> dict[str, Any]:
+        """Parameters and optimizer state of a network that is built by that plan, all zero."""
+        flat = arena.aligned_zeros(made.size, self.dtype)
+        return {
+            "flat": flat, "_parameters": arena.views(flat, made.names), "scalars": np.zeros(4),
+            "state": arena.aligned_zeros(made.slots * made.size, self.dtype), "counter": np.zeros(1, np.int64),
+        }  # fmt: skip
 
     def adopt(self, made: Plan) -> None:
         """Builds the network by a plan of it, `made`, with zeros: for those who have its parameters already."""
-        self._allocate(made)
-        self.use_plan(made)
+        self.use_plan(made, arrays=self._arrays(made))
 
     def use_plan(
         self, made: Plan, layers: tuple[Layer, ...] | None = None, optimizer: Optimizer | None = None, *,
-        loss: Loss | None = None, fresh: bool = False,
+        loss: Loss | None = None, fresh: bool = False, arrays: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         """Makes the plan `made` the network's; its parameters must have the places that `flat` has.
 
         With the layers, the optimizer and the loss that the plan is of, if they are others; `fresh` begins the
-        optimizer's state.
+        optimizer's state; `arrays` takes the place of all that the network has.
         """
-        loss = loss or self.loss
-        found: dict[str, Any] = {
-            "predictor": cnn_core.engine.Predictor(
-                made.tiles.layers, made.tiles.workspace, self.flat, loss.kind, made.shapes[0]
-            ),
-            "_plan": made, "descriptions": layers or self.descriptions, "optimizer": optimizer or self.optimizer,
-            "loss": loss,
-        }  # fmt: skip
+        loss, found = loss or self.loss, dict(arrays or {})
+        found["predictor"] = cnn_core.engine.Predictor(
+            made.tiles.layers, made.tiles.workspace, self.flat if arrays is None else arrays["flat"], loss.kind,
+            made.shapes[0],
+        )  # fmt: skip
         found["predictor"].pixels = PIXELS.index(self._pixels)
         if fresh:
             state = arena.aligned_zeros(made.slots * made.size, self.dtype)
             found |= {"state": state, "counter": np.zeros(1, np.int64)}
-        vars(self).update(found)  # all at once: no Ctrl-C leaves a part of it
+        found |= {"descriptions": layers or self.descriptions, "optimizer": optimizer or self.optimizer, "loss": loss}
+        # All at once: no Ctrl-C leaves a part of it. The plan last: a thread that sees it sees what belongs to it.
+        vars(self).update(found | {"_plan": made})
 
-    def _draw(self, index: int, place: int, parameter: Parameter) -> None:
+    def state_of(self, plan: Plan) -> Array:
+        """The optimizer's state, for a step by that plan of this network.
+
+        Raises:
+            RuntimeError: another thread has set another optimizer since the plan was taken.
+        """
+        state = self.state
+        if len(state) != plan.slots * plan.size:
+            raise RuntimeError("another thread has set another optimizer meanwhile")
+        return state
+
+    def _draw(self, view: Array, seed: tuple[int, ...], parameter: Parameter) -> None:
         """Initial values that depend on the seed and the parameter's place alone."""
         if parameter.values is not None:
-            self._parameters[f"layers.{index}.{parameter.name}"][...] = parameter.values
+            view[...] = parameter.values
         elif parameter.initializer.name != "zeros":  # which they are
-            view = self._parameters[f"layers.{index}.{parameter.name}"]
-            rng = np.random.default_rng((self.seed, index, place))
+            rng = np.random.default_rng(seed)
             draw = partial(parameter.initializer.draw, view.shape, rng, parameter.activation)
             view[...] = interrupt.apart(view.size, draw)
 

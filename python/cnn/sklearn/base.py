@@ -16,7 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, colu
 
 import cnn_core
 from cnn import metrics
-from cnn._common import checks
+from cnn._common import checks, threads
 from cnn._common.errors import DivergenceError, NonFiniteError
 from cnn.losses import Loss
 from cnn.network import Network
@@ -143,31 +143,29 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         splits = self.early_stopping and self.solver != "lbfgs"
         if self.scoring is not None and validation is None and not splits:
             raise ValueError("scoring needs rows to score: set early_stopping=True or give fit X_val and y_val")
-        try:
-            self._fit_checked(X, y, sample_weight, incremental, validation, first)
-        except Exception:
-            if first:  # what was begun and has failed is not a fitted estimator
-                self.__dict__.pop("_network", None)
-            raise
-        return self
 
-    def _fit_checked(
-        self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple[Any, Any, Any] | None,
-        first: bool,
-    ) -> None:  # fmt: skip
-        rows = self._prepare(X, y, sample_weight, "first" if first else "again")
-        random = check_random_state(self.random_state)
-        if first:
-            self._initialize(rows, random)
-        else:
-            self._take_parameters()
-        scored = None
-        if validation is not None:
-            scored = self._prepare(*validation, "validation")
-        elif self.early_stopping and self.solver != "lbfgs":
-            rows, scored = self._split(rows, random)
-        self._begin(scored)
-        self._train(X, y, sample_weight, rows, scored, random, incremental)
+        def work() -> None:
+            try:
+                rows = self._prepare(X, y, sample_weight, "first" if first else "again")
+                random = check_random_state(self.random_state)
+                if first:
+                    self._initialize(rows, random)
+                else:
+                    self._take_parameters()
+                scored = None
+                if validation is not None:
+                    scored = self._prepare(*validation, "validation")
+                elif self.early_stopping and self.solver != "lbfgs":
+                    rows, scored = self._split(rows, random)
+                self._begin(scored)
+                self._train(X, y, sample_weight, rows, scored, random, incremental)
+            except Exception:
+                if first:  # what was begun and has failed is not a fitted estimator
+                    self.__dict__.pop("_network", None)
+                raise
+
+        threads.a_fit(self, work)
+        return self
 
     def _train(
         self, X: Any, y: Any, sample_weight: Any, rows: Data, validation: Data | None, random: np.random.RandomState,

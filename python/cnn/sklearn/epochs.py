@@ -108,7 +108,7 @@ class MinibatchFit:
         est, net, n = self.est, self.net, len(self.train)
         batch = min(200, n) if est.batch_size == "auto" else est.batch_size
         if batch > n:
-            warnings.warn(f"batch_size={batch} is larger than the {n} rows of the data and is clipped", stacklevel=6)
+            warnings.warn(f"batch_size={batch} is larger than the {n} rows of the data and is clipped", stacklevel=9)
         batch = int(np.clip(batch, 1, n))
         epochs = 1 if incremental else est.max_iter
         steps = -(-n // batch)
@@ -141,14 +141,14 @@ class MinibatchFit:
         try:
             all_made = threads.a_fit(net, fit)
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=6)
+            warnings.warn("Training interrupted by user.", stacklevel=9)
             return
         if all_made:
             from sklearn.exceptions import ConvergenceWarning
 
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) reached and the optimization hasn't "
-                "converged yet.", ConvergenceWarning, stacklevel=6,
+                "converged yet.", ConvergenceWarning, stacklevel=9,
             )  # fmt: skip
 
     def take_best(self) -> None:

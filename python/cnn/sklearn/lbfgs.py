@@ -76,7 +76,7 @@ def fit(est: Any, train: Data, validation: Data | None, root: Any) -> None:
 
         warnings.warn(
             f"lbfgs failed to converge after {found.nit} iteration(s) (status={found.status}): {found.message}. "
-            "Increase max_iter or max_fun, or scale the data", ConvergenceWarning, stacklevel=6,
+            "Increase max_iter or max_fun, or scale the data", ConvergenceWarning, stacklevel=9,
         )  # fmt: skip
 
 
