@@ -14,7 +14,7 @@ from cnn_core.team cimport stopped
 from cnn_core.tile cimport (Tap, Walk, add_pixels, lanes, narrow_of_pixels, padded, panel_of, sums_of_pixels,
                             taps_product, transpose)
 from cnn_core.types cimport CONVOLUTION, GROUP, LayerSpec, WindowSpec, WorkspaceSpec, real
-from cnn_core.winograd cimport winograd_gradient, winograd_slide
+from cnn_core.winograd cimport winograd_slide
 
 cdef enum:
     PANEL = 8       # outputs whose weights stand side by side, at most
@@ -229,8 +229,7 @@ cdef inline void convolution_backward(const LayerSpec* layer, const WorkspaceSpe
                                       const int32_t* stop) noexcept nogil:
     """delta *= f'(z); dW and db from it (+ gradient if add); below = dL/d(input), if wanted."""
     convolution_slope(layer, workspace, <const real*>scratch, ld, 0, layer.window.out_height, delta)
-    convolution_gradient(layer, a, <const real*>delta, rows, ld, 0, layer.window.out_height,
-                         room if layer.winograd else below, gradient, add, stop)
+    convolution_gradient(layer, a, <const real*>delta, rows, ld, 0, layer.window.out_height, below, gradient, add, stop)
     if go_on:
         convolution_delta(layer, parameters, <const real*>delta, room, ld, 0, layer.window.height, below, stop)
 
@@ -259,7 +258,7 @@ cdef inline void convolution_gradient(const LayerSpec* layer, const real* a, con
     """dW and db from lines first .. end - 1 of the deltas of z, (+ gradient if add).
 
     Few filters: sums run along the rows. Else the deltas of a line are turned, so that vectors run along the filters;
-    `turned` has room for that, or for what Winograd's convolution needs.
+    `turned` has room for that.
     """
     cdef const WindowSpec* window = &layer.window
     cdef Py_ssize_t filters = window.out_channels // window.groups, channels = window.channels // window.groups
@@ -270,9 +269,6 @@ cdef inline void convolution_gradient(const LayerSpec* layer, const real* a, con
     if layer.biases >= 0:
         sums_of_pixels(n, (end - first) * window.out_width, ld, delta + first * line, n * ld, gradient + layer.biases,
                        add)
-    if layer.winograd:
-        winograd_gradient(window, a, delta, turned, ld, first, end, dw, stop)
-        return
     for g in range(window.groups):
         if filters <= 8 and filters < lanes(delta):
             narrow_gradient(window, a + g * channels * ld, delta + g * filters * ld, ld, first, end, filters, channels,

@@ -16,7 +16,6 @@ from cnn_core.slabs cimport Slabs, rows_of
 from cnn_core.team cimport stopped
 from cnn_core.tile cimport padded
 from cnn_core.types cimport CONVOLUTION, GROUP, LayerSpec, WorkspaceSpec, real
-from cnn_core.winograd cimport room_columns
 
 cdef enum:
     PARTS = 16      # gradients of a convolution that are added up, at most, each of some slabs
@@ -34,19 +33,14 @@ cdef inline Py_ssize_t parts_of(const LayerSpec* layer, Py_ssize_t n_slabs) noex
     return n_slabs * bands if bands > 1 else min(n_slabs, <Py_ssize_t>PARTS)
 
 
-cdef inline Py_ssize_t band_columns(const LayerSpec* layer) noexcept nogil:
-    """How many numbers a row the gradient of a band needs to work in."""
-    return room_columns(layer) if layer.winograd else turned_columns(layer)
-
-
 cdef inline Py_ssize_t partial_elements(const LayerSpec* layers, Py_ssize_t n_layers, Py_ssize_t n_slabs,
                                         Py_ssize_t capacity) noexcept nogil:
-    """Elements of the gradients of a convolution's parts, and of what each band needs to work in."""
+    """Elements of the gradients of a convolution's parts, and of a line's turned deltas for each band."""
     cdef Py_ssize_t i, most = 0
     for i in range(n_layers):
         if layers[i].kind == CONVOLUTION:  # a last minibatch may have fewer slabs, and more bands
             most = max(most, max(min(n_slabs, <Py_ssize_t>PARTS), <Py_ssize_t>BANDS) * gradient_elements(&layers[i])
-                       + BANDS * band_columns(&layers[i]) * capacity)
+                       + BANDS * turned_columns(&layers[i]) * capacity)
     return (most + GROUP - 1) // GROUP * GROUP  # what stands behind it begins on a line of cache
 
 
@@ -105,7 +99,7 @@ cdef inline bint bands_gradient(const LayerSpec* layers, int i, const WorkspaceS
                              own + delta_column * workspace.capacity, rows_of(slabs, s),
                              padded(rows_of(slabs, s), own), lines * (part % bands) // bands,
                              lines * (part % bands + 1) // bands,
-                             turned + part * band_columns(layer) * workspace.capacity,
+                             turned + part * turned_columns(layer) * workspace.capacity,
                              partial + part * gradient_elements(layer) - layer.weights, False, stop)
     return False
 

@@ -55,7 +55,7 @@ typedef struct { ptrdiff_t a, b, terms; } cnn_tap_t;
 typedef struct { ptrdiff_t lines, pixels, a_line, a_pixel, b_line, b_pixel; } cnn_walk_t;
 /* Squares of vectors, one for each term: steps to the next line, pixel and term, and bit 4 i + j: (i, j) is there. */
 typedef struct { ptrdiff_t line, pixel, term; unsigned inside; } cnn_square_t;
-enum { CNN_INPUTS, CNN_OUTPUTS, CNN_DELTAS, CNN_WEIGHTS, CNN_GRADIENTS };
+enum { CNN_INPUTS, CNN_OUTPUTS, CNN_WEIGHTS };
 
 /* The widest tile that leaves registers for the operands: rows of the broadcast operand by vectors of the other. */
 #if defined(__AVX512F__) || defined(__aarch64__)

@@ -15,9 +15,7 @@ cdef extern from "tile.h" nogil:
         unsigned int inside
     int INPUTS "CNN_INPUTS"
     int OUTPUTS "CNN_OUTPUTS"
-    int DELTAS "CNN_DELTAS"
     int WEIGHTS "CNN_WEIGHTS"
-    int GRADIENTS "CNN_GRADIENTS"
     Py_ssize_t cnn_lanesf()
     Py_ssize_t cnn_lanes()
     void cnn_matmulf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, const float*,
@@ -146,7 +144,7 @@ cdef inline void squares(int kind, const real* a, const Square* from_, real* b, 
     """b = t a t' for `terms` squares of vectors, t being what `kind` says; see winograd.pxd.
 
     What of a is not inside counts as 0; of OUTPUTS, which begin with start[term] unless that is NULL, nothing is
-    written that is not inside. GRADIENTS are added to b.
+    written that is not inside.
     """
     if real is float:
         cnn_squaresf(kind, a, from_, b, to, terms, start)

@@ -19,12 +19,11 @@ CNN_INLINE V CNN_(halves)(const int n, const signed char *w, const V *a, const i
 
 /* b (m, m) = t a t' for `terms` squares a (n, n), t (m, n) in halves; where they lie is told by `from` and `to`.
  *
- * Squares are of whole vectors. What of a is not inside counts as 0, what of b is not is not written; `all`: all of a
- * is. b begins with start[k], or with what it was (add).
+ * Squares are of whole vectors. What of a is not inside counts as 0 (`all`: all of it is); what of two by two outputs is
+ * not is not written. They begin with start[k], unless that is NULL.
  */
 CNN_INLINE void CNN_(turn)(const int m, const int n, const int all, const signed char *t, const T *a,
-                           const cnn_square_t *from, T *b, const cnn_square_t *to, ptrdiff_t terms, const T *start,
-                           const int add)
+                           const cnn_square_t *from, T *b, const cnn_square_t *to, ptrdiff_t terms, const T *start)
 {
     const ptrdiff_t line = from->line, pixel = from->pixel, b_line = to->line, b_pixel = to->pixel;
     const unsigned inside = from->inside, wanted = to->inside;
@@ -42,8 +41,7 @@ CNN_INLINE void CNN_(turn)(const int m, const int n, const int all, const signed
                 V z = CNN_(halves)(n, t + j * n, y + i * 4, 1);
                 T *at = b + i * b_line + j * b_pixel;
                 if (start) z += start[k];
-                if (m > 2 && !add) STORE(at, z);
-                else if (add) STORE(at, LOAD(at) + z);
+                if (m > 2) STORE(at, z);
                 else if (wanted >> (i * 4 + j) & 1) STORE(at, z);
             }
     }
@@ -54,17 +52,13 @@ CNN_UNUSED void CNN_(squares)(int kind, const T *a, const cnn_square_t *from, T 
 {
     static const signed char inputs[] = {2, 0, -2, 0, 0, 2, 2, 0, 0, -2, 2, 0, 0, 2, 0, -2};
     static const signed char outputs[] = {2, 2, 2, 0, 0, 2, -2, -2};
-    static const signed char deltas[] = {2, 0, 2, 2, 2, -2, 0, -2};
     static const signed char weights[] = {2, 0, 0, 1, 1, 1, 1, -1, 1, 0, 0, 2};
-    static const signed char gradients[] = {2, 1, 1, 0, 0, 1, -1, 0, 0, 1, 1, 2};
     switch (kind) {
         case CNN_INPUTS:
-            if (from->inside == 0xffff) CNN_(turn)(4, 4, 1, inputs, a, from, b, to, terms, NULL, 0);
-            else CNN_(turn)(4, 4, 0, inputs, a, from, b, to, terms, NULL, 0);
+            if (from->inside == 0xffff) CNN_(turn)(4, 4, 1, inputs, a, from, b, to, terms, NULL);
+            else CNN_(turn)(4, 4, 0, inputs, a, from, b, to, terms, NULL);
             break;
-        case CNN_OUTPUTS: CNN_(turn)(2, 4, 1, outputs, a, from, b, to, terms, start, 0); break;
-        case CNN_DELTAS: CNN_(turn)(4, 2, 0, deltas, a, from, b, to, terms, NULL, 0); break;
-        case CNN_WEIGHTS: CNN_(turn)(4, 3, 1, weights, a, from, b, to, terms, NULL, 0); break;
-        case CNN_GRADIENTS: CNN_(turn)(3, 4, 1, gradients, a, from, b, to, terms, NULL, 1); break;
+        case CNN_OUTPUTS: CNN_(turn)(2, 4, 1, outputs, a, from, b, to, terms, start); break;
+        case CNN_WEIGHTS: CNN_(turn)(4, 3, 1, weights, a, from, b, to, terms, NULL); break;
     }
 }

@@ -2,19 +2,20 @@
 
 An image is cut into squares of 2 x 2 outputs, each of which reads 4 x 4 pixels d: z = A'((G w G') ∘ (B' d B)) A, where
 the 16 products are summed over the channels: one matrix product for each of the 16 places. The way back to the input is
-the same with the kernel turned round, which takes no more than other places; the gradient is the same read backwards,
-dw = G' Σ (A dz A') ∘ (B' d B) G. Sums of four numbers come before the products and after them, so rounding errors are
-two to three times those of plain sums. (Lavin & Gray 2016, "Fast algorithms for convolutional neural networks".)
+the same with the kernel turned round, which takes no more than other places. Sums of four numbers come before the
+products and after them, and the sums of the products are shorter: rounding errors are about those of plain sums.
+(Lavin & Gray 2016, "Fast algorithms for convolutional neural networks".)
+
+Gradients of weights stay plain sums. What is added up from 16 products leaves roundings where a gradient is exactly 0,
+as of filters that hardly ever answer, and Adam makes whole steps of them.
 
 Which layers are computed so is a matter of sizes, and decided by the plan (`LayerSpec.winograd`). Squares are counted
 from the first line of the image, wherever the work is cut, so no bit depends on the cut.
 """
 from libc.stdint cimport int32_t
-from libc.string cimport memset
 
 from cnn_core.team cimport stopped
-from cnn_core.tile cimport (DELTAS, GRADIENTS, INPUTS, OUTPUTS, WEIGHTS, Square, lanes, padded, squares, tile_matmul,
-                            transpose)
+from cnn_core.tile cimport INPUTS, OUTPUTS, WEIGHTS, Square, lanes, squares, tile_matmul
 from cnn_core.types cimport GROUP, LayerSpec, WindowSpec, real
 
 cdef enum:
@@ -56,8 +57,7 @@ cdef inline Py_ssize_t room_columns(const LayerSpec* layer) noexcept nogil:
     cdef Py_ssize_t channels = layer.window.channels, filters = layer.window.out_channels
     if not layer.winograd:
         return 0
-    return (channels * filters + GROUP + PLACES * (SQUARES * (channels + filters + GROUP) + 2)
-            + 4 * (filters + GROUP))
+    return channels * filters + GROUP + PLACES * (SQUARES * (channels + filters) + 2)
 
 
 cdef inline Py_ssize_t room_elements(const LayerSpec* layers, Py_ssize_t n_layers, Py_ssize_t capacity) noexcept nogil:
@@ -182,42 +182,3 @@ cdef inline void winograd_few(const WindowSpec* window, const real* weights, con
         turn_outputs(&cut, square, here, <const real*>sums, z_plane, n, lanes(x), z, n, lanes(x), n // lanes(x),
                      <const real*>NULL, 0, cut.height)
         square += here
-
-
-cdef inline void winograd_gradient(const WindowSpec* window, const real* x, const real* delta, real* room,
-                                   Py_ssize_t ld, Py_ssize_t first, Py_ssize_t end, real* dw,
-                                   const int32_t* stop) noexcept nogil:
-    """dW += what lines first .. end - 1 of the deltas give."""
-    cdef Squares cut = squares_of(window, False)
-    cdef Py_ssize_t channels = window.channels, filters = window.out_channels, ldt = padded(filters, delta)
-    cdef Py_ssize_t square = first // 2 * cut.columns, last = (end + 1) // 2 * cut.columns, i, j, v, y, column, place
-    cdef Py_ssize_t here, plane = channels * filters, x_plane = (channels * SQUARES + 1) * ld
-    cdef Py_ssize_t delta_plane = SQUARES * ld * ldt + GROUP, pixel = ld * ldt, step = lanes(x)
-    cdef real* turned = room + PLACES * (plane + GROUP)
-    cdef real* deltas = turned + PLACES * x_plane
-    cdef real* pixels = deltas + PLACES * delta_plane
-    cdef Square from_ = square_of(2 * pixel, pixel, lanes(delta), 0)
-    cdef Square to = square_of(4 * delta_plane, delta_plane, lanes(delta), ALL)
-    memset(room, 0, PLACES * (plane + GROUP) * sizeof(real))
-    while square < last and not stopped(stop):
-        here = min(last - square, <Py_ssize_t>SQUARES)
-        for v in range(ld // step):
-            turn_inputs(&cut, square, here, x + v * step, channels * ld, ld, channels, turned + v * step, x_plane, ld,
-                        SQUARES * ld)
-        for i in range(here):
-            y, column = (square + i) // cut.columns * 2, (square + i) % cut.columns * 2
-            from_.inside = inside_of(y, column, 2, first, end, cut.width)
-            for j in range(4):  # vectors run along the filters, as in the sums of other convolutions
-                if from_.inside >> (j // 2 * 4 + j % 2) & 1:
-                    transpose(filters, ld, delta + ((y + j // 2) * cut.width + column + j % 2) * filters * ld, ld,
-                              pixels + j * pixel, ldt, <real*>NULL, False)
-            squares(DELTAS, <const real*>pixels, &from_, deltas + i * pixel, &to, pixel // lanes(delta),
-                    <const real*>NULL)
-        for place in range(PLACES):
-            tile_matmul(channels, filters, here * ld, <const real*>turned + place * x_plane, SQUARES * ld, 1,
-                        <const real*>deltas + place * delta_plane, ldt, room + place * (plane + GROUP), filters,
-                        <const real*>NULL, True, False, <const real*>NULL, 0)
-        square += here
-    from_ = square_of(4 * (plane + GROUP), plane + GROUP, lanes(delta), ALL)
-    to = square_of(3 * plane, plane, lanes(delta), ALL)
-    squares(GRADIENTS, <const real*>room, &from_, dw, &to, plane // lanes(delta), <const real*>NULL)

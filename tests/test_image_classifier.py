@@ -78,7 +78,7 @@ def test_the_networks_that_it_chooses() -> None:
     X, y = striped(40, (17, 20))
     fitted = cnn.ImageClassifier("fast", epochs=2, random_state=0).fit(X, y)
     kinds = [type(layer).__name__ for layer in fitted.network_.descriptions]
-    assert kinds[:4] == ["Conv2D", "BatchNorm", "MaxPool2D", "Conv2D"]
+    assert kinds[:5] == ["Conv2D", "BatchNorm", "Conv2D", "BatchNorm", "MaxPool2D"]
     assert kinds[-3:] == ["Flatten", "Dropout", "Dense"]
     assert "Add" in kinds
     assert fitted.n_iter_ == 2

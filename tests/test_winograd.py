@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import reference_gradient
 from image_networks import ROWS, Conv, agrees, build, data
 
 import cnn
@@ -68,8 +69,27 @@ def test_bits(rows: int, side: int, filters: int, norm: bool, dtype: str) -> Non
             assert np.array_equal(expected, got)
 
 
+@pytest.mark.usefixtures("everywhere")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_no_gradient_is_none(dtype: str) -> None:
+    """Of weights between zeros and filters that answer to few pixels it is exactly 0, not a rounding error."""
+    net = build((8, 8, 1), [
+        Conv(16, 3, activation="relu"), Conv(32, 3, activation="relu"), Conv(16, 3, activation="relu"), cnn.Flatten(),
+    ], dtype)  # fmt: skip
+    for layer in net.layers[:3]:
+        layer.biases[...] -= 0.8
+    X, y = data(net, 2)
+    expected = reference_gradient(net, X, y)[1]
+    found = net.loss_and_gradient(X.astype(dtype), y.astype(dtype))[1]
+    assert by_winograd(net)[:3] == [0, 1, 1]
+    for i in (1, 2):
+        none = expected[f"layers.{i}.weights"] == 0
+        assert 0.02 < none.mean() < 0.98
+        assert not found[f"layers.{i}.weights"][none].any()
+
+
 def test_accuracy() -> None:
-    """In float32 errors are a few roundings of the largest sums: three times those of sums term by term at most."""
+    """In float32 errors are those of sums term by term, or less: sums are shorter."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(40, 12, 12, 64))
     errors = []
@@ -83,7 +103,7 @@ def test_accuracy() -> None:
         found = single.layer_outputs(X.astype(np.float32))[0]
         expected = double.layer_outputs(X.astype(np.float32).astype(float))[0]
         errors.append(np.sqrt(((found - expected) ** 2).mean()) / np.sqrt((expected**2).mean()))
-    assert errors[0] < 3 * errors[1] < 3e-6
+    assert errors[0] < 1.2 * errors[1] < 1e-6
 
 
 @pytest.mark.parametrize(
