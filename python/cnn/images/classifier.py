@@ -31,13 +31,13 @@ Changes = Augmentation | Iterable[Augmentation] | Literal["auto"] | None
 
 
 class ImageClassifier(ClassifierMixin, BaseEstimator):
-    """A convolutional network for labels of pictures: a small residual one, or your own layers.
+    """A convolutional network for labels of pictures: a small one that suits their size, or your own layers.
 
     X is an array (n, height, width) or (n, height, width, channels) of bytes (uint8) or of floats, best in [0, 1];
     or a folder with a folder of pictures for each class, whose name is the label (extra `images`: Pillow); of
-    transparent pictures the colours are taken, and the alpha is dropped. The network is that of He, Zhang, Ren & Sun
-    (2016) in small, with batch normalisation; AdamW trains it, by one cycle of the learning rate. Nothing is chosen by
-    rows that are held out.
+    transparent pictures the colours are taken, and the alpha is dropped. The network has kernels of 3 x 3, batch
+    normalisation and a residual block (He, Zhang, Ren & Sun 2016); AdamW trains it, by one cycle of the learning rate.
+    Nothing is chosen by rows that are held out.
 
     Args:
         effort: "fast", "default" or "best": how large the network is, and how many images it sees.
