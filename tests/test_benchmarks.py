@@ -209,6 +209,11 @@ def test_table_categories(tmp_path: Path) -> None:
         assert f"made, {way}: 0." in said
 
 
+def test_winograd(tmp_path: Path) -> None:
+    said = run(tmp_path, "winograd.py", "--sizes", "4,16,16", "--rounds", "1", "--rows", "8")
+    assert [line.split("|")[1].strip() for line in said.splitlines()[2:]] == ["4,16,16"]
+
+
 def test_fashion(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     for name, n in (("train", 60), ("t10k", 12)):
