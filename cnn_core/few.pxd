@@ -167,14 +167,15 @@ cdef inline void few_convolution(const LayerSpec* layer, const real* parameters,
                              window.dilation_y, window.top, False)
     cdef Axis along = axis_of(window.width, window.out_width, window.kernel_width, window.stride_x, window.dilation_x,
                               window.left, False)
-    cdef Py_ssize_t n = window.out_channels, line, at = 0, pixels
+    cdef Py_ssize_t n = window.out_channels, line, at, pixels
     cdef const real* start = parameters + layer.biases if layer.biases >= 0 else NULL
     memset(y + layer.n_units, 0, (padded(layer.n_units, parameters) - layer.n_units) * sizeof(real))
     if layer.winograd:
         winograd_few(window, parameters + layer.weights, x, y, room)
         for at in range(window.out_height * along.n if start != NULL else 0):
             add_units(<const real*>y + at * n, start, n, y + at * n)
-    while at < along.n and not layer.winograd:
+    at = along.n if layer.winograd else 0
+    while at < along.n:
         pixels = alike(&along, at)
         for line in range(down.n):
             few_points(window, &down, &along, parameters + layer.weights, start, x, line, at, pixels,

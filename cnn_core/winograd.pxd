@@ -25,7 +25,7 @@ cdef enum:
     FEW_SQUARES = 32    # and of one image by itself
 
 
-# A cut of an image of n pixels into squares, whose pixels are read from `size` others that begin `pad` before.
+# An image cut into squares of 2 x 2, and the one whose pixels they read, from `top` lines and `left` columns before on.
 cdef struct Squares:
     Py_ssize_t height           # of the image that is cut
     Py_ssize_t width
