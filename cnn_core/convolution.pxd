@@ -10,6 +10,8 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
 from cnn_core.activations cimport activation_backward, activation_forward
+from cnn_core.axis cimport Axis, alike, axis_of, read_at
+from cnn_core.depthwise cimport depthwise_gradient, depthwise_slide, is_depthwise
 from cnn_core.team cimport stopped
 from cnn_core.tile cimport (Tap, Walk, add_pixels, lanes, narrow_of_pixels, padded, panel_of, sums_of_pixels,
                             taps_product, transpose)
@@ -21,56 +23,6 @@ cdef enum:
     DEPTH = 1024    # terms of their sums that do so at a time: 32 kB in float32, which L1 holds
     TAPS = 64       # points of the kernel that are summed in registers
     SUMS = 16       # gradients that are summed in registers
-
-
-# One direction of an image: n pixels that are computed from `size` others by the points of a kernel.
-cdef struct Axis:
-    Py_ssize_t n
-    Py_ssize_t size
-    Py_ssize_t kernel
-    Py_ssize_t stride
-    Py_ssize_t dilation
-    Py_ssize_t pad
-    bint back               # from outputs to inputs
-
-
-cdef inline Axis axis_of(Py_ssize_t n, Py_ssize_t out, Py_ssize_t kernel, Py_ssize_t stride, Py_ssize_t dilation,
-                         Py_ssize_t pad, bint back) noexcept nogil:
-    cdef Axis axis
-    axis.n, axis.size = (n, out) if back else (out, n)
-    axis.kernel, axis.stride, axis.dilation, axis.pad, axis.back = kernel, stride, dilation, pad, back
-    return axis
-
-
-cdef inline Py_ssize_t read_at(const Axis* axis, Py_ssize_t at, Py_ssize_t k) noexcept nogil:
-    """Which pixel the kernel's point k reads for pixel `at`; -1: none."""
-    cdef Py_ssize_t from_ = at * axis.stride - axis.pad + k * axis.dilation
-    if axis.back:
-        from_ = at + axis.pad - k * axis.dilation
-        if axis.stride > 1:  # the division is slow, and rarely needed
-            if from_ % axis.stride:
-                return -1
-            from_ //= axis.stride
-    return from_ if 0 <= from_ < axis.size else -1
-
-
-cdef inline Py_ssize_t alike(const Axis* axis, Py_ssize_t at) noexcept nogil:
-    """How many pixels from `at` on, `apart(axis)` apart, read by the same points: 1 where some are outside."""
-    cdef Py_ssize_t k, from_, last = 0, stride = axis.stride
-    for k in range(axis.kernel):
-        from_ = at * stride - axis.pad + k * axis.dilation
-        if axis.back:
-            from_ = at + axis.pad - k * axis.dilation
-            if stride > 1:
-                if from_ % stride:
-                    continue
-                from_ //= stride
-        if not 0 <= from_ < axis.size:
-            return 1
-        last = max(last, from_)
-    if axis.back:
-        return min(axis.size - 1 - last, (axis.n - 1 - at) // stride) + 1
-    return min((axis.size - 1 - last) // stride, axis.n - 1 - at) + 1
 
 
 cdef inline void pack(const real* weights, Py_ssize_t by_output, Py_ssize_t by_term, Py_ssize_t valid, int panel,
@@ -99,6 +51,9 @@ cdef inline void slide(const WindowSpec* window, bint back, const real* weights,
     cdef real packed[PANEL * DEPTH]
     cdef real begin[PANEL]
     cdef const real* own
+    if is_depthwise(window):
+        depthwise_slide(window, back, weights, start, x, z, ld, first, end, stop)
+        return
     for g in range(groups):
         u = 0
         while u < outputs:
@@ -269,6 +224,9 @@ cdef inline void convolution_gradient(const LayerSpec* layer, const real* a, con
     if layer.biases >= 0:
         sums_of_pixels(n, (end - first) * window.out_width, ld, delta + first * line, n * ld, gradient + layer.biases,
                        add)
+    if is_depthwise(window):
+        depthwise_gradient(window, a, delta, ld, first, end, dw, stop)
+        return
     for g in range(window.groups):
         if filters <= 8 and filters < lanes(delta):
             narrow_gradient(window, a + g * channels * ld, delta + g * filters * ld, ld, first, end, filters, channels,

@@ -7,8 +7,8 @@ from libc.string cimport memcpy, memset
 
 from cnn_core.activations cimport activation_forward
 from cnn_core.add cimport add_units
+from cnn_core.axis cimport Axis, alike, axis_of, read_at
 from cnn_core.batch_norm cimport inverse_deviations
-from cnn_core.convolution cimport Axis, alike, axis_of, read_at
 from cnn_core.layer cimport left_out
 from cnn_core.links cimport link_rows
 from cnn_core.losses cimport loss_link

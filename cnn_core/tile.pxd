@@ -36,6 +36,16 @@ cdef extern from "tile.h" nogil:
                         const double*, Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t)
     void cnn_sums_of_pixelsf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, float*, bint)
     void cnn_sums_of_pixels(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, double*, bint)
+    void cnn_pointsf(Py_ssize_t, Py_ssize_t, const Tap*, Py_ssize_t, const float*, const float*, Py_ssize_t,
+                     Py_ssize_t, float*, Py_ssize_t, const float*, bint)
+    void cnn_points(Py_ssize_t, Py_ssize_t, const Tap*, Py_ssize_t, const double*, const double*, Py_ssize_t,
+                    Py_ssize_t, double*, Py_ssize_t, const double*, bint)
+    void cnn_point_dotsf(Py_ssize_t, const Py_ssize_t*, const Py_ssize_t*, Py_ssize_t, const float*, const float*,
+                         Py_ssize_t, const Walk*, float*)
+    void cnn_point_dots(Py_ssize_t, const Py_ssize_t*, const Py_ssize_t*, Py_ssize_t, const double*, const double*,
+                        Py_ssize_t, const Walk*, double*)
+    void cnn_totals_of_ninef(const float*, float*)
+    void cnn_totals_of_nine(const double*, double*)
     void cnn_squaresf(int, const float*, const Square*, float*, const Square*, Py_ssize_t, const float*)
     void cnn_squares(int, const double*, const Square*, double*, const Square*, Py_ssize_t, const double*)
     void cnn_row_sumsf(Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, float*, bint)
@@ -137,6 +147,36 @@ cdef inline void sums_of_pixels(Py_ssize_t n, Py_ssize_t pixels, Py_ssize_t ld, 
         cnn_sums_of_pixelsf(n, pixels, ld, d, step, out, add)
     else:
         cnn_sums_of_pixels(n, pixels, ld, d, step, out, add)
+
+
+cdef inline void points_product(Py_ssize_t channels, Py_ssize_t pixels, const Tap* taps, Py_ssize_t n, const real* w,
+                                const real* x, Py_ssize_t x_step, Py_ssize_t ld, real* z, Py_ssize_t z_step,
+                                const real* start, bint add) noexcept nogil:
+    """z (channels, ld) of `pixels` neighbours = the sum over n taps of w[a + channel] times x at b, channel by channel.
+
+    From start (channels,), from z (add) or from 0; steps lead to the next pixel.
+    """
+    if real is float:
+        cnn_pointsf(channels, pixels, taps, n, w, x, x_step, ld, z, z_step, start, add)
+    else:
+        cnn_points(channels, pixels, taps, n, w, x, x_step, ld, z, z_step, start, add)
+
+
+cdef inline void point_dots(Py_ssize_t channels, const Py_ssize_t* from_, const Py_ssize_t* to, Py_ssize_t n,
+                            const real* x, const real* d, Py_ssize_t ld, const Walk* walk, real* sums) noexcept nogil:
+    """sums (channels, 9 vectors) += d times x at from_[i], in vector to[i], over a walk's pixels; n <= 9."""
+    if real is float:
+        cnn_point_dotsf(channels, from_, to, n, x, d, ld, walk, sums)
+    else:
+        cnn_point_dots(channels, from_, to, n, x, d, ld, walk, sums)
+
+
+cdef inline void totals_of_nine(const real* sums, real* out) noexcept nogil:
+    """out[i] = the sum of the elements of vector i of 9."""
+    if real is float:
+        cnn_totals_of_ninef(sums, out)
+    else:
+        cnn_totals_of_nine(sums, out)
 
 
 cdef inline void squares(int kind, const real* a, const Square* from_, real* b, const Square* to, Py_ssize_t terms,

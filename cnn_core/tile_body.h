@@ -62,6 +62,7 @@ CNN_INLINE V CNN_(widen)(CNN_(half) v) { return (V)CNN_WIDEN(v); }
 #include "tile_products.h"
 #include "tile_sums.h"
 #include "tile_taps.h"
+#include "tile_depthwise.h"
 #include "tile_winograd.h"
 #include "tile_rows.h"
 

@@ -18,12 +18,12 @@ if not (CORE / "_engine.pyx").exists():
 # From the bottom up; a module may import those on earlier lines only.
 CORE_ORDER = [
     ["finish", "types"],
-    ["vecmath", "blas", "tile", "team", "slabs"],
+    ["axis", "vecmath", "blas", "tile", "team", "slabs"],
     ["dense_rows", "gates", "links", "norm_cells", "random", "products"],
     ["activations", "augment", "losses", "optimizers", "sparse_rows"],
     ["stairs", "metrics"],
     ["sparse"],
-    ["winograd"],
+    ["depthwise", "winograd"],
     ["convolution", "dense", "dropout", "gaussian_noise", "numeric_embedding", "category_embedding"],
     ["scale", "parametric", "piecewise_embedding", "pool", "prelu", "layer_norm", "add", "job"],
     ["batch_norm"],
