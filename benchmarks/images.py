@@ -1,6 +1,7 @@
 """Networks of images beside PyTorch, JAX and ONNX Runtime, in float32: every bar, met or missed.
 
-    python benchmarks/images.py [--only lenet three depthwise one many] [--rounds 5] [--data FOLDER] [--json [FILE]]
+    python benchmarks/images.py [--only lenet three depthwise one many large] [--rounds 5] [--data FOLDER]
+        [--json [FILE]]
 
 All train the same networks from the same weights; after the first ten minibatches, in the order of the rows, their
 losses, computed here in float64 from their weights, must agree. Then each shuffles the images of every epoch: 60,000 of
@@ -112,13 +113,15 @@ def depthwise(given: argparse.Namespace, workers: list[Worker]) -> list[Bar]:
     return [*times("depthwise", lines, "torch", "PyTorch", 2), losses("depthwise", lines)]
 
 
-def predicted(rows: int, given: argparse.Namespace, workers: list[Worker]) -> tuple[dict[str, contest.Line], Bar]:
-    case = ("lenet 128", None), rows
+def predicted(
+    rows: int, given: argparse.Namespace, workers: list[Worker], name: str = "lenet 128", title: str = "LeNet-5"
+) -> tuple[dict[str, contest.Line], Bar]:
+    case = (f"quick {name}" if given.quick else name, None), rows
     lines = measure(workers, "prediction", case, 3 * given.rounds, 1e-3 if given.quick else 0.1)
-    given.rows.append(row(f"predict {'one image' if rows == 1 else f'{rows:,} images'}, LeNet-5", lines))
+    given.rows.append(row(f"predict {'one image' if rows == 1 else f'{rows:,} images'}, {title}", lines))
     text = ", ".join(f"{who} {line['error']:.1e}" for who, line in lines.items())
     agree = max(line["error"] for line in lines.values()) <= ERROR
-    return lines, (f"{rows:,} images: probabilities agree to {ERROR:g}", text, agree)
+    return lines, (f"{rows:,} images, {title}: probabilities agree to {ERROR:g}", text, agree)
 
 
 def one(given: argparse.Namespace, workers: list[Worker]) -> list[Bar]:
@@ -134,7 +137,16 @@ def many(given: argparse.Namespace, workers: list[Worker]) -> list[Bar]:
     return [*times(f"{rows:,} images", lines, "onnxruntime", "ONNX Runtime", 1.5), agree]
 
 
-WORKS = {"lenet": lenet, "three": three, "depthwise": depthwise, "one": one, "many": many}
+def large(given: argparse.Namespace, workers: list[Worker]) -> list[Bar]:
+    """No bar of the project's but this: not slower."""
+    bars: list[Bar] = []
+    for rows in (1, 2 if given.quick else 64):
+        lines, agree = predicted(rows, given, workers, "large", "224 × 224, four convolutions")
+        bars += [*times(f"{rows:,} of 224 x 224", lines, "onnxruntime", "ONNX Runtime", 1), agree]
+    return bars
+
+
+WORKS = {"lenet": lenet, "three": three, "depthwise": depthwise, "one": one, "many": many, "large": large}
 
 
 def main() -> int:

@@ -27,11 +27,18 @@ class _Rows(Protocol):
 
 class Predictor:
     at_once: int
+    alone: int
+    apart: bool
+    by_rows: bool
     def __init__(
         self, layers: Array, workspace: Array, parameters: Array, loss: int, shape: tuple[int, ...] = ()
     ) -> None: ...
     def few(self, X: Any, out: Array | None, flat: bool) -> Array | None: ...
-    def many(self, X: Any, out: Array, link: bool, n_threads: int, stop: Array | None = None) -> bool: ...
+    def many(
+        self, X: Any, out: Array, link: bool, n_threads: int, stop: Array | None = None, memory: Array | None = None
+    ) -> bool: ...
+    def bytes(self, rows: int, dense: bool, n_threads: int) -> int: ...
+    def parts(self, rows: int, dense: bool) -> int: ...
 
 class Scorer:
     measures: bool

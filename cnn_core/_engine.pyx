@@ -22,7 +22,7 @@ from cnn_core.job cimport DONE, Job, StepNumbers
 from cnn_core.lines cimport partial_elements
 from cnn_core.layer cimport slab_backward, slab_forward
 from cnn_core.model cimport Model, describe, fill_job
-from cnn_core.predict cimport predict_tiles
+from cnn_core.predict cimport predict_apart, predict_tiles
 from cnn_core.random cimport BitGenerator, Noise, noise_of
 from cnn_core.sparse_rows cimport SparseRows, rows_from
 from cnn_core.stairs cimport prefix_elements, stair_sums
@@ -181,6 +181,7 @@ def sums_of_a_step(const SegmentSpec[::1] segments, Py_ssize_t n_chunks):
 cdef bint predict_team(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace, const real* parameters,
                        DenseRows x, const SparseRows* sparse, Py_ssize_t n, int loss, Py_ssize_t at_once,
                        real* scratch, real* out, int n_threads, const int32_t* stop) noexcept nogil:
+    """What `predict_tiles` gives."""
     cdef int64_t stride = at_once * workspace.columns * workspace.capacity
     cdef int32_t bad = 0
     n_threads = granted(n_threads)
@@ -190,6 +191,22 @@ cdef bint predict_team(const LayerSpec* layers, int n_layers, const WorkspaceSpe
     with parallel(num_threads=n_threads):
         note_unless(predict_tiles(layers, n_layers, workspace, parameters, x, sparse, n, loss, at_once,
                                   scratch + stride * threadid(), out, threadid(), team_size(), stop), &bad)
+    return not bad
+
+
+cdef bint predict_apart_team(const LayerSpec* layers, int n_layers, const real* parameters, DenseRows x, Py_ssize_t n,
+                             int loss, Py_ssize_t together, real* scratch, real* out, int n_threads,
+                             const int32_t* stop) noexcept nogil:
+    """What `predict_apart` gives."""
+    cdef Barrier gate
+    cdef int32_t bad = 0
+    n_threads = granted(n_threads)
+    if n_threads == 1:
+        return predict_apart(layers, n_layers, parameters, x, n, loss, together, scratch, out, 0, 1, NULL, stop)
+    memset(&gate, 0, sizeof(gate))
+    with parallel(num_threads=n_threads):
+        note_unless(predict_apart(layers, n_layers, parameters, x, n, loss, together, scratch, out, threadid(),
+                                  team_size(), &gate, stop), &bad)
     return not bad
 
 

@@ -1,13 +1,13 @@
 """Prediction from Python: part of _engine.pyx."""
-from cnn_core.few cimport FEW, by_rows, few_scratch, predict_few
-from cnn_core.predict cimport tiles_at_once
+from cnn_core.few cimport FEW, by_rows, few_scratch, parts_of_row, predict_few
+from cnn_core.predict cimport apart_scratch, rows_together, tiles_at_once
 from cnn_core.update cimport not_finite
 
 cdef enum:
     STACK = 1 << 14     # bytes of scratch memory that a few rows take from the stack; more comes from malloc
     LINE = 64           # bytes of a cache line, where the buffers of tiles begin
 
-# Rows of one network, to be predicted in tiles by one thread.
+# Rows of one network, to be predicted by one thread, in tiles or row by row.
 cdef struct Tiles:
     const LayerSpec* layers
     int n_layers
@@ -18,7 +18,8 @@ cdef struct Tiles:
     SparseRows sparse
     Py_ssize_t n_rows
     int loss                            # whose link is applied; -1: none
-    Py_ssize_t at_once
+    Py_ssize_t at_once                  # tiles
+    Py_ssize_t together                 # rows that are predicted by rows together; 0: they are in tiles
     size_t scratch                      # bytes that are needed
     void* out
     bint finite                         # what was found of x
@@ -73,11 +74,14 @@ cdef class Predictor:
     cdef Py_ssize_t n_inputs, n_outputs
     cdef public int pixels              # what images it was trained on; X that they do not suit is not for `few`
     cdef readonly Py_ssize_t at_once    # tiles that each thread should have in a call of `many`
+    cdef public Py_ssize_t alone        # rows stored by rows, up to which one thread is as soon as a team
+    cdef public bint apart              # whether more than FEW rows, too, are stored by rows
     cdef int64_t weights
     cdef cnp.npy_intp axes[3]           # of a row as it may be given, beside (n_inputs,): those of an image
     cdef int n_axes
-    cdef bint by_rows                   # whether a few rows are predicted stored by rows
+    cdef public bint by_rows            # whether a few rows are predicted stored by rows
     cdef Py_ssize_t room                # elements of scratch memory that each of them takes
+    cdef Py_ssize_t together            # of many, so many go through the layers together
 
     def __cinit__(self, const LayerSpec[::1] layers, const WorkspaceSpec[::1] workspace,
                   cnp.ndarray parameters not None, int loss, shape=()):
@@ -91,19 +95,22 @@ cdef class Predictor:
         self.typenum = cnp.PyArray_TYPE(parameters)
         self.n_inputs, self.n_outputs = layers[0].n_inputs, layers[self.n_layers - 1].n_units
         self.weights, self.by_rows = parameters.size, by_rows(&layers[0], self.n_layers)
+        self.alone, self.apart = FEW, False
         if self.typenum == cnp.NPY_FLOAT:
             self.at_once = tiles_at_once(&layers[0], self.n_layers, &workspace[0], <const float*>NULL)
-            self.room = few_scratch(&layers[0], self.n_layers, 1, <const float*>NULL)
+            self.room = few_scratch(&layers[0], self.n_layers, 1, 1, <const float*>NULL)
+            self.together = rows_together(&layers[0], self.n_layers, <const float*>NULL)
         else:
             self.at_once = tiles_at_once(&layers[0], self.n_layers, &workspace[0], <const double*>NULL)
-            self.room = few_scratch(&layers[0], self.n_layers, 1, <const double*>NULL)
+            self.room = few_scratch(&layers[0], self.n_layers, 1, 1, <const double*>NULL)
+            self.together = rows_together(&layers[0], self.n_layers, <const double*>NULL)
 
     def few(self, X, out, bint flat):
         """The outputs with the loss's link, in `out` unless that is None; None when the call is not for here.
 
-        That is when there is a layer without a function for rows, no or more than a few rows, one that is not finite,
-        or when X or `out` is anything but a C-contiguous array of the network's type and the right shape; `flat`: `out`
-        is (n,), else (n, n_outputs).
+        That is when there is a layer without a function for rows, no or more than a few rows or more than `alone`, one
+        that is not finite, or when X or `out` is anything but a C-contiguous array of the network's type and the right
+        shape; `flat`: `out` is (n,), else (n, n_outputs).
         """
         cdef cnp.npy_intp shape[2]
         cdef int64_t rows
@@ -116,7 +123,8 @@ cdef class Predictor:
                 or not self.reads(<cnp.ndarray>X)):
             return None
         rows = cnp.PyArray_DIM(<cnp.ndarray>X, 0)
-        if rows < 1 or rows > FEW and rows * self.weights > FEW_WORK or flat and self.n_outputs != 1:
+        if (rows < 1 or rows > FEW and rows * self.weights > FEW_WORK or rows > self.alone
+                or flat and self.n_outputs != 1):
             return None
         shape[0], shape[1] = rows, self.n_outputs
         if out is None:
@@ -172,10 +180,10 @@ cdef class Predictor:
             x = work
             work += rows * self.n_inputs
         if rows * self.weights < LET_OTHERS_RUN:
-            predict_few(layers, self.n_layers, parameters, x, rows, self.loss, work, out)
+            predict_few(layers, self.n_layers, parameters, x, rows, self.loss, work, out, 0, 1, NULL)
         else:
             with nogil:
-                predict_few(layers, self.n_layers, parameters, x, rows, self.loss, work, out)
+                predict_few(layers, self.n_layers, parameters, x, rows, self.loss, work, out, 0, 1, NULL)
         if size > STACK:
             free(scratch)
         return True
@@ -194,43 +202,93 @@ cdef class Predictor:
             reserve_sums(&t.sparse, t.layers, <const double*>NULL)
         t.at_once = min(self.at_once, (t.n_rows + t.workspace.capacity - 1) // t.workspace.capacity)
         t.scratch = t.at_once * t.workspace.columns * t.workspace.capacity * t.itemsize
+        t.together = self.together if self.row_by_row(t.n_rows, t.x.at != NULL) else 0
+        if t.together > 0:
+            t.scratch = self.apart_bytes()
         return t
 
-    def many(self, X, cnp.ndarray out not None, bint link, int n_threads, const int32_t[::1] stop=None):
+    cdef bint row_by_row(self, Py_ssize_t rows, bint dense) noexcept nogil:
+        """Whether so many rows are predicted stored by rows."""
+        return self.by_rows and dense and (rows <= FEW or self.apart)
+
+    cdef size_t apart_bytes(self) noexcept nogil:
+        """Of the memory that a thread works in where rows are stored by rows."""
+        if self.typenum == cnp.NPY_FLOAT:
+            return apart_scratch(&self.layers[0], self.n_layers, self.together, <const float*>NULL) * sizeof(float)
+        return apart_scratch(&self.layers[0], self.n_layers, self.together, <const double*>NULL) * sizeof(double)
+
+    def parts(self, Py_ssize_t rows, bint dense):
+        """How many threads a call of `many` for so many rows, dense or sparse, can feed."""
+        cdef Py_ssize_t capacity = self.workspace[0].capacity, parts = 1
+        cdef double work, most = 0
+        cdef int i
+        if not self.row_by_row(rows, dense):
+            return (rows + capacity - 1) // capacity
+        for i in range(self.n_layers):  # those of the layer with the most work
+            work = work_of(&self.layers[i], 1)
+            if work > most:
+                most, parts = work, parts_of_row(&self.layers[i])
+        return rows * parts
+
+    def many(self, X, cnp.ndarray out not None, bint link, int n_threads, const int32_t[::1] stop=None,
+             uint8_t[::1] memory=None):
         """out (n, n_outputs): with the loss's link, or raw; whether X (n, n_inputs) is finite (`out` is not, if not).
 
         Both are C-contiguous and of the network's type; a sparse X is finite, and the layers are those of such rows.
-        `stop` (1,), which another thread may set meanwhile, ends it.
+        `stop` (1,), which another thread may set meanwhile, ends it. `memory`, from a cache line on, is what `bytes`
+        asks for: calls one after another need not make it anew.
         """
         cdef int loss = self.loss if link else -1
         cdef const int32_t* flag = NULL if stop is None else &stop[0]
+        cdef void* given = NULL if memory is None else <void*>&memory[0]
         if self.typenum == cnp.NPY_FLOAT:
-            return self.run_many(X, loss, <float*>cnp.PyArray_DATA(out), n_threads, flag)
-        return self.run_many(X, loss, <double*>cnp.PyArray_DATA(out), n_threads, flag)
+            return self.run_many(X, loss, <float*>cnp.PyArray_DATA(out), n_threads, flag, given)
+        return self.run_many(X, loss, <double*>cnp.PyArray_DATA(out), n_threads, flag, given)
 
-    cdef bint run_many(self, X, int loss, real* out, int n_threads, const int32_t* stop) except -1:
+    def bytes(self, Py_ssize_t rows, bint dense, int n_threads):
+        """What `many` works in at most, for so many rows, dense or sparse, or fewer."""
+        cdef size_t size = self.scratch_bytes(rows, dense, n_threads)
+        return max(size, n_threads * self.apart_bytes()) if self.by_rows and dense else size
+
+    cdef size_t scratch_bytes(self, Py_ssize_t rows, bint dense, int n_threads) noexcept nogil:
+        cdef const WorkspaceSpec* workspace = &self.workspace[0]
+        cdef int itemsize = 4 if self.typenum == cnp.NPY_FLOAT else 8
+        if self.row_by_row(rows, dense):
+            return n_threads * self.apart_bytes()
+        return n_threads * self.tiles_of(rows, n_threads) * workspace.columns * workspace.capacity * itemsize
+
+    cdef Py_ssize_t tiles_of(self, Py_ssize_t rows, int n_threads) noexcept nogil:
+        """How many tiles each thread takes through a layer before the next one."""
+        cdef Py_ssize_t capacity = self.workspace[0].capacity, tiles = (rows + capacity - 1) // capacity
+        return min(self.at_once, (tiles + n_threads - 1) // n_threads)
+
+    cdef bint run_many(self, X, int loss, real* out, int n_threads, const int32_t* stop, void* given) except -1:
         cdef SparseRows sparse
         cdef DenseRows x
         cdef Py_ssize_t n = find_rows(X, <const real*>out, &x, &sparse)
         cdef const LayerSpec* layers = &self.layers[0]
         cdef const WorkspaceSpec* workspace = &self.workspace[0]
         cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
-        cdef Py_ssize_t tiles = (n + workspace.capacity - 1) // workspace.capacity
-        cdef Py_ssize_t at_once = min(self.at_once, (tiles + n_threads - 1) // n_threads)
-        cdef size_t size = n_threads * at_once * workspace.columns * workspace.capacity * sizeof(real)
-        cdef char* memory
-        cdef real* scratch
-        cdef bint finite
+        cdef Py_ssize_t at_once = self.tiles_of(n, n_threads)
+        cdef bint apart = self.row_by_row(n, x.at != NULL), finite
+        cdef size_t size = self.scratch_bytes(n, x.at != NULL, n_threads)
+        cdef char* memory = NULL
+        cdef real* scratch = <real*>given
         reserve_sums(&sparse, layers, parameters)
-        memory = <char*>malloc(size + LINE)
-        if memory == NULL:
-            free_sums(&sparse)
-            raise MemoryError(f"no memory for {size} bytes")
-        scratch = <real*>(memory + (LINE - <size_t>memory % LINE))
+        if given == NULL:
+            memory = <char*>malloc(size + LINE)
+            if memory == NULL:
+                free_sums(&sparse)
+                raise MemoryError(f"no memory for {size} bytes")
+            scratch = <real*>(memory + (LINE - <size_t>memory % LINE))
         with nogil:
-            stair_sums(&sparse, layers, parameters, 0, 1)
-            finite = predict_team(layers, self.n_layers, workspace, parameters, x, &sparse, n, loss, at_once, scratch,
-                                   out, n_threads, stop)
+            if apart:
+                finite = predict_apart_team(layers, self.n_layers, parameters, x, n, loss, self.together, scratch, out,
+                                            n_threads, stop)
+            else:
+                stair_sums(&sparse, layers, parameters, 0, 1)
+                finite = predict_team(layers, self.n_layers, workspace, parameters, x, &sparse, n, loss, at_once,
+                                      scratch, out, n_threads, stop)
         free_sums(&sparse)
         free(memory)
         return finite
@@ -246,7 +304,13 @@ cdef void sum_stairs(const Tiles* t) noexcept nogil:
 
 cdef void predict_of(Tiles* t, void* scratch, const int32_t* stop) noexcept nogil:
     """Its outputs, and whether x is finite; `scratch` begins on a cache line."""
-    if t.itemsize == sizeof(float):
+    if t.together > 0 and t.itemsize == sizeof(float):
+        t.finite = predict_apart(t.layers, t.n_layers, <const float*>t.parameters, t.x, t.n_rows, t.loss, t.together,
+                                 <float*>scratch, <float*>t.out, 0, 1, NULL, stop)
+    elif t.together > 0:
+        t.finite = predict_apart(t.layers, t.n_layers, <const double*>t.parameters, t.x, t.n_rows, t.loss, t.together,
+                                 <double*>scratch, <double*>t.out, 0, 1, NULL, stop)
+    elif t.itemsize == sizeof(float):
         t.finite = predict_tiles(t.layers, t.n_layers, t.workspace, <const float*>t.parameters, t.x,
                                  &t.sparse, t.n_rows, t.loss, t.at_once, <float*>scratch, <float*>t.out, 0, 1, stop)
     else:

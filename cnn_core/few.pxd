@@ -1,27 +1,32 @@
-"""Prediction of a few rows, each stored by itself: vectors run along the units of a layer, and none is left empty.
+"""Prediction of rows that are stored each by itself: vectors run along the units of a layer, and none is left empty.
 
-The bits are those of a slab where the compiler has vector types: an output is one sum in the order of the inputs, from
-the bias on, and functions are taken of whole vectors.
+So are a few rows predicted, and images of which a slab has no room in caches. A team shares out units, lines of pixels
+or pixels of all rows, layer by layer. The bits are those of a slab where the compiler has vector types: an output is
+one sum in the order of the inputs, from the bias on, and functions are taken of whole vectors.
 """
+from libc.stdint cimport int32_t
 from libc.string cimport memcpy, memset
 
-from cnn_core.activations cimport activation_forward
+from cnn_core.activations cimport IDENTITY, activation_forward
 from cnn_core.add cimport add_units
 from cnn_core.axis cimport Axis, alike, axis_of, read_at
 from cnn_core.batch_norm cimport inverse_deviations
+from cnn_core.depthwise cimport depthwise_slide, is_depthwise
 from cnn_core.layer cimport left_out
 from cnn_core.links cimport link_rows
 from cnn_core.losses cimport loss_link
 from cnn_core.norm_cells cimport CHANNELS
 from cnn_core.pool cimport pool_windows
-from cnn_core.tile cimport add_pixels, padded
-from cnn_core.types cimport (ADD, AVERAGE_POOL, BATCH_NORM, CONVOLUTION, DENSE, MAX_POOL, LayerSpec, WindowSpec,
-                             channels_of, real)
+from cnn_core.team cimport Barrier, barrier
+from cnn_core.tile cimport add_pixels, lanes, padded
+from cnn_core.types cimport (ADD, AVERAGE_POOL, BATCH_NORM, CONVOLUTION, DENSE, MAX_POOL, LayerSpec,
+                             WindowSpec, channels_of, real)
 from cnn_core.vecmath cimport loop
 from cnn_core.winograd cimport few_room, winograd_few
 
 cdef enum:
     FEW = 8     # rows up to which they are stored by rows
+    PANEL = 64  # units of a dense layer that are worth a thread
 
 
 cdef inline bint by_rows(const LayerSpec* layers, int n_layers) noexcept nogil:
@@ -37,25 +42,25 @@ cdef inline bint by_rows(const LayerSpec* layers, int n_layers) noexcept nogil:
 
 # Written out: of an inner loop a compiler may make products first and then sums, which has other bits than a tile's.
 
-cdef inline loop add_8_rows(const real* x, const real* w, Py_ssize_t n, real* y) noexcept nogil:
-    """y (n,) += x[0] w[0] + x[1] w[1] + ... for 8 rows of w (8, n), in this order."""
+cdef inline loop add_8_rows(const real* x, const real* w, Py_ssize_t ldw, Py_ssize_t n, real* y) noexcept nogil:
+    """y (n,) += x[0] w[0] + x[1] w[1] + ... for 8 rows of w (8, n), ldw apart, in this order."""
     cdef Py_ssize_t j
     cdef real s
     cdef real x0 = x[0], x1 = x[1], x2 = x[2], x3 = x[3], x4 = x[4], x5 = x[5], x6 = x[6], x7 = x[7]
     for j in range(n):
         s = y[j]
         s += x0 * w[j]
-        s += x1 * w[n + j]
-        s += x2 * w[2 * n + j]
-        s += x3 * w[3 * n + j]
-        s += x4 * w[4 * n + j]
-        s += x5 * w[5 * n + j]
-        s += x6 * w[6 * n + j]
-        s += x7 * w[7 * n + j]
+        s += x1 * w[ldw + j]
+        s += x2 * w[2 * ldw + j]
+        s += x3 * w[3 * ldw + j]
+        s += x4 * w[4 * ldw + j]
+        s += x5 * w[5 * ldw + j]
+        s += x6 * w[6 * ldw + j]
+        s += x7 * w[7 * ldw + j]
         y[j] = s
 
 
-cdef inline loop add_4_rows(const real* x, const real* w, Py_ssize_t n, real* y) noexcept nogil:
+cdef inline loop add_4_rows(const real* x, const real* w, Py_ssize_t ldw, Py_ssize_t n, real* y) noexcept nogil:
     """The same of 4 rows."""
     cdef Py_ssize_t j
     cdef real s
@@ -63,13 +68,13 @@ cdef inline loop add_4_rows(const real* x, const real* w, Py_ssize_t n, real* y)
     for j in range(n):
         s = y[j]
         s += x0 * w[j]
-        s += x1 * w[n + j]
-        s += x2 * w[2 * n + j]
-        s += x3 * w[3 * n + j]
+        s += x1 * w[ldw + j]
+        s += x2 * w[2 * ldw + j]
+        s += x3 * w[3 * ldw + j]
         y[j] = s
 
 
-cdef inline loop add_1_row(const real* x, const real* w, Py_ssize_t n, real* y) noexcept nogil:
+cdef inline loop add_1_row(const real* x, const real* w, Py_ssize_t ldw, Py_ssize_t n, real* y) noexcept nogil:
     """The same of one row."""
     cdef Py_ssize_t j
     cdef real s
@@ -81,34 +86,36 @@ cdef inline loop add_1_row(const real* x, const real* w, Py_ssize_t n, real* y) 
 
 
 cdef inline void few_dense(const LayerSpec* layer, const real* parameters, const real* x, Py_ssize_t ldx,
-                           Py_ssize_t rows, real* y) noexcept nogil:
-    """y (rows, n_units padded) = f(x W + b) for x (rows, ldx); W, read once, is the most of the work."""
-    cdef Py_ssize_t n = layer.n_units, m = layer.n_inputs, ldy = padded(n, parameters), r, k = 0
-    cdef const real* w = parameters + layer.weights
-    memset(y, 0, rows * ldy * sizeof(real))
-    if layer.biases >= 0:
-        for r in range(rows):
-            memcpy(y + r * ldy, parameters + layer.biases, n * sizeof(real))
+                           Py_ssize_t rows, real* y, int thread, int n_threads) noexcept nogil:
+    """This thread's units of y (rows, n_units padded) = f(x W + b) for x (rows, ldx).
+
+    They are whole vectors. W, read once, is the most of the work.
+    """
+    cdef Py_ssize_t m = layer.n_inputs, ldw = layer.n_units, ldy = padded(ldw, parameters), step = lanes(parameters)
+    cdef Py_ssize_t vectors = ldy // step, first = vectors * thread // n_threads * step
+    cdef Py_ssize_t end = vectors * (thread + 1) // n_threads * step, n = min(end, ldw) - first, r, k = 0
+    cdef const real* w = parameters + layer.weights + first
+    if end == first:
+        return
+    y = y + first
+    for r in range(rows):
+        memset(y + r * ldy, 0, (end - first) * sizeof(real))
+        if layer.biases >= 0:
+            memcpy(y + r * ldy, parameters + layer.biases + first, n * sizeof(real))
     while k + 8 <= m:
         for r in range(rows):
-            add_8_rows(x + r * ldx + k, w + k * n, n, y + r * ldy)
+            add_8_rows(x + r * ldx + k, w + k * ldw, ldw, n, y + r * ldy)
         k += 8
     if k + 4 <= m:
         for r in range(rows):
-            add_4_rows(x + r * ldx + k, w + k * n, n, y + r * ldy)
+            add_4_rows(x + r * ldx + k, w + k * ldw, ldw, n, y + r * ldy)
         k += 4
     while k < m:
         for r in range(rows):
-            add_1_row(x + r * ldx + k, w + k * n, n, y + r * ldy)
+            add_1_row(x + r * ldx + k, w + k * ldw, ldw, n, y + r * ldy)
         k += 1
-    activation_forward(layer.activation, <const real*>y, y, rows * ldy, <real>layer.alpha)
-
-
-cdef inline loop add_products(const real* x, const real* w, Py_ssize_t n, real* y) noexcept nogil:
-    """y += x w, n elements."""
-    cdef Py_ssize_t j
-    for j in range(n):
-        y[j] += x[j] * w[j]
+    for r in range(rows):
+        activation_forward(layer.activation, <const real*>(y + r * ldy), y + r * ldy, end - first, <real>layer.alpha)
 
 
 cdef inline void few_points(const WindowSpec* window, const Axis* down, const Axis* along, const real* w,
@@ -144,24 +151,19 @@ cdef inline void few_points(const WindowSpec* window, const Axis* down, const Ax
                 while joined and k < along.kernel and read_at(along, at, k) >= 0:
                     k += 1
                 from_ = (read_at(down, line, i) * along.size + read_at(along, at, j)) * window.channels
-                if groups > 1 and groups == window.channels and filters == 1:
-                    for p in range(pixels):
-                        add_products(x + from_ + p * along.stride * window.channels,
-                                     w + (i * along.kernel + j) * groups, groups, y + p * groups)
-                else:
-                    for g in range(groups):
-                        add_pixels(pixels, filters, many if joined else 1, (k - j) * terms, x + from_ + g * terms,
-                                   along.stride * window.channels, down.dilation * along.size * window.channels,
-                                   w + (i * along.kernel + j) * terms * window.out_channels + g * filters,
-                                   window.out_channels, along.kernel * terms * window.out_channels, begin,
-                                   y + g * filters, window.out_channels)
+                for g in range(groups):
+                    add_pixels(pixels, filters, many if joined else 1, (k - j) * terms, x + from_ + g * terms,
+                               along.stride * window.channels, down.dilation * along.size * window.channels,
+                               w + (i * along.kernel + j) * terms * window.out_channels + g * filters,
+                               window.out_channels, along.kernel * terms * window.out_channels, begin,
+                               y + g * filters, window.out_channels)
             j = k
         i += many if joined else 1
 
 
-cdef inline void few_convolution(const LayerSpec* layer, const real* parameters, const real* x, real* y,
-                                 real* room) noexcept nogil:
-    """y (n_units padded) = f(Σ x W + b) for one image x."""
+cdef inline void few_convolution(const LayerSpec* layer, const real* parameters, const real* x, real* y, real* room,
+                                 Py_ssize_t first, Py_ssize_t end) noexcept nogil:
+    """Lines first .. end - 1 of y (n_units) = Σ x W + b for one image x."""
     cdef const WindowSpec* window = &layer.window
     cdef Axis down = axis_of(window.height, window.out_height, window.kernel_height, window.stride_y,
                              window.dilation_y, window.top, False)
@@ -169,19 +171,21 @@ cdef inline void few_convolution(const LayerSpec* layer, const real* parameters,
                               window.left, False)
     cdef Py_ssize_t n = window.out_channels, line, at, pixels
     cdef const real* start = parameters + layer.biases if layer.biases >= 0 else NULL
-    memset(y + layer.n_units, 0, (padded(layer.n_units, parameters) - layer.n_units) * sizeof(real))
     if layer.winograd:
-        winograd_few(window, parameters + layer.weights, x, y, room)
-        for at in range(window.out_height * along.n if start != NULL else 0):
+        winograd_few(window, parameters + layer.weights, x, y, room, first, end)
+        for at in range(first * along.n, end * along.n if start != NULL else 0):
             add_units(<const real*>y + at * n, start, n, y + at * n)
-    at = along.n if layer.winograd else 0
+        return
+    if is_depthwise(window):
+        depthwise_slide(window, False, parameters + layer.weights, start, x, y, 1, first, end, <const int32_t*>NULL)
+        return
+    at = 0
     while at < along.n:
         pixels = alike(&along, at)
-        for line in range(down.n):
+        for line in range(first, end):
             few_points(window, &down, &along, parameters + layer.weights, start, x, line, at, pixels,
                        y + (line * along.n + at) * n)
         at += pixels
-    activation_forward(layer.activation, <const real*>y, y, padded(layer.n_units, parameters), <real>layer.alpha)
 
 
 cdef inline loop normalise_channels(const real* x, const real* mean, const real* factor, const real* bias,
@@ -192,21 +196,73 @@ cdef inline loop normalise_channels(const real* x, const real* mean, const real*
         out[j] = (x[j] - mean[j]) * factor[j] + bias[j]
 
 
-cdef inline void few_norm(const LayerSpec* layer, const real* parameters, const real* x, real* y) noexcept nogil:
-    """y (n_units padded) = f(g (x - mean) / sqrt(variance + epsilon) + b) for one row x, by running averages."""
+cdef inline void few_norm(const LayerSpec* layer, const real* parameters, const real* x, real* y, Py_ssize_t first,
+                          Py_ssize_t end) noexcept nogil:
+    """Pixels first .. end - 1 of y (n_units) = g (x - mean) / sqrt(variance + epsilon) + b, by running averages."""
     cdef Py_ssize_t channels = channels_of(layer), u = 0, n, p, j
     cdef real factor[CHANNELS]
-    memset(y + layer.n_units, 0, (padded(layer.n_units, parameters) - layer.n_units) * sizeof(real))
     while u < channels:
         n = min(channels - u, <Py_ssize_t>CHANNELS)
         inverse_deviations(parameters + layer.running_variance + u, n, <real>layer.epsilon, factor)
         for j in range(n):
             factor[j] *= parameters[layer.weights + u + j]
-        for p in range(layer.pixels):
+        for p in range(first, end):
             normalise_channels(x + p * channels + u, parameters + layer.running_mean + u, <const real*>factor,
                                parameters + layer.biases + u, n, y + p * channels + u)
         u += n
-    activation_forward(layer.activation, <const real*>y, y, padded(layer.n_units, parameters), <real>layer.alpha)
+
+
+cdef inline Py_ssize_t parts_of_row(const LayerSpec* layer) noexcept nogil:
+    """What of a row's outputs is computed by itself: lines of an image, two at a time or one, pixels, or units.
+
+    Rows of dense layers are not cut so, but could feed as many threads.
+    """
+    if layer.kind == CONVOLUTION and layer.winograd:
+        return (<Py_ssize_t>layer.window.out_height + 1) // 2
+    if layer.kind == CONVOLUTION or layer.kind == MAX_POOL or layer.kind == AVERAGE_POOL:
+        return layer.window.out_height
+    if layer.kind == DENSE:  # whole panels of them, or a thread has little to do
+        return (<Py_ssize_t>layer.n_units + PANEL - 1) // PANEL
+    return layer.pixels if layer.kind == BATCH_NORM else layer.n_units
+
+
+cdef inline void few_parts(const LayerSpec* layer, const real* parameters, const real* x, const real* b, real* y,
+                           real* room, Py_ssize_t first, Py_ssize_t end) noexcept nogil:
+    """Parts first .. end - 1 of one row of a layer that is not dense, without its function; b: the other input of Add.
+    """
+    if layer.kind == CONVOLUTION and layer.winograd:
+        few_convolution(layer, parameters, x, y, room, 2 * first, min(2 * end, <Py_ssize_t>layer.window.out_height))
+    elif layer.kind == CONVOLUTION:
+        few_convolution(layer, parameters, x, y, room, first, end)
+    elif layer.kind == BATCH_NORM:
+        few_norm(layer, parameters, x, y, first, end)
+    elif layer.kind == ADD:
+        add_units(x + first, b + first, end - first, y + first)
+    else:
+        pool_windows(layer, x, 1, first, end, y, <real*>NULL)
+
+
+cdef inline void few_layer(const LayerSpec* layer, const real* parameters, const real* x, Py_ssize_t ldx,
+                           const real* b, Py_ssize_t ldb, Py_ssize_t rows, real* y, real* room, int thread,
+                           int n_threads, Barrier* gate) noexcept nogil:
+    """This thread's parts of y (rows, n_units padded) for a layer that is not dense; its function behind them all."""
+    cdef Py_ssize_t ldy = padded(layer.n_units, parameters), parts = parts_of_row(layer), all = rows * parts, r
+    cdef Py_ssize_t item = all * thread // n_threads, last = all * (thread + 1) // n_threads, end
+    cdef Py_ssize_t step = lanes(parameters), begin
+    while item < last:
+        r = item // parts
+        end = min(last - r * parts, parts)
+        few_parts(layer, parameters, x + r * ldx, b + r * ldb if b != NULL else NULL, y + r * ldy, room,
+                  item - r * parts, end)
+        if end == parts:
+            memset(y + r * ldy + layer.n_units, 0, (ldy - layer.n_units) * sizeof(real))
+        item = r * parts + end
+    if layer.kind == CONVOLUTION or layer.kind == BATCH_NORM:
+        if layer.activation != IDENTITY:
+            barrier(gate, n_threads)  # vectors of it go over the ends of parts
+        all = rows * ldy // step
+        begin, end = all * thread // n_threads * step, all * (thread + 1) // n_threads * step
+        activation_forward(layer.activation, <const real*>(y + begin), y + begin, end - begin, <real>layer.alpha)
 
 
 cdef inline Py_ssize_t widest(const LayerSpec* layers, int n_layers, const real* kind) noexcept nogil:
@@ -238,14 +294,19 @@ cdef inline Py_ssize_t buffer_of(const LayerSpec* layers, int i, Py_ssize_t rows
     return at
 
 
-cdef inline Py_ssize_t few_scratch(const LayerSpec* layers, int n_layers, Py_ssize_t rows,
+cdef inline Py_ssize_t few_scratch(const LayerSpec* layers, int n_layers, Py_ssize_t rows, int n_threads,
                                    const real* kind) noexcept nogil:
     """Elements of scratch memory that `predict_few` needs; `kind` only tells their type."""
+    return few_buffers(layers, n_layers, rows, kind) + n_threads * most_room(layers, n_layers)
+
+
+cdef inline Py_ssize_t most_room(const LayerSpec* layers, int n_layers) noexcept nogil:
+    """Elements that a thread needs for a convolution."""
     cdef Py_ssize_t room = 0
     cdef int i
     for i in range(n_layers):
         room = max(room, few_room(&layers[i]))
-    return few_buffers(layers, n_layers, rows, kind) + room
+    return room
 
 
 cdef inline Py_ssize_t few_buffers(const LayerSpec* layers, int n_layers, Py_ssize_t rows,
@@ -268,10 +329,11 @@ cdef inline const real* few_input(const LayerSpec* layers, int i, Py_ssize_t row
 
 
 cdef inline void predict_few(const LayerSpec* layers, int n_layers, const real* parameters, const real* x,
-                             Py_ssize_t rows, int loss, real* scratch, real* out) noexcept nogil:
+                             Py_ssize_t rows, int loss, real* scratch, real* out, int thread, int n_threads,
+                             Barrier* gate) noexcept nogil:
     """out (rows, n_outputs) from x (rows, n_inputs), both without padding; raw for loss -1, else with that loss's link.
 
-    `out` is written last, so it may be x.
+    All threads of a team work on it, and share `scratch`. `out` is written last, by the first one, so it may be x.
     """
     cdef Py_ssize_t n = layers[n_layers - 1].n_units, wide = widest(layers, n_layers, x), ldx = layers[0].n_inputs
     cdef Py_ssize_t ldy = 0, ldb = 0, r
@@ -279,27 +341,24 @@ cdef inline void predict_few(const LayerSpec* layers, int n_layers, const real* 
     cdef const real* a = x
     cdef const real* b
     cdef real* y = scratch
-    cdef real* room = scratch + few_buffers(layers, n_layers, rows, x)
-    cdef int i, kind
+    cdef real* room = scratch + few_buffers(layers, n_layers, rows, x) + thread * most_room(layers, n_layers)
+    cdef int i
     for i in range(n_layers):
-        kind = layers[i].kind
-        if left_out(kind, False):
+        if left_out(layers[i].kind, False):
             continue
         ldy = padded(layers[i].n_units, x)
-        if kind == DENSE:
-            few_dense(&layers[i], parameters, a, ldx, rows, y)
-        for r in range(0 if kind == DENSE else rows):
-            if kind == CONVOLUTION:
-                few_convolution(&layers[i], parameters, a + r * ldx, y + r * ldy, room)
-            elif kind == BATCH_NORM:
-                few_norm(&layers[i], parameters, a + r * ldx, y + r * ldy)
-            elif kind == ADD:
+        if layers[i].kind == DENSE:
+            few_dense(&layers[i], parameters, a, ldx, rows, y, thread, n_threads)
+        else:
+            b = NULL
+            if layers[i].kind == ADD:
                 b = few_input(layers, layers[i].source, rows, x, <const real*>scratch, &ldb)
-                add_units(a + r * ldx, b + r * ldb, layers[i].n_units, y + r * ldy)
-            else:
-                pool_windows(&layers[i], a + r * ldx, 1, y + r * ldy, <real*>NULL)
+            few_layer(&layers[i], parameters, a, ldx, b, ldb, rows, y, room, thread, n_threads, gate)
         a, ldx = y, ldy
         y = y + rows * ldy if not chain else scratch if y > scratch else scratch + rows * wide
+        barrier(gate, n_threads)
+    if thread > 0:
+        return
     if loss >= 0:
         link_rows(loss_link(loss), <real*>a, y, rows, n, ldx)
     for r in range(rows):

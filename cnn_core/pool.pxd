@@ -184,29 +184,30 @@ cdef inline void mean_window(const WindowSpec* window, const Taps* taps, const r
 cdef inline void pool_forward(const LayerSpec* layer, const WorkspaceSpec* workspace, const real* a, real* scratch,
                               Py_ssize_t ld) noexcept nogil:
     """output (n_units, ld) = the largest, or the mean, of each window of a (n_inputs, ld)."""
-    pool_windows(layer, a, ld, scratch + layer.output * workspace.capacity,
+    pool_windows(layer, a, ld, 0, layer.window.out_height, scratch + layer.output * workspace.capacity,
                  scratch + layer.saved * workspace.capacity if layer.saved >= 0 else NULL)
 
 
-cdef inline void pool_windows(const LayerSpec* layer, const real* a, Py_ssize_t ld, real* output,
-                              real* kept) noexcept nogil:
-    """output (n_units, ld) from a (n_inputs, ld), and which taps it is in kept, unless that is NULL.
+cdef inline void pool_windows(const LayerSpec* layer, const real* a, Py_ssize_t ld, Py_ssize_t first, Py_ssize_t end,
+                              real* output, real* kept) noexcept nogil:
+    """Lines first .. end - 1 of output (n_units, ld) from a (n_inputs, ld), and which taps it is in kept, unless NULL.
 
-    Where ld is 1, blocks may be shorter than a vector: then whole vectors are worked on, and the next windows write
-    over what is too much.
+    Where ld is 1, blocks may be shorter than a vector: then whole vectors are worked on, and the next windows of these
+    lines write over what is too much.
     """
     cdef const WindowSpec* window = &layer.window
-    cdef Py_ssize_t block = window.channels * ld, at = 0, whole = lanes(a), last
+    cdef Py_ssize_t block = window.channels * ld, line = window.out_width * block, at = first * line, whole = lanes(a)
+    cdef Py_ssize_t last
     cdef real floor = 0 if layer.gated else <real>NAN  # which nothing is up to
     cdef Taps taps
     cdef int y, x
-    for y in range(window.out_height):
+    for y in range(<int>first, <int>end):
         for x in range(window.out_width):
             taps = taps_of(window, y, x)
             if layer.kind == MAX_POOL:
                 last = ((taps.end_y - 1) * <Py_ssize_t>window.width + taps.end_x - 1) * block
                 max_window(window, &taps, a, block,
-                           whole if ld == 1 and block < whole and at + whole <= layer.n_units
+                           whole if ld == 1 and block < whole and at + whole <= end * line
                            and last + whole <= layer.n_inputs else block, floor,
                            output + at, kept + at if kept != NULL else NULL)
             else:

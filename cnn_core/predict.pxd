@@ -1,8 +1,9 @@
-"""Prediction of many rows, in tiles stored by features (of a few: few.pxd). No policy, no threads."""
-from libc.stdint cimport int32_t, int64_t
+"""Prediction of many rows: in tiles stored by features, or row by row (`predict_few`). No policy, no threads."""
+from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
 
-from cnn_core.dense_rows cimport DenseRows, gather_rows
+from cnn_core.dense_rows cimport DenseRows, from_bytes, gather_rows
+from cnn_core.few cimport FEW, few_buffers, few_scratch, predict_few
 from cnn_core.layer cimport layer_input, slab_forward
 from cnn_core.links cimport link_block
 from cnn_core.losses cimport loss_link
@@ -11,9 +12,9 @@ from cnn_core.slabs cimport Slabs, make_slabs, rows_of
 from cnn_core.sparse cimport first_dense
 from cnn_core.sparse_rows cimport SparseRows, rows_from
 from cnn_core.sparse_wide cimport wide_sparse_forward
-from cnn_core.team cimport stopped
+from cnn_core.team cimport Barrier, barrier, stopped
 from cnn_core.tile cimport CNN_VECTORS, padded, scatter
-from cnn_core.types cimport DENSE, LayerSpec, WorkspaceSpec, real
+from cnn_core.types cimport DENSE, GROUP, LayerSpec, WorkspaceSpec, real
 from cnn_core.update cimport not_finite
 from cnn_core.wide cimport weights_of, wide_forward, wide_slabs_forward
 
@@ -21,6 +22,7 @@ cdef enum:
     LARGE = 1 << 21             # bytes of weights that an L2 cache no longer holds: some tiles then share each block
     MOST_TILES = 8              # that do so at once
     MOST_ELEMENTS = 1 << 20     # of all their buffers
+    TOGETHER = 1 << 17          # numbers of the buffers of rows that go through the layers together, row by row
 
 
 cdef inline Py_ssize_t tiles_at_once(const LayerSpec* layers, int n_layers, const WorkspaceSpec* workspace,
@@ -93,3 +95,64 @@ cdef inline void forward_tiles(const LayerSpec* layers, int n_layers, const Work
         elif on_sparse < i:
             wide_slabs_forward(layers, i, i + 1, workspace, slabs, parameters, scratch,
                                scratch + workspace.room * workspace.capacity, noise, 0, 1, stop)
+
+
+cdef inline Py_ssize_t rows_together(const LayerSpec* layers, int n_layers, const real* kind) noexcept nogil:
+    """How many rows go through the layers together: W is read once for them, and their buffers stay in L2."""
+    return max(1, min(<Py_ssize_t>FEW, TOGETHER // few_buffers(layers, n_layers, 1, kind)))
+
+
+cdef inline Py_ssize_t apart_scratch(const LayerSpec* layers, int n_layers, Py_ssize_t together,
+                                     const real* kind) noexcept nogil:
+    """Elements of scratch memory that `predict_apart` needs for each thread, whole lines of cache."""
+    cdef Py_ssize_t n = few_scratch(layers, n_layers, together, 1, kind) + together * layers[0].n_inputs
+    return (n + GROUP - 1) // GROUP * GROUP
+
+
+cdef inline bint predict_apart(const LayerSpec* layers, int n_layers, const real* parameters, DenseRows x,
+                               Py_ssize_t n, int loss, Py_ssize_t together, real* scratch, real* out, int thread,
+                               int n_threads, Barrier* gate, const int32_t* stop) noexcept nogil:
+    """out (n, n_outputs) by `predict_few` for `together` rows at a time; whether this thread saw finite x alone.
+
+    Each thread has as many of these groups as all others, and those that are left over are shared out themselves.
+    Where `stop` ends it, the rest of `out` is of no use.
+    """
+    cdef Py_ssize_t n_in = layers[0].n_inputs, n_out = layers[n_layers - 1].n_units, rows, first
+    cdef Py_ssize_t stride = apart_scratch(layers, n_layers, together, parameters)
+    cdef Py_ssize_t groups = (n + together - 1) // together, each = groups // n_threads, group
+    cdef real* own = scratch + thread * stride
+    cdef const real* a
+    cdef bint finite = True
+    for group in range(each * thread, each * (thread + 1)):
+        if stopped(stop):
+            break
+        first = group * together
+        rows = min(n - first, together)
+        a = numbers_of(x, first * n_in, 0, rows * n_in, own, &finite)
+        predict_few(layers, n_layers, parameters, a, rows, loss, own + together * n_in, out + first * n_out, 0, 1,
+                    gate)
+    if groups == each * n_threads:
+        return finite
+    barrier(gate, n_threads)  # what follows works in the memory of all
+    for group in range(each * n_threads, groups):
+        first = group * together
+        rows = min(n - first, together)
+        a = numbers_of(x, first * n_in, rows * n_in * thread // n_threads, rows * n_in * (thread + 1) // n_threads,
+                       scratch, &finite)
+        barrier(gate, n_threads)
+        predict_few(layers, n_layers, parameters, a, rows, loss, scratch + together * n_in, out + first * n_out,
+                    thread, n_threads, gate)
+    return finite
+
+
+cdef inline const real* numbers_of(DenseRows x, Py_ssize_t begin, Py_ssize_t first, Py_ssize_t end, real* room,
+                                   bint* finite) noexcept nogil:
+    """Where x stands from element `begin` on as numbers: in `room`, if they were bytes.
+
+    This thread looks at, or writes, first .. end - 1 of them.
+    """
+    if x.bytes:
+        from_bytes(<const uint8_t*>x.at + begin + first, end - first, room + first)
+        return room
+    finite[0] = finite[0] and not not_finite(<const real*>x.at + begin + first, end - first)
+    return <const real*>x.at + begin

@@ -21,16 +21,53 @@ CNN_INLINE void CNN_(points_tile)(const int P, const cnn_tap_t *taps, ptrdiff_t 
     CNN_UNROLL for (p = 0; p < P; p++) STORE(z + p * z_step, sum[p]);
 }
 
+/* The same of one image that is stored by itself: the vectors run along the channels, the last `part` of them, if not 0. */
+CNN_INLINE void CNN_(channels_tile)(const int P, const cnn_tap_t *taps, ptrdiff_t n, const T *w, const T *x,
+                                    ptrdiff_t x_step, T *z, ptrdiff_t z_step, const T *start, int add, ptrdiff_t part)
+{
+#define GET(p) (part ? CNN_(load_part)(p, part) : LOAD(p))
+    V sum[4], zero = {0};
+    int p;
+    CNN_UNROLL for (p = 0; p < P; p++) {
+        if (start) sum[p] = GET(start);
+        else if (add) sum[p] = GET(z + p * z_step);
+        else sum[p] = zero;
+    }
+    for (; n > 0; n--, taps++) {
+        const T *from = x + taps->b;
+        V s = GET(w + taps->a);
+        CNN_UNROLL for (p = 0; p < P; p++) sum[p] += GET(from + p * x_step) * s;
+    }
+    CNN_UNROLL for (p = 0; p < P; p++) {
+        if (part) CNN_(store_part)(z + p * z_step, sum[p], part);
+        else STORE(z + p * z_step, sum[p]);
+    }
+#undef GET
+}
+
 /* z (channels, ld) of `pixels` neighbours = start (channels,), z (add) or 0, plus what n points of the kernel give: the
  * weights w[taps[k].a + channel] times x at taps[k].b. Steps lead from pixel to pixel. Some channels of all pixels come
- * before the next ones, so that L1 still has what neighbours read.
+ * before the next ones, so that L1 still has what neighbours read. ld is 1 where an image is stored by itself.
  */
 CNN_UNUSED void CNN_(points)(ptrdiff_t channels, ptrdiff_t pixels, const cnn_tap_t *taps, ptrdiff_t n, const T *w,
                              const T *x, ptrdiff_t x_step, ptrdiff_t ld, T *z, ptrdiff_t z_step, const T *start,
                              int add)
 {
     enum { BLOCK = 16 };
-    ptrdiff_t first, end, p, c, k;
+    ptrdiff_t first, end, p = 0, c, k;
+#define RUN(P) \
+    for (; p + P <= pixels; p += P) \
+        for (c = 0; c < channels; c += CNN_L) \
+            if (channels - c < CNN_L) CHANNELS(P, channels - c) else CHANNELS(P, 0)
+#define CHANNELS(P, part) \
+    CNN_(channels_tile)(P, taps, n, w + c, x + p * x_step + c, x_step, z + p * z_step + c, z_step, \
+                        start ? start + c : NULL, add, part);
+    if (ld == 1) {
+        RUN(4) RUN(1)
+        return;
+    }
+#undef CHANNELS
+#undef RUN
 #define RUN(P) \
     for (; p + P <= pixels; p += P) \
         for (c = first; c < end; c++) \

@@ -162,23 +162,26 @@ cdef inline Py_ssize_t few_room(const LayerSpec* layer) noexcept nogil:
     return PLACES * (channels * filters + FEW_SQUARES * (channels + filters) + 3 * GROUP)
 
 
-cdef inline void winograd_few(const WindowSpec* window, const real* weights, const real* x, real* z,
-                              real* room) noexcept nogil:
-    """z = Σ x W of one image, stored by itself: vectors run along the channels. The bits are those of a slab."""
+cdef inline void winograd_few(const WindowSpec* window, const real* weights, const real* x, real* z, real* room,
+                              Py_ssize_t first, Py_ssize_t end) noexcept nogil:
+    """Lines first .. end - 1 of z = Σ x W of one image, stored by itself: vectors run along the channels.
+
+    The bits are those of a slab.
+    """
     cdef Squares cut = squares_of(window, False)
     cdef Py_ssize_t terms = window.channels, n = window.out_channels, weight_plane = terms * n + GROUP
-    cdef Py_ssize_t x_plane = FEW_SQUARES * terms + GROUP, z_plane = FEW_SQUARES * n + GROUP, square = 0, here
-    cdef Py_ssize_t all = (cut.height + 1) // 2 * cut.columns, place
+    cdef Py_ssize_t x_plane = FEW_SQUARES * terms + GROUP, z_plane = FEW_SQUARES * n + GROUP, here, place
+    cdef Py_ssize_t square = first // 2 * cut.columns, last = (end + 1) // 2 * cut.columns
     cdef real* turned = room + PLACES * weight_plane
     cdef real* sums = turned + PLACES * x_plane
     turn_weights(window, weights, room)
-    while square < all:
-        here = min(all - square, <Py_ssize_t>FEW_SQUARES)
+    while square < last:
+        here = min(last - square, <Py_ssize_t>FEW_SQUARES)
         turn_inputs(&cut, square, here, x, terms, lanes(x), terms // lanes(x), turned, x_plane, terms, lanes(x))
         for place in range(PLACES):
             tile_matmul(here, n, terms, <const real*>turned + place * x_plane, terms, 1,
                         <const real*>room + place * weight_plane, n, sums + place * z_plane, n, <const real*>NULL,
                         False, False, <const real*>NULL, 0)
         turn_outputs(&cut, square, here, <const real*>sums, z_plane, n, lanes(x), z, n, lanes(x), n // lanes(x),
-                     <const real*>NULL, 0, cut.height)
+                     <const real*>NULL, first, end)
         square += here

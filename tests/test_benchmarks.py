@@ -137,12 +137,12 @@ def test_many(tmp_path: Path) -> None:
 
 def test_images(tmp_path: Path) -> None:
     said = run(tmp_path, "images.py", "--quick", "--rounds", "1", "--peers", "cnn", "--only", "lenet", "depthwise",
-               "one", "many", "--json", str(tmp_path / "bars.json"))  # fmt: skip
+               "one", "many", "large", "--json", str(tmp_path / "bars.json"))  # fmt: skip
     for bar in ("lenet 128: 100,000 images/s", "depthwise: losses agree", "from Python: at most 10 us"):
         assert bar in said
     found = json.loads((tmp_path / "bars.json").read_text(encoding="utf-8"))
-    assert len(found["bars"]) == 7
-    assert [set(row) for row in found["rows"]] == 5 * [{"work", "cnn"}]
+    assert len(found["bars"]) == 9
+    assert [set(row) for row in found["rows"]] == 7 * [{"work", "cnn"}]
     found["rows"] = [{**row, "torch": 2 * row["cnn"]} for row in found["rows"]]  # the page is about ratios
     (tmp_path / "bars.json").write_text(json.dumps(found), encoding="utf-8")
     assert "| a step of LeNet-5, 32 images | 2.00× |" in on_the_page(tmp_path / "bars.json", tmp_path)[0]

@@ -36,7 +36,9 @@ def in_tiles(net: cnn.Network, X: Array, engine: Any, capacity: int = 64, n_thre
     workspace = net.plan.tiles.workspace.copy()
     workspace["capacity"] = capacity
     out = np.empty((len(X), net.n_outputs), net.dtype)
-    assert engine.Predictor(net.plan.tiles.layers, workspace, net.flat, net.loss.kind).many(X, out, True, n_threads)
+    predictor = engine.Predictor(net.plan.tiles.layers, workspace, net.flat, net.loss.kind)
+    predictor.by_rows = False
+    assert predictor.many(X, out, True, n_threads)
     return out
 
 
@@ -153,9 +155,10 @@ def test_every_call_has_as_many_tiles_as_are_taken_at_once(monkeypatch: pytest.M
 
     class Watched:
         few, at_once = net.predictor.few, net.predictor.at_once
+        parts, bytes = net.predictor.parts, net.predictor.bytes
 
         @staticmethod
-        def many(X: Array, *_: Any) -> bool:
+        def many(X: Array, *_: Any, **__: Any) -> bool:
             pieces.append(len(X))
             return True
 

@@ -102,11 +102,12 @@ def test_pieces_and_the_check_of_each(monkeypatch) -> None:
 
     class Watched:
         few, at_once = net.predictor.few, net.predictor.at_once
+        parts, bytes = net.predictor.parts, net.predictor.bytes
 
         @staticmethod
-        def many(X: Array, *arguments: Any) -> bool:
+        def many(X: Array, *arguments: Any, **options: Any) -> bool:
             pieces.append(len(X))
-            return original.many(X, *arguments)
+            return original.many(X, *arguments, **options)
 
     original = net.predictor
     monkeypatch.setattr(net, "predictor", Watched)

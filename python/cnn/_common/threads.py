@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 # Below this much arithmetic a second thread costs more than it brings (waking it takes some 10 us).
 _PREDICT_FLOPS = 4e6
+_SHARE_FLOPS = 1e6  # that each of a team should have
 
 _forked = False
 _quota = 0.0, float("inf")  # until when it holds, cores
@@ -142,11 +143,13 @@ def for_training(n_threads: int | None, n_chunks: int) -> int:
 
 
 def for_prediction(n_threads: int | None, flops: float, tiles: int) -> int:
-    """Threads for one call, a prediction or a gradient, of so much arithmetic in so many parts."""
+    """Threads for one call, a prediction or a gradient, of so much arithmetic in so many parts (`tiles`)."""
     if n_threads is not None:
         n_threads = checks.integer("n_threads", n_threads, 1)
         return 1 if _forked else max(min(n_threads, tiles, _most()), 1)
-    return min(available(), tiles) if flops > _PREDICT_FLOPS and tiles > 1 else 1
+    if flops <= _PREDICT_FLOPS or tiles == 1:
+        return 1
+    return min(available(), tiles, int(flops / _SHARE_FLOPS))
 
 
 class _BlasLimit:

@@ -100,11 +100,12 @@ class Scores:
         net, X = self.net, self._X
         plan = net.plan.taking(X)
         flops = len(X) * (plan.flops_of_a_row(X) if isinstance(X, SparseRows) else plan.tiles.flops)
-        n = threads.for_prediction(n_threads, flops, -(-len(X) // plan.tiles.rows))
+        predictor = passes.predictor_of(net, plan)
+        n = threads.for_prediction(n_threads, flops, predictor.parts(len(X), not isinstance(X, SparseRows)))
         if self.in_python or plan.uses_blas or flops > interrupt.LONG_FLOPS or (n > 1 and self.few is None):
             return 0.0
         self.last = out = np.empty((len(X), net.n_outputs), net.dtype)
-        training.hold_out(passes.predictor_of(net, plan), X, self.scorer, out, self.piece, self.has_penalty)
+        training.hold_out(predictor, X, self.scorer, out, self.piece, self.has_penalty)
         return flops
 
     @property

@@ -16,11 +16,13 @@ from cnn.runtime import arena, sparse
 from cnn.runtime.data import Array, Data
 from cnn.runtime.plan import LEFT_OUT, Cut, Plan
 from cnn.runtime.sparse import SparseRows
-from cnn.runtime.state import NetworkState
+from cnn.runtime.state import NetworkState, make_predictor
 
 # Arithmetic of one call into the core while predicting, if large networks don't want more rows at once: Ctrl-C is
 # looked at between two of them.
 _PIECE_FLOPS = 1e9
+# From so many bytes on the core works in memory that all of these calls share: its pages are new but once.
+_LARGE = 1 << 20
 # `backward` keeps a gradient of wide layers for at most so many parts of the rows.
 _MAX_GRADIENTS = 4
 
@@ -68,7 +70,7 @@ def predictor_of(net: NetworkState, plan: Plan) -> Any:
     """The core's `Predictor` for rows of that plan, the network's or that of sparse rows."""
     if plan is net.plan:
         return net.predictor
-    return cnn_core.engine.Predictor(plan.tiles.layers, plan.tiles.workspace, net.flat, net.loss.kind, plan.shapes[0])
+    return make_predictor(plan, net.flat, net.loss)
 
 
 def outputs(
@@ -78,25 +80,24 @@ def outputs(
 
     An X that is not finite is an error.
     """
-    plan, rows = net.plan.taking(X), len(X)
+    plan, rows, dense = net.plan.taking(X), len(X), not isinstance(X, SparseRows)
     predictor = predictor_of(net, plan)
     flops = plan.flops_of_a_row(X) if isinstance(X, SparseRows) else plan.tiles.flops
     if out is None:
         out = np.empty((rows, plan.n_outputs), net.dtype)
-    n = threads.for_prediction(n_threads, flops * rows, -(-rows // plan.tiles.rows))
+    n = threads.for_prediction(n_threads, flops * rows, predictor.parts(rows, dense))
     share = plan.tiles.rows * n
     piece = max(int(_PIECE_FLOPS / flops) // share, predictor.at_once) * share
 
     long = flops * min(piece, rows) > interrupt.LONG_FLOPS
+    size = predictor.bytes(min(piece, rows), dense, n)
+    memory = arena.aligned_zeros(size, np.uint8) if size > _LARGE else None
 
     def fill() -> None:
         for begin in range(0, rows, piece):
             end = begin + piece
-            if long:
-                good = interrupt.interruptible(partial(predictor.many, X[begin:end], out[begin:end], link, n))
-            else:
-                good = predictor.many(X[begin:end], out[begin:end], link, n)
-            if not good:
+            work = partial(predictor.many, X[begin:end], out[begin:end], link, n, memory=memory)
+            if not (interrupt.interruptible(work) if long else work()):
                 assert not isinstance(X, SparseRows)  # they have been looked at
                 checks.finite("X", X)
 

@@ -29,6 +29,8 @@ _LINE = 16  # elements: every tensor and every buffer begins on a cache line, in
 
 # A tile of rows while predicting: its two buffers should stay in L1 cache, and every weight is read once for a tile.
 _TILE_ELEMENTS, _TILE_ROWS, _IMAGE_ROWS = 6144, 64, 32
+# Numbers of a tile of images that no cache holds: from so many on, each image is predicted by itself.
+_APART_ELEMENTS = 1 << 23
 _NUMBER_FLOPS = 20.0  # what gathering an input or an activation may take, in the time of so much arithmetic
 
 
@@ -157,7 +159,8 @@ class Plan:
             rows = _IMAGE_ROWS
         workspace["capacity"] = rows
         numbers = first + int(layers["n_units"][seen].sum())
-        return Tiles(layers, workspace, rows, 2.0 * self.work + _NUMBER_FLOPS * numbers, tuple(places))
+        apart = columns * rows >= _APART_ELEMENTS and _suits_rows(layers)
+        return Tiles(layers, workspace, rows, 2.0 * self.work + _NUMBER_FLOPS * numbers, tuple(places), apart)
 
     def workspace(self, capacity: int) -> Spec:
         """The layout of a workspace for slabs of up to `capacity` rows."""
@@ -170,7 +173,8 @@ class Plan:
 class Tiles:
     """Layers and workspace of a tile of so many rows; the arithmetic of one row, functions included.
 
-    `places` are the numbers of the buffers that layers write to, but for those that only training has.
+    `places` are the numbers of the buffers that layers write to, but for those that only training has. `apart`: tiles
+    are too large, and each row is predicted by itself where the core can do that.
     """
 
     layers: Spec
@@ -178,6 +182,29 @@ class Tiles:
     rows: int
     flops: float
     places: tuple[int, ...]
+    apart: bool
+
+    @property
+    def flops_of_a_few(self) -> float:
+        """Arithmetic of a row that is predicted with few others: to read W takes ten times as long as to use it."""
+        return self.flops + 9 * 2.0 * _dense_weights(self.layers)
+
+
+def _dense_weights(layers: Spec) -> float:
+    dense = layers[layers["kind"] == cnn_core.LayerKind.DENSE]
+    return float((dense["n_inputs"].astype(float) * dense["n_units"]).sum())
+
+
+def _suits_rows(layers: Spec) -> bool:
+    """Whether channels fill the vectors of an image that is stored by itself, and it is larger than the W read for it.
+
+    The image is the largest output of a convolution.
+    """
+    kernels = layers[layers["kind"] == cnn_core.LayerKind.CONVOLUTION]
+    if not len(kernels):
+        return False
+    largest = kernels[kernels["n_units"].argmax()]
+    return bool(largest["window"]["out_channels"] >= _LINE and 2 * _dense_weights(layers) <= largest["n_units"])
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,9 @@ from cnn.runtime.layer_view import LayerView
 from cnn.runtime.plan import Plan, placed
 from cnn.runtime.plan import build as build_plan
 
+# Arithmetic of rows that are predicted row by row, up to which one thread is as soon as a team: some 100 us.
+_ALONE_FLOPS = 5e7
+
 
 class NetworkState:
     """Descriptions, parameters, the optimizer's state, counters and history of a network.
@@ -165,10 +168,7 @@ class NetworkState:
         optimizer's state; `arrays` takes the place of all that the network has.
         """
         loss, found = loss or self.loss, dict(arrays or {})
-        found["predictor"] = cnn_core.engine.Predictor(
-            made.tiles.layers, made.tiles.workspace, self.flat if arrays is None else arrays["flat"], loss.kind,
-            made.shapes[0],
-        )  # fmt: skip
+        found["predictor"] = make_predictor(made, self.flat if arrays is None else arrays["flat"], loss)
         found["predictor"].pixels = PIXELS.index(self._pixels)
         if fresh:
             state = arena.aligned_zeros(made.slots * made.size, self.dtype)
@@ -343,3 +343,12 @@ class NetworkState:
             self.adopt(build_plan(self.descriptions, shape, self.loss, self.optimizer, by_blas))
             for name in ("flat", "state", "scalars", "counter"):
                 getattr(self, name)[...] = state[name]
+
+
+def make_predictor(plan: Plan, flat: Array, loss: Loss) -> Any:
+    """The core's `Predictor` for rows of that plan, with the parameters in `flat`."""
+    tiles = plan.tiles
+    predictor = cnn_core.engine.Predictor(tiles.layers, tiles.workspace, flat, loss.kind, plan.shapes[0])
+    predictor.alone = int(min(_ALONE_FLOPS / tiles.flops_of_a_few, 1 << 30))
+    predictor.apart = tiles.apart
+    return predictor
