@@ -113,7 +113,7 @@ NETWORKS = {
                 Pool(), Conv(64, 3, same=True, depthwise=True), Conv(128, 1), Pool(),
                 Conv(128, 3, same=True, depthwise=True), Conv(128, 1), Mean(), Dense(10, relu=False)), 64, 40, 64),
         Network("large", (224, 224, 1), (Conv(16, 3, same=True), Pool(), Conv(32, 3, same=True), Pool(),
-                Conv(64, 3, same=True), Pool(), Conv(64, 3, same=True), Mean(), Dense(10, relu=False)), 32, 2, 2),
+                Conv(64, 3, same=True), Pool(), Conv(64, 3, same=True), Mean(), Dense(10, relu=False)), 32, 4, 2),
     )
 }  # fmt: skip
 # One epoch of a few minibatches, to see that all works.

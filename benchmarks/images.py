@@ -32,6 +32,7 @@ TITLES = {
     "lenet 32": "LeNet-5, 32 images", "lenet 128": "LeNet-5, 128 images, 60,000 shuffled",
     "three": "32-32-pool-64-64-pool-128-10, 3 × 3, 128 images",
     "depthwise": "a depthwise-separable network, 32 × 32 × 3, 64 images",
+    "large": "four convolutions, 224 × 224, 32 images",
 }  # fmt: skip
 
 
@@ -139,7 +140,8 @@ def many(given: argparse.Namespace, workers: list[Worker]) -> list[Bar]:
 
 def large(given: argparse.Namespace, workers: list[Worker]) -> list[Bar]:
     """No bar of the project's but this: not slower."""
-    bars: list[Bar] = []
+    lines = trained("large", given, workers, "torch")
+    bars = [*times("large", lines, "torch", "PyTorch", 1), losses("large", lines)]
     for rows in (1, 2 if given.quick else 64):
         lines, agree = predicted(rows, given, workers, "large", "224 × 224, four convolutions")
         bars += [*times(f"{rows:,} of 224 x 224", lines, "onnxruntime", "ONNX Runtime", 1), agree]

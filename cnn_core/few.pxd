@@ -22,11 +22,12 @@ from cnn_core.tile cimport add_pixels, lanes, padded
 from cnn_core.types cimport (ADD, AVERAGE_POOL, BATCH_NORM, CONVOLUTION, DENSE, MAX_POOL, LayerSpec,
                              WindowSpec, channels_of, real)
 from cnn_core.vecmath cimport loop
-from cnn_core.winograd cimport few_room, winograd_few
+from cnn_core.winograd cimport few_room, few_weights, turn_weights, winograd_few
 
 cdef enum:
-    FEW = 8     # rows up to which they are stored by rows
-    PANEL = 64  # units of a dense layer that are worth a thread
+    FEW = 8         # rows up to which they are stored by rows
+    PANEL = 64      # units of a dense layer that are worth a thread
+    NEAR = 8192     # units of which L1 or L2 still has all when a function is taken of them
 
 
 cdef inline bint by_rows(const LayerSpec* layers, int n_layers) noexcept nogil:
@@ -161,9 +162,9 @@ cdef inline void few_points(const WindowSpec* window, const Axis* down, const Ax
         i += many if joined else 1
 
 
-cdef inline void few_convolution(const LayerSpec* layer, const real* parameters, const real* x, real* y, real* room,
-                                 Py_ssize_t first, Py_ssize_t end) noexcept nogil:
-    """Lines first .. end - 1 of y (n_units) = Σ x W + b for one image x."""
+cdef inline void few_convolution(const LayerSpec* layer, const real* parameters, const real* x, real* y,
+                                 const real* turned, real* room, Py_ssize_t first, Py_ssize_t end) noexcept nogil:
+    """Lines first .. end - 1 of y (n_units) = Σ x W + b for one image x; `turned` are Winograd's weights."""
     cdef const WindowSpec* window = &layer.window
     cdef Axis down = axis_of(window.height, window.out_height, window.kernel_height, window.stride_y,
                              window.dilation_y, window.top, False)
@@ -172,7 +173,7 @@ cdef inline void few_convolution(const LayerSpec* layer, const real* parameters,
     cdef Py_ssize_t n = window.out_channels, line, at, pixels
     cdef const real* start = parameters + layer.biases if layer.biases >= 0 else NULL
     if layer.winograd:
-        winograd_few(window, parameters + layer.weights, x, y, room, first, end)
+        winograd_few(window, turned, x, y, room, first, end)
         for at in range(first * along.n, end * along.n if start != NULL else 0):
             add_units(<const real*>y + at * n, start, n, y + at * n)
         return
@@ -226,14 +227,22 @@ cdef inline Py_ssize_t parts_of_row(const LayerSpec* layer) noexcept nogil:
     return layer.pixels if layer.kind == BATCH_NORM else layer.n_units
 
 
+cdef inline Py_ssize_t units_of_part(const LayerSpec* layer) noexcept nogil:
+    """Of each part, but for the last one of an image."""
+    if layer.kind == CONVOLUTION and layer.winograd:
+        return layer.n_units // layer.window.out_height * 2
+    return layer.n_units // parts_of_row(layer)
+
+
 cdef inline void few_parts(const LayerSpec* layer, const real* parameters, const real* x, const real* b, real* y,
-                           real* room, Py_ssize_t first, Py_ssize_t end) noexcept nogil:
+                           const real* turned, real* room, Py_ssize_t first, Py_ssize_t end) noexcept nogil:
     """Parts first .. end - 1 of one row of a layer that is not dense, without its function; b: the other input of Add.
     """
     if layer.kind == CONVOLUTION and layer.winograd:
-        few_convolution(layer, parameters, x, y, room, 2 * first, min(2 * end, <Py_ssize_t>layer.window.out_height))
+        few_convolution(layer, parameters, x, y, turned, room, 2 * first,
+                        min(2 * end, <Py_ssize_t>layer.window.out_height))
     elif layer.kind == CONVOLUTION:
-        few_convolution(layer, parameters, x, y, room, first, end)
+        few_convolution(layer, parameters, x, y, turned, room, first, end)
     elif layer.kind == BATCH_NORM:
         few_norm(layer, parameters, x, y, first, end)
     elif layer.kind == ADD:
@@ -243,21 +252,36 @@ cdef inline void few_parts(const LayerSpec* layer, const real* parameters, const
 
 
 cdef inline void few_layer(const LayerSpec* layer, const real* parameters, const real* x, Py_ssize_t ldx,
-                           const real* b, Py_ssize_t ldb, Py_ssize_t rows, real* y, real* room, int thread,
-                           int n_threads, Barrier* gate) noexcept nogil:
-    """This thread's parts of y (rows, n_units padded) for a layer that is not dense; its function behind them all."""
-    cdef Py_ssize_t ldy = padded(layer.n_units, parameters), parts = parts_of_row(layer), all = rows * parts, r
-    cdef Py_ssize_t item = all * thread // n_threads, last = all * (thread + 1) // n_threads, end
-    cdef Py_ssize_t step = lanes(parameters), begin
+                           const real* b, Py_ssize_t ldb, Py_ssize_t rows, real* y, real* turned, real* room,
+                           int thread, int n_threads, Barrier* gate) noexcept nogil:
+    """This thread's parts of y (rows, n_units padded) for a layer that is not dense.
+
+    Its function is taken of some parts at a time, where they are whole vectors, and else behind them all.
+    """
+    cdef Py_ssize_t ldy = padded(layer.n_units, parameters), parts = parts_of_row(layer), all = rows * parts, r, end
+    cdef Py_ssize_t item = all * thread // n_threads, last = all * (thread + 1) // n_threads, begin
+    cdef Py_ssize_t step = lanes(parameters), units = units_of_part(layer), at_once = parts
+    cdef real* z
+    cdef bint has_function = layer.kind == CONVOLUTION or layer.kind == BATCH_NORM, by_parts = units % step == 0
+    if layer.kind == CONVOLUTION and layer.winograd:
+        turn_weights(&layer.window, parameters + layer.weights, turned, thread, n_threads)
+        barrier(gate, n_threads)
+    if has_function and by_parts:
+        at_once = max(1, NEAR // units)
     while item < last:
         r = item // parts
-        end = min(last - r * parts, parts)
-        few_parts(layer, parameters, x + r * ldx, b + r * ldb if b != NULL else NULL, y + r * ldy, room,
-                  item - r * parts, end)
+        begin = item - r * parts
+        end = min(min(last - r * parts, parts), begin + at_once)
+        few_parts(layer, parameters, x + r * ldx, b + r * ldb if b != NULL else NULL, y + r * ldy, <const real*>turned,
+                  room, begin, end)
         if end == parts:
             memset(y + r * ldy + layer.n_units, 0, (ldy - layer.n_units) * sizeof(real))
+        if has_function and by_parts:
+            z = y + r * ldy + begin * units
+            activation_forward(layer.activation, <const real*>z, z,
+                               min(end * units, ldy) - begin * units, <real>layer.alpha)
         item = r * parts + end
-    if layer.kind == CONVOLUTION or layer.kind == BATCH_NORM:
+    if has_function and not by_parts:
         if layer.activation != IDENTITY:
             barrier(gate, n_threads)  # vectors of it go over the ends of parts
         all = rows * ldy // step
@@ -297,16 +321,17 @@ cdef inline Py_ssize_t buffer_of(const LayerSpec* layers, int i, Py_ssize_t rows
 cdef inline Py_ssize_t few_scratch(const LayerSpec* layers, int n_layers, Py_ssize_t rows, int n_threads,
                                    const real* kind) noexcept nogil:
     """Elements of scratch memory that `predict_few` needs; `kind` only tells their type."""
-    return few_buffers(layers, n_layers, rows, kind) + n_threads * most_room(layers, n_layers)
+    return (few_buffers(layers, n_layers, rows, kind) + most_of(layers, n_layers, True)
+            + n_threads * most_of(layers, n_layers, False))
 
 
-cdef inline Py_ssize_t most_room(const LayerSpec* layers, int n_layers) noexcept nogil:
-    """Elements that a thread needs for a convolution."""
-    cdef Py_ssize_t room = 0
+cdef inline Py_ssize_t most_of(const LayerSpec* layers, int n_layers, bint weights) noexcept nogil:
+    """Elements of turned weights, or of what a thread works in besides, that convolutions need one after another."""
+    cdef Py_ssize_t most = 0
     cdef int i
     for i in range(n_layers):
-        room = max(room, few_room(&layers[i]))
-    return room
+        most = max(most, few_weights(&layers[i]) if weights else few_room(&layers[i]))
+    return most
 
 
 cdef inline Py_ssize_t few_buffers(const LayerSpec* layers, int n_layers, Py_ssize_t rows,
@@ -341,7 +366,8 @@ cdef inline void predict_few(const LayerSpec* layers, int n_layers, const real* 
     cdef const real* a = x
     cdef const real* b
     cdef real* y = scratch
-    cdef real* room = scratch + few_buffers(layers, n_layers, rows, x) + thread * most_room(layers, n_layers)
+    cdef real* turned = scratch + few_buffers(layers, n_layers, rows, x)
+    cdef real* room = turned + most_of(layers, n_layers, True) + thread * most_of(layers, n_layers, False)
     cdef int i
     for i in range(n_layers):
         if left_out(layers[i].kind, False):
@@ -353,7 +379,7 @@ cdef inline void predict_few(const LayerSpec* layers, int n_layers, const real* 
             b = NULL
             if layers[i].kind == ADD:
                 b = few_input(layers, layers[i].source, rows, x, <const real*>scratch, &ldb)
-            few_layer(&layers[i], parameters, a, ldx, b, ldb, rows, y, room, thread, n_threads, gate)
+            few_layer(&layers[i], parameters, a, ldx, b, ldb, rows, y, turned, room, thread, n_threads, gate)
         a, ldx = y, ldy
         y = y + rows * ldy if not chain else scratch if y > scratch else scratch + rows * wide
         barrier(gate, n_threads)

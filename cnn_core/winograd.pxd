@@ -86,12 +86,15 @@ cdef inline unsigned int inside_of(Py_ssize_t y, Py_ssize_t x, Py_ssize_t size, 
     return inside
 
 
-cdef inline void turn_weights(const WindowSpec* window, const real* weights, real* turned) noexcept nogil:
-    """turned (16, channels, filters), planes GROUP further apart than they are large, = G w G'."""
-    cdef Py_ssize_t plane = <Py_ssize_t>window.channels * window.out_channels
-    cdef Square from_ = square_of(3 * plane, plane, lanes(weights), ALL)
-    cdef Square to = square_of(4 * (plane + GROUP), plane + GROUP, lanes(weights), ALL)
-    squares(WEIGHTS, weights, &from_, turned, &to, plane // lanes(weights), <const real*>NULL)
+cdef inline void turn_weights(const WindowSpec* window, const real* weights, real* turned, int thread,
+                              int n_threads) noexcept nogil:
+    """This thread's share of turned (16, channels, filters), planes GROUP further apart than they are large, = G w G'.
+    """
+    cdef Py_ssize_t plane = <Py_ssize_t>window.channels * window.out_channels, step = lanes(weights)
+    cdef Py_ssize_t first = plane // step * thread // n_threads, end = plane // step * (thread + 1) // n_threads
+    cdef Square from_ = square_of(3 * plane, plane, step, ALL)
+    cdef Square to = square_of(4 * (plane + GROUP), plane + GROUP, step, ALL)
+    squares(WEIGHTS, weights + first * step, &from_, turned + first * step, &to, end - first, <const real*>NULL)
 
 
 cdef inline void turn_inputs(const Squares* cut, Py_ssize_t square, Py_ssize_t n, const real* x, Py_ssize_t pixel,
@@ -132,7 +135,7 @@ cdef inline void winograd_slide(const WindowSpec* window, bint back, const real*
     cdef Py_ssize_t x_plane = (terms * SQUARES + 1) * ld, z_plane = (outputs * SQUARES + 1) * ld, step = lanes(x)
     cdef real* turned = room + PLACES * weight_plane
     cdef real* sums = turned + PLACES * x_plane
-    turn_weights(window, weights, room)
+    turn_weights(window, weights, room, 0, 1)
     while square < last and not stopped(stop):
         here = min(last - square, <Py_ssize_t>SQUARES)
         for v in range(ld // step):
@@ -154,33 +157,34 @@ cdef inline Py_ssize_t turned_round(Py_ssize_t i) noexcept nogil:
     return 3 - i if i % 3 == 0 else i
 
 
+cdef inline Py_ssize_t few_weights(const LayerSpec* layer) noexcept nogil:
+    """Elements of the turned weights that `winograd_few` reads."""
+    return PLACES * (<Py_ssize_t>layer.window.channels * layer.window.out_channels + GROUP) if layer.winograd else 0
+
+
 cdef inline Py_ssize_t few_room(const LayerSpec* layer) noexcept nogil:
-    """Elements that `winograd_few` needs."""
-    cdef Py_ssize_t channels = layer.window.channels, filters = layer.window.out_channels
-    if not layer.winograd:
-        return 0
-    return PLACES * (channels * filters + FEW_SQUARES * (channels + filters) + 3 * GROUP)
+    """Elements that `winograd_few` needs besides, for each thread."""
+    cdef Py_ssize_t both = <Py_ssize_t>layer.window.channels + layer.window.out_channels
+    return PLACES * (FEW_SQUARES * both + 2 * GROUP) if layer.winograd else 0
 
 
 cdef inline void winograd_few(const WindowSpec* window, const real* weights, const real* x, real* z, real* room,
                               Py_ssize_t first, Py_ssize_t end) noexcept nogil:
-    """Lines first .. end - 1 of z = Σ x W of one image, stored by itself: vectors run along the channels.
+    """Lines first .. end - 1 of z = Σ x W of one image, stored by itself, by turned weights.
 
-    The bits are those of a slab.
+    Vectors run along the channels. The bits are those of a slab.
     """
     cdef Squares cut = squares_of(window, False)
     cdef Py_ssize_t terms = window.channels, n = window.out_channels, weight_plane = terms * n + GROUP
     cdef Py_ssize_t x_plane = FEW_SQUARES * terms + GROUP, z_plane = FEW_SQUARES * n + GROUP, here, place
     cdef Py_ssize_t square = first // 2 * cut.columns, last = (end + 1) // 2 * cut.columns
-    cdef real* turned = room + PLACES * weight_plane
-    cdef real* sums = turned + PLACES * x_plane
-    turn_weights(window, weights, room)
+    cdef real* sums = room + PLACES * x_plane
     while square < last:
         here = min(last - square, <Py_ssize_t>FEW_SQUARES)
-        turn_inputs(&cut, square, here, x, terms, lanes(x), terms // lanes(x), turned, x_plane, terms, lanes(x))
+        turn_inputs(&cut, square, here, x, terms, lanes(x), terms // lanes(x), room, x_plane, terms, lanes(x))
         for place in range(PLACES):
-            tile_matmul(here, n, terms, <const real*>turned + place * x_plane, terms, 1,
-                        <const real*>room + place * weight_plane, n, sums + place * z_plane, n, <const real*>NULL,
+            tile_matmul(here, n, terms, <const real*>room + place * x_plane, terms, 1,
+                        weights + place * weight_plane, n, sums + place * z_plane, n, <const real*>NULL,
                         False, False, <const real*>NULL, 0)
         turn_outputs(&cut, square, here, <const real*>sums, z_plane, n, lanes(x), z, n, lanes(x), n // lanes(x),
                      <const real*>NULL, first, end)

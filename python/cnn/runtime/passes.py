@@ -91,7 +91,7 @@ def outputs(
 
     long = flops * min(piece, rows) > interrupt.LONG_FLOPS
     size = predictor.bytes(min(piece, rows), dense, n)
-    memory = arena.aligned_zeros(size, np.uint8) if size > _LARGE else None
+    memory = arena.aligned_empty(size, np.uint8) if size > _LARGE else None
 
     def fill() -> None:
         for begin in range(0, rows, piece):
