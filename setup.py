@@ -45,11 +45,12 @@ UNIX = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-wrapv", "-fno-stac
         "-fno-asynchronous-unwind-tables", "-Wno-unused-function"]  # fmt: skip
 UNIX_SMALL = ["-Os"]  # of modules without loops
 # Of engines beside the best one: their loops are the same vector code, of which fewer copies are made. That takes off a
-# quarter of their size.
-UNIX_COMPACT = ["-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic"]
+# third of their size.
+UNIX_COMPACT = ["-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "--param=max-inline-insns-single=30"]
 # GCC adds loops of shorter vectors behind each loop, for what is left of a slab's whole vectors: nothing. And it makes
-# copies of functions for arguments that some calls have: a tenth of the best engine, which is no faster for it.
-UNIX_WHOLE = ["--param=vect-epilogues-nomask=0", "-fno-ipa-cp-clone"]
+# copies of functions, for arguments that some calls have, and in each place that calls a large one: a seventh of the
+# best engine, which is no faster for it.
+UNIX_WHOLE = ["--param=vect-epilogues-nomask=0", "-fno-ipa-cp-clone", "--param=max-inline-insns-single=100"]
 UNIX_CHECKED = ["-O1"]  # compiles in half the time, and bounds are what is measured
 UNIX_LEVELS = {"v3": ["-march=x86-64-v3"], "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"]}
 MSVC = ["/O2", "/fp:contract", "/openmp"]

@@ -93,12 +93,14 @@ cdef inline void few_dense(const LayerSpec* layer, const real* parameters, const
     They are whole vectors. W, read once, is the most of the work.
     """
     cdef Py_ssize_t m = layer.n_inputs, ldw = layer.n_units, ldy = padded(ldw, parameters), step = lanes(parameters)
-    cdef Py_ssize_t vectors = ldy // step, first = vectors * thread // n_threads * step
-    cdef Py_ssize_t end = vectors * (thread + 1) // n_threads * step, n = min(end, ldw) - first, r, k = 0
-    cdef const real* w = parameters + layer.weights + first
-    if end == first:
-        return
-    y = y + first
+    cdef Py_ssize_t first = 0, end = ldy, n, r, k = 0
+    cdef const real* w
+    if n_threads > 1:  # divisions take longer than a small layer
+        first = ldy // step * thread // n_threads * step
+        end = ldy // step * (thread + 1) // n_threads * step
+        if end == first:
+            return
+    w, n, y = parameters + layer.weights + first, min(end, ldw) - first, y + first
     for r in range(rows):
         memset(y + r * ldy, 0, (end - first) * sizeof(real))
         if layer.biases >= 0:
@@ -366,8 +368,8 @@ cdef inline void predict_few(const LayerSpec* layers, int n_layers, const real* 
     cdef const real* a = x
     cdef const real* b
     cdef real* y = scratch
-    cdef real* turned = scratch + few_buffers(layers, n_layers, rows, x)
-    cdef real* room = turned + most_of(layers, n_layers, True) + thread * most_of(layers, n_layers, False)
+    cdef real* turned = NULL
+    cdef real* room = NULL
     cdef int i
     for i in range(n_layers):
         if left_out(layers[i].kind, False):
@@ -377,6 +379,9 @@ cdef inline void predict_few(const LayerSpec* layers, int n_layers, const real* 
             few_dense(&layers[i], parameters, a, ldx, rows, y, thread, n_threads)
         else:
             b = NULL
+            if turned == NULL:
+                turned = scratch + few_buffers(layers, n_layers, rows, x)
+                room = turned + most_of(layers, n_layers, True) + thread * most_of(layers, n_layers, False)
             if layers[i].kind == ADD:
                 b = few_input(layers, layers[i].source, rows, x, <const real*>scratch, &ldb)
             few_layer(&layers[i], parameters, a, ldx, b, ldb, rows, y, turned, room, thread, n_threads, gate)

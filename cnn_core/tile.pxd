@@ -23,9 +23,13 @@ cdef extern from "tile.h" nogil:
     void cnn_matmul(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, const double*,
                      Py_ssize_t, double*, Py_ssize_t, const double*, bint, bint, const double*, Py_ssize_t)
     void cnn_matmul_narrowf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, const float*, Py_ssize_t,
-                            const Walk*, float*, bint)
+                            float*, bint)
     void cnn_matmul_narrow(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, const double*, Py_ssize_t,
-                           const Walk*, double*, bint)
+                           double*, bint)
+    void cnn_narrow_of_pixelsf(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, const float*, Py_ssize_t,
+                               const Walk*, float*, bint)
+    void cnn_narrow_of_pixels(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, const double*, Py_ssize_t,
+                              const Walk*, double*, bint)
     void cnn_tapsf(int, Py_ssize_t, const Tap*, Py_ssize_t, const float*, const float*, Py_ssize_t, Py_ssize_t, float*,
                    Py_ssize_t, Py_ssize_t, const float*, bint)
     void cnn_taps(int, Py_ssize_t, const Tap*, Py_ssize_t, const double*, const double*, Py_ssize_t, Py_ssize_t,
@@ -90,19 +94,19 @@ cdef inline void tile_matmul(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t nk, const 
 cdef inline void matmul_narrow(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t nk, const real* a, Py_ssize_t lda,
                                const real* b, Py_ssize_t ldb, real* c, bint add) noexcept nogil:
     """c (ni, nj) = a b' (+ c), a (ni, nk), b (nj, nk), nj <= 8."""
-    cdef Walk here
-    here.lines = here.pixels = 1
-    here.a_line = here.a_pixel = here.b_line = here.b_pixel = 0
-    narrow_of_pixels(ni, nj, nk, a, lda, b, ldb, &here, c, add)
+    if real is float:
+        cnn_matmul_narrowf(ni, nj, nk, a, lda, b, ldb, c, add)
+    else:
+        cnn_matmul_narrow(ni, nj, nk, a, lda, b, ldb, c, add)
 
 
 cdef inline void narrow_of_pixels(Py_ssize_t ni, Py_ssize_t nj, Py_ssize_t nk, const real* a, Py_ssize_t lda,
                                   const real* b, Py_ssize_t ldb, const Walk* walk, real* c, bint add) noexcept nogil:
     """c (ni, nj) = the sum over the pixels of a walk of a b' (+ c), shapes as of `matmul_narrow`."""
     if real is float:
-        cnn_matmul_narrowf(ni, nj, nk, a, lda, b, ldb, walk, c, add)
+        cnn_narrow_of_pixelsf(ni, nj, nk, a, lda, b, ldb, walk, c, add)
     else:
-        cnn_matmul_narrow(ni, nj, nk, a, lda, b, ldb, walk, c, add)
+        cnn_narrow_of_pixels(ni, nj, nk, a, lda, b, ldb, walk, c, add)
 
 
 cdef inline void taps_product(int panel, Py_ssize_t valid, const Tap* taps, Py_ssize_t n, const real* a, const real* b,

@@ -25,9 +25,12 @@ CNN_INLINE void CNN_(totals)(V *v, const int n, T *out)
 #endif
 }
 
-/* I x J sums, rows of c ldc apart; `valid` of the I rows of a exist. */
-CNN_INLINE void CNN_(dot_tile)(const int I, const int J, ptrdiff_t nk, const T *a, ptrdiff_t lda, ptrdiff_t valid,
-                               const T *b, ptrdiff_t ldb, const cnn_walk_t *walk, T *c, ptrdiff_t ldc, int add)
+/* I x J sums, rows of c ldc apart; `valid` of the I rows of a exist. W: over the pixels of a walk, which a step of a
+ * small dense layer has no time to look for.
+ */
+CNN_INLINE void CNN_(dot_tile)(const int I, const int J, const int W, ptrdiff_t nk, const T *a, ptrdiff_t lda,
+                               ptrdiff_t valid, const T *b, ptrdiff_t ldb, const cnn_walk_t *walk, T *c, ptrdiff_t ldc,
+                               int add)
 {
     V sum[CNN_SUMS], spare[CNN_SUMS], zero = {0};
     T t[CNN_SUMS + CNN_BYTES_MAX / sizeof(T)];
@@ -36,10 +39,10 @@ CNN_INLINE void CNN_(dot_tile)(const int I, const int J, ptrdiff_t nk, const T *
     int i, j;
     CNN_UNROLL for (i = 0; i < I; i++) row[i] = a + (i < valid ? i : valid - 1) * lda;
     CNN_UNROLL for (i = 0; i < I * J; i++) sum[i] = zero;
-    for (y = 0; y < walk->lines; y++)
-        for (x = 0; x < walk->pixels; x++) {
-            const T *d = b + y * walk->b_line + x * walk->b_pixel;
-            ptrdiff_t at = y * walk->a_line + x * walk->a_pixel;
+    for (y = 0; y < (W ? walk->lines : 1); y++)
+        for (x = 0; x < (W ? walk->pixels : 1); x++) {
+            const T *d = W ? b + y * walk->b_line + x * walk->b_pixel : b;
+            ptrdiff_t at = W ? y * walk->a_line + x * walk->a_pixel : 0;
             for (k = 0; k < nk; k += CNN_L) {
                 V v[8];
                 CNN_UNROLL for (j = 0; j < J; j++) v[j] = LOAD(d + j * ldb + k);
@@ -68,30 +71,41 @@ CNN_INLINE void CNN_(dot_tile)(const int I, const int J, ptrdiff_t nk, const T *
     }
 }
 
-/* c (ni, nj) = a b' [+ c if add], a (ni, nk), b (nj, nk), nj <= 8, nk a multiple of the vector length: narrow layers.
- * The sums go on over all pixels of the walk.
- */
-CNN_UNUSED void CNN_(matmul_narrow)(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const T *a, ptrdiff_t lda, const T *b,
-                           ptrdiff_t ldb, const cnn_walk_t *walk, T *c, int add)
-{
-    ptrdiff_t i, j;
-#define DOTS(J, SIDE) \
+/* Two functions, for a compiler with all tiles in one has no registers left for the addresses. */
+#define DOTS(J, SIDE, W) \
     case J: \
         for (i = 0; i < ni; i += CNN_SUMS / SIDE) \
             for (j = 0; j < J; j += SIDE) \
-                CNN_(dot_tile)(CNN_SUMS / SIDE, SIDE, nk, a + i * lda, lda, ni - i, b + j * ldb, ldb, walk, \
+                CNN_(dot_tile)(CNN_SUMS / SIDE, SIDE, W, nk, a + i * lda, lda, ni - i, b + j * ldb, ldb, walk, \
                                c + i * J + j, J, add); \
         break;
-    switch (nj) {
-        DOTS(1, 1) DOTS(2, 2) DOTS(3, 3) DOTS(4, 4) DOTS(5, 5) DOTS(7, 7)
 #if CNN_WIDE /* square tiles load the least */
-        DOTS(6, 3) DOTS(8, 4)
+#define SIX_AND_EIGHT(W) DOTS(6, 3, W) DOTS(8, 4, W)
 #else
-        DOTS(6, 6) DOTS(8, 8)
+#define SIX_AND_EIGHT(W) DOTS(6, 6, W) DOTS(8, 8, W)
 #endif
-    }
-#undef DOTS
+#define UP_TO_EIGHT(W) \
+    DOTS(1, 1, W) DOTS(2, 2, W) DOTS(3, 3, W) DOTS(4, 4, W) DOTS(5, 5, W) DOTS(7, 7, W) SIX_AND_EIGHT(W)
+
+/* c (ni, nj) = a b' [+ c if add], a (ni, nk), b (nj, nk), nj <= 8, nk a multiple of the vector length: narrow layers. */
+CNN_UNUSED void CNN_(matmul_narrow)(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const T *a, ptrdiff_t lda, const T *b,
+                                    ptrdiff_t ldb, T *c, int add)
+{
+    const cnn_walk_t *walk = NULL;
+    ptrdiff_t i, j;
+    switch (nj) { UP_TO_EIGHT(0) }
 }
+
+/* The same of sums that go on over all pixels of a walk. */
+CNN_UNUSED void CNN_(narrow_of_pixels)(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const T *a, ptrdiff_t lda, const T *b,
+                                       ptrdiff_t ldb, const cnn_walk_t *walk, T *c, int add)
+{
+    ptrdiff_t i, j;
+    switch (nj) { UP_TO_EIGHT(1) }
+}
+#undef UP_TO_EIGHT
+#undef SIX_AND_EIGHT
+#undef DOTS
 
 /* out (n,) = sums of the rows of d (n, nk), or with a (n, nk) of d a, [+ out if add]; nk is whole vectors. */
 CNN_INLINE void CNN_(sums_of_rows)(ptrdiff_t n, ptrdiff_t nk, const T *d, const T *a, ptrdiff_t ld, T *out, int add)

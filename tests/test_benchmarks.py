@@ -214,6 +214,11 @@ def test_winograd(tmp_path: Path) -> None:
     assert [line.split("|")[1].strip() for line in said.splitlines()[2:]] == ["4,16,16"]
 
 
+def test_large_images(tmp_path: Path) -> None:
+    said = run(tmp_path, "large_images.py", "--sizes", "8,4", "--rounds", "1")
+    assert [line.split("|")[2].strip() for line in said.splitlines()[2:]] == 3 * ["8,4"]
+
+
 def test_fashion(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     for name, n in (("train", 60), ("t10k", 12)):

@@ -15,7 +15,7 @@ void product(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const double *a, ptrdiff_
              double *c, const double *start, int add)
 { cnn_matmul(ni, nj, nk, a, ai, ak, b, nj, c, nj, start, add, 0, b, nk * nj); }
 void matmul_narrow(ptrdiff_t ni, ptrdiff_t nj, ptrdiff_t nk, const double *a, const double *b, double *c, int add)
-{ cnn_walk_t here = {1, 1, 0, 0, 0, 0}; cnn_matmul_narrow(ni, nj, nk, a, nk, b, nk, &here, c, add); }
+{ cnn_matmul_narrow(ni, nj, nk, a, nk, b, nk, c, add); }
 void row_dots(ptrdiff_t n, ptrdiff_t nk, const double *d, const double *a, double *out, int add)
 { cnn_row_dots(n, nk, d, a, nk, out, add); }
 void transpose(ptrdiff_t n, ptrdiff_t nk, const double *d, double *out, double *sums)

@@ -14,9 +14,10 @@ from cnn import schedules
 from cnn._common import checks, images, interrupt, threads
 from cnn.runtime import arena, sparse
 from cnn.runtime.data import Array, Data
-from cnn.runtime.plan import LEFT_OUT, Cut, Plan
+from cnn.runtime.plan import Cut, Plan
 from cnn.runtime.sparse import SparseRows
 from cnn.runtime.state import NetworkState, make_predictor
+from cnn.runtime.tiles import LEFT_OUT
 
 # Arithmetic of one call into the core while predicting, if large networks don't want more rows at once: Ctrl-C is
 # looked at between two of them.

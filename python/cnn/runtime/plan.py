@@ -15,23 +15,17 @@ from cnn.layers import Layer, Shape
 from cnn.losses import Loss
 from cnn.optimizers import Optimizer
 from cnn.runtime import products, sparse
+from cnn.runtime.tiles import Tiles
 from cnn.schedules import first_number
 
 Spec = np.ndarray[Any, Any]
 _WIDE_FLOPS = 2e6  # of a step in wide layers, for each thread: some 20 us, between barriers of 1 us
-# Kinds that prediction leaves out, and fields of a layer that say where something is, if it is anywhere.
-LEFT_OUT = (cnn_core.LayerKind.DROPOUT, cnn_core.LayerKind.GAUSSIAN_NOISE, cnn_core.LayerKind.FLATTEN)
+# Fields of a layer that say where something is, if it is anywhere.
 _PLACES = (
     "weights", "biases", "frequencies", "phases", "edges", "inverses", "running_mean", "running_variance", "saved",
     "source",
 )  # fmt: skip
 _LINE = 16  # elements: every tensor and every buffer begins on a cache line, in float32 and in float64
-
-# A tile of rows while predicting: its two buffers should stay in L1 cache, and every weight is read once for a tile.
-_TILE_ELEMENTS, _TILE_ROWS, _IMAGE_ROWS = 6144, 64, 32
-# Numbers of a tile of images that no cache holds: from so many on, each image is predicted by itself.
-_APART_ELEMENTS = 1 << 23
-_NUMBER_FLOPS = 20.0  # what gathering an input or an activation may take, in the time of so much arithmetic
 
 
 def _round_up(n: int) -> int:
@@ -144,67 +138,15 @@ class Plan:
 
     @cached_property
     def tiles(self) -> Tiles:
-        """How many rows are predicted together: buffers take turns, for nothing is kept for a way back."""
-        layers = self.layers.copy()
-        layers["saved"] = -1
-        seen = np.flatnonzero(~np.isin(layers["kind"], LEFT_OUT))  # all that prediction has
-        first = self.n_inputs if self.template["input"] >= 0 else int(layers["n_units"][seen[0]])
-        places, widths = _buffers(layers, seen, first)
-        layers["output"][seen] = (np.cumsum(widths) - widths)[places]
-        workspace = np.zeros(1, cnn_core.workspace_dtype)
-        workspace["room"] = sum(widths)
-        columns = workspace["columns"] = sum(widths) + cnn_core.engine.room(layers)
-        rows = max(_TILE_ROWS, min(_TILE_ELEMENTS // columns // _TILE_ROWS * _TILE_ROWS, 4 * _TILE_ROWS))
-        if len(self.shapes[0]) > 1:  # an image's pixels are what fills caches
-            rows = _IMAGE_ROWS
-        workspace["capacity"] = rows
-        numbers = first + int(layers["n_units"][seen].sum())
-        apart = columns * rows >= _APART_ELEMENTS and _suits_rows(layers)
-        return Tiles(layers, workspace, rows, 2.0 * self.work + _NUMBER_FLOPS * numbers, tuple(places), apart)
+        """How rows are predicted."""
+        image = len(self.shapes[0]) > 1
+        return Tiles.of(self.layers, self.n_inputs if self.template["input"] >= 0 else 0, image, self.work)
 
     def workspace(self, capacity: int) -> Spec:
         """The layout of a workspace for slabs of up to `capacity` rows."""
         spec = self.template.copy()
         spec["capacity"] = _round_up(max(capacity, 1))
         return spec
-
-
-@dataclass(frozen=True)
-class Tiles:
-    """Layers and workspace of a tile of so many rows; the arithmetic of one row, functions included.
-
-    `places` are the numbers of the buffers that layers write to, but for those that only training has. `apart`: tiles
-    are too large, and each row is predicted by itself where the core can do that.
-    """
-
-    layers: Spec
-    workspace: Spec
-    rows: int
-    flops: float
-    places: tuple[int, ...]
-    apart: bool
-
-    @property
-    def flops_of_a_few(self) -> float:
-        """Arithmetic of a row that is predicted with few others: to read W takes ten times as long as to use it."""
-        return self.flops + 9 * 2.0 * _dense_weights(self.layers)
-
-
-def _dense_weights(layers: Spec) -> float:
-    dense = layers[layers["kind"] == cnn_core.LayerKind.DENSE]
-    return float((dense["n_inputs"].astype(float) * dense["n_units"]).sum())
-
-
-def _suits_rows(layers: Spec) -> bool:
-    """Whether channels fill the vectors of an image that is stored by itself, and it is larger than the W read for it.
-
-    The image is the largest output of a convolution.
-    """
-    kernels = layers[layers["kind"] == cnn_core.LayerKind.CONVOLUTION]
-    if not len(kernels):
-        return False
-    largest = kernels[kernels["n_units"].argmax()]
-    return bool(largest["window"]["out_channels"] >= _LINE and 2 * _dense_weights(layers) <= largest["n_units"])
 
 
 @dataclass(frozen=True)
@@ -327,26 +269,6 @@ def _branch(layers: Spec, i: int, layer: Layer, shapes: Sequence[Shape]) -> None
         f"layer {i}, {layer!r}, adds {layers['n_inputs'][source]} numbers, which layer {source} reads, to "
         f"{layers['n_inputs'][i]}: a residual block must give as many units as it gets"
     )
-
-
-def _buffers(layers: Spec, seen: Spec, first: int) -> tuple[list[int], list[int]]:
-    """Which buffer each layer of `seen` writes to in prediction, and the widths of all; number 0 has the `first` input.
-
-    A buffer is free again when the last layer that reads it is done: in a chain two take turns.
-    """
-    last = {k - 1: k for k in range(len(seen))}  # the last reader of each output, by places in `seen`; -1: the input
-    for reader in np.flatnonzero(layers["source"][seen] >= 0):
-        last[int(np.searchsorted(seen, layers["source"][seen[reader]])) - 1] = int(reader)
-    places, widths, until = [], [first, 1], [last[-1], -1]
-    for k, i in enumerate(seen):
-        place = next((b for b, end in enumerate(until) if end < k), len(widths))
-        if place == len(widths):
-            widths.append(0)
-            until.append(-1)
-        widths[place] = max(widths[place], int(layers["n_units"][i]))
-        until[place] = last.get(k, len(seen))
-        places.append(place)
-    return places, widths
 
 
 def placed(descriptions: Sequence[Layer], loss: Loss) -> list[Layer]:
