@@ -1,6 +1,6 @@
 """Prediction from Python: part of _engine.pyx."""
 from cnn_core.few cimport FEW, by_rows, few_scratch, parts_of_row, predict_few
-from cnn_core.predict cimport apart_scratch, rows_together, tiles_at_once
+from cnn_core.predict cimport rows_together, team_scratch, tiles_at_once
 from cnn_core.update cimport not_finite
 
 cdef enum:
@@ -29,7 +29,7 @@ cdef struct Tiles:
 cdef int64_t FEW_WORK = 1 << 16
 # Many networks are shared out in blocks of at least so much work (weights times rows), some 100 us.
 cdef int64_t BLOCK_WORK = 1 << 21
-# Other Python threads may run meanwhile from so much work (weights times rows) on, some 10 us.
+# Other Python threads may run meanwhile from so much work (multiply-adds) on, some microseconds.
 cdef int64_t LET_OTHERS_RUN = 1 << 16
 
 
@@ -76,7 +76,9 @@ cdef class Predictor:
     cdef readonly Py_ssize_t at_once    # tiles that each thread should have in a call of `many`
     cdef public Py_ssize_t alone        # rows stored by rows, up to which one thread is as soon as a team
     cdef public bint apart              # whether more than FEW rows, too, are stored by rows
+    cdef readonly Py_ssize_t few_elements   # of memory that FEW rows take, stored by rows
     cdef int64_t weights
+    cdef double work                    # multiply-adds of a row
     cdef cnp.npy_intp axes[3]           # of a row as it may be given, beside (n_inputs,): those of an image
     cdef int n_axes
     cdef public bint by_rows            # whether a few rows are predicted stored by rows
@@ -95,14 +97,16 @@ cdef class Predictor:
         self.typenum = cnp.PyArray_TYPE(parameters)
         self.n_inputs, self.n_outputs = layers[0].n_inputs, layers[self.n_layers - 1].n_units
         self.weights, self.by_rows = parameters.size, by_rows(&layers[0], self.n_layers)
-        self.alone, self.apart = FEW, False
+        self.alone, self.apart, self.work = FEW, False, work_of(&layers[0], self.n_layers)
         if self.typenum == cnp.NPY_FLOAT:
             self.at_once = tiles_at_once(&layers[0], self.n_layers, &workspace[0], <const float*>NULL)
             self.room = few_scratch(&layers[0], self.n_layers, 1, 1, <const float*>NULL)
+            self.few_elements = few_scratch(&layers[0], self.n_layers, FEW, 1, <const float*>NULL)
             self.together = rows_together(&layers[0], self.n_layers, <const float*>NULL)
         else:
             self.at_once = tiles_at_once(&layers[0], self.n_layers, &workspace[0], <const double*>NULL)
             self.room = few_scratch(&layers[0], self.n_layers, 1, 1, <const double*>NULL)
+            self.few_elements = few_scratch(&layers[0], self.n_layers, FEW, 1, <const double*>NULL)
             self.together = rows_together(&layers[0], self.n_layers, <const double*>NULL)
 
     def few(self, X, out, bint flat):
@@ -179,11 +183,11 @@ cdef class Predictor:
             from_bytes(<const uint8_t*>given, rows * self.n_inputs, work)
             x = work
             work += rows * self.n_inputs
-        if rows * self.weights < LET_OTHERS_RUN:
-            predict_few(layers, self.n_layers, parameters, x, rows, self.loss, work, out, 0, 1, NULL)
+        if rows * self.work < LET_OTHERS_RUN:
+            predict_few(layers, self.n_layers, parameters, x, rows, self.loss, work, out, 0, 1, NULL, NULL)
         else:
             with nogil:
-                predict_few(layers, self.n_layers, parameters, x, rows, self.loss, work, out, 0, 1, NULL)
+                predict_few(layers, self.n_layers, parameters, x, rows, self.loss, work, out, 0, 1, NULL, NULL)
         if size > STACK:
             free(scratch)
         return True
@@ -204,18 +208,20 @@ cdef class Predictor:
         t.scratch = t.at_once * t.workspace.columns * t.workspace.capacity * t.itemsize
         t.together = self.together if self.row_by_row(t.n_rows, t.x.at != NULL) else 0
         if t.together > 0:
-            t.scratch = self.apart_bytes()
+            t.scratch = self.apart_bytes(1, 1)
         return t
 
     cdef bint row_by_row(self, Py_ssize_t rows, bint dense) noexcept nogil:
         """Whether so many rows are predicted stored by rows."""
         return self.by_rows and dense and (rows <= FEW or self.apart)
 
-    cdef size_t apart_bytes(self) noexcept nogil:
-        """Of the memory that a thread works in where rows are stored by rows."""
+    cdef size_t apart_bytes(self, Py_ssize_t rows, int n_threads) noexcept nogil:
+        """Of the memory that a team works in where rows are stored by rows."""
         if self.typenum == cnp.NPY_FLOAT:
-            return apart_scratch(&self.layers[0], self.n_layers, self.together, <const float*>NULL) * sizeof(float)
-        return apart_scratch(&self.layers[0], self.n_layers, self.together, <const double*>NULL) * sizeof(double)
+            return sizeof(float) * team_scratch(&self.layers[0], self.n_layers, rows, self.together, n_threads,
+                                                <const float*>NULL)
+        return sizeof(double) * team_scratch(&self.layers[0], self.n_layers, rows, self.together, n_threads,
+                                             <const double*>NULL)
 
     def parts(self, Py_ssize_t rows, bint dense):
         """How many threads a call of `many` for so many rows, dense or sparse, can feed."""
@@ -231,30 +237,30 @@ cdef class Predictor:
         return rows * parts
 
     def many(self, X, cnp.ndarray out not None, bint link, int n_threads, const int32_t[::1] stop=None,
-             uint8_t[::1] memory=None):
+             uint8_t[::1] memory=None, Py_ssize_t of=0):
         """out (n, n_outputs): with the loss's link, or raw; whether X (n, n_inputs) is finite (`out` is not, if not).
 
         Both are C-contiguous and of the network's type; a sparse X is finite, and the layers are those of such rows.
         `stop` (1,), which another thread may set meanwhile, ends it. `memory`, from a cache line on, is what `bytes`
-        asks for: calls one after another need not make it anew.
+        asks for: calls one after another need not make it anew. X may be a piece `of` so many rows, all of which are
+        predicted in the same way.
         """
         cdef int loss = self.loss if link else -1
         cdef const int32_t* flag = NULL if stop is None else &stop[0]
         cdef void* given = NULL if memory is None else <void*>&memory[0]
         if self.typenum == cnp.NPY_FLOAT:
-            return self.run_many(X, loss, <float*>cnp.PyArray_DATA(out), n_threads, flag, given)
-        return self.run_many(X, loss, <double*>cnp.PyArray_DATA(out), n_threads, flag, given)
+            return self.run_many(X, loss, <float*>cnp.PyArray_DATA(out), n_threads, flag, given, of)
+        return self.run_many(X, loss, <double*>cnp.PyArray_DATA(out), n_threads, flag, given, of)
 
-    def bytes(self, Py_ssize_t rows, bint dense, int n_threads):
-        """What `many` works in at most, for so many rows, dense or sparse, or fewer."""
-        cdef size_t size = self.scratch_bytes(rows, dense, n_threads)
-        return max(size, n_threads * self.apart_bytes()) if self.by_rows and dense else size
+    def bytes(self, Py_ssize_t rows, bint dense, int n_threads, Py_ssize_t of=0):
+        """What `many` works in for so many rows, dense or sparse, or fewer; a piece `of` so many."""
+        return self.scratch_bytes(rows, self.row_by_row(max(rows, of), dense), n_threads)
 
-    cdef size_t scratch_bytes(self, Py_ssize_t rows, bint dense, int n_threads) noexcept nogil:
+    cdef size_t scratch_bytes(self, Py_ssize_t rows, bint apart, int n_threads) noexcept nogil:
         cdef const WorkspaceSpec* workspace = &self.workspace[0]
         cdef int itemsize = 4 if self.typenum == cnp.NPY_FLOAT else 8
-        if self.row_by_row(rows, dense):
-            return n_threads * self.apart_bytes()
+        if apart:
+            return self.apart_bytes(rows, n_threads)
         return n_threads * self.tiles_of(rows, n_threads) * workspace.columns * workspace.capacity * itemsize
 
     cdef Py_ssize_t tiles_of(self, Py_ssize_t rows, int n_threads) noexcept nogil:
@@ -262,7 +268,8 @@ cdef class Predictor:
         cdef Py_ssize_t capacity = self.workspace[0].capacity, tiles = (rows + capacity - 1) // capacity
         return min(self.at_once, (tiles + n_threads - 1) // n_threads)
 
-    cdef bint run_many(self, X, int loss, real* out, int n_threads, const int32_t* stop, void* given) except -1:
+    cdef bint run_many(self, X, int loss, real* out, int n_threads, const int32_t* stop, void* given,
+                       Py_ssize_t of) except -1:
         cdef SparseRows sparse
         cdef DenseRows x
         cdef Py_ssize_t n = find_rows(X, <const real*>out, &x, &sparse)
@@ -270,8 +277,8 @@ cdef class Predictor:
         cdef const WorkspaceSpec* workspace = &self.workspace[0]
         cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
         cdef Py_ssize_t at_once = self.tiles_of(n, n_threads)
-        cdef bint apart = self.row_by_row(n, x.at != NULL), finite
-        cdef size_t size = self.scratch_bytes(n, x.at != NULL, n_threads)
+        cdef bint apart = self.row_by_row(max(n, of), x.at != NULL), finite
+        cdef size_t size = self.scratch_bytes(n, apart, n_threads)
         cdef char* memory = NULL
         cdef real* scratch = <real*>given
         reserve_sums(&sparse, layers, parameters)

@@ -17,7 +17,7 @@ from cnn_core.links cimport link_rows
 from cnn_core.losses cimport loss_link
 from cnn_core.norm_cells cimport CHANNELS
 from cnn_core.pool cimport pool_windows
-from cnn_core.team cimport Barrier, barrier
+from cnn_core.team cimport Barrier, barrier, stopped
 from cnn_core.tile cimport add_pixels, lanes, padded
 from cnn_core.types cimport (ADD, AVERAGE_POOL, BATCH_NORM, CONVOLUTION, DENSE, MAX_POOL, LayerSpec,
                              WindowSpec, channels_of, real)
@@ -27,7 +27,7 @@ from cnn_core.winograd cimport few_room, few_weights, turn_weights, winograd_few
 cdef enum:
     FEW = 8         # rows up to which they are stored by rows
     PANEL = 64      # units of a dense layer that are worth a thread
-    NEAR = 8192     # units of which L1 or L2 still has all when a function is taken of them
+    NEAR = 8192     # units between two looks at `stop`, of which caches have all when a function is taken of them
 
 
 cdef inline bint by_rows(const LayerSpec* layers, int n_layers) noexcept nogil:
@@ -87,7 +87,7 @@ cdef inline loop add_1_row(const real* x, const real* w, Py_ssize_t ldw, Py_ssiz
 
 
 cdef inline void few_dense(const LayerSpec* layer, const real* parameters, const real* x, Py_ssize_t ldx,
-                           Py_ssize_t rows, real* y, int thread, int n_threads) noexcept nogil:
+                           Py_ssize_t rows, real* y, int thread, int n_threads, const int32_t* stop) noexcept nogil:
     """This thread's units of y (rows, n_units padded) = f(x W + b) for x (rows, ldx).
 
     They are whole vectors. W, read once, is the most of the work.
@@ -100,6 +100,8 @@ cdef inline void few_dense(const LayerSpec* layer, const real* parameters, const
         end = ldy // step * (thread + 1) // n_threads * step
         if end == first:
             return
+    if stopped(stop):
+        return
     w, n, y = parameters + layer.weights + first, min(end, ldw) - first, y + first
     for r in range(rows):
         memset(y + r * ldy, 0, (end - first) * sizeof(real))
@@ -255,22 +257,20 @@ cdef inline void few_parts(const LayerSpec* layer, const real* parameters, const
 
 cdef inline void few_layer(const LayerSpec* layer, const real* parameters, const real* x, Py_ssize_t ldx,
                            const real* b, Py_ssize_t ldb, Py_ssize_t rows, real* y, real* turned, real* room,
-                           int thread, int n_threads, Barrier* gate) noexcept nogil:
+                           int thread, int n_threads, Barrier* gate, const int32_t* stop) noexcept nogil:
     """This thread's parts of y (rows, n_units padded) for a layer that is not dense.
 
     Its function is taken of some parts at a time, where they are whole vectors, and else behind them all.
     """
     cdef Py_ssize_t ldy = padded(layer.n_units, parameters), parts = parts_of_row(layer), all = rows * parts, r, end
     cdef Py_ssize_t item = all * thread // n_threads, last = all * (thread + 1) // n_threads, begin
-    cdef Py_ssize_t step = lanes(parameters), units = units_of_part(layer), at_once = parts
+    cdef Py_ssize_t step = lanes(parameters), units = units_of_part(layer), at_once = max(1, NEAR // units)
     cdef real* z
     cdef bint has_function = layer.kind == CONVOLUTION or layer.kind == BATCH_NORM, by_parts = units % step == 0
     if layer.kind == CONVOLUTION and layer.winograd:
         turn_weights(&layer.window, parameters + layer.weights, turned, thread, n_threads)
         barrier(gate, n_threads)
-    if has_function and by_parts:
-        at_once = max(1, NEAR // units)
-    while item < last:
+    while item < last and not stopped(stop):
         r = item // parts
         begin = item - r * parts
         end = min(min(last - r * parts, parts), begin + at_once)
@@ -357,10 +357,11 @@ cdef inline const real* few_input(const LayerSpec* layers, int i, Py_ssize_t row
 
 cdef inline void predict_few(const LayerSpec* layers, int n_layers, const real* parameters, const real* x,
                              Py_ssize_t rows, int loss, real* scratch, real* out, int thread, int n_threads,
-                             Barrier* gate) noexcept nogil:
+                             Barrier* gate, const int32_t* stop) noexcept nogil:
     """out (rows, n_outputs) from x (rows, n_inputs), both without padding; raw for loss -1, else with that loss's link.
 
     All threads of a team work on it, and share `scratch`. `out` is written last, by the first one, so it may be x.
+    Where `stop` ends it, `out` is of no use.
     """
     cdef Py_ssize_t n = layers[n_layers - 1].n_units, wide = widest(layers, n_layers, x), ldx = layers[0].n_inputs
     cdef Py_ssize_t ldy = 0, ldb = 0, r
@@ -376,7 +377,7 @@ cdef inline void predict_few(const LayerSpec* layers, int n_layers, const real* 
             continue
         ldy = padded(layers[i].n_units, x)
         if layers[i].kind == DENSE:
-            few_dense(&layers[i], parameters, a, ldx, rows, y, thread, n_threads)
+            few_dense(&layers[i], parameters, a, ldx, rows, y, thread, n_threads, stop)
         else:
             b = NULL
             if turned == NULL:
@@ -384,7 +385,8 @@ cdef inline void predict_few(const LayerSpec* layers, int n_layers, const real* 
                 room = turned + most_of(layers, n_layers, True) + thread * most_of(layers, n_layers, False)
             if layers[i].kind == ADD:
                 b = few_input(layers, layers[i].source, rows, x, <const real*>scratch, &ldb)
-            few_layer(&layers[i], parameters, a, ldx, b, ldb, rows, y, turned, room, thread, n_threads, gate)
+            few_layer(&layers[i], parameters, a, ldx, b, ldb, rows, y, turned, room, thread, n_threads, gate,
+                      stop)
         a, ldx = y, ldy
         y = y + rows * ldy if not chain else scratch if y > scratch else scratch + rows * wide
         barrier(gate, n_threads)

@@ -104,7 +104,7 @@ cdef inline void predict(const Model* model, const real* x, Py_ssize_t rows, bin
         at_once = min(model.n_chunks, tiles_at_once(model.layers, model.n_layers, model.workspace, x))
     if rows <= FEW and by_rows(model.layers, model.n_layers):
         predict_few(model.layers, model.n_layers, <const real*>model.parameters, x, rows, loss, <real*>model.scratch,
-                    out, 0, 1, NULL)
+                    out, 0, 1, NULL, NULL)
     else:
         predict_tiles(model.layers, model.n_layers, model.workspace, <const real*>model.parameters, numbers(x),
                       <const SparseRows*>NULL, rows, loss, at_once, <real*>model.scratch, out, 0, 1, NULL)

@@ -3,7 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
 
 from cnn_core.dense_rows cimport DenseRows, from_bytes, gather_rows
-from cnn_core.few cimport FEW, few_buffers, few_scratch, predict_few
+from cnn_core.few cimport FEW, few_buffers, few_scratch, most_of, predict_few
 from cnn_core.layer cimport layer_input, slab_forward
 from cnn_core.links cimport link_block
 from cnn_core.losses cimport loss_link
@@ -102,23 +102,37 @@ cdef inline Py_ssize_t rows_together(const LayerSpec* layers, int n_layers, cons
     return max(1, min(<Py_ssize_t>FEW, TOGETHER // few_buffers(layers, n_layers, 1, kind)))
 
 
+cdef inline Py_ssize_t whole_lines(Py_ssize_t n) noexcept nogil:
+    """n elements rounded up to whole lines of cache."""
+    return (n + GROUP - 1) // GROUP * GROUP
+
+
 cdef inline Py_ssize_t apart_scratch(const LayerSpec* layers, int n_layers, Py_ssize_t together,
                                      const real* kind) noexcept nogil:
-    """Elements of scratch memory that `predict_apart` needs for each thread, whole lines of cache."""
-    cdef Py_ssize_t n = few_scratch(layers, n_layers, together, 1, kind) + together * layers[0].n_inputs
-    return (n + GROUP - 1) // GROUP * GROUP
+    """Elements of scratch memory that `predict_apart` needs for each thread: the rows as numbers, and their buffers."""
+    return (whole_lines(together * layers[0].n_inputs)
+            + whole_lines(few_scratch(layers, n_layers, together, 1, kind)))
+
+
+cdef inline Py_ssize_t team_scratch(const LayerSpec* layers, int n_layers, Py_ssize_t rows, Py_ssize_t together,
+                                    int n_threads, const real* kind) noexcept nogil:
+    """Elements for all of a team, or a smaller one: groups of rows that are there, and what threads need for one."""
+    cdef Py_ssize_t groups = max(<Py_ssize_t>1, min((rows + together - 1) // together, <Py_ssize_t>n_threads))
+    return (groups * apart_scratch(layers, n_layers, together, kind)
+            + whole_lines(n_threads * most_of(layers, n_layers, False)))
 
 
 cdef inline bint predict_apart(const LayerSpec* layers, int n_layers, const real* parameters, DenseRows x,
                                Py_ssize_t n, int loss, Py_ssize_t together, real* scratch, real* out, int thread,
                                int n_threads, Barrier* gate, const int32_t* stop) noexcept nogil:
-    """out (n, n_outputs) by `predict_few` for `together` rows at a time; whether this thread saw finite x alone.
+    """out (n, n_outputs) by `predict_few` for `together` rows at a time; whether all x that this thread saw is finite.
 
     Each thread has as many of these groups as all others, and those that are left over are shared out themselves.
     Where `stop` ends it, the rest of `out` is of no use.
     """
     cdef Py_ssize_t n_in = layers[0].n_inputs, n_out = layers[n_layers - 1].n_units, rows, first
     cdef Py_ssize_t stride = apart_scratch(layers, n_layers, together, parameters)
+    cdef Py_ssize_t buffers = whole_lines(together * n_in)
     cdef Py_ssize_t groups = (n + together - 1) // together, each = groups // n_threads, group
     cdef real* own = scratch + thread * stride
     cdef const real* a
@@ -129,8 +143,8 @@ cdef inline bint predict_apart(const LayerSpec* layers, int n_layers, const real
         first = group * together
         rows = min(n - first, together)
         a = numbers_of(x, first * n_in, 0, rows * n_in, own, &finite)
-        predict_few(layers, n_layers, parameters, a, rows, loss, own + together * n_in, out + first * n_out, 0, 1,
-                    gate)
+        predict_few(layers, n_layers, parameters, a, rows, loss, own + buffers, out + first * n_out, 0, 1, gate,
+                    stop)
     if groups == each * n_threads:
         return finite
     barrier(gate, n_threads)  # what follows works in the memory of all
@@ -140,8 +154,8 @@ cdef inline bint predict_apart(const LayerSpec* layers, int n_layers, const real
         a = numbers_of(x, first * n_in, rows * n_in * thread // n_threads, rows * n_in * (thread + 1) // n_threads,
                        scratch, &finite)
         barrier(gate, n_threads)
-        predict_few(layers, n_layers, parameters, a, rows, loss, scratch + together * n_in, out + first * n_out,
-                    thread, n_threads, gate)
+        predict_few(layers, n_layers, parameters, a, rows, loss, scratch + buffers, out + first * n_out, thread,
+                    n_threads, gate, stop)
     return finite
 
 

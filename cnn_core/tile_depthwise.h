@@ -9,7 +9,7 @@ CNN_INLINE void CNN_(points_tile)(const int P, const cnn_tap_t *taps, ptrdiff_t 
     V sum[4], zero = {0};
     int p;
     CNN_UNROLL for (p = 0; p < P; p++) {
-        if (start) sum[p] = zero + *start;
+        if (start) sum[p] = *start - zero; /* which keeps -0 */
         else if (add) sum[p] = LOAD(z + p * z_step);
         else sum[p] = zero;
     }

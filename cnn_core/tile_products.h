@@ -15,13 +15,13 @@ CNN_INLINE void CNN_(tile)(const int I, const int J, const int H, const int F, p
     CNN_(half) last[12], none = {0};
     T *end = c + (J - 1) * CNN_L;
     if (H) CNN_UNROLL for (i = 0; i < I; i++) {
-        if (start) last[i] = none + start[i];
+        if (start) last[i] = start[i] - none; /* which keeps -0 */
         else last[i] = add ? CNN_(load_half)(end + i * ldc, part) : none;
     }
 #endif
     CNN_UNROLL for (i = 0; i < I; i++)
         CNN_UNROLL for (j = 0; j < J - H; j++) {
-            if (start) sum[i][j] = zero + start[i];
+            if (start) sum[i][j] = start[i] - zero;
             else if (!add) sum[i][j] = zero;
             else if (part && j == J - 1) sum[i][j] = CNN_(load_part)(c + i * ldc + j * CNN_L, part);
             else sum[i][j] = LOAD(c + i * ldc + j * CNN_L);

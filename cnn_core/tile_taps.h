@@ -13,7 +13,7 @@ CNN_INLINE void CNN_(taps_tile)(const int I, const int J, ptrdiff_t valid, const
     int i, j;
     CNN_UNROLL for (i = 0; i < I; i++)
         CNN_UNROLL for (j = 0; j < J; j++) {
-            if (start) sum[i][j] = zero + start[i];
+            if (start) sum[i][j] = start[i] - zero;
             else if (add && i < valid) sum[i][j] = LOAD(c + i * ld + to[j]);
             else sum[i][j] = zero;
         }

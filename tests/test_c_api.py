@@ -174,6 +174,14 @@ def test_predictions_of_a_large_network(online: ModuleType) -> None:
     assert np.allclose(linked, net.predict(X), rtol=1e-12, atol=1e-13)
 
 
+def test_a_few_rows_through_many_narrow_layers() -> None:
+    """Each of them has a buffer of its own, of whole vectors: the memory to work in holds them."""
+    residuals = [cnn.Residual([cnn.Dense(1, "tanh")]) for _ in range(60)]
+    net = cnn.Network([cnn.Dense(1), *residuals, cnn.Dense(1)], seed=0).build(3)
+    for rows in (1, 8, 100):
+        assert net.buffers(rows).scratch.size >= 8 * 16 * 122
+
+
 def test_classes_weights_and_a_step_that_is_not_finite(online: ModuleType) -> None:
     X = np.random.default_rng(0).normal(size=(50, 4))
     y, weights = (np.arange(50) % 3).astype(np.int32), np.linspace(0, 2, 50)

@@ -83,3 +83,25 @@ def test_a_flag_that_is_up_ends_it() -> None:
     assert (out == 7).all()
     assert net.predictor.many(X, out, True, 2, np.zeros(1, np.int32))
     assert np.array_equal(out, net.predict(X))
+    memory = np.zeros(net.predictor.bytes(3, True, 2), np.uint8)
+    assert net.predictor.many(X[:3], out[:3], True, 2, np.ones(1, np.int32), memory)
+    assert not memory.any()  # nor is anything computed by a team
+
+
+def test_memory_is_that_of_the_rows_that_are_there() -> None:
+    layers = [cnn.Conv2D(64, 3, padding="same"), cnn.Conv2D(64, 3, padding="same"), cnn.GlobalAvgPool2D()]
+    predictor = cnn.Network([*layers, cnn.Dense(2)]).build((300, 300, 3)).predictor
+    assert predictor.apart
+    one, many = (predictor.bytes(1, True, n_threads) for n_threads in (1, 64))
+    assert many < 2 * one
+    assert predictor.bytes(64, True, 64) > 60 * one
+
+
+def test_a_bias_of_minus_zero() -> None:
+    """It is what a sum of -0.0 begins with, alone and in company."""
+    for layer in (cnn.Conv2D(2, 3), cnn.DepthwiseConv2D(3), cnn.Conv2D(2, 1), cnn.Conv2D(2, 5)):
+        net = cnn.Network([layer, cnn.Flatten(), cnn.Dense(2)], seed=0).build((5, 5, 2))
+        for view in net.parameters.values():
+            view[...] = -np.abs(view)
+        X = np.zeros((40, 5, 5, 2), np.float32)
+        assert net.predict(X).tobytes()[:8] == net.predict(X[:1]).tobytes()

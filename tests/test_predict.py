@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import cnn
 import cnn_core
+from cnn.runtime import passes, products
 
 ENGINES = cnn_core.engines()
 Array = np.ndarray[Any, Any]
@@ -167,6 +168,21 @@ def test_every_call_has_as_many_tiles_as_are_taken_at_once(monkeypatch: pytest.M
     monkeypatch.setattr(net, "predictor", Watched)
     net.predict(rows(net, 1000), n_threads=2)
     assert pieces == [512, 488]
+
+
+@pytest.mark.parametrize("choice", ["own", "blas"])
+def test_the_last_piece_goes_the_way_of_all(choice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """BLAS does not predict a few rows, so where threads cut a call must not decide it: with one a piece is 64 rows."""
+    monkeypatch.setattr(passes, "_PIECE_FLOPS", 1e6)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(products, "_choice", products.chosen())  # put back
+        cnn.set_products(choice)
+        net = network([64, 1024, 3])
+    for n in (67, 133, 261):
+        X = rows(net, n)
+        expected = net.predict(X, n_threads=1)
+        for n_threads in (2, 3, 4):
+            assert np.array_equal(net.predict(X, n_threads=n_threads), expected)
 
 
 def test_every_way_of_giving_the_same_rows() -> None:

@@ -91,13 +91,13 @@ def outputs(
     piece = max(int(_PIECE_FLOPS / flops) // share, predictor.at_once) * share
 
     long = flops * min(piece, rows) > interrupt.LONG_FLOPS
-    size = predictor.bytes(min(piece, rows), dense, n)
+    size = predictor.bytes(min(piece, rows), dense, n, rows)
     memory = arena.aligned_empty(size, np.uint8) if size > _LARGE else None
 
     def fill() -> None:
         for begin in range(0, rows, piece):
             end = begin + piece
-            work = partial(predictor.many, X[begin:end], out[begin:end], link, n, memory=memory)
+            work = partial(predictor.many, X[begin:end], out[begin:end], link, n, memory=memory, of=rows)
             if not (interrupt.interruptible(work) if long else work()):
                 assert not isinstance(X, SparseRows)  # they have been looked at
                 checks.finite("X", X)
@@ -153,6 +153,8 @@ def step_buffers(net: NetworkState, plan: Plan, cut: Cut, n_threads: int, rows: 
     """Those of a team that trains on minibatches cut like that; `slab` is for `rows` rows."""
     slab = plan.workspace(rows)
     scratch = max(cut.shared + n_threads * cut.own, plan.columns * int(slab["capacity"][0]))
+    if rows:  # a few of them may be predicted
+        scratch = max(scratch, net.predictor.few_elements)
     return Buffers(
         rows=rows, wide=cut.wide, n_chunks=cut.parts, seed=net.seed, layers=plan.layers, workspace=cut.workspace,
         slab=slab, segments=plan.segments, loss=plan.loss, optimizer=plan.optimizer, parameters=net.flat,
