@@ -1,5 +1,5 @@
 """Prediction from Python: part of _engine.pyx."""
-from cnn_core.few cimport FEW, by_rows, few_scratch, parts_of_row, predict_few
+from cnn_core.few cimport FEW, Place, alone, by_rows, few_scratch, parts_of_row, predict_few
 from cnn_core.predict cimport rows_together, team_scratch, tiles_at_once
 from cnn_core.update cimport not_finite
 
@@ -170,6 +170,7 @@ cdef class Predictor:
         cdef char stack[STACK]
         cdef real* work
         cdef void* scratch = stack
+        cdef Place place = alone(NULL)
         if bytes:
             size += rows * self.n_inputs * sizeof(real)
         elif not_finite(x, rows * self.n_inputs) or (self.pixels == BYTES and beyond(x, rows * self.n_inputs)):
@@ -184,10 +185,10 @@ cdef class Predictor:
             x = work
             work += rows * self.n_inputs
         if rows * self.work < LET_OTHERS_RUN:
-            predict_few(layers, self.n_layers, parameters, x, rows, self.loss, work, out, 0, 1, NULL, NULL)
+            predict_few(layers, self.n_layers, parameters, x, rows, self.loss, work, out, &place)
         else:
             with nogil:
-                predict_few(layers, self.n_layers, parameters, x, rows, self.loss, work, out, 0, 1, NULL, NULL)
+                predict_few(layers, self.n_layers, parameters, x, rows, self.loss, work, out, &place)
         if size > STACK:
             free(scratch)
         return True

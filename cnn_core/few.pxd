@@ -30,6 +30,24 @@ cdef enum:
     NEAR = 8192     # units between two looks at `stop`, of which caches have all when a function is taken of them
 
 
+# A thread's place among those that work on the same rows; `stop` is NULL where nobody can end it.
+cdef struct Place:
+    int thread
+    int n_threads
+    Barrier* gate
+    const int32_t* stop
+
+
+cdef inline Place place_of(int thread, int n_threads, Barrier* gate, const int32_t* stop) noexcept nogil:
+    cdef Place place
+    place.thread, place.n_threads, place.gate, place.stop = thread, n_threads, gate, stop
+    return place
+
+
+cdef inline Place alone(const int32_t* stop) noexcept nogil:
+    return place_of(0, 1, NULL, stop)
+
+
 cdef inline bint by_rows(const LayerSpec* layers, int n_layers) noexcept nogil:
     """Whether a few rows can be predicted stored by rows: other kinds than these have no function for that."""
     cdef int i, kind
@@ -87,7 +105,7 @@ cdef inline loop add_1_row(const real* x, const real* w, Py_ssize_t ldw, Py_ssiz
 
 
 cdef inline void few_dense(const LayerSpec* layer, const real* parameters, const real* x, Py_ssize_t ldx,
-                           Py_ssize_t rows, real* y, int thread, int n_threads, const int32_t* stop) noexcept nogil:
+                           Py_ssize_t rows, real* y, const Place* place) noexcept nogil:
     """This thread's units of y (rows, n_units padded) = f(x W + b) for x (rows, ldx).
 
     They are whole vectors. W, read once, is the most of the work.
@@ -95,12 +113,10 @@ cdef inline void few_dense(const LayerSpec* layer, const real* parameters, const
     cdef Py_ssize_t m = layer.n_inputs, ldw = layer.n_units, ldy = padded(ldw, parameters), step = lanes(parameters)
     cdef Py_ssize_t first = 0, end = ldy, n, r, k = 0
     cdef const real* w
-    if n_threads > 1:  # divisions take longer than a small layer
-        first = ldy // step * thread // n_threads * step
-        end = ldy // step * (thread + 1) // n_threads * step
-        if end == first:
-            return
-    if stopped(stop):
+    if place.n_threads > 1:  # divisions take longer than a small layer
+        first = ldy // step * place.thread // place.n_threads * step
+        end = ldy // step * (place.thread + 1) // place.n_threads * step
+    if end == first or stopped(place.stop):
         return
     w, n, y = parameters + layer.weights + first, min(end, ldw) - first, y + first
     for r in range(rows):
@@ -257,20 +273,21 @@ cdef inline void few_parts(const LayerSpec* layer, const real* parameters, const
 
 cdef inline void few_layer(const LayerSpec* layer, const real* parameters, const real* x, Py_ssize_t ldx,
                            const real* b, Py_ssize_t ldb, Py_ssize_t rows, real* y, real* turned, real* room,
-                           int thread, int n_threads, Barrier* gate, const int32_t* stop) noexcept nogil:
+                           const Place* place) noexcept nogil:
     """This thread's parts of y (rows, n_units padded) for a layer that is not dense.
 
     Its function is taken of some parts at a time, where they are whole vectors, and else behind them all.
     """
     cdef Py_ssize_t ldy = padded(layer.n_units, parameters), parts = parts_of_row(layer), all = rows * parts, r, end
+    cdef int thread = place.thread, n_threads = place.n_threads
     cdef Py_ssize_t item = all * thread // n_threads, last = all * (thread + 1) // n_threads, begin
     cdef Py_ssize_t step = lanes(parameters), units = units_of_part(layer), at_once = max(1, NEAR // units)
     cdef real* z
     cdef bint has_function = layer.kind == CONVOLUTION or layer.kind == BATCH_NORM, by_parts = units % step == 0
     if layer.kind == CONVOLUTION and layer.winograd:
         turn_weights(&layer.window, parameters + layer.weights, turned, thread, n_threads)
-        barrier(gate, n_threads)
-    while item < last and not stopped(stop):
+        barrier(place.gate, n_threads)
+    while item < last and not stopped(place.stop):
         r = item // parts
         begin = item - r * parts
         end = min(min(last - r * parts, parts), begin + at_once)
@@ -285,7 +302,7 @@ cdef inline void few_layer(const LayerSpec* layer, const real* parameters, const
         item = r * parts + end
     if has_function and not by_parts:
         if layer.activation != IDENTITY:
-            barrier(gate, n_threads)  # vectors of it go over the ends of parts
+            barrier(place.gate, n_threads)  # vectors of it go over the ends of parts
         all = rows * ldy // step
         begin, end = all * thread // n_threads * step, all * (thread + 1) // n_threads * step
         activation_forward(layer.activation, <const real*>(y + begin), y + begin, end - begin, <real>layer.alpha)
@@ -356,12 +373,11 @@ cdef inline const real* few_input(const LayerSpec* layers, int i, Py_ssize_t row
 
 
 cdef inline void predict_few(const LayerSpec* layers, int n_layers, const real* parameters, const real* x,
-                             Py_ssize_t rows, int loss, real* scratch, real* out, int thread, int n_threads,
-                             Barrier* gate, const int32_t* stop) noexcept nogil:
+                             Py_ssize_t rows, int loss, real* scratch, real* out, const Place* place) noexcept nogil:
     """out (rows, n_outputs) from x (rows, n_inputs), both without padding; raw for loss -1, else with that loss's link.
 
     All threads of a team work on it, and share `scratch`. `out` is written last, by the first one, so it may be x.
-    Where `stop` ends it, `out` is of no use.
+    Where it is ended, `out` is of no use.
     """
     cdef Py_ssize_t n = layers[n_layers - 1].n_units, wide = widest(layers, n_layers, x), ldx = layers[0].n_inputs
     cdef Py_ssize_t ldy = 0, ldb = 0, r
@@ -377,20 +393,19 @@ cdef inline void predict_few(const LayerSpec* layers, int n_layers, const real* 
             continue
         ldy = padded(layers[i].n_units, x)
         if layers[i].kind == DENSE:
-            few_dense(&layers[i], parameters, a, ldx, rows, y, thread, n_threads, stop)
+            few_dense(&layers[i], parameters, a, ldx, rows, y, place)
         else:
             b = NULL
             if turned == NULL:
                 turned = scratch + few_buffers(layers, n_layers, rows, x)
-                room = turned + most_of(layers, n_layers, True) + thread * most_of(layers, n_layers, False)
+                room = turned + most_of(layers, n_layers, True) + place.thread * most_of(layers, n_layers, False)
             if layers[i].kind == ADD:
                 b = few_input(layers, layers[i].source, rows, x, <const real*>scratch, &ldb)
-            few_layer(&layers[i], parameters, a, ldx, b, ldb, rows, y, turned, room, thread, n_threads, gate,
-                      stop)
+            few_layer(&layers[i], parameters, a, ldx, b, ldb, rows, y, turned, room, place)
         a, ldx = y, ldy
         y = y + rows * ldy if not chain else scratch if y > scratch else scratch + rows * wide
-        barrier(gate, n_threads)
-    if thread > 0:
+        barrier(place.gate, place.n_threads)
+    if place.thread > 0:
         return
     if loss >= 0:
         link_rows(loss_link(loss), <real*>a, y, rows, n, ldx)

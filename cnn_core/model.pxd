@@ -8,7 +8,7 @@ from libc.string cimport memset
 
 from cnn_core.dense_rows cimport numbers
 from cnn_core.job cimport Job, StepNumbers
-from cnn_core.few cimport FEW, by_rows, predict_few
+from cnn_core.few cimport FEW, Place, alone, by_rows, predict_few
 from cnn_core.layer cimport slab_backward, slab_forward
 from cnn_core.predict cimport predict_tiles, tiles_at_once
 from cnn_core.random cimport Noise, noise_of
@@ -100,11 +100,12 @@ cdef inline void predict(const Model* model, const real* x, Py_ssize_t rows, bin
     """out (rows, n_outputs), for any number of rows: with the loss's output link, or raw."""
     cdef int loss = model.loss.kind if link else -1
     cdef Py_ssize_t at_once = 1
+    cdef Place place = alone(NULL)
     if model.wide:  # there are as many workspaces as a minibatch has slabs
         at_once = min(model.n_chunks, tiles_at_once(model.layers, model.n_layers, model.workspace, x))
     if rows <= FEW and by_rows(model.layers, model.n_layers):
         predict_few(model.layers, model.n_layers, <const real*>model.parameters, x, rows, loss, <real*>model.scratch,
-                    out, 0, 1, NULL, NULL)
+                    out, &place)
     else:
         predict_tiles(model.layers, model.n_layers, model.workspace, <const real*>model.parameters, numbers(x),
                       <const SparseRows*>NULL, rows, loss, at_once, <real*>model.scratch, out, 0, 1, NULL)

@@ -3,7 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
 
 from cnn_core.dense_rows cimport DenseRows, from_bytes, gather_rows
-from cnn_core.few cimport FEW, few_buffers, few_scratch, most_of, predict_few
+from cnn_core.few cimport FEW, Place, alone, few_buffers, few_scratch, most_of, place_of, predict_few
 from cnn_core.layer cimport layer_input, slab_forward
 from cnn_core.links cimport link_block
 from cnn_core.losses cimport loss_link
@@ -137,14 +137,14 @@ cdef inline bint predict_apart(const LayerSpec* layers, int n_layers, const real
     cdef real* own = scratch + thread * stride
     cdef const real* a
     cdef bint finite = True
+    cdef Place place = place_of(thread, n_threads, gate, stop), by_itself = alone(stop)
     for group in range(each * thread, each * (thread + 1)):
         if stopped(stop):
             break
         first = group * together
         rows = min(n - first, together)
         a = numbers_of(x, first * n_in, 0, rows * n_in, own, &finite)
-        predict_few(layers, n_layers, parameters, a, rows, loss, own + buffers, out + first * n_out, 0, 1, gate,
-                    stop)
+        predict_few(layers, n_layers, parameters, a, rows, loss, own + buffers, out + first * n_out, &by_itself)
     if groups == each * n_threads:
         return finite
     barrier(gate, n_threads)  # what follows works in the memory of all
@@ -154,8 +154,7 @@ cdef inline bint predict_apart(const LayerSpec* layers, int n_layers, const real
         a = numbers_of(x, first * n_in, rows * n_in * thread // n_threads, rows * n_in * (thread + 1) // n_threads,
                        scratch, &finite)
         barrier(gate, n_threads)
-        predict_few(layers, n_layers, parameters, a, rows, loss, scratch + buffers, out + first * n_out, thread,
-                    n_threads, gate, stop)
+        predict_few(layers, n_layers, parameters, a, rows, loss, scratch + buffers, out + first * n_out, &place)
     return finite
 
 
