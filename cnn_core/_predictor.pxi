@@ -1,5 +1,6 @@
 """Prediction from Python: part of _engine.pyx."""
-from cnn_core.few cimport FEW, Place, alone, by_rows, few_scratch, parts_of_row, predict_few
+from cnn_core.few cimport FEW, by_rows, few_scratch, parts_of_row, predict_few
+from cnn_core.few_dense cimport Place, alone
 from cnn_core.predict cimport rows_together, team_scratch, tiles_at_once
 from cnn_core.update cimport not_finite
 

@@ -8,7 +8,8 @@ from libc.string cimport memset
 
 from cnn_core.dense_rows cimport numbers
 from cnn_core.job cimport Job, StepNumbers
-from cnn_core.few cimport FEW, Place, alone, by_rows, predict_few
+from cnn_core.few cimport FEW, by_rows, predict_few
+from cnn_core.few_dense cimport Place, alone
 from cnn_core.layer cimport slab_backward, slab_forward
 from cnn_core.predict cimport predict_tiles, tiles_at_once
 from cnn_core.random cimport Noise, noise_of

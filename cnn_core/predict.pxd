@@ -3,7 +3,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
 
 from cnn_core.dense_rows cimport DenseRows, from_bytes, gather_rows
-from cnn_core.few cimport FEW, Place, alone, few_buffers, few_scratch, most_of, place_of, predict_few
+from cnn_core.few cimport FEW, few_buffers, few_scratch, most_of, predict_few
+from cnn_core.few_dense cimport Place, alone, place_of
 from cnn_core.layer cimport layer_input, slab_forward
 from cnn_core.links cimport link_block
 from cnn_core.losses cimport loss_link

@@ -28,7 +28,7 @@ LOOPS = [
     *(("activations", f"{kind.name.lower()}_{way}") for kind in Activation for way in ("forward", "backward")
       if kind != Activation.IDENTITY),  # copies or does nothing
     *(("losses", f"{loss.name.lower()}_loop") for loss in Loss if loss != Loss.CROSS_ENTROPY),  # row by row
-    *(("few", name) for name in ("add_8_rows", "add_4_rows", "add_1_row", "normalise_channels")),
+    *(("few_dense", name) for name in ("add_8_rows", "add_4_rows", "add_1_row")), ("few", "normalise_channels"),
     *(("links", name) for name in ("softmax_exponentials", "softmax_quotients")),
     *(("optimizers", optimizer.name.lower()) for optimizer in Optimizer),
     *(("scale", name) for name in ("scale_units", "scale_gradient")),
