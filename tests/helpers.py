@@ -128,7 +128,8 @@ def reference_layers(net: cnn.Network) -> list[dict[str, Any]]:
             rates = [getattr(layer, name, 1.0) for name in ("learning_rate_factor", "decay_factor")]
             factors = dict.fromkeys(own, tuple(rates))
             factors |= dict.fromkeys({"edges", "inverses"} & set(own), (0.0, 0.0))  # constants
-            layers.append({**vars(layer), "kind": type(layer).__name__, "factors": factors, **own})
+            kind, parameter = type(layer).__name__, float(spec["alpha"])
+            layers.append({**vars(layer), "kind": kind, "p": parameter, "factors": factors, **own})
             continue
         b = weights.get(f"layers.{i}.biases")
         penalty = {"W": (layer.l1, layer.l2)}

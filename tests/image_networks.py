@@ -61,6 +61,9 @@ STACKS: dict[str, tuple[Shape, list[Layer]]] = {
         cnn.BatchNorm(), Conv(7, 3, padding="same", use_bias=False), cnn.BatchNorm(activation="tanh"),
         cnn.Residual([Conv(7, 3, padding="same", use_bias=False), cnn.BatchNorm(0.1, 0.5, activation="gelu")]), Max(2),
         cnn.LayerNorm(), cnn.GlobalAvgPool2D()]),
+    "norms with a function's parameter": ((5, 4, 3), [
+        Conv(6, 3, padding="same", use_bias=False), cnn.BatchNorm(activation="elu"), Conv(3, 2),
+        cnn.BatchNorm(activation="leaky_relu"), cnn.Flatten()]),
     "bends of channels": ((5, 6, 2), [
         cnn.Scale("normal"), Conv(5, 2), cnn.PReLU(), Conv(9, 2), cnn.ParametricActivation("tanh", "uniform"),
         cnn.LayerNorm(0.1), cnn.Dropout(0.2), cnn.Scale(), cnn.Flatten()]),

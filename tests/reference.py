@@ -227,11 +227,11 @@ def batch_norm(layer, x):
     inverse = 1 / np.sqrt(variance + layer["epsilon"])
     normal = (x - mean) * inverse
     z = layer["weights"] * normal + layer["biases"]
-    return ACTIVATIONS[layer["activation"]][0](z, 0.0), (normal, inverse, z, mean, variance, of_batch)
+    return ACTIVATIONS[layer["activation"]][0](z, layer.get("p", 0.0)), (normal, inverse, z, mean, variance, of_batch)
 
 def batch_norm_back(layer, kept, delta):
     normal, inverse, z, mean, variance, of_batch = kept
-    dz, n = delta * ACTIVATIONS[layer["activation"]][1](z, 0.0), len(delta)
+    dz, n = delta * ACTIVATIONS[layer["activation"]][1](z, layer.get("p", 0.0)), len(delta)
     dg, db = (dz * normal).sum(axis=0), dz.sum(axis=0)
     below = dz * layer["weights"] * inverse
     steps = {"running_mean": 0 * mean, "running_variance": 0 * mean}  # what is taken off the running averages
