@@ -16,7 +16,7 @@ LEFT_OUT = (cnn_core.LayerKind.DROPOUT, cnn_core.LayerKind.GAUSSIAN_NOISE, cnn_c
 # A tile of rows while predicting: its two buffers should stay in L1 cache, and every weight is read once for a tile.
 _TILE_ELEMENTS, _TILE_ROWS, _IMAGE_ROWS = 6144, 64, 32
 # Numbers of a tile of images that no cache holds: from so many on, each image is predicted by itself.
-_APART_ELEMENTS = 1 << 23
+_APART_ELEMENTS = 1 << 22
 _NUMBER_FLOPS = 20.0  # what gathering an input or an activation may take, in the time of so much arithmetic
 _VECTOR = 16  # numbers of the widest vectors
 
